@@ -1,0 +1,5 @@
+"""Run `wp` from a checkout: python cli.py."""
+
+from wavepaint.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""The ``wp`` command line. Each command lives in a module of its own that is imported when it runs."""
+
+import importlib
+import sys
+
+import click
+
+from wavepaint import __version__
+from wavepaint.errors import WavePaintError
+
+# The one-line helps stand here, so that `wp --help` imports no command.
+_COMMANDS = {
+    "infer": "Fill the hole of a photo.",
+    "train": "Train an inpainting network on a folder of photos.",
+    "export": "Turn a checkpoint into a verified ONNX bundle.",
+    "bench": "Time a bundle in the engines of this machine.",
+    "info": "Show what a bundle is.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"wavepaint.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="wp")
+def wp() -> None:
+    """Fill holes in photos with WavePaint: train it, export it, race it, run it."""
+
+
+def main() -> None:
+    """Run the command line; errors of this package become one line on stderr and exit status 1."""
+    try:
+        wp(prog_name="wp")
+    except WavePaintError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] != "wavepaint":
+            click.echo(
+                f"error: {error.name} is not installed, and this command needs it. Install it with: "
+                'pip install "wavepaint[train]"',
+                err=True,
+            )
+            sys.exit(1)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The architectures, one a file, and how to find and load them."""

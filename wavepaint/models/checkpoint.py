@@ -1,0 +1,207 @@
+"""Reading weights from the files people have, and writing this project's own.
+
+Read: ``.pth``/``.pt``/``.ckpt`` (tensors and plain containers only; a file that needs arbitrary pickle is refused)
+and ``.safetensors``; a bare state dict or one under ``model``, ``state_dict``, ``params_ema`` or ``params``; names
+with a ``module.`` prefix from DataParallel.
+
+Written: a ``.pt`` file with the keys ``format``, ``architecture`` (name and hyper-parameters), ``model`` (the state
+dict), ``training`` (what a manifest keeps of it) and, for resuming, ``resume``.
+"""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wavepaint.atomic import write_file
+from wavepaint.errors import CheckpointError
+from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
+
+FORMAT = "wavepaint-checkpoint/1"
+_WRAPPERS = ("model", "state_dict", "params_ema", "params")
+_PREFIX = "module."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a file held.
+
+    Attributes:
+        path: The file.
+        sha256: Of the file.
+        state: The state dict, prefixes removed.
+        architecture: Recognised or recorded architecture.
+        parameters: Its hyper-parameters.
+        training: The training record, empty if the file has none.
+        resume: What ``wp train --resume`` needs, empty if the file has none.
+    """
+
+    path: Path
+    sha256: str
+    state: dict[str, Tensor]
+    architecture: Architecture
+    parameters: HyperParameters
+    training: dict[str, Any] = field(default_factory=dict)
+    resume: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """Build the model with these weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: Entries are missing, superfluous or of another shape.
+        """
+        model = build_model(self.architecture.name, self.parameters)
+        load_strictly(model, self.state, self.path)
+        return model.eval()
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load ``state`` into ``model``; every entry must be there, none may be left over, and all must be finite.
+
+    Raises:
+        CheckpointError: What does not fit, by name.
+    """
+    expected = model.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    extra = sorted(state.keys() - expected.keys())
+    if missing or extra:
+        parts = [f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+                 for names, what in ((missing, "missing"), (extra, "unexpected")) if names]
+        raise CheckpointError(f"{path}: the weights do not fit {type(model).__name__}: {' and '.join(parts)} entries.")
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise CheckpointError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}."
+            )
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path}: {name} holds NaN or infinite values; the weights are damaged.")
+    model.load_state_dict(dict(state), strict=True)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as reader:
+            content: dict[str, Any] = {"model": {key: reader.get_tensor(key) for key in reader.keys()}}  # noqa: SIM118
+            metadata = reader.metadata() or {}
+        if "architecture" in metadata:
+            content["architecture"] = json.loads(metadata["architecture"])
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file ({error}).") from error
+    return content
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if b"\x80" == path.open("rb").read(1) or _is_zip(path):
+            raise CheckpointError(
+                f"{path} holds more than weights (a pickled model, or a TorchScript file) and loading it could run "
+                "code. Save its state_dict() instead, or convert it to .safetensors where you trust it."
+            ) from error
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint.") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is not a readable PyTorch checkpoint ({reason}).") from error
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PK\x03\x04"
+
+
+def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
+    for _ in range(2):  # a wrapper in a wrapper is the deepest seen in the wild
+        if isinstance(content, Mapping):
+            inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+            if inner is not None:
+                content = inner
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds {type(content).__name__}, expected a state dict (names to tensors).")
+    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(
+            f"{path} holds no weights: expected names to tensors, or such a dictionary under "
+            f"{', '.join(map(repr, _WRAPPERS))}; found {', '.join(map(repr, list(content)[:4])) or 'nothing'}."
+        )
+    if all(key.startswith(_PREFIX) for key in state):
+        state = {key[len(_PREFIX) :]: value for key, value in state.items()}
+    return state
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of any accepted kind; see the module's text.
+
+    Raises:
+        CheckpointError: Missing, unreadable, of an unknown kind, or without the weights of a known architecture.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
+    try:
+        if path.stat().st_size == 0:
+            raise CheckpointError(f"{path} is empty.")
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        digest = hash_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    state = _find_state(content, path)
+    record = content.get("architecture") if isinstance(content, Mapping) else None
+    try:
+        if isinstance(record, Mapping) and isinstance(record.get("hyper_parameters"), Mapping):
+            architecture = get_architecture(str(record.get("name")))
+            parameters = dict(record["hyper_parameters"])
+        else:
+            architecture, parameters = detect_architecture(state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    own = isinstance(content, Mapping) and content.get("format") == FORMAT
+    return Checkpoint(
+        path=path,
+        sha256=digest,
+        state=state,
+        architecture=architecture,
+        parameters=parameters,
+        training=dict(content.get("training") or {}) if own else {},
+        resume=dict(content.get("resume") or {}) if own else {},
+    )
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    *,
+    architecture: str,
+    parameters: HyperParameters,
+    training: Mapping[str, Any] | None = None,
+    resume: Mapping[str, Any] | None = None,
+) -> None:
+    """Write this project's own checkpoint, atomically, replacing a former one.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "architecture": {"name": architecture, "hyper_parameters": dict(parameters)},
+        "model": {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
+        "training": dict(training or {}),
+        "resume": dict(resume or {}),
+    }
+    with write_file(path, overwrite=True) as temporary:
+        torch.save(content, temporary)

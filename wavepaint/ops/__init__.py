@@ -1,0 +1,1 @@
+"""Fixed linear operators as convolutions: the wavelet transform and the pyramid fill."""

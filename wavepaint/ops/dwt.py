@@ -1,0 +1,153 @@
+"""The two-dimensional discrete wavelet transform as fixed-weight strided convolutions.
+
+One analysis level is a stride-2 convolution with four fixed filters a channel, one synthesis level the transposed
+convolution: plain ``Conv`` and ``ConvTranspose`` nodes after export, differentiable like any convolution, and
+without parameters. Border handling is PyWavelets' mode ``zero``; odd sizes are allowed.
+
+Bands are ordered LL, LH, HL, HH as in PyWavelets' ``(cA, (cH, cV, cD))``: LH is low along the width and high along
+the height, HL the other way round.
+
+Sources: S. Mallat, "A theory for multiresolution signal decomposition" (1989); WaveMix (arXiv 2203.03689), which
+uses the Haar wavelet with zero padding.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wavepaint.errors import ConfigError
+
+Border = Literal["zero", "cropped"]
+
+
+@lru_cache(maxsize=64)
+def _filter_bank(wavelet: str, synthesis: bool) -> Tensor:
+    """Return the float64 filters (4, L, L) in the order LL, LH, HL, HH, as correlation kernels."""
+    import pywt
+
+    try:
+        spec = pywt.Wavelet(wavelet)
+    except ValueError as error:
+        raise ConfigError(
+            f"unknown wavelet {wavelet!r}: expected a discrete wavelet of PyWavelets, such as 'haar', 'db2' or "
+            "'bior2.2' (pywt.wavelist(kind='discrete') lists them)."
+        ) from error
+    # A stride-2 convolution correlates, PyWavelets convolves: the analysis filters are reversed. A transposed
+    # convolution scatters, so the synthesis filters are not.
+    low, high = (spec.rec_lo, spec.rec_hi) if synthesis else (spec.dec_lo[::-1], spec.dec_hi[::-1])
+    lo = torch.tensor(low, dtype=torch.float64)
+    hi = torch.tensor(high, dtype=torch.float64)
+    # Rows of the kernel run along the height: LH is high there and low along the width.
+    return torch.stack([torch.outer(lo, lo), torch.outer(hi, lo), torch.outer(lo, hi), torch.outer(hi, hi)])
+
+
+def _kernels(channels: int, wavelet: str, *, synthesis: bool) -> tuple[Tensor, Tensor]:
+    """Return the grouped kernels of the low band (C, 1, L, L) and of the detail bands (3C, 1, L, L)."""
+    bank = _filter_bank(wavelet, synthesis)[:, None]
+    return bank[:1].repeat(channels, 1, 1, 1), bank[1:].repeat(channels, 1, 1, 1)
+
+
+class DWT2d(nn.Module):
+    """One analysis level on (N, C, H, W) of any floating dtype.
+
+    Args:
+        channels: C.
+        wavelet: A discrete wavelet of PyWavelets.
+        border: ``"zero"`` is PyWavelets' mode: bands of size (H + L - 1) // 2 for a filter of L taps. ``"cropped"``
+            keeps the central H // 2 of them (H and W must be even), which WaveMix blocks need so that a block keeps
+            its input's size; for Haar (L = 2) the two are the same.
+
+    Returns (from ``forward``):
+        The low band (N, C, h, w) and the detail bands (N, 3C, h, w), channel-major: LH, HL, HH of channel 0, then of
+        channel 1, and so on; ``high.unflatten(1, (C, 3))`` is PyWavelets' layout.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, channels: int, wavelet: str = "haar", border: Border = "zero") -> None:
+        super().__init__()
+        self.channels = channels
+        self.wavelet = wavelet
+        self.border = border
+        low, high = _kernels(channels, wavelet, synthesis=False)
+        # Not persistent: released state dicts carry no filters, and neither may ours.
+        self.register_buffer("low", low.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("high", high.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        return _analyse(x_NCHW, self.low, self.high, self.border)
+
+
+def _analyse(x_NCHW: Tensor, low: Tensor, high: Tensor, border: Border) -> tuple[Tensor, Tensor]:
+    channels, taps = x_NCHW.shape[1], low.shape[-1]
+    before = after = taps - 2
+    if border == "cropped":
+        # Dropping s leading outputs of the zero-padded transform is the same as padding 2s samples less.
+        before -= 2 * (before // 4)
+        after -= before
+        if before or after:
+            x_NCHW = F.pad(x_NCHW, (before, after, before, after))
+    else:
+        height, width = x_NCHW.shape[2:]
+        pads = (before, after + width % 2, before, after + height % 2)
+        if any(pads):
+            x_NCHW = F.pad(x_NCHW, pads)
+    return (
+        F.conv2d(x_NCHW, low, stride=2, groups=channels),
+        F.conv2d(x_NCHW, high, stride=2, groups=channels),
+    )
+
+
+def _synthesise(low_NCHW: Tensor, high_N3CHW: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    channels, padding = low_NCHW.shape[1], low.shape[-1] - 2
+    return F.conv_transpose2d(low_NCHW, low, stride=2, padding=padding, groups=channels) + F.conv_transpose2d(
+        high_N3CHW, high, stride=2, padding=padding, groups=channels
+    )
+
+
+def dwt2d(x_NCHW: Tensor, wavelet: str = "haar", levels: int = 1) -> tuple[Tensor, list[Tensor]]:
+    """Analyse (N, C, H, W), of any floating dtype, over ``levels`` levels with zero borders.
+
+    Returns:
+        The low band of the coarsest level (N, C, h, w) and the detail bands of every level, finest first, each
+        (N, C, 3, h_l, w_l) in the order LH, HL, HH.
+
+    Raises:
+        ConfigError: Unknown wavelet, or fewer than one level.
+    """
+    if levels < 1:
+        raise ConfigError(f"levels is {levels}: expected 1 or more.")
+    channels = x_NCHW.shape[1]
+    low, high = (k.to(x_NCHW) for k in _kernels(channels, wavelet, synthesis=False))
+    details: list[Tensor] = []
+    for _ in range(levels):
+        x_NCHW, bands = _analyse(x_NCHW, low, high, "zero")
+        details.append(bands.unflatten(1, (channels, 3)))
+    return x_NCHW, details
+
+
+def idwt2d(
+    low_NCHW: Tensor, details: Sequence[Tensor], wavelet: str = "haar", size: tuple[int, int] | None = None
+) -> Tensor:
+    """Invert :func:`dwt2d`.
+
+    Args:
+        low_NCHW: The coarsest low band (N, C, h, w).
+        details: The detail bands (N, C, 3, h_l, w_l), finest first.
+        wavelet: The wavelet of the analysis.
+        size: Height and width of the original. Needed only where one of them was odd: a transform cannot tell an odd
+            size from the next even one.
+    """
+    channels = low_NCHW.shape[1]
+    low, high = (k.to(low_NCHW) for k in _kernels(channels, wavelet, synthesis=True))
+    x = low_NCHW
+    for bands in reversed(details):
+        # One row or column too many comes from a finer level of odd size.
+        x = x[..., : bands.shape[-2], : bands.shape[-1]]
+        x = _synthesise(x, bands.flatten(1, 2), low, high)
+    return x if size is None else x[..., : size[0], : size[1]]

@@ -1,0 +1,30 @@
+"""Optional dependencies: import one, or say the exact command that installs it."""
+
+import importlib
+from types import ModuleType
+
+from wavepaint.errors import EngineError
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module.
+
+    Args:
+        module: Dotted import name, for example ``"onnxruntime"``.
+        extra: The extra of this package that installs it, for example ``"cpu"``.
+
+    Raises:
+        EngineError: The module is not installed, or is installed and fails to load.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"{error.name or module} is not installed, and this needs it. Install it with: "
+            f'pip install "wavepaint[{extra}]"'
+        ) from error
+    except (ImportError, OSError) as error:
+        raise EngineError(
+            f"{module} is installed but does not load ({error}). Reinstall it with: "
+            f'pip install --force-reinstall "wavepaint[{extra}]"'
+        ) from error

@@ -1,0 +1,1 @@
+"""Training: configuration and recipes, data, masks, losses and the loop."""
