@@ -39,3 +39,7 @@ class TrainingError(WavePaintError):
 
 class OutputError(WavePaintError):
     """A result cannot be written where it was asked for."""
+
+
+class WavePaintWarning(UserWarning):
+    """Something a person should know, although the work went on."""

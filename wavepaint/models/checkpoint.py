@@ -8,7 +8,6 @@ Written: a ``.pt`` file with the keys ``format``, ``architecture`` (name and hyp
 dict), ``training`` (what a manifest keeps of it) and, for resuming, ``resume``.
 """
 
-import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.atomic import write_file
+from wavepaint.contract import hash_file
 from wavepaint.errors import CheckpointError
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
 
@@ -135,12 +135,6 @@ def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
     if all(key.startswith(_PREFIX) for key in state):
         state = {key[len(_PREFIX) :]: value for key, value in state.items()}
     return state
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -313,7 +313,7 @@ class Trainer:
             "device": self.device.type,
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
-            "versions": {"wavepaint": __version__, "torch": torch.__version__},
+            "versions": {"wavepaint": __version__, "torch": str(torch.__version__)},
         }
         save_checkpoint(
             self.out / name,

@@ -1,0 +1,1 @@
+"""Inference without PyTorch: engines, images and the :class:`Inpainter` that joins them."""

@@ -1,0 +1,302 @@
+"""Decoding and encoding photographs and masks without losing anything on the way.
+
+A :class:`Photo` keeps its pixels in the depth and channels of the file (8-bit grey, RGB, either with alpha, and
+16-bit grey) together with what else the file says: format, ICC profile, EXIF (upright after decoding, the
+orientation entry removed), resolution and JPEG quantization.
+"""
+
+import io
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+from PIL.JpegImagePlugin import get_sampling
+
+from wavepaint.atomic import write_file
+from wavepaint.errors import ImageError, OutputError
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+"""What is accepted as an image or a mask: a path, an encoded file's bytes, a PIL image or an array."""
+
+MaskFrom = Literal["luminance", "alpha"]
+DEFAULT_THRESHOLD = 128
+
+_KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_ADVICE = {
+    "CMYK": "convert it to RGB with its ICC profile first (a plain conversion would shift every colour)",
+    "YCbCr": "convert it to RGB first",
+    "LAB": "convert it to RGB first",
+    "HSV": "convert it to RGB first",
+    "I": "save it as 8-bit or 16-bit grey first",
+    "F": "save it as 8-bit or 16-bit grey first",
+}
+_LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded image and what its file said.
+
+    Attributes:
+        pixels: (H, W, C) uint8 with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); or (H, W, 1) uint16.
+        format: Pillow's name of the file format; None if it did not come from a file.
+        save_options: Pillow's keywords that keep ICC profile, EXIF and resolution.
+        jpeg_options: Those that keep the quantization of a JPEG.
+        source: How to name it in messages.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    format: str | None = None
+    save_options: dict[str, Any] = field(default_factory=dict)
+    jpeg_options: dict[str, Any] = field(default_factory=dict)
+    source: str = "image"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def num_colours(self) -> int:
+        """Number of colour channels: 1 or 3."""
+        return 3 if self.pixels.shape[2] >= 3 else 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.pixels.shape[2] in (2, 4)
+
+    def with_pixels(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> "Photo":
+        """Return the same photo with other pixels."""
+        return replace(self, pixels=pixels)
+
+    def to_pil(self) -> Image.Image:
+        """Return a PIL image; its ``info`` and ``format`` are the file's."""
+        pixels = self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image.info.update(self.save_options)
+        image.format = self.format
+        return image
+
+
+def _name_of(source: ImageSource, role: str) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else role
+
+
+def _open(source: ImageSource, role: str) -> Image.Image:
+    """Open a source of any kind as a fully decoded PIL image.
+
+    Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
+    """
+    name = _name_of(source, role)
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray):
+        return _image_of_array(source, role)
+    if isinstance(source, bytes):
+        stream: Any = io.BytesIO(source)
+        if not source:
+            raise ImageError(f"the {role} is empty.")
+    elif isinstance(source, str | os.PathLike):
+        path = Path(source)
+        try:
+            if path.is_dir():
+                raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
+            if path.stat().st_size == 0:
+                raise ImageError(f"{name} is empty.")
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist.") from None
+        except OSError as error:
+            raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
+        stream = path
+    else:
+        raise ImageError(f"the {role} is a {type(source).__name__}: expected a path, bytes, a PIL image or an array.")
+    try:
+        image = Image.open(stream)
+        with image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise ImageError(
+                    f"{name} holds {getattr(image, 'n_frames', 0)} frames or pages. Save the one you want as a still image."
+                )
+            depth = _raw_mode(image)
+            if ";16" in depth and image.mode not in _DEEP_MODES:
+                raise ImageError(f"{name} has 16 bits in each of several channels; save it with 8, or as 16-bit grey.")
+            image.load()
+            return image
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error
+    except PermissionError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror}.") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not an image, or of a format that Pillow does not read.") from error
+    except Exception as error:
+        raise ImageError(f"{name} is damaged or cut off ({error or type(error).__name__}).") from error
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return the raw mode of a file before decoding, such as ``RGB;16B``, or nothing."""
+    tile = getattr(image, "tile", None)
+    if not tile:
+        return ""
+    arguments = tile[0][3]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _image_of_array(array: NDArray[Any], role: str) -> Image.Image:
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    grey_16 = array.dtype == np.uint16 and array.ndim == 2
+    colour_8 = array.dtype == np.uint8 and (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (2, 3, 4))
+    if not (grey_16 or colour_8) or 0 in array.shape:
+        raise ImageError(
+            f"the {role} is an array of shape {array.shape} and dtype {array.dtype}: expected uint8 (H, W), (H, W, 2), "
+            "(H, W, 3) or (H, W, 4), uint16 (H, W), or bool (H, W)."
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def read_photo(source: ImageSource) -> Photo:
+    """Decode a photograph, upright.
+
+    Palettes become RGB or RGBA, 1-bit images become grey; otherwise depth and channels are kept.
+
+    Raises:
+        ImageError: Missing, broken, animated, too large, or of a colour space or depth that cannot be kept.
+    """
+    image = _open(source, "image")
+    name = _name_of(source, "the image")
+    file_format, jpeg_options = image.format, {}
+    if file_format in ("JPEG", "MPO"):
+        file_format = "JPEG"
+        jpeg_options = {"qtables": image.quantization, "subsampling": get_sampling(image)}  # type: ignore[attr-defined]
+    icc, dpi, compression = (image.info.get(key) for key in ("icc_profile", "dpi", "compression"))
+    exif = image.getexif()
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    if orientation != 1:
+        image = ImageOps.exif_transpose(image)
+        exif = image.getexif()
+        exif.pop(ExifTags.Base.Orientation, None)
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    elif image.mode in ("L", "RGB") and "transparency" in image.info:
+        image = image.convert(image.mode + "A")
+    elif image.mode in _DEEP_MODES:
+        image = image.convert("I;16") if image.mode != "I;16" else image
+    if image.mode not in _KEPT_MODES:
+        advice = _ADVICE.get(image.mode, "convert it to RGB first")
+        raise ImageError(f"{name} is of the kind {image.mode}, which is not supported: {advice}.")
+    pixels = np.array(image)
+    options = {
+        "icc_profile": icc,
+        "dpi": dpi,
+        "exif": exif.tobytes() if len(exif) else None,
+        "compression": compression if compression in _LOSSLESS_TIFF else None,
+    }
+    return Photo(
+        pixels=pixels[..., None] if pixels.ndim == 2 else pixels,
+        format=file_format,
+        save_options={key: value for key, value in options.items() if value is not None},
+        jpeg_options=jpeg_options,
+        source=name,
+    )
+
+
+def read_mask(
+    source: ImageSource,
+    *,
+    invert: bool = False,
+    threshold: int = DEFAULT_THRESHOLD,
+    mask_from: MaskFrom = "luminance",
+) -> NDArray[np.bool_]:
+    """Decode a mask, upright: (H, W), true in the hole.
+
+    Args:
+        source: The mask.
+        invert: Swap hole and known.
+        threshold: Levels of 255 from which on a pixel counts as white. A bool array is not thresholded.
+        mask_from: ``"luminance"``: white is hole; transparent parts count as black. ``"alpha"``: transparent is hole.
+
+    Raises:
+        ImageError: As :func:`read_photo`, or a mask without alpha where its alpha was asked for.
+    """
+    if not 1 <= threshold <= 255:
+        raise ImageError(f"the mask threshold is {threshold}: expected 1 to 255 (--mask-threshold).")
+    photo = read_photo(source)
+    pixels = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
+    if mask_from == "alpha":
+        if not photo.has_alpha:
+            raise ImageError(f"{_name_of(source, 'the mask')} has no alpha channel to take the hole from.")
+        hole = pixels[..., -1] < threshold
+    else:
+        colour = pixels[..., : photo.num_colours].astype(np.uint16)
+        level = colour[..., 0] if photo.num_colours == 1 else (colour @ np.array([77, 150, 29], np.uint16)) >> 8
+        if photo.has_alpha:
+            level = level.astype(np.uint32) * pixels[..., -1] // 255
+        hole = level >= threshold
+    return ~hole if invert else hole
+
+
+def _format_for(path: Path | None, photo: Photo) -> str:
+    if path is None or not path.suffix:
+        chosen = photo.format or "PNG"
+    else:
+        extensions = Image.registered_extensions()
+        chosen = extensions.get(path.suffix.lower(), "")
+        if not chosen:
+            raise OutputError(f"{path}: {path.suffix} is not a known image suffix. Use .png, .jpg, .webp or .tif.")
+    if chosen not in Image.SAVE:
+        raise OutputError(f"Pillow cannot write {chosen} files. Use .png, .jpg, .webp or .tif.")
+    return chosen
+
+
+def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
+    """Encode a photo in the format of ``path``'s suffix, or in its own (PNG if it has none).
+
+    Lossless formats give back every pixel. A photo that was a JPEG keeps its quantization tables as a JPEG.
+
+    Raises:
+        OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
+    """
+    chosen = _format_for(path, photo)
+    options = dict(photo.save_options)
+    if chosen == "JPEG":
+        options |= photo.jpeg_options or {"quality": 95, "subsampling": 0}
+    elif chosen == "WEBP":
+        # A lossless result costs space and loses nothing; whether the source was lossy is not known.
+        options |= {"lossless": True, "exact": True}
+    if chosen not in ("TIFF",):
+        options.pop("compression", None)
+    image = photo.to_pil()
+    stream = io.BytesIO()
+    try:
+        image.save(stream, chosen, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OutputError(
+            f"{path or 'the result'} cannot be written as {chosen}: {reason}. PNG can hold it: use a name in .png."
+        ) from error
+    return stream.getvalue()
+
+
+def write_photo(photo: Photo, path: Path, *, overwrite: bool = False) -> None:
+    """Encode a photo into a file, which appears whole or not at all.
+
+    Raises:
+        OutputError: As :func:`encode_photo`, or ``path`` exists and ``overwrite`` is false, or it cannot be written.
+    """
+    data = encode_photo(photo, path)
+    with write_file(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)

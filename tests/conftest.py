@@ -1,0 +1,77 @@
+"""Fixtures that several folders share. Expensive ones are made once a session."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wavepaint.contract import Bundle
+from wavepaint.export.bundle import write_bundle
+from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
+from wavepaint.models.registry import build_model
+
+REPOSITORY = Path(__file__).parent.parent
+TINY = {
+    "num_modules": 2,
+    "blocks_per_module": 1,
+    "final_dim": 8,
+    "mult": 2,
+    "ff_channel": 8,
+    "level": 2,
+    "prefill_levels": 5,
+}
+"""A network with everything a real one has, small enough to export in seconds."""
+
+
+def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Give every weight and every BatchNorm statistic a random value, so that nothing is accidentally zero or one."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0, generator=generator)
+            elif tensor.is_floating_point():
+                tensor.normal_(0.0, 0.2, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
+    model = randomise(build_model("wavepaint", TINY))
+    save_checkpoint(path, model, architecture="wavepaint", parameters=TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    return write_bundle(read_checkpoint(tiny_checkpoint), out)
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A real photograph, (300, 451, 3) uint8."""
+    from skimage import data
+
+    return np.asarray(data.chelsea())
+
+
+@pytest.fixture(scope="session")
+def hole(photo: np.ndarray) -> np.ndarray:
+    """A mask for it with two holes, (300, 451) bool."""
+    mask = np.zeros(photo.shape[:2], dtype=bool)
+    mask[100:140, 200:260] = True
+    mask[20:30, 400:440] = True
+    return mask
+
+
+@pytest.fixture
+def photo_files(tmp_path: Path, photo: np.ndarray, hole: np.ndarray) -> tuple[Path, Path]:
+    """The photograph and its mask as PNG files."""
+    image_path, mask_path = tmp_path / "photo.png", tmp_path / "mask.png"
+    Image.fromarray(photo).save(image_path)
+    Image.fromarray(hole).save(mask_path)
+    return image_path, mask_path

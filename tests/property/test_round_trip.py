@@ -1,0 +1,92 @@
+"""Random configurations: build, save with the released names alone, find again, load strictly, same output."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from tests.conftest import randomise
+from wavepaint.models.checkpoint import read_checkpoint
+from wavepaint.models.registry import HyperParameters, build_model, detect_architecture
+
+wavepaint_parameters = st.fixed_dictionaries(
+    {
+        "num_modules": st.integers(1, 3),
+        "blocks_per_module": st.integers(1, 3),
+        "final_dim": st.sampled_from([4, 8, 12, 20]),
+        "mult": st.integers(1, 4),
+        "ff_channel": st.integers(1, 12),
+        "level": st.integers(1, 4),
+        "in_channels": st.sampled_from([3, 4]),
+        "prefill_levels": st.integers(0, 8),
+    }
+)
+in_one_folder = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@in_one_folder
+@given(parameters=wavepaint_parameters, suffix=st.sampled_from([".pth", ".safetensors"]), prefix=st.booleans())
+def test_wavepaint_is_found_from_names_and_shapes(
+    tmp_path: Path, parameters: HyperParameters, suffix: str, prefix: bool
+) -> None:
+    model = randomise(build_model("wavepaint", parameters), seed=1)
+    state = {("module." if prefix else "") + name: tensor.clone() for name, tensor in model.state_dict().items()}
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.architecture.name == "wavepaint"
+    assert {key: checkpoint.parameters[key] for key in parameters} == parameters
+    multiple = checkpoint.architecture.size_multiple(checkpoint.parameters)
+    image, mask = torch.rand(1, 3, multiple, 2 * multiple), (torch.rand(1, 1, multiple, 2 * multiple) > 0.5).float()
+    with torch.no_grad():
+        assert torch.equal(checkpoint.build()(image, mask), model(image, mask))
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    name=st.sampled_from(["wavemix-classifier", "wavemix-segmenter"]),
+    parameters=st.fixed_dictionaries(
+        {
+            "num_classes": st.integers(1, 12),
+            "depth": st.integers(1, 3),
+            "final_dim": st.sampled_from([4, 8, 12]),
+            "mult": st.integers(1, 3),
+            "ff_channel": st.integers(1, 8),
+            "level": st.integers(1, 4),
+        }
+    ),
+)
+def test_wavemix_is_found_from_names_and_shapes(name: str, parameters: HyperParameters) -> None:
+    state = build_model(name, parameters).state_dict()
+    architecture, found = detect_architecture(state)
+    assert architecture.name == name
+    assert {key: found[key] for key in parameters} == parameters
+    build_model(name, found).load_state_dict(state, strict=True)
+
+
+@settings(max_examples=15, deadline=None)
+@given(parameters=wavepaint_parameters, seed=st.integers(0, 1000))
+def test_known_pixels_are_bit_identical_and_the_hole_is_ignored(parameters: HyperParameters, seed: int) -> None:
+    model = randomise(build_model("wavepaint", parameters), seed)
+    generator = torch.Generator().manual_seed(seed)
+    side = 2 ** (parameters["level"] + 1)
+    image = torch.rand(2, 3, side, 2 * side, generator=generator)
+    mask = (torch.rand(2, 1, side, 2 * side, generator=generator) > 0.5).float()
+    with torch.no_grad():
+        output = model(image, mask)
+        other = model(torch.where(mask.bool(), torch.rand_like(image), image), mask)
+    known = mask.expand_as(image) == 0
+    assert torch.equal(output[known], image[known])
+    assert torch.equal(output, other)
+
+
+def test_size_multiple_is_what_the_network_needs() -> None:
+    model = build_model("wavepaint", {"level": 3, "final_dim": 8, "blocks_per_module": 1})
+    with torch.no_grad(), pytest.raises(RuntimeError):
+        model(torch.rand(1, 3, 24, 24), torch.zeros(1, 1, 24, 24))

@@ -1,0 +1,153 @@
+"""Reading weights: every accepted form, and a clear word about every other."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.conftest import TINY, randomise
+from wavepaint.errors import CheckpointError, ConfigError
+from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
+from wavepaint.models.registry import build_model, get_architecture
+
+MODEL = randomise(build_model("wavepaint", TINY))
+STATE = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s},
+        lambda s: {"model": s, "epoch": 3},
+        lambda s: {"params_ema": s},
+        lambda s: {"model": {"state_dict": s}},
+        lambda s: {"module." + k: v for k, v in s.items()},
+        lambda s: {"state_dict": {"module." + k: v for k, v in s.items()}},
+    ],
+)
+def test_wrappers_and_prefixes(tmp_path: Path, wrap: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    torch.save(wrap(STATE), tmp_path / "w.pth")
+    checkpoint = read_checkpoint(tmp_path / "w.pth")
+    assert {key: checkpoint.parameters[key] for key in TINY} == TINY
+    for name, tensor in checkpoint.build().state_dict().items():
+        assert torch.equal(tensor, STATE[name])
+
+
+def test_own_checkpoints_keep_what_names_and_shapes_cannot_tell(tmp_path: Path) -> None:
+    parameters = {**TINY, "wavelet": "db2"}
+    model = randomise(build_model("wavepaint", parameters))
+    save_checkpoint(tmp_path / "w.pt", model, architecture="wavepaint", parameters=parameters, training={"step": 7})
+    checkpoint = read_checkpoint(tmp_path / "w.pt")
+    assert checkpoint.parameters == parameters
+    assert checkpoint.training == {"step": 7}
+    image, mask = torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16)
+    mask[..., :8] = 0
+    with torch.no_grad():
+        assert torch.equal(checkpoint.build()(image, mask), model(image, mask))
+
+
+def without(name: str) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in STATE.items() if key != name}
+
+
+def with_nan() -> dict[str, torch.Tensor]:
+    state = {key: value.clone() for key, value in STATE.items()}
+    state["wavemodules.0.decoder2.0.bias"][1] = float("nan")
+    return state
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (without("wavemodules.1.conv.1.bias"), r"1 missing \(wavemodules.1.conv.1.bias\)"),
+        ({**STATE, "extra": torch.ones(1)}, r"1 unexpected \(extra\)"),
+        ({**STATE, "wavemodules.1.conv.1.bias": torch.ones(3)}, r"wavemodules.1.conv.1.bias has shape \(3,\)"),
+        (with_nan(), r"wavemodules.0.decoder2.0.bias holds NaN"),
+        ({"fc.weight": torch.ones(2, 2)}, "not a state dict of a known architecture"),
+        ({}, "holds no weights"),
+        ([1, 2], "holds list, expected a state dict"),
+        ({"epoch": 3}, "holds no weights.*found 'epoch'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path: Path, content: Any, message: str) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "w.pth").build()
+
+
+def test_pickled_code_is_never_run(tmp_path: Path) -> None:
+    torch.save(MODEL, tmp_path / "whole_model.pth")
+    with pytest.raises(CheckpointError, match="holds more than weights"):
+        read_checkpoint(tmp_path / "whole_model.pth")
+
+
+def test_torchscript_is_refused_with_advice(tmp_path: Path) -> None:
+    class Doubling(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * 2
+
+    torch.jit.script(Doubling()).save(str(tmp_path / "script.pt"))
+    with pytest.raises(CheckpointError, match=r"state_dict\(\)|TorchScript|not a readable"):
+        read_checkpoint(tmp_path / "script.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_broken_files(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".pth":
+        torch.save(STATE, whole)
+    else:
+        save_file(STATE, whole)
+    data = whole.read_bytes()
+    for name, content, message in (
+        ("empty", b"", "is empty"),
+        ("noise", b"not a checkpoint at all", "not a (readable )?(PyTorch checkpoint|safetensors)"),
+        ("cut", data[: len(data) // 2], "not a readable"),
+    ):
+        path = tmp_path / f"{name}{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            read_checkpoint(path)
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_checkpoint(tmp_path / "none.pth")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"level": 5}, {"level": 0}, {"final_dim": 10}, {"mult": 0}, {"num_modules": 0}, {"in_channels": 5},
+     {"prefill_levels": -1}, {"colour": 3}, {"wavelet": "nope"}],
+)  # fmt: skip
+def test_impossible_hyper_parameters_are_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        build_model("wavepaint", parameters)
+
+
+def test_unknown_architecture() -> None:
+    with pytest.raises(ConfigError, match="unknown architecture 'lemma': expected one of wavepaint"):
+        get_architecture("lemma")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "millions"),
+    [
+        ({"num_modules": 2, "blocks_per_module": 4, "mult": 2}, 3.35),
+        ({"num_modules": 4, "blocks_per_module": 4, "mult": 2}, 6.69),
+        ({"num_modules": 8, "blocks_per_module": 4, "mult": 4}, 15.49),
+    ],
+)
+def test_parameter_counts_of_the_published_sizes(parameters: dict[str, int], millions: float) -> None:
+    in_channels = 3 if parameters["num_modules"] == 8 else 4
+    with torch.device("meta"):
+        model = build_model(
+            "wavepaint", {**parameters, "final_dim": 128, "ff_channel": 128, "in_channels": in_channels}
+        )
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)

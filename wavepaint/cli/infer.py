@@ -1,0 +1,100 @@
+"""wp infer: fill the hole of a photo."""
+
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from wavepaint.atomic import write_file
+from wavepaint.errors import OutputError, WavePaintWarning
+from wavepaint.runtime.image import DEFAULT_THRESHOLD, ImageSource, MaskFrom, encode_photo, read_mask, read_photo
+from wavepaint.runtime.inpainter import Inpainter
+
+STREAM = "-"
+
+
+def _source(argument: str) -> ImageSource:
+    return click.get_binary_stream("stdin").read() if argument == STREAM else Path(argument)
+
+
+def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Path | None:
+    """Return where the result goes, None for stdout; refuse before any work is done."""
+    if out == STREAM or (out is None and image == STREAM):
+        return None
+    source = Path(image)
+    path = Path(out) if out is not None else source.with_name(f"{source.stem}_filled{source.suffix}")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
+    if path.exists():
+        if mask != STREAM and Path(mask).exists() and path.samefile(mask):
+            raise OutputError(f"{path} is the mask and is not overwritten. Choose another name with --out.")
+        if not overwrite:
+            raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
+    return path
+
+
+@click.command()
+@click.argument("image")
+@click.argument("mask")
+@click.option("-o", "--out", help="Result. Default: IMAGE with _filled in its name; - is stdout.")
+@click.option("--model", type=click.Path(path_type=Path), help="Bundle. Default: the one that ships with the package.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing result.")
+@click.option("--invert-mask", is_flag=True, help="Black is the hole instead of white.")
+@click.option(
+    "--mask-threshold", type=click.IntRange(1, 255), default=DEFAULT_THRESHOLD, show_default=True,
+    help="Level from which on a pixel of the mask is white.",
+)
+@click.option(
+    "--mask-from", type=click.Choice(["luminance", "alpha"]), default="luminance", show_default=True,
+    help="alpha: the transparent pixels of MASK are the hole, and become opaque.",
+)
+@click.option("--resize-mask", is_flag=True, help="Fit a mask of another size by nearest neighbour.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+def command(
+    image: str,
+    mask: str,
+    out: str | None,
+    model: Path | None,
+    overwrite: bool,
+    invert_mask: bool,
+    mask_threshold: int,
+    mask_from: MaskFrom,
+    resize_mask: bool,
+    threads: int | None,
+) -> None:
+    """Fill the part of IMAGE that is white in MASK. Either may be - for stdin."""
+    if image == STREAM and mask == STREAM:
+        raise click.UsageError("only one of IMAGE and MASK can come from stdin.")
+    path = _output_path(image, mask, out, overwrite)
+    # Pillow warns from 89 megapixels on; up to its limit, which read_photo reports, such photos are fine.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", WavePaintWarning)
+        photo = read_photo(_source(image))
+        hole = read_mask(_source(mask), invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
+        with Inpainter(model, threads=threads) as inpainter:
+            started = time.perf_counter()
+            filled = inpainter.fill_photo(
+                photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha"
+            )
+            seconds = time.perf_counter() - started
+    data = encode_photo(filled, path)
+    if path is None:
+        stdout = click.get_binary_stream("stdout")
+        stdout.write(data)
+        stdout.flush()
+    else:
+        with write_file(path, overwrite=overwrite) as temporary:
+            temporary.write_bytes(data)
+    for warning in caught:
+        if issubclass(warning.category, WavePaintWarning):
+            click.echo(f"warning: {warning.message}", err=True)
+    width, height = photo.size
+    click.echo(
+        f"{path or 'stdout'}: filled {hole.mean():.1%} of {width}x{height} px in {seconds:.2f} s "
+        f"({inpainter.bundle.manifest.name}, {inpainter.engine})",
+        file=sys.stderr,
+    )

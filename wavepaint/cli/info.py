@@ -1,0 +1,61 @@
+"""wp info: show what a bundle is."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wavepaint.contract import Manifest, default_bundle_folder, read_bundle
+
+
+def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "name", manifest.name
+    yield "network", f"{manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters, for {manifest.task}"
+    yield "", ", ".join(f"{key} {value}" for key, value in manifest.hyper_parameters.items())
+    yield "sizes", f"any batch; height and width multiples of {manifest.size_multiple} (wp infer pads for you)"
+    for artifact in manifest.artifacts:
+        entry = manifest.files[artifact.path]
+        details = "".join(f", {key} {value}" for key, value in artifact.details.items())
+        yield "model", f"{artifact.path}: {artifact.kind} {artifact.precision}{details}, {entry['bytes'] / 1e6:.1f} MB"
+    report = manifest.verification
+    if report:
+        verdict = "passed" if report["passed"] else "FAILED"
+        yield (
+            "verified",
+            f"{verdict}, {len(report['cases'])} cases, largest error {report['max_error']:.1e} ({report['engine']} "
+            f"against {report['reference']})",
+        )
+    yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
+    yield from _training_rows(manifest.training)
+    yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+
+
+def _training_rows(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if not training:
+        yield "training", "no record in the checkpoint"
+        return
+    config, data = training["config"], training["data"]
+    yield (
+        "training",
+        f"recipe {config['recipe']}, {training['step']} steps of {config['batch_size']} crops of "
+        f"{config['crop_size']} px, {training['seconds'] / 60:.0f} min on {training['device']}",
+    )
+    yield "", f"{data['train']['num_photos']} photos, validated on {data['val']['num_photos']}"
+    scores = training.get("validation")
+    if scores:
+        yield "", f"{scores['psnr_hole_db']:.2f} dB and SSIM {scores['ssim_hole']:.4f} inside {config['val_masks']} holes"
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as it is.")
+def command(bundle: Path | None, as_json: bool) -> None:
+    """Show what BUNDLE is (default: the one that ships with the package), and check that it is whole."""
+    manifest = read_bundle(bundle or default_bundle_folder()).manifest
+    if as_json:
+        click.echo(json.dumps(json.loads(manifest.to_json()), indent=2))
+        return
+    for label, text in _rows(manifest):
+        click.echo(f"{label:10} {text}")

@@ -1,0 +1,205 @@
+"""The contract between who exports a model and who runs it: tensors, and the manifest of a bundle.
+
+A bundle is a folder: ``manifest.json`` and the files it names. The tensors of an inpainting model are
+
+==============  ====================  =======  ======================================================
+name            shape                 dtype    meaning
+==============  ====================  =======  ======================================================
+``image``       (N, 3, H, W)          float32  RGB in [0, 1]; what lies in the hole is ignored
+``mask``        (N, 1, H, W)          float32  1 = hole (to be filled), 0 = known; nothing between
+``image_out``   (N, 3, H, W)          float32  RGB in [0, 1]; equal to ``image`` where ``mask`` is 0
+==============  ====================  =======  ======================================================
+
+with H and W multiples of the manifest's ``size_multiple``. This module needs the standard library alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wavepaint.errors import BundleError
+
+INPUT_IMAGE = "image"
+INPUT_MASK = "mask"
+OUTPUT_IMAGE = "image_out"
+IMAGE_CHANNELS = 3
+
+MANIFEST_NAME = "manifest.json"
+FORMAT = "wavepaint-bundle"
+FORMAT_VERSION = 1
+
+TENSORS: dict[str, Any] = {
+    "inputs": [
+        {"name": INPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
+        {"name": INPUT_MASK, "shape": ["N", 1, "H", "W"], "dtype": "float32", "values": {"0": "known", "1": "hole"}},
+    ],
+    "outputs": [
+        {"name": OUTPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
+    ],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One runnable form of the model.
+
+    Attributes:
+        path: File name inside the bundle.
+        kind: "onnx".
+        precision: Arithmetic inside: "float32".
+        details: What only this kind has, such as the opset.
+    """
+
+    path: str
+    kind: str
+    precision: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        name: Short name, for people.
+        task: "inpainting".
+        architecture: Name in the registry.
+        hyper_parameters: Arguments of the architecture.
+        num_parameters: Trainable weights.
+        size_multiple: Height and width must be multiples of this.
+        artifacts: Runnable forms, the preferred one first.
+        files: For every file of the bundle but the manifest its ``sha256`` and size in ``bytes``.
+        source: File name and sha256 of the checkpoint.
+        versions: Of the software that made the bundle.
+        verification: Report of the comparison with PyTorch.
+        training: Record of the training run; empty if the checkpoint had none.
+        contract: The tensors, as in this module's text.
+    """
+
+    name: str
+    task: str
+    architecture: str
+    hyper_parameters: dict[str, Any]
+    num_parameters: int
+    size_multiple: int
+    artifacts: list[Artifact]
+    files: dict[str, dict[str, Any]]
+    source: dict[str, Any]
+    versions: dict[str, str]
+    verification: dict[str, Any]
+    training: dict[str, Any] = field(default_factory=dict)
+    contract: dict[str, Any] = field(default_factory=lambda: TENSORS)
+
+    def to_json(self) -> str:
+        """Return the text of ``manifest.json``."""
+        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    def path_of(self, artifact: Artifact) -> Path:
+        """Return the artifact's file."""
+        return self.folder / artifact.path
+
+    def find_artifact(self, kind: str, precision: str | None = None) -> Artifact:
+        """Return the first artifact of a kind (and precision).
+
+        Raises:
+            BundleError: The bundle has none.
+        """
+        for artifact in self.manifest.artifacts:
+            if artifact.kind == kind and precision in (None, artifact.precision):
+                return artifact
+        held = ", ".join(f"{a.kind} {a.precision}" for a in self.manifest.artifacts) or "nothing"
+        wanted = f"{kind} {precision or ''}".strip()
+        raise BundleError(f"{self.folder} has no {wanted} model (it has {held}). Export it again with wp export.")
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return sha256 and size of every file in a bundle's folder, the manifest left out."""
+    return {
+        path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+
+
+def _parse_manifest(content: Any, path: Path) -> Manifest:
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        raise BundleError(f"{path} is not the manifest of a WavePaint bundle. Make one with wp export.")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise BundleError(
+            f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}. "
+            "Export the checkpoint again, or update the older of the two."
+        )
+    fields = {key: value for key, value in content.items() if key not in ("format", "format_version")}
+    try:
+        fields["artifacts"] = [Artifact(**artifact) for artifact in fields["artifacts"]]
+        manifest = Manifest(**fields)
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
+    multiple = manifest.size_multiple
+    named = [artifact.path for artifact in manifest.artifacts]
+    if not isinstance(multiple, int) or multiple < 1 or not isinstance(manifest.files, Mapping):
+        raise BundleError(f"{path} is damaged (size multiple or file list). Export the checkpoint again.")
+    for name in [*manifest.files, *named]:
+        if Path(name).name != name or name not in manifest.files:
+            raise BundleError(f"{path} names {name!r}, which is not a listed file of the bundle's own folder.")
+    return manifest
+
+
+def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
+    """Read a bundle and check that every file is there and unaltered.
+
+    Args:
+        folder: The bundle's folder.
+        check_hashes: Also compare the sha256 of every file (some milliseconds for a small model).
+
+    Raises:
+        BundleError: Missing, incomplete, altered, or of another format version.
+    """
+    path = folder / MANIFEST_NAME
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise BundleError(f"{folder} {what}. Expected a bundle's folder, as wp export makes it.")
+    try:
+        manifest = _parse_manifest(json.loads(path.read_text("utf-8")), path)
+        for name, expected in manifest.files.items():
+            file = folder / name
+            if not file.is_file():
+                raise BundleError(f"{folder} lacks {name}. Copy the bundle again as a whole, or export it again.")
+            size = file.stat().st_size
+            if size != expected["bytes"] or (check_hashes and hash_file(file) != expected["sha256"]):
+                raise BundleError(
+                    f"{file} was altered or is damaged: its size or sha256 is not the manifest's. "
+                    "Copy the bundle again as a whole, or export it again."
+                )
+    except FileNotFoundError:
+        raise BundleError(f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    return Bundle(folder, manifest)
+
+
+def default_bundle_folder() -> Path:
+    """Return the folder of the model that ships with the package."""
+    return Path(__file__).parent / "assets" / "default"
