@@ -42,7 +42,7 @@ class Comparison:
     """
 
     case: str
-    shape: tuple[int, ...]
+    shape: list[int]
     max_error: float | None
     mean_error: float | None
     psnr_hole_db: float | None
@@ -89,14 +89,14 @@ def compare(case: str, image: Image, mask: Image, output: Image, expected: Image
     num_not_finite = int(output.size - np.isfinite(output).sum())
     known_identical = bool(np.array_equal(output[~hole], image[~hole]))
     if num_not_finite or output.shape != expected.shape:
-        return Comparison(case=case, shape=image.shape, max_error=None, mean_error=None, psnr_hole_db=None,
+        return Comparison(case=case, shape=list(image.shape), max_error=None, mean_error=None, psnr_hole_db=None,
                           num_not_finite=num_not_finite, known_identical=known_identical, passed=False)
     error = np.abs(output.astype(np.float64) - expected)
     psnr = metrics.psnr(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
     exact = not math.isfinite(psnr)
     return Comparison(
         case=case,
-        shape=image.shape,
+        shape=list(image.shape),
         max_error=float(error.max()),
         mean_error=float(error.mean()),
         psnr_hole_db=None if exact else psnr,

@@ -186,7 +186,7 @@ def read_photo(source: ImageSource) -> Photo:
     if orientation != 1:
         image = ImageOps.exif_transpose(image)
         exif = image.getexif()
-        exif.pop(ExifTags.Base.Orientation, None)
+    exif.pop(ExifTags.Base.Orientation, None)
     if image.mode == "1":
         image = image.convert("L")
     elif image.mode in ("P", "PA"):

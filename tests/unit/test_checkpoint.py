@@ -91,7 +91,7 @@ def test_torchscript_is_refused_with_advice(tmp_path: Path) -> None:
             return x * 2
 
     torch.jit.script(Doubling()).save(str(tmp_path / "script.pt"))
-    with pytest.raises(CheckpointError, match=r"state_dict\(\)|TorchScript|not a readable"):
+    with pytest.raises(CheckpointError, match="TorchScript file"):
         read_checkpoint(tmp_path / "script.pt")
 
 
@@ -105,8 +105,8 @@ def test_broken_files(tmp_path: Path, suffix: str) -> None:
     data = whole.read_bytes()
     for name, content, message in (
         ("empty", b"", "is empty"),
-        ("noise", b"not a checkpoint at all", "not a (readable )?(PyTorch checkpoint|safetensors)"),
-        ("cut", data[: len(data) // 2], "not a readable"),
+        ("noise", b"not a checkpoint at all", "is not a (PyTorch checkpoint|safetensors)"),
+        ("cut", data[: len(data) // 2], "damaged or cut off"),
     ):
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(content)

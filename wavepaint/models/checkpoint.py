@@ -10,6 +10,7 @@ dict), ``training`` (what a manifest keeps of it) and, for resuming, ``resume``.
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,28 +95,28 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         if "architecture" in metadata:
             content["architecture"] = json.loads(metadata["architecture"])
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file ({error}).") from error
+        raise CheckpointError(f"{path} is not a safetensors file, or is damaged or cut off ({error}).") from error
     return content
+
+
+_ZIP, _PICKLE = b"PK", b"\x80"
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if b"\x80" == path.open("rb").read(1) or _is_zip(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TorchScript files, which raise below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+        pickled = isinstance(error, pickle.UnpicklingError) and (start == _ZIP or start[:1] == _PICKLE)
+        if pickled or "TorchScript" in str(error):
             raise CheckpointError(
                 f"{path} holds more than weights (a pickled model, or a TorchScript file) and loading it could run "
                 "code. Save its state_dict() instead, or convert it to .safetensors where you trust it."
             ) from error
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is not a readable PyTorch checkpoint ({reason}).") from error
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
+        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or is damaged or cut off.") from error
 
 
 def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
@@ -150,8 +151,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         if path.stat().st_size == 0:
             raise CheckpointError(f"{path} is empty.")
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
         digest = hash_file(path)
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     state = _find_state(content, path)

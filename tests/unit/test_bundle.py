@@ -1,0 +1,208 @@
+"""Bundles: complete, verified, unaltered, or refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tests.conftest import TINY
+from wavepaint.contract import Bundle, read_bundle
+from wavepaint.errors import BundleError, CheckpointError, EngineError, OutputError, VerificationError
+from wavepaint.export import bundle as bundle_module
+from wavepaint.export.bundle import write_bundle
+from wavepaint.export.verify import Budget, compare, make_report, require_passed, verification_cases
+from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
+from wavepaint.models.registry import build_model
+from wavepaint.runtime.session import open_session
+
+
+def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
+    manifest = read_bundle(tiny_bundle.folder).manifest
+    assert manifest == tiny_bundle.manifest
+    assert manifest.architecture == "wavepaint"
+    assert manifest.hyper_parameters == TINY
+    assert manifest.size_multiple == 8
+    assert manifest.source["sha256"] == read_checkpoint(tiny_checkpoint).sha256
+    assert {"torch", "onnx", "onnxruntime", "wavepaint"} <= set(manifest.versions)
+    assert manifest.verification["passed"]
+    assert manifest.verification["max_error"] <= 1e-5
+    assert sorted(p.name for p in tiny_bundle.folder.iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_the_graph_is_dynamic_and_clean(tiny_bundle: Bundle) -> None:
+    model = onnx.load(tiny_bundle.folder / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    shapes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    for name, channels in (("image", 3), ("mask", 1), ("image_out", 3)):
+        batch, found, height, width = shapes[name]
+        assert found == channels
+        assert all(isinstance(axis, str) for axis in (batch, height, width))
+    assert not {node.op_type for node in model.graph.node} & {"If", "Loop", "Scan", "DFT", "ScatterND", "Dropout"}
+
+
+def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(
+    tiny_bundle: Bundle, tiny_checkpoint: Path
+) -> None:
+    model = read_checkpoint(tiny_checkpoint).build()
+    rng = np.random.default_rng(5)
+    with open_session(tiny_bundle) as session:
+        for shape in ((1, 8, 8), (5, 8, 72), (2, 104, 40), (1, 264, 136)):
+            image = rng.random((shape[0], 3, *shape[1:]), dtype=np.float32)
+            mask = (rng.random((shape[0], 1, *shape[1:])) < 0.3).astype(np.float32)
+            with torch.inference_mode():
+                expected = model(torch.from_numpy(image), torch.from_numpy(mask)).clamp(0, 1).numpy()
+            found = session.run(image, mask)
+            np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+            known = np.broadcast_to(mask == 0, image.shape)
+            assert np.array_equal(found[known], image[known])
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "message"),
+    [
+        (np.zeros((1, 3, 8, 8)), np.zeros((1, 1, 8, 8), np.float32), "image has dtype float64"),
+        (np.zeros((1, 4, 8, 8), np.float32), np.zeros((1, 1, 8, 8), np.float32), r"image has shape \(1, 4, 8, 8\)"),
+        (np.zeros((3, 8, 8), np.float32), np.zeros((1, 1, 8, 8), np.float32), "image has shape"),
+        (np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 3, 8, 8), np.float32), "mask has shape"),
+        (np.zeros((1, 3, 8, 8), np.float32), np.zeros((2, 1, 8, 8), np.float32), "differ in batch"),
+        (np.zeros((1, 3, 8, 12), np.float32), np.zeros((1, 1, 8, 12), np.float32), "multiples of 8"),
+        (np.zeros((0, 3, 8, 8), np.float32), np.zeros((0, 1, 8, 8), np.float32), "none of them 0"),
+    ],
+)
+def test_tensors_that_break_the_contract_are_named(
+    tiny_bundle: Bundle, image: Any, mask: Any, message: str
+) -> None:
+    with open_session(tiny_bundle) as session, pytest.raises(EngineError, match=message):
+        session.run(image, mask)
+
+
+def altered(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def alter(folder: Path) -> None:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+
+    return alter
+
+
+def flip_a_byte(folder: Path) -> None:
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip_a_byte, "was altered or is damaged"),
+        (lambda f: (f / "model.onnx").write_bytes(b""), "was altered or is damaged"),
+        (lambda f: (f / "model.onnx").unlink(), "lacks model.onnx"),
+        (lambda f: (f / "manifest.json").unlink(), "holds no manifest.json"),
+        (lambda f: (f / "manifest.json").write_text("{"), "is damaged"),
+        (lambda f: (f / "manifest.json").write_text("[]"), "not the manifest of a WavePaint bundle"),
+        (altered(lambda m: m.update(format_version=9)), "format version 9, this program reads 1"),
+        (altered(lambda m: m.pop("size_multiple")), "is damaged"),
+        (altered(lambda m: m.update(size_multiple=0)), "is damaged"),
+        (altered(lambda m: m.update(files={})), "not a listed file"),
+        (altered(lambda m: m["files"].update({"../x": {"sha256": "", "bytes": 0}})), "not a listed file"),
+        (altered(lambda m: m["files"].update({"model.onnx": {}})), "is damaged"),
+    ],
+)
+def test_altered_bundles_are_refused(
+    tiny_bundle: Bundle, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_bundle.folder, copy)
+    damage(copy)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(copy)
+
+
+def test_a_file_and_nothing_are_no_bundles(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="is not a folder"):
+        read_bundle(tmp_path / "file")
+    with pytest.raises(BundleError, match="does not exist"):
+        read_bundle(tmp_path / "none")
+
+
+def test_a_model_of_another_contract_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    from wavepaint.runtime.ort_session import OrtSession
+
+    model = onnx.load(tiny_bundle.folder / "model.onnx")
+    for node in model.graph.node:
+        node.input[:] = ["picture" if name == "image" else name for name in node.input]
+    model.graph.input[0].name = "picture"
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(EngineError, match="'picture'.*the contract wants"):
+        OrtSession(tmp_path / "other.onnx", 8)
+    (tmp_path / "noise.onnx").write_bytes(b"noise")
+    with pytest.raises(EngineError, match="cannot load"):
+        OrtSession(tmp_path / "noise.onnx", 8)
+
+
+def test_a_failed_verification_writes_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong_reference(network: torch.nn.Module) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        return lambda image, mask: image + 0.01 * mask
+
+    monkeypatch.setattr(bundle_module, "_torch_reference", wrong_reference)
+    with pytest.raises(VerificationError, match="largest error.*Nothing was written"):
+        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_former_bundle_is_not_touched_without_permission(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
+    before = (tiny_bundle.folder / "manifest.json").read_bytes()
+    with pytest.raises(OutputError, match="exists already"):
+        write_bundle(read_checkpoint(tiny_checkpoint), tiny_bundle.folder)
+    assert (tiny_bundle.folder / "manifest.json").read_bytes() == before
+
+
+def test_networks_for_other_tasks_are_refused(tmp_path: Path) -> None:
+    parameters = {"num_classes": 3, "depth": 1, "final_dim": 8, "ff_channel": 4, "level": 1}
+    model = build_model("wavemix-segmenter", parameters)
+    save_checkpoint(tmp_path / "s.pt", model, architecture="wavemix-segmenter", parameters=parameters)
+    with pytest.raises(CheckpointError, match="segmentation network"):
+        write_bundle(read_checkpoint(tmp_path / "s.pt"), tmp_path / "out")
+
+
+CASES = verification_cases(8)
+
+
+def test_cases_cover_what_they_should() -> None:
+    shapes = {image.shape for _, image, _ in CASES}
+    assert {shape[0] for shape in shapes} >= {1, 2, 3}
+    assert any(shape[2] != shape[3] for shape in shapes)
+    assert any(shape[2:] == (8, 8) for shape in shapes)
+    assert any(not mask.any() for _, _, mask in CASES)
+    assert all(np.isin(mask, (0, 1)).all() for _, _, mask in CASES)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda out, mask: out + 2e-5 * mask, "largest error 2.0"),
+        (lambda out, mask: np.where(mask > 0, np.nan, out).astype(np.float32), "NaN or infinite"),
+        (lambda out, mask: out + 1e-6 * (1 - mask), "outside the hole were changed"),
+    ],
+)
+def test_every_kind_of_difference_fails(spoil: Callable[..., Any], message: str) -> None:
+    name, image, mask = CASES[1]
+    expected = (image * (1 - mask)).astype(np.float32)
+    assert compare(name, image, mask, expected, expected, Budget()).passed
+    bad = compare(name, image, mask, spoil(expected, mask).astype(np.float32), expected, Budget())
+    assert not bad.passed
+    with pytest.raises(VerificationError, match=message):
+        require_passed(make_report([bad], Budget(), "reference", "engine"))

@@ -1,0 +1,179 @@
+"""Decoding and encoding: nothing is lost, and what cannot be kept is refused by name."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from wavepaint.errors import ImageError, OutputError
+from wavepaint.runtime.image import encode_photo, read_mask, read_photo, write_photo
+
+
+def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+RGBA = RNG.integers(0, 256, (20, 30, 4), dtype=np.uint8)
+GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
+GREY_16 = RNG.integers(0, 65536, (20, 30), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("array", [RGB, RGBA, RGBA[..., :2], GREY, GREY_16], ids=["RGB", "RGBA", "LA", "L", "I;16"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_lossless_files_come_back_bit_for_bit(tmp_path: Path, array: np.ndarray, suffix: str) -> None:
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    Image.fromarray(array).save(source)
+    photo = read_photo(source)
+    assert photo.pixels.dtype == array.dtype
+    assert np.array_equal(photo.pixels.reshape(array.shape), array)
+    write_photo(photo, target)
+    with Image.open(target) as image:
+        assert np.array_equal(np.asarray(image).reshape(array.shape), array)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [RGB, Image.fromarray(RGB), encoded(Image.fromarray(RGB), "PNG")],
+    ids=["array", "PIL", "bytes"],
+)
+def test_sources_of_every_kind_are_equal(source: Any) -> None:
+    assert np.array_equal(read_photo(source).pixels, RGB)
+
+
+def test_palette_and_1_bit_images_become_what_they_show() -> None:
+    palette = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert np.array_equal(read_photo(palette).pixels, np.asarray(palette.convert("RGB")))
+    transparent = encoded(palette, "PNG", transparency=0)
+    assert read_photo(transparent).pixels.shape == (20, 30, 4)
+    assert np.array_equal(read_photo(Image.fromarray(GREY > 99)).pixels[..., 0], (GREY > 99) * np.uint8(255))
+    assert read_photo(encoded(Image.fromarray(RGB), "PNG", transparency=(1, 2, 3))).pixels.shape == (20, 30, 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_and_its_entry_removed(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "Maker"
+    data = encoded(Image.fromarray(RGB), "PNG", exif=exif)
+    photo = read_photo(data)
+    assert photo.size == ((30, 20) if orientation <= 4 else (20, 30))
+    with Image.open(io.BytesIO(encode_photo(photo))) as image:
+        assert 0x0112 not in image.getexif()
+        assert image.getexif()[0x010F] == "Maker"
+        assert np.array_equal(np.asarray(image), photo.pixels)
+    if orientation == 6:
+        assert np.array_equal(photo.pixels, np.rot90(RGB, k=-1))
+
+
+def test_icc_profile_and_resolution_are_kept() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for file_format in ("PNG", "JPEG", "TIFF"):
+        photo = read_photo(encoded(Image.fromarray(RGB), file_format, icc_profile=profile, dpi=(300, 300)))
+        with Image.open(io.BytesIO(encode_photo(photo))) as image:
+            assert image.format == file_format
+            assert image.info["icc_profile"] == profile
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_a_jpeg_keeps_its_quantization(photo: np.ndarray) -> None:
+    data = encoded(Image.fromarray(photo), "JPEG", quality=37, subsampling="4:2:0")
+    with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(encode_photo(read_photo(data)))) as after:
+        assert before.quantization == after.quantization  # type: ignore[attr-defined]
+        difference = np.abs(np.asarray(before).astype(int) - np.asarray(after).astype(int))
+    assert difference.mean() < 0.5
+
+
+def test_webp_is_written_without_loss(tmp_path: Path) -> None:
+    write_photo(read_photo(RGBA), tmp_path / "a.webp")
+    with Image.open(tmp_path / "a.webp") as image:
+        assert np.array_equal(np.asarray(image), RGBA)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "kind CMYK.*ICC profile"),
+        (Image.fromarray(RGB).convert("LAB"), "kind LAB"),
+        (Image.fromarray(RNG.random((4, 4)).astype(np.float32)), "kind F"),
+        (encoded(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]), "2 frames"),
+        (b"", "image is empty"),
+        (b"hello, I am no image", "not an image"),
+        (encoded(Image.fromarray(RGB), "PNG")[:200], "damaged or cut off"),
+        (encoded(Image.fromarray(RGB), "JPEG")[:300], "damaged or cut off|not an image"),
+        (RNG.random((4, 4, 3)), "float64: expected uint8"),
+        (np.zeros((4, 4, 5), np.uint8), r"\(4, 4, 5\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
+        (42, "is a int: expected a path"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(source: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        read_photo(source)
+
+
+def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def test_a_decompression_bomb_is_not_decoded() -> None:
+    with pytest.raises(ImageError, match="larger than .* megapixels"):
+        read_photo(png_header(60_000, 60_000))
+
+
+def test_16_bit_colour_is_refused_rather_than_cut_to_8_bits() -> None:
+    with pytest.raises(ImageError, match="16 bits in each of several channels"):
+        read_photo(png_header(4, 4, depth=16))
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    for path, message in (
+        (tmp_path, "is a folder"), (tmp_path / "none.png", "does not exist"), (tmp_path / "empty.png", "is empty")
+    ):  # fmt: skip
+        with pytest.raises(ImageError, match=message):
+            read_photo(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "suffix", "message"),
+    [(RGBA, ".jpg", "JPEG.*PNG can hold it"), (GREY_16, ".jpg", "JPEG"), (RGB, ".xyz", "not a known image suffix")],
+)
+def test_formats_that_cannot_hold_the_photo_are_refused(
+    tmp_path: Path, array: np.ndarray, suffix: str, message: str
+) -> None:
+    with pytest.raises(OutputError, match=message):
+        write_photo(read_photo(array), tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_white_is_hole() -> None:
+    grey = np.array([[0, 127, 128, 255]], np.uint8)
+    assert read_mask(grey).tolist() == [[False, False, True, True]]
+    assert read_mask(grey, invert=True).tolist() == [[True, True, False, False]]
+    assert read_mask(grey, threshold=1).tolist() == [[False, True, True, True]]
+    assert read_mask(np.repeat(grey[..., None], 3, axis=2)).tolist() == [[False, False, True, True]]
+    assert read_mask(np.array([[True, False]])).tolist() == [[True, False]]
+    assert read_mask(np.array([[0, 65535]], np.uint16)).tolist() == [[False, True]]
+
+
+def test_transparency_of_a_mask() -> None:
+    pixels = np.array([[[255, 255, 255, 255], [255, 255, 255, 0], [0, 0, 0, 255]]], np.uint8)
+    assert read_mask(pixels).tolist() == [[True, False, False]]
+    assert read_mask(pixels, mask_from="alpha").tolist() == [[False, True, False]]
+    with pytest.raises(ImageError, match="no alpha channel"):
+        read_mask(RGB, mask_from="alpha")
+    with pytest.raises(ImageError, match="threshold is 0"):
+        read_mask(RGB, threshold=0)

@@ -1,0 +1,148 @@
+"""The Python API on a real engine: sizes, kinds of images, known pixels, warnings and refusals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from wavepaint import Inpainter
+from wavepaint.contract import Bundle
+from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
+
+
+@pytest.fixture(scope="module")
+def inpainter(tiny_bundle: Bundle) -> Iterator[Inpainter]:
+    with Inpainter(tiny_bundle.folder, threads=1) as opened:
+        yield opened
+
+
+def test_fills_the_hole_and_nothing_else(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+    filled = np.asarray(inpainter.fill(photo, hole))
+    assert filled.shape == photo.shape
+    assert np.array_equal(filled[~hole], photo[~hole])
+    assert (filled[hole] != photo[hole]).any()
+
+
+def test_what_lies_in_the_hole_does_not_matter(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+    other = photo.copy()
+    other[hole] = 255 - other[hole]
+    assert np.array_equal(np.asarray(inpainter.fill(photo, hole)), np.asarray(inpainter.fill(other, hole)))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 99), share=st.floats(0.01, 0.99),
+    channels=st.sampled_from([1, 2, 3, 4, 16]),
+)
+def test_any_size_any_kind_known_pixels_are_bit_identical(
+    inpainter: Inpainter, height: int, width: int, seed: int, share: float, channels: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    if channels == 16:
+        image = rng.integers(0, 65536, (height, width), dtype=np.uint16)
+    else:
+        shape = (height, width) if channels == 1 else (height, width, channels)
+        image = rng.integers(0, 256, shape, dtype=np.uint8)
+    mask = rng.random((height, width)) < share
+    if mask.all() or not mask.any():
+        return
+    filled = np.asarray(inpainter.fill(image, mask))
+    assert filled.shape == image.shape
+    assert filled.dtype == image.dtype
+    assert np.array_equal(filled[~mask], image[~mask])
+    if channels in (2, 4):
+        assert np.array_equal(filled[..., -1], image[..., -1])
+
+
+def test_a_single_pixel(inpainter: Inpainter) -> None:
+    pixel = np.array([[[1, 2, 3]]], np.uint8)
+    with pytest.warns(WavePaintWarning):
+        assert np.array_equal(np.asarray(inpainter.fill(pixel, np.array([[False]]))), pixel)
+    with pytest.raises(ImageError, match="covers all"):
+        inpainter.fill(pixel, np.array([[True]]))
+
+
+def test_an_empty_mask_returns_the_image_and_warns(inpainter: Inpainter, photo: np.ndarray) -> None:
+    with pytest.warns(WavePaintWarning, match="mask is empty"):
+        assert np.array_equal(np.asarray(inpainter.fill(photo, np.zeros(photo.shape[:2], bool))), photo)
+
+
+def test_sizes_that_differ_are_named(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="451x300.*mask 200x100.*--resize-mask"):
+        inpainter.fill(photo, np.zeros((100, 200), bool))
+    with pytest.raises(ImageError, match="EXIF orientation"):
+        inpainter.fill(photo, hole.T)
+    resized = np.asarray(inpainter.fill(photo, hole[::2, ::2], resize_mask=True))
+    assert np.array_equal(resized[200:], photo[200:])
+    assert (resized[105:135, 205:255] != photo[105:135, 205:255]).any()
+
+
+def test_a_rotated_photo_is_filled_upright(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray, tmp_path: Path
+                                           ) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(photo)).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(np.asarray(inpainter.fill(tmp_path / "a.png", hole)), np.asarray(inpainter.fill(photo, hole)))
+
+
+def test_the_transparent_part_of_a_picture_can_be_the_hole(
+    inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray
+) -> None:
+    erased = np.dstack([photo, np.where(hole, 0, 255).astype(np.uint8)])
+    filled = np.asarray(inpainter.fill(erased, erased, mask_from="alpha"))
+    assert (filled[..., 3] == 255).all()
+    assert np.array_equal(filled[..., :3], np.asarray(inpainter.fill(photo, hole)))
+
+
+def test_holes_above_the_pixel_limit_are_filled_at_a_lower_resolution(
+    tiny_bundle: Bundle, photo: np.ndarray
+) -> None:
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[50:250, 100:350] = True
+    with Inpainter(tiny_bundle.folder, max_pixels=20_000) as small:
+        filled = np.asarray(small.fill(photo, mask))
+    assert filled.shape == photo.shape
+    assert np.array_equal(filled[~mask], photo[~mask])
+
+
+def test_a_smooth_photo_stays_smooth_at_a_lower_resolution(tiny_bundle: Bundle) -> None:
+    """Colours of the hole must not leak into what is known when a region is scaled down."""
+    image = np.full((400, 400, 3), 90, np.uint8)
+    mask = np.zeros((400, 400), bool)
+    mask[100:300, 100:300] = True
+    image[mask] = 255
+    with Inpainter(tiny_bundle.folder, max_pixels=10_000) as small, Inpainter(tiny_bundle.folder) as full:
+        low, high = (np.asarray(i.fill(image, mask)).astype(int) for i in (small, full))
+    assert abs(low[mask].mean() - high[mask].mean()) < 10
+
+
+def test_attributes_and_closing(tiny_bundle: Bundle, photo: np.ndarray, hole: np.ndarray) -> None:
+    inpainter = Inpainter(tiny_bundle.folder)
+    assert inpainter.engine.startswith("ONNX Runtime")
+    assert inpainter.engine.endswith("CPU")
+    inpainter.close()
+    inpainter.close()
+    with pytest.raises(EngineError, match="closed"):
+        inpainter.fill(photo, hole)
+
+
+def test_arguments_that_make_no_sense(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_pixels is 0"):
+        Inpainter(tiny_bundle.folder, max_pixels=0)
+    with pytest.raises(EngineError, match="threads is 0"):
+        Inpainter(tiny_bundle.folder, threads=0)
+    with pytest.raises(BundleError, match="does not exist"):
+        Inpainter(tmp_path / "none")
+
+
+def test_many_threads_share_one_inpainter(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = np.asarray(inpainter.fill(photo, hole))
+    with ThreadPoolExecutor(4) as pool:
+        for filled in pool.map(lambda _: np.asarray(inpainter.fill(photo, hole)), range(8)):
+            assert np.array_equal(filled, expected)
