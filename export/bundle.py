@@ -61,7 +61,7 @@ def write_bundle(
     architecture = checkpoint.architecture
     if architecture.task != "inpainting":
         raise CheckpointError(
-            f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); bundles hold inpainting networks."
+            f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); bundles hold inpainting ones."
         )
     network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)
@@ -71,9 +71,7 @@ def write_bundle(
         on_stage("verifying against PyTorch")
         budget = Budget()
         with OrtSession(folder / MODEL_NAME, size_multiple) as session:
-            comparisons = verify_session(
-                session, _torch_reference(network), verification_cases(size_multiple), budget
-            )
+            comparisons = verify_session(session, _torch_reference(network), verification_cases(size_multiple), budget)
             report = make_report(comparisons, budget, f"PyTorch {torch.__version__} float32", session.engine)
         require_passed(report)
         if card is not None:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ class InpaintingGraph(nn.Module):
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> object:
+def _quiet_exporter() -> Iterator[None]:
     """Silence what the exporter prints of its own stages; errors still raise."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

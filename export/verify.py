@@ -66,8 +66,9 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[tuple[str, Ima
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
     side = -(-256 // m) * m
     ramp = np.linspace(0, 1, side, dtype=np.float32)
-    gradient = np.stack([np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)),
-                         np.outer(ramp, ramp)])[None].astype(np.float32)
+    gradient = np.stack(
+        [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.outer(ramp, ramp)]
+    )[None].astype(np.float32)
     box = np.zeros((1, 1, side, side), dtype=np.float32)
     box[..., side // 4 : side // 2, side // 3 : -side // 3] = 1
     cases.append((f"gradient, box hole {side}x{side}", gradient, box))
@@ -89,8 +90,16 @@ def compare(case: str, image: Image, mask: Image, output: Image, expected: Image
     num_not_finite = int(output.size - np.isfinite(output).sum())
     known_identical = bool(np.array_equal(output[~hole], image[~hole]))
     if num_not_finite or output.shape != expected.shape:
-        return Comparison(case=case, shape=list(image.shape), max_error=None, mean_error=None, psnr_hole_db=None,
-                          num_not_finite=num_not_finite, known_identical=known_identical, passed=False)
+        return Comparison(
+            case=case,
+            shape=list(image.shape),
+            max_error=None,
+            mean_error=None,
+            psnr_hole_db=None,
+            num_not_finite=num_not_finite,
+            known_identical=known_identical,
+            passed=False,
+        )
     error = np.abs(output.astype(np.float64) - expected)
     psnr = metrics.psnr(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
     exact = not math.isfinite(psnr)

@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import get_sampling
-
 from wavepaint.atomic import write_file
 from wavepaint.errors import ImageError, OutputError
 
@@ -119,10 +118,9 @@ def _open(source: ImageSource, role: str) -> Image.Image:
     try:
         image = Image.open(stream)
         with image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise ImageError(
-                    f"{name} holds {getattr(image, 'n_frames', 0)} frames or pages. Save the one you want as a still image."
-                )
+            num_frames = getattr(image, "n_frames", 1)
+            if num_frames > 1:
+                raise ImageError(f"{name} holds {num_frames} frames or pages. Save the one you want as a still image.")
             depth = _raw_mode(image)
             if ";16" in depth and image.mode not in _DEEP_MODES:
                 raise ImageError(f"{name} has 16 bits in each of several channels; save it with 8, or as 16-bit grey.")
@@ -135,7 +133,7 @@ def _open(source: ImageSource, role: str) -> Image.Image:
         raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error
     except PermissionError as error:
         raise ImageError(f"{name} cannot be read: {error.strerror}.") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image, or of a format that Pillow does not read.") from error
     except Exception as error:
         raise ImageError(f"{name} is damaged or cut off ({error or type(error).__name__}).") from error
@@ -157,7 +155,7 @@ def _image_of_array(array: NDArray[Any], role: str) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     grey_16 = array.dtype == np.uint16 and array.ndim == 2
-    colour_8 = array.dtype == np.uint8 and (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (2, 3, 4))
+    colour_8 = array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (2, 3, 4)))
     if not (grey_16 or colour_8) or 0 in array.shape:
         raise ImageError(
             f"the {role} is an array of shape {array.shape} and dtype {array.dtype}: expected uint8 (H, W), (H, W, 2), "

@@ -1,9 +1,9 @@
 """The Python API: fill the holes of photographs of any size.
 
-    from wavepaint import Inpainter
+from wavepaint import Inpainter
 
-    with Inpainter() as inpainter:
-        inpainter.fill("photo.jpg", "mask.png").save("filled.png")
+with Inpainter() as inpainter:
+    inpainter.fill("photo.jpg", "mask.png").save("filled.png")
 """
 
 import os
@@ -15,7 +15,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
 from wavepaint.runtime.image import DEFAULT_THRESHOLD, ImageSource, MaskFrom, Photo, read_mask, read_photo
@@ -134,7 +133,7 @@ class Inpainter:
     ) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """Fill (H, W, 1 or 3) of 8 or 16 bits; only the values inside the hole mean anything."""
         peak = np.iinfo(colours.dtype).max
-        image = colours.astype(np.float32) / peak
+        image: Float = colours.astype(np.float32) / np.float32(peak)
         num_colours = image.shape[2]
         if num_colours == 1:
             image = np.repeat(image, 3, axis=2)
@@ -146,7 +145,8 @@ class Inpainter:
             filled = self._run(image, hole)
         if num_colours == 1:
             filled = filled.mean(axis=2, keepdims=True)
-        return np.round(np.clip(filled, 0, 1) * peak).astype(colours.dtype)
+        levels = np.round(np.clip(filled, 0, 1) * peak)
+        return levels.astype(np.uint8) if colours.dtype == np.uint8 else levels.astype(np.uint16)
 
     def _run(self, image: Float, hole: NDArray[np.bool_]) -> Float:
         """Run the engine on (H, W, 3) in [0, 1], padded to the size multiple by reflection and cropped back."""
@@ -156,7 +156,8 @@ class Inpainter:
         image = np.pad(image, (*pads, (0, 0)), mode="reflect")
         mask = np.pad(hole, pads, mode="reflect").astype(np.float32)
         output = self._session.run(np.ascontiguousarray(image.transpose(2, 0, 1))[None], mask[None, None])
-        return output[0].transpose(1, 2, 0)[:height, :width]
+        filled: Float = output[0].transpose(1, 2, 0)[:height, :width]
+        return filled
 
     def close(self) -> None:
         """Free the engine."""

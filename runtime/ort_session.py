@@ -60,7 +60,9 @@ class OrtSession:
         try:
             output: Tensor = self._session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image_NCHW, INPUT_MASK: mask_N1HW})[0]
         except Exception as error:  # as above
-            raise EngineError(f"{self.engine} failed on a batch of shape {image_NCHW.shape}: {_first_line(error)}") from error
+            raise EngineError(
+                f"{self.engine} failed on a batch of shape {image_NCHW.shape}: {_first_line(error)}"
+            ) from error
         return output
 
     def close(self) -> None:

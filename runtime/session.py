@@ -6,7 +6,6 @@ from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Bundle
 from wavepaint.errors import EngineError
 

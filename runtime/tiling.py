@@ -50,7 +50,9 @@ class Region:
     def union(self, other: "Region") -> "Region":
         """Return the smallest rectangle that holds both."""
         return Region(
-            min(self.left, other.left), min(self.top, other.top), max(self.right, other.right),
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
             max(self.bottom, other.bottom),
         )
 

@@ -192,7 +192,9 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
                     "Copy the bundle again as a whole, or export it again."
                 )
     except FileNotFoundError:
-        raise BundleError(f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export.") from None
+        raise BundleError(
+            f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export."
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
     except OSError as error:

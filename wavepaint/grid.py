@@ -1,6 +1,7 @@
 """Pictures of results side by side."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,9 @@ HOLE_COLOUR = (255, 0, 160)
 """A colour rare in photographs, so that a hole is never mistaken for image."""
 
 
-def mark_hole(image_HWC: NDArray[np.uint8], mask_HW: NDArray) -> NDArray[np.uint8]:
+def mark_hole(image_HWC: NDArray[np.uint8], mask_HW: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the image (H, W, 3) uint8 with the hole painted in :data:`HOLE_COLOUR`."""
-    return np.where(mask_HW.astype(bool)[..., None], np.uint8(HOLE_COLOUR), image_HWC).astype(np.uint8)
+    return np.where(mask_HW.astype(bool)[..., None], np.array(HOLE_COLOUR, np.uint8), image_HWC).astype(np.uint8)
 
 
 def make_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], titles: Sequence[str], gap: int = 4) -> Image.Image:

@@ -5,32 +5,35 @@ the channel axis, where 1 marks the pixels that count (the hole). Computation is
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+Array = NDArray[np.floating[Any]]
+Mask = NDArray[Any]
 
 
-def _inside(values: NDArray[np.float64], mask: NDArray | None) -> NDArray[np.float64]:
+def _inside(values: NDArray[np.float64], mask: Mask | None) -> NDArray[np.float64]:
     if mask is None:
         return values.reshape(-1)
-    return values[np.broadcast_to(mask.astype(bool)[..., None], values.shape)]
+    inside: NDArray[np.float64] = values[np.broadcast_to(mask.astype(bool)[..., None], values.shape)]
+    return inside
 
 
-def masked_l1(a: Array, b: Array, mask: NDArray | None = None) -> float:
+def masked_l1(a: Array, b: Array, mask: Mask | None = None) -> float:
     """Mean absolute difference over the pixels inside ``mask``, all channels; NaN if there are none."""
     values = _inside(np.abs(np.asarray(a, np.float64) - b), mask)
     return float(values.mean()) if values.size else math.nan
 
 
-def masked_l2(a: Array, b: Array, mask: NDArray | None = None) -> float:
+def masked_l2(a: Array, b: Array, mask: Mask | None = None) -> float:
     """Mean squared difference over the pixels inside ``mask``, all channels; NaN if there are none."""
     values = _inside((np.asarray(a, np.float64) - b) ** 2, mask)
     return float(values.mean()) if values.size else math.nan
 
 
-def psnr(a: Array, b: Array, mask: NDArray | None = None) -> float:
+def psnr(a: Array, b: Array, mask: Mask | None = None) -> float:
     """Peak signal-to-noise ratio in dB for a peak of 1; infinite for equal inputs, NaN over no pixels."""
     error = masked_l2(a, b, mask)
     return math.inf if error == 0 else -10 * math.log10(error) if math.isfinite(error) else math.nan
@@ -38,8 +41,8 @@ def psnr(a: Array, b: Array, mask: NDArray | None = None) -> float:
 
 def _gaussian_window(size: int = 11, sigma: float = 1.5) -> NDArray[np.float64]:
     x = np.arange(size) - (size - 1) / 2
-    window = np.exp(-(x**2) / (2 * sigma**2))
-    return window / window.sum()
+    window: NDArray[np.float64] = np.exp(-(x**2) / (2 * sigma**2))
+    return window / float(window.sum())
 
 
 def _filter(image: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +74,7 @@ def ssim_map(a: Array, b: Array) -> NDArray[np.float64]:
     return ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
 
 
-def ssim(a: Array, b: Array, mask: NDArray | None = None) -> float:
+def ssim(a: Array, b: Array, mask: Mask | None = None) -> float:
     """Mean of :func:`ssim_map` over the pixels inside ``mask``; NaN if there are none."""
     values = _inside(ssim_map(a, b), mask)
     return float(values.mean()) if values.size else math.nan

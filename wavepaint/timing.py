@@ -96,7 +96,7 @@ def measure(
     warmup_calls: int = 3,
     note: str = "",
 ) -> Measurement:
-    """Call ``run`` for at least ``min_seconds`` and ``min_calls`` times after a warm-up, and summarise the latencies."""
+    """Call ``run`` for at least ``min_seconds`` and ``min_calls`` times after a warm-up; summarise the latencies."""
     image, mask = make_batch(batch, height, width)
     _reset_peak_memory()
     for _ in range(warmup_calls):

@@ -23,9 +23,7 @@ def random_image(size: tuple[int, int], dtype: torch.dtype = torch.float64) -> t
 @pytest.mark.parametrize("levels", [1, 3])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("wavelet", WAVELETS)
-def test_analysis_equals_pywavelets(
-    wavelet: str, size: tuple[int, int], levels: int, dtype: torch.dtype
-) -> None:
+def test_analysis_equals_pywavelets(wavelet: str, size: tuple[int, int], levels: int, dtype: torch.dtype) -> None:
     x = random_image(size, dtype)
     low, details = dwt2d(x, wavelet, levels)
     expected_low, *expected_details = pywt.wavedec2(x.numpy().astype(np.float64), wavelet, mode="zero", level=levels)

@@ -49,9 +49,7 @@ def test_the_graph_is_dynamic_and_clean(tiny_bundle: Bundle) -> None:
     assert not {node.op_type for node in model.graph.node} & {"If", "Loop", "Scan", "DFT", "ScatterND", "Dropout"}
 
 
-def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(
-    tiny_bundle: Bundle, tiny_checkpoint: Path
-) -> None:
+def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
     model = read_checkpoint(tiny_checkpoint).build()
     rng = np.random.default_rng(5)
     with open_session(tiny_bundle) as session:
@@ -78,9 +76,7 @@ def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(
         (np.zeros((0, 3, 8, 8), np.float32), np.zeros((0, 1, 8, 8), np.float32), "none of them 0"),
     ],
 )
-def test_tensors_that_break_the_contract_are_named(
-    tiny_bundle: Bundle, image: Any, mask: Any, message: str
-) -> None:
+def test_tensors_that_break_the_contract_are_named(tiny_bundle: Bundle, image: Any, mask: Any, message: str) -> None:
     with open_session(tiny_bundle) as session, pytest.raises(EngineError, match=message):
         session.run(image, mask)
 

@@ -35,7 +35,10 @@ def test_what_lies_in_the_hole_does_not_matter(inpainter: Inpainter, photo: np.n
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    height=st.integers(1, 90), width=st.integers(1, 90), seed=st.integers(0, 99), share=st.floats(0.01, 0.99),
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    seed=st.integers(0, 99),
+    share=st.floats(0.01, 0.99),
     channels=st.sampled_from([1, 2, 3, 4, 16]),
 )
 def test_any_size_any_kind_known_pixels_are_bit_identical(
@@ -81,8 +84,9 @@ def test_sizes_that_differ_are_named(inpainter: Inpainter, photo: np.ndarray, ho
     assert (resized[105:135, 205:255] != photo[105:135, 205:255]).any()
 
 
-def test_a_rotated_photo_is_filled_upright(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray, tmp_path: Path
-                                           ) -> None:
+def test_a_rotated_photo_is_filled_upright(
+    inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray, tmp_path: Path
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(np.rot90(photo)).save(tmp_path / "a.png", exif=exif)
@@ -98,9 +102,7 @@ def test_the_transparent_part_of_a_picture_can_be_the_hole(
     assert np.array_equal(filled[..., :3], np.asarray(inpainter.fill(photo, hole)))
 
 
-def test_holes_above_the_pixel_limit_are_filled_at_a_lower_resolution(
-    tiny_bundle: Bundle, photo: np.ndarray
-) -> None:
+def test_holes_above_the_pixel_limit_are_filled_at_a_lower_resolution(tiny_bundle: Bundle, photo: np.ndarray) -> None:
     mask = np.zeros(photo.shape[:2], bool)
     mask[50:250, 100:350] = True
     with Inpainter(tiny_bundle.folder, max_pixels=20_000) as small:

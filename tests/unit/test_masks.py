@@ -10,7 +10,9 @@ from wavepaint.training.masks import MASK_KINDS, SETTINGS, MaskKind, random_mask
 
 
 @settings(max_examples=60, deadline=None)
-@given(kind=st.sampled_from(MASK_KINDS), height=st.integers(1, 300), width=st.integers(2, 300), seed=st.integers(0, 999))
+@given(
+    kind=st.sampled_from(MASK_KINDS), height=st.integers(1, 300), width=st.integers(2, 300), seed=st.integers(0, 999)
+)
 def test_masks_are_binary_never_empty_and_at_most_half(kind: MaskKind, height: int, width: int, seed: int) -> None:
     mask = random_mask(height, width, (kind,), np.random.default_rng(seed))
     assert mask.shape == (height, width)

@@ -10,7 +10,10 @@ from wavepaint.ops.pyramid import pyramid_fill
 
 @settings(max_examples=40, deadline=None)
 @given(
-    height=st.integers(1, 40), width=st.integers(1, 40), levels=st.integers(0, 8), seed=st.integers(0, 999),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    levels=st.integers(0, 8),
+    seed=st.integers(0, 999),
     share=st.floats(0, 0.99),
 )
 def test_known_pixels_stay_and_the_fill_lies_between_the_extremes(

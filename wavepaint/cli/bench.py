@@ -42,8 +42,14 @@ def _measure_torch(bundle: Bundle, threads: int | None, side: int, batch: int, s
             return model(torch.from_numpy(image), torch.from_numpy(mask))
 
     return measure(
-        run, engine=f"PyTorch {torch.__version__} eager", precision="float32", height=side, width=side, batch=batch,
-        min_seconds=seconds, note="random weights",
+        run,
+        engine=f"PyTorch {torch.__version__} eager",
+        precision="float32",
+        height=side,
+        width=side,
+        batch=batch,
+        min_seconds=seconds,
+        note="random weights",
     )
 
 

@@ -17,7 +17,7 @@ STREAM = "-"
 
 
 def _source(argument: str) -> ImageSource:
-    return click.get_binary_stream("stdin").read() if argument == STREAM else Path(argument)
+    return sys.stdin.buffer.read() if argument == STREAM else Path(argument)
 
 
 def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Path | None:
@@ -44,11 +44,17 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
 @click.option("--overwrite", is_flag=True, help="Replace an existing result.")
 @click.option("--invert-mask", is_flag=True, help="Black is the hole instead of white.")
 @click.option(
-    "--mask-threshold", type=click.IntRange(1, 255), default=DEFAULT_THRESHOLD, show_default=True,
+    "--mask-threshold",
+    type=click.IntRange(1, 255),
+    default=DEFAULT_THRESHOLD,
+    show_default=True,
     help="Level from which on a pixel of the mask is white.",
 )
 @click.option(
-    "--mask-from", type=click.Choice(["luminance", "alpha"]), default="luminance", show_default=True,
+    "--mask-from",
+    type=click.Choice(["luminance", "alpha"]),
+    default="luminance",
+    show_default=True,
     help="alpha: the transparent pixels of MASK are the hole, and become opaque.",
 )
 @click.option("--resize-mask", is_flag=True, help="Fit a mask of another size by nearest neighbour.")
@@ -77,15 +83,12 @@ def command(
         hole = read_mask(_source(mask), invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
         with Inpainter(model, threads=threads) as inpainter:
             started = time.perf_counter()
-            filled = inpainter.fill_photo(
-                photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha"
-            )
+            filled = inpainter.fill_photo(photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha")
             seconds = time.perf_counter() - started
     data = encode_photo(filled, path)
     if path is None:
-        stdout = click.get_binary_stream("stdout")
-        stdout.write(data)
-        stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     else:
         with write_file(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(data)
@@ -96,5 +99,5 @@ def command(
     click.echo(
         f"{path or 'stdout'}: filled {hole.mean():.1%} of {width}x{height} px in {seconds:.2f} s "
         f"({inpainter.bundle.manifest.name}, {inpainter.engine})",
-        file=sys.stderr,
+        err=True,
     )

@@ -45,7 +45,10 @@ def _training_rows(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "", f"{data['train']['num_photos']} photos, validated on {data['val']['num_photos']}"
     scores = training.get("validation")
     if scores:
-        yield "", f"{scores['psnr_hole_db']:.2f} dB and SSIM {scores['ssim_hole']:.4f} inside {config['val_masks']} holes"
+        yield (
+            "",
+            f"{scores['psnr_hole_db']:.2f} dB and SSIM {scores['ssim_hole']:.4f} inside {config['val_masks']} holes",
+        )
 
 
 @click.command()

@@ -46,7 +46,9 @@ class _ConsoleReporter:
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--val-data", type=click.Path(path_type=Path), help="Validation photos. Default: a share of DATA.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), default="default", show_default=True, help="Where to begin.")
+@click.option(
+    "--recipe", type=click.Choice(list(RECIPES)), default="default", show_default=True, help="Where to begin."
+)
 @click.option("--steps", type=int, help="Optimizer steps in all.")
 @click.option("--steps-per-epoch", type=int, help="Steps between validations.")
 @click.option("--batch-size", type=int, help="Crops a step.")

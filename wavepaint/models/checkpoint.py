@@ -72,8 +72,11 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     missing = sorted(expected.keys() - state.keys())
     extra = sorted(state.keys() - expected.keys())
     if missing or extra:
-        parts = [f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-                 for names, what in ((missing, "missing"), (extra, "unexpected")) if names]
+        parts = [
+            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for names, what in ((missing, "missing"), (extra, "unexpected"))
+            if names
+        ]
         raise CheckpointError(f"{path}: the weights do not fit {type(model).__name__}: {' and '.join(parts)} entries.")
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:

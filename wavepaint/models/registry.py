@@ -36,7 +36,7 @@ class Architecture:
 def _classifier_multiple(parameters: HyperParameters) -> int:
     strided = parameters.get("initial_conv") == "strided"
     stem = parameters.get("stride", 2) ** 2 if strided else parameters.get("patch_size", 4)
-    return int(stem) * 2 ** int(parameters["level"])
+    return int(stem) * int(2 ** parameters["level"])
 
 
 ARCHITECTURES: dict[str, Architecture] = {

@@ -124,7 +124,7 @@ class WavePaint(nn.Module):
     def start_from_prefill(self) -> None:
         """Set every module's last layer to zero, so that an untrained prefilled network returns the prefill."""
         for module in self.wavemodules:
-            for parameter in module.decoder2.parameters():
+            for parameter in module.get_submodule("decoder2").parameters():
                 nn.init.zeros_(parameter)
 
     def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def dwt2d(x_NCHW: Tensor, wavelet: str = "haar", levels: int = 1) -> tuple[Tenso
     details: list[Tensor] = []
     for _ in range(levels):
         x_NCHW, bands = _analyse(x_NCHW, low, high, "zero")
-        details.append(bands.unflatten(1, (channels, 3)))
+        details.append(bands.reshape(bands.shape[0], channels, 3, *bands.shape[2:]))
     return x_NCHW, details
 
 

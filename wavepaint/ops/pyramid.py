@@ -8,7 +8,6 @@ it exports with the network. A network that starts from it has to learn structur
 Source: S. Gortler et al., "The Lumigraph" (1996), section 3.4 (pull-push); the smoothing is this project's.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

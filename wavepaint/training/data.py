@@ -43,6 +43,7 @@ def find_photos(folder: Path) -> list[Path]:
 
 def split_photos(photos: list[Path], root: Path, val_fraction: float) -> tuple[list[Path], list[Path]]:
     """Split by a hash of the path below ``root``, so that a photo stays on its side when others come or go."""
+
     def share(photo: Path) -> float:
         digest = hashlib.sha256(photo.relative_to(root).as_posix().encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64

@@ -62,8 +62,9 @@ class EpochReport:
 class Reporter(Protocol):
     """Who watches a run."""
 
-    def on_start(self, config: TrainConfig, *, num_train: int, num_val: int, device: str, precision: str, step: int
-                 ) -> None: ...
+    def on_start(
+        self, config: TrainConfig, *, num_train: int, num_val: int, device: str, precision: str, step: int
+    ) -> None: ...
     def on_step(self, step: int, loss: float) -> None: ...
     def on_epoch(self, report: EpochReport) -> None: ...
 
@@ -206,7 +207,7 @@ class Trainer:
             output = self.model(image, mask)
         loss = training_loss(self.config, output, image, mask)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingError(

@@ -71,7 +71,9 @@ SETTINGS: dict[MaskKind, MaskSettings] = {
 }
 
 
-def _draw_strokes(draw: ImageDraw.ImageDraw, size: tuple[int, int], s: StrokeSettings, rng: np.random.Generator) -> None:
+def _draw_strokes(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], s: StrokeSettings, rng: np.random.Generator
+) -> None:
     width, height = size
     for stroke in range(rng.integers(s.min_strokes, s.max_strokes + 1)):
         x, y = int(rng.integers(width)), int(rng.integers(height))
@@ -101,9 +103,7 @@ def _draw_boxes(draw: ImageDraw.ImageDraw, size: tuple[int, int], s: BoxSettings
         draw.rectangle([*starts, starts[0] + sides[0] - 1, starts[1] + sides[1] - 1], fill=1)
 
 
-def random_mask(
-    height: int, width: int, kinds: tuple[MaskKind, ...], rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def random_mask(height: int, width: int, kinds: tuple[MaskKind, ...], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw one mask of a kind chosen at random among ``kinds``.
 
     Returns:

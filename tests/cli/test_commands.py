@@ -1,0 +1,160 @@
+"""The other commands, from training to a filled photo, and their error paths."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.cli.conftest import Wp, assert_refused
+from wavepaint import __version__
+from wavepaint.contract import Bundle
+
+TINY_TRAINING = ("--steps-per-epoch", 2, "--batch-size", 2, "--crop-size", 32, "--val-size", 32, "--workers", 0)
+
+
+def test_version_and_help(wp: Wp) -> None:
+    assert wp("--version").stdout.decode().strip() == f"wp, version {__version__}"
+    text = wp("--help").stdout.decode()
+    for name in ("infer", "train", "export", "bench", "info"):
+        assert f"\n  {name} " in text
+        assert wp(name, "--help").returncode == 0
+    assert_refused(wp("paint"), "No such command 'paint'", status=2)
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_version_and_help_import_nothing_heavy(argument: str) -> None:
+    code = (
+        "import sys; sys.argv = ['wp', sys.argv[1]]; from wavepaint.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print('loaded:', {'torch', 'numpy', 'PIL', 'onnxruntime'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=True)
+    assert result.stdout.strip().endswith("loaded: set()")
+
+
+@pytest.fixture(scope="module")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("chelsea", "coffee", "rocket", "astronaut"):
+        image = Image.fromarray(getattr(data, name)())
+        image.thumbnail((128, 128))
+        image.save(folder / f"{name}.png")
+    return folder
+
+
+def test_from_photos_to_a_filled_photo(wp: Wp, photo_folder: Path, tmp_path: Path) -> None:
+    trained = wp("train", photo_folder, "-o", tmp_path / "run", "--steps", 4, *TINY_TRAINING)
+    assert trained.returncode == 0, trained.stderr.decode()
+    assert "epoch 2: loss" in trained.stderr.decode()
+    assert f"wp export {tmp_path}/run/best.pt" in trained.stderr.decode()
+    exported = wp("export", tmp_path / "run" / "best.pt", "-o", tmp_path / "bundle")
+    assert exported.returncode == 0, exported.stderr.decode()
+    assert "verified in 8 cases" in exported.stderr.decode()
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["training"]["config"]["recipe"] == "default"
+    Image.new("L", (128, 85), 0).save(tmp_path / "mask.png")
+    mask = Image.new("L", (128, 85), 0)
+    mask.paste(255, (30, 30, 60, 50))
+    mask.save(tmp_path / "mask.png")
+    filled = wp("infer", photo_folder / "chelsea.png", tmp_path / "mask.png", "-o", tmp_path / "out.png",
+                "--model", tmp_path / "bundle")  # fmt: skip
+    assert filled.returncode == 0, filled.stderr.decode()
+
+
+def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
+    arguments = ["train", photo_folder, "-o", tmp_path / "run", "--steps", 100_000, *TINY_TRAINING]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wavepaint.cli", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "last.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "saved. Go on with the same command and --resume" in message
+    assert "Traceback" not in message
+    stopped_at = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["resume"]["step"]
+    assert stopped_at >= 2
+    assert_refused(wp(*arguments), "holds a run already")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("DATA", "--steps", 0), ("--steps is 0",)),
+        (("DATA", "--masks", "round"), ("--masks is round",)),
+        (("DATA", "--resume"), ("nothing to resume",)),
+        (("EMPTY",), ("holds no photos",)),
+        (("NONE",), ("is not a folder",)),
+        (("DATA", "--val-data", "NONE"), ("is not a folder",)),
+    ],
+)
+def test_training_that_cannot_start(
+    wp: Wp, photo_folder: Path, tmp_path: Path, arguments: tuple[object, ...], words: tuple[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"DATA": photo_folder, "EMPTY": tmp_path / "empty", "NONE": tmp_path / "none"}
+    result = wp("train", *(places.get(str(a), a) for a in arguments), "-o", tmp_path / "run")
+    assert_refused(result, *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_exports_that_cannot_work(wp: Wp, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    (tmp_path / "noise.pth").write_bytes(b"noise")
+    torch.save({"epoch": 1}, tmp_path / "other.pth")
+    content = torch.load(tiny_checkpoint, weights_only=True)
+    content["model"]["wavemodules.0.conv.0.bias"][0] = float("nan")
+    torch.save(content, tmp_path / "nan.pth")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for name, words in (
+        ("none.pth", "does not exist"),
+        ("noise.pth", "not a PyTorch checkpoint"),
+        ("other.pth", "holds no weights"),
+        ("nan.pth", "holds NaN"),
+    ):
+        assert_refused(wp("export", tmp_path / name, "-o", tmp_path / "bundle"), words)
+    (tmp_path / "bundle").mkdir()
+    assert_refused(wp("export", tiny_checkpoint, "-o", tmp_path / "bundle"), "exists already", "--overwrite")
+    assert_refused(wp("export", tiny_checkpoint, "-o", tiny_checkpoint / "b"), "is a file, not a folder")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "bundle"])
+
+
+def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    text = wp("info", tiny_bundle.folder).stdout.decode()
+    for words in ("wavepaint", "multiples of 8", "passed, 8 cases", "no record in the checkpoint"):
+        assert words in text
+    shipped = wp("info").stdout.decode()
+    assert "recipe default" in shipped
+    manifest = json.loads(wp("info", tiny_bundle.folder, "--json").stdout)
+    assert manifest == json.loads((tiny_bundle.folder / "manifest.json").read_text())
+    assert_refused(wp("info", tmp_path), "holds no manifest.json")
+
+
+def test_bench(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
+    report = tmp_path / "bench.json"
+    result = wp("bench", tiny_bundle.folder, "--sizes", "30,64", "--seconds", 0, "--threads", 1, "--json", report)
+    assert result.returncode == 0, result.stderr.decode()
+    table = result.stdout.decode()
+    assert "32x32" in table
+    assert "PyTorch" in table
+    rows = json.loads(report.read_text())["results"]
+    assert [(row["engine"].split()[0], row["width"]) for row in rows] == [
+        ("ONNX", 32), ("ONNX", 64), ("PyTorch", 32), ("PyTorch", 64)
+    ]  # fmt: skip
+    for row in rows:
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["images_per_s"] == pytest.approx(1000 / row["p50_ms"])
+        assert row["peak_memory_mb"] > 10
+    assert_refused(wp("bench", "--sizes", "big"), "not a list of pixels", status=2)
+    assert_refused(wp("bench", tmp_path), "holds no manifest.json")

@@ -1,0 +1,185 @@
+"""``wp infer``: files in, files out, and every way to hold it wrong."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Wp, assert_refused
+from tests.conftest import REPOSITORY
+from wavepaint.contract import Bundle
+
+Files = tuple[Path, Path]
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_fills_a_photo_with_the_model_that_ships(
+    wp: Wp, photo_files: Files, photo: np.ndarray, hole: np.ndarray
+) -> None:
+    image, mask = photo_files
+    result = wp("infer", image, mask)
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stdout == b""
+    filled = read(image.with_name("photo_filled.png"))
+    assert np.array_equal(filled[~hole], photo[~hole])
+    assert (filled[hole] != photo[hole]).any()
+    report = result.stderr.decode()
+    assert "ONNX Runtime" in report
+    assert "451x300 px" in report
+    assert " s (" in report
+
+
+def test_model_output_and_threads_can_be_chosen(
+    wp: Wp, photo_files: Files, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "result.webp"
+    result = wp("infer", *photo_files, "-o", out, "--model", tiny_bundle.folder, "--threads", 1)
+    assert result.returncode == 0, result.stderr.decode()
+    assert read(out).shape == (300, 451, 3)
+
+
+def test_streams(wp: Wp, photo_files: Files, photo: np.ndarray, hole: np.ndarray, tmp_path: Path) -> None:
+    image, mask = photo_files
+    from_stdin = wp("infer", "-", mask, stdin=image.read_bytes())
+    assert from_stdin.returncode == 0, from_stdin.stderr.decode()
+    filled = np.asarray(Image.open(io.BytesIO(from_stdin.stdout)))
+    assert np.array_equal(filled[~hole], photo[~hole])
+    mask_from_stdin = wp("infer", image, "-", "-o", "-", stdin=mask.read_bytes())
+    assert mask_from_stdin.stdout == from_stdin.stdout
+    assert_refused(wp("infer", "-", "-"), "only one of IMAGE and MASK", status=2)
+
+
+def test_results_are_never_overwritten_by_accident(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
+    image, mask = photo_files
+    before = image.read_bytes(), mask.read_bytes()
+    out = tmp_path / "out.png"
+    out.write_bytes(b"mine")
+    assert_refused(wp("infer", image, mask, "-o", out), "exists already", "--overwrite")
+    assert_refused(wp("infer", image, mask, "-o", image), "exists already")
+    assert_refused(wp("infer", image, mask, "-o", mask, "--overwrite"), "is the mask")
+    assert_refused(wp("infer", image, mask, "-o", tmp_path), "is a folder")
+    assert out.read_bytes() == b"mine"
+    assert (image.read_bytes(), mask.read_bytes()) == before
+    assert wp("infer", image, mask, "-o", out, "--overwrite").returncode == 0
+    assert read(out).shape == (300, 451, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mask.png", "out.png", "photo.png"]
+
+
+def test_an_empty_mask_is_a_warning_and_a_full_one_an_error(
+    wp: Wp, photo_files: Files, photo: np.ndarray, tmp_path: Path
+) -> None:
+    image, mask = photo_files
+    Image.new("L", (451, 300), 0).save(mask)
+    result = wp("infer", image, mask, "-o", tmp_path / "out.png")
+    assert result.returncode == 0
+    assert "warning: the mask is empty" in result.stderr.decode()
+    assert np.array_equal(read(tmp_path / "out.png"), photo)
+    assert_refused(wp("infer", image, mask, "--invert-mask"), "covers all of", "photo.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [(None, "does not exist"), (b"", "is empty"), (b"just some text", "not an image"), ("cut", "damaged or cut off")],
+)
+@pytest.mark.parametrize("broken", ["image", "mask"])
+def test_broken_files(wp: Wp, photo_files: Files, broken: str, content: bytes | str | None, word: str) -> None:
+    path = photo_files[broken == "mask"]
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:150] if isinstance(content, str) else content)
+    before = sorted(p.name for p in path.parent.iterdir())
+    assert_refused(wp("infer", *photo_files), path.name, word)
+    assert sorted(p.name for p in path.parent.iterdir()) == before
+
+
+def test_folders_sizes_and_formats(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
+    image, mask = photo_files
+    assert_refused(wp("infer", tmp_path, mask), "is a folder")
+    Image.new("L", (20, 10)).save(tmp_path / "small.png")
+    assert_refused(wp("infer", image, tmp_path / "small.png"), "451x300", "20x10", "--resize-mask")
+    assert_refused(wp("infer", image, mask, "-o", tmp_path / "a.xyz"), ".xyz", "not a known image suffix")
+    assert_refused(wp("infer", image, mask, "-o", image / "a.png"), "is a file, not a folder")
+    assert_refused(wp("infer", image, mask, "--mask-threshold", 0), "--mask-threshold", status=2)
+    assert_refused(wp("infer", image), "Missing argument", status=2)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_permissions(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
+    image, mask = photo_files
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    assert_refused(wp("infer", image, mask, "-o", folder / "a.png"), "cannot write")
+    image.chmod(0)
+    assert_refused(wp("infer", image, mask), "cannot be read")
+
+
+def test_an_unwritable_place(wp: Wp, photo_files: Files) -> None:
+    assert_refused(wp("infer", *photo_files, "-o", "/proc/none/a.png"), "cannot write /proc/none/a.png")
+
+
+def test_a_full_disk_leaves_nothing(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
+    """A limit on the size of files fails a write half-way, as a full disk does."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
+        "from wavepaint.cli import main; sys.argv[0] = 'wp'; main()"
+    )
+    out = tmp_path / "out" / "a.png"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "infer", *map(str, photo_files), "-o", str(out)], capture_output=True, check=False
+    )
+    assert_refused(result, "cannot write", "File too large")
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [("byte", ("was altered or is damaged",)), ("manifest", ("is damaged",)), ("gone", ("does not exist",))],
+)
+def test_broken_bundles(
+    wp: Wp, photo_files: Files, tiny_bundle: Bundle, tmp_path: Path, damage: str, words: tuple[str]
+) -> None:
+    import shutil
+
+    bundle = tmp_path / "bundle"
+    if damage != "gone":
+        shutil.copytree(tiny_bundle.folder, bundle)
+        target = bundle / ("model.onnx" if damage == "byte" else "manifest.json")
+        target.write_bytes(target.read_bytes()[:-1] + b"x")
+    assert_refused(wp("infer", *photo_files, "--model", bundle), *words)
+
+
+def test_a_12_megapixel_photo_with_a_small_hole_stays_under_4_gib(tmp_path: Path, photo: np.ndarray) -> None:
+    tiled = np.tile(photo, (10, 9, 1))[:3000, :4000]
+    mask = np.zeros(tiled.shape[:2], np.uint8)
+    mask[1400:1460, 2000:2100] = 255
+    Image.fromarray(tiled).save(tmp_path / "large.jpg", quality=90)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    command = [sys.executable, "-m", "wavepaint.cli", "infer", "large.jpg", "mask.png", "-o", "out.png"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+    assert status == 0
+    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 4 * 2**30
+    assert read(tmp_path / "out.png").shape == (3000, 4000, 3)
+
+
+def test_the_runtime_never_imports_torch(photo_files: Files) -> None:
+    code = (
+        "import sys, warnings; from wavepaint import Inpainter; "
+        f"Inpainter().fill({str(photo_files[0])!r}, {str(photo_files[1])!r}); "
+        "import wavepaint.cli.infer; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'onnx', 'pywt', 'safetensors', 'tqdm'}))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert result.stdout.strip() == "[]"
