@@ -20,7 +20,6 @@ from wavepaint.models.checkpoint import Checkpoint
 from wavepaint.runtime.ort_session import OrtSession
 
 MODEL_NAME = "model.onnx"
-CARD_NAME = "README.md"
 
 
 def _torch_reference(network: nn.Module) -> Callable[[Image, Image], Image]:
@@ -39,7 +38,6 @@ def write_bundle(
     out: Path,
     *,
     name: str | None = None,
-    card: Path | None = None,
     overwrite: bool = False,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Bundle:
@@ -49,7 +47,6 @@ def write_bundle(
         checkpoint: The weights.
         out: The bundle's folder.
         name: Its short name; the folder's by default.
-        card: A model card (Markdown) to take along.
         overwrite: Replace a former bundle; until the new one is complete it stays as it is.
         on_stage: Told of each stage, for people who wait.
 
@@ -74,8 +71,6 @@ def write_bundle(
             comparisons = verify_session(session, _torch_reference(network), verification_cases(size_multiple), budget)
             report = make_report(comparisons, budget, f"PyTorch {torch.__version__} float32", session.engine)
         require_passed(report)
-        if card is not None:
-            (folder / CARD_NAME).write_text(card.read_text("utf-8"), "utf-8")
         manifest = Manifest(
             name=name or out.name,
             task=architecture.task,

@@ -12,16 +12,14 @@ from wavepaint.models.checkpoint import read_checkpoint
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
 @click.option("--name", help="Short name in the manifest. Default: the folder's name.")
-@click.option("--card", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Model card to take along.")
 @click.option("--overwrite", is_flag=True, help="Replace a former bundle.")
-def command(checkpoint: Path, out: Path, name: str | None, card: Path | None, overwrite: bool) -> None:
+def command(checkpoint: Path, out: Path, name: str | None, overwrite: bool) -> None:
     """Export CHECKPOINT (.pt, .pth, .ckpt or .safetensors) to ONNX, verify it against PyTorch and pack it."""
     loaded = read_checkpoint(checkpoint)
     bundle = write_bundle(
         loaded,
         out,
         name=name,
-        card=card,
         overwrite=overwrite,
         on_stage=lambda stage: click.echo(f"{stage} ...", err=True),
     )
