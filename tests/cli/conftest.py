@@ -17,7 +17,7 @@ def wp() -> Wp:
     def run(
         *arguments: object, stdin: bytes = b"", cwd: Path | None = None, timeout: float = 240
     ) -> "subprocess.CompletedProcess[bytes]":
-        command = [sys.executable, "-m", "wavepaint.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "wavepaint", *map(str, arguments)]
         return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, timeout=timeout, check=False)
 
     return run

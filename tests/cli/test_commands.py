@@ -72,7 +72,7 @@ def test_from_photos_to_a_filled_photo(wp: Wp, photo_folder: Path, tmp_path: Pat
 def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
     arguments = ["train", photo_folder, "-o", tmp_path / "run", "--steps", 100_000, *TINY_TRAINING]
     process = subprocess.Popen(
-        [sys.executable, "-m", "wavepaint.cli", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "wavepaint", *map(str, arguments)], stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "last.pt").exists():

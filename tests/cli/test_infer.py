@@ -96,7 +96,7 @@ def test_broken_files(wp: Wp, photo_files: Files, broken: str, content: bytes | 
     if content is None:
         path.unlink()
     else:
-        path.write_bytes(path.read_bytes()[:150] if isinstance(content, str) else content)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content == "cut" else content)
     before = sorted(p.name for p in path.parent.iterdir())
     assert_refused(wp("infer", *photo_files), path.name, word)
     assert sorted(p.name for p in path.parent.iterdir()) == before
@@ -111,16 +111,6 @@ def test_folders_sizes_and_formats(wp: Wp, photo_files: Files, tmp_path: Path) -
     assert_refused(wp("infer", image, mask, "-o", image / "a.png"), "is a file, not a folder")
     assert_refused(wp("infer", image, mask, "--mask-threshold", 0), "--mask-threshold", status=2)
     assert_refused(wp("infer", image), "Missing argument", status=2)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_permissions(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
-    image, mask = photo_files
-    folder = tmp_path / "locked"
-    folder.mkdir(mode=0o500)
-    assert_refused(wp("infer", image, mask, "-o", folder / "a.png"), "cannot write")
-    image.chmod(0)
-    assert_refused(wp("infer", image, mask), "cannot be read")
 
 
 def test_an_unwritable_place(wp: Wp, photo_files: Files) -> None:
@@ -165,7 +155,7 @@ def test_a_12_megapixel_photo_with_a_small_hole_stays_under_4_gib(tmp_path: Path
     mask[1400:1460, 2000:2100] = 255
     Image.fromarray(tiled).save(tmp_path / "large.jpg", quality=90)
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    command = [sys.executable, "-m", "wavepaint.cli", "infer", "large.jpg", "mask.png", "-o", "out.png"]
+    command = [sys.executable, "-m", "wavepaint", "infer", "large.jpg", "mask.png", "-o", "out.png"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status

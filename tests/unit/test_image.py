@@ -177,3 +177,28 @@ def test_transparency_of_a_mask() -> None:
         read_mask(RGB, mask_from="alpha")
     with pytest.raises(ImageError, match="threshold is 0"):
         read_mask(RGB, threshold=0)
+
+
+def test_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated, since the tests may run as root, whom no permission stops."""
+    path = tmp_path / "a.png"
+    Image.fromarray(RGB).save(path)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match=r"a\.png cannot be read: Permission denied"):
+        read_photo(path)
+
+
+def test_places_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(OutputError, match=r"cannot write .*a\.png: Permission denied"):
+        write_photo(read_photo(RGB), tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())

@@ -58,7 +58,6 @@ def main() -> None:
             )
             sys.exit(1)
         raise
-
-
-if __name__ == "__main__":
-    main()
+    except MemoryError:
+        click.echo("error: out of memory. Close other programs, or scale the image down.", err=True)
+        sys.exit(1)
