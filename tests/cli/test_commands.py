@@ -1,6 +1,7 @@
 """The other commands, from training to a filled photo, and their error paths."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -70,16 +71,19 @@ def test_from_photos_to_a_filled_photo(wp: Wp, photo_folder: Path, tmp_path: Pat
 
 
 def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
-    arguments = ["train", photo_folder, "-o", tmp_path / "run", "--steps", 100_000, *TINY_TRAINING]
+    arguments = ["train", photo_folder, "-o", tmp_path / "run", "--steps", 100_000, *TINY_TRAINING, "--workers", 1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "wavepaint", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "wavepaint", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "last.pt").exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # to the loader's process as well, as Ctrl-C in a terminal does
     _, message = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "saved. Go on with the same command and --resume" in message

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import TINY
-from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError
+from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
 from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.training.config import RECIPES, TrainConfig, get_recipe
 from wavepaint.training.data import RandomCrops, find_photos, load_validation, split_photos
@@ -129,7 +129,20 @@ def test_validation_is_fixed(photos: Path) -> None:
         assert np.array_equal(mask, mask_2)
 
 
-def test_a_broken_photo_is_named(photos: Path, tmp_path: Path) -> None:
+def test_a_broken_training_photo_is_reported_once_and_replaced(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "ok.png").write_bytes((photos / "b.png").read_bytes())
+    (tmp_path / "broken.jpg").write_bytes((photos / "a.jpg").read_bytes()[:500])
+    crops = RandomCrops(find_photos(tmp_path), CONFIG)
+    with pytest.warns(WavePaintWarning, match=r"skipped: .*broken\.jpg") as caught:
+        samples = [crops[number] for number in range(4)]
+    assert [image.shape for image, _ in samples] == [(3, 32, 32)] * 4
+    assert len(caught) == 1
+    (tmp_path / "ok.png").unlink()
+    with pytest.raises(TrainingError, match="none of the training photos"), pytest.warns(WavePaintWarning):
+        RandomCrops(find_photos(tmp_path), CONFIG)[0]
+
+
+def test_a_broken_validation_photo_is_named(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "ok.png").write_bytes((photos / "b.png").read_bytes())
     (tmp_path / "broken.jpg").write_bytes((photos / "a.jpg").read_bytes()[:500])
     with pytest.raises(TrainingError, match=r"broken\.jpg cannot be decoded"):

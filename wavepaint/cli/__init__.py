@@ -2,11 +2,13 @@
 
 import importlib
 import sys
+import warnings
+from typing import TextIO
 
 import click
 
 from wavepaint import __version__
-from wavepaint.errors import WavePaintError
+from wavepaint.errors import WavePaintError, WavePaintWarning
 
 # The one-line helps stand here, so that `wp --help` imports no command.
 _COMMANDS = {
@@ -42,8 +44,29 @@ def wp() -> None:
     """Fill holes in photos with WavePaint: train it, export it, race it, run it."""
 
 
+def _show_own_warnings_plainly() -> None:
+    """Print a :class:`WavePaintWarning` as one line, without the place in the code that Python adds."""
+    default = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, WavePaintWarning):
+            click.echo(f"warning: {message}", err=True)
+        else:
+            default(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+
+
 def main() -> None:
     """Run the command line; errors of this package become one line on stderr and exit status 1."""
+    _show_own_warnings_plainly()
     try:
         wp(prog_name="wp")
     except WavePaintError as error:

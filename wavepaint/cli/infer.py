@@ -9,7 +9,7 @@ import click
 from PIL import Image
 
 from wavepaint.atomic import write_file
-from wavepaint.errors import OutputError, WavePaintWarning
+from wavepaint.errors import OutputError
 from wavepaint.runtime.image import DEFAULT_THRESHOLD, ImageSource, MaskFrom, encode_photo, read_mask, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 
@@ -77,14 +77,12 @@ def command(
     path = _output_path(image, mask, out, overwrite)
     # Pillow warns from 89 megapixels on; up to its limit, which read_photo reports, such photos are fine.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", WavePaintWarning)
-        photo = read_photo(_source(image))
-        hole = read_mask(_source(mask), invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
-        with Inpainter(model, threads=threads) as inpainter:
-            started = time.perf_counter()
-            filled = inpainter.fill_photo(photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha")
-            seconds = time.perf_counter() - started
+    photo = read_photo(_source(image))
+    hole = read_mask(_source(mask), invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
+    with Inpainter(model, threads=threads) as inpainter:
+        started = time.perf_counter()
+        filled = inpainter.fill_photo(photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha")
+        seconds = time.perf_counter() - started
     data = encode_photo(filled, path)
     if path is None:
         sys.stdout.buffer.write(data)
@@ -92,9 +90,6 @@ def command(
     else:
         with write_file(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(data)
-    for warning in caught:
-        if issubclass(warning.category, WavePaintWarning):
-            click.echo(f"warning: {warning.message}", err=True)
     width, height = photo.size
     click.echo(
         f"{path or 'stdout'}: filled {hole.mean():.1%} of {width}x{height} px in {seconds:.2f} s "

@@ -1,6 +1,7 @@
 """Photographs from a folder, as crops with masks."""
 
 import hashlib
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wavepaint.errors import TrainingError
+from wavepaint.errors import TrainingError, WavePaintWarning
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.masks import random_mask
 
@@ -80,7 +81,8 @@ class RandomCrops(Dataset[Sample]):
     """Sample number i of a run: an augmented crop (3, S, S) in [0, 1] and its mask (1, S, S).
 
     A sample depends on the seed and its number alone, not on which process loads it or where a run was resumed.
-    Every photo is seen once before any is seen twice.
+    Every photo is seen once before any is seen twice. A photo that cannot be decoded is reported once and its place
+    taken by the next one.
     """
 
     def __init__(self, photos: list[Path], config: TrainConfig) -> None:
@@ -88,6 +90,7 @@ class RandomCrops(Dataset[Sample]):
         self.config = config
         self._cache: OrderedDict[Path, Image.Image] = OrderedDict()
         self._cached_bytes = 0
+        self._broken: set[Path] = set()
 
     def __len__(self) -> int:
         return self.config.steps * self.config.batch_size
@@ -102,12 +105,24 @@ class RandomCrops(Dataset[Sample]):
                 self._cached_bytes += size
         return photo
 
+    def _next_photo(self, order: NDArray[np.int64], index: int) -> Image.Image:
+        for offset in range(len(order)):
+            path = self.photos[order[(index + offset) % len(order)]]
+            if path in self._broken:
+                continue
+            try:
+                return self._photo(path)
+            except TrainingError as error:
+                self._broken.add(path)
+                warnings.warn(f"skipped: {error}", WavePaintWarning, stacklevel=2)
+        raise TrainingError("none of the training photos can be decoded.")
+
     def __getitem__(self, number: int) -> Sample:
         config = self.config
         epoch, index = divmod(number, len(self.photos))
         order = np.random.default_rng((config.seed, 0, epoch)).permutation(len(self.photos))
         rng = np.random.default_rng((config.seed, 1, number))
-        crop = _random_crop(self._photo(self.photos[order[index]]), config, rng)
+        crop = _random_crop(self._next_photo(order, index), config, rng)
         mask = random_mask(config.crop_size, config.crop_size, config.masks, rng)
         return to_tensor(crop), torch.from_numpy(mask)[None].float()
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ def _describe_data(photos: list[Path], root: Path) -> dict[str, Any]:
     """Return the number of photos and a hash of their names and sizes (contents would take hours on a large set)."""
     listing = "".join(f"{p.relative_to(root).as_posix()} {p.stat().st_size}\n" for p in photos)
     return {"num_photos": len(photos), "listing_sha256": hashlib.sha256(listing.encode()).hexdigest()}
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process of a run, to the training process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Trainer:
@@ -193,6 +199,7 @@ class Trainer:
             generator=torch.Generator(),
             prefetch_factor=4 if self.config.workers else None,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_ignore_interrupts,
         )
         for image, mask in loader:
             yield (
