@@ -14,6 +14,7 @@ from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact, Bundle, Manifest
 from wavepaint.errors import CheckpointError
+from wavepaint.export.fusion import fuse
 from wavepaint.export.to_onnx import OPSET, InpaintingGraph, export_onnx
 from wavepaint.export.verify import Budget, Image, make_report, require_passed, verification_cases, verify_session
 from wavepaint.models.checkpoint import Checkpoint
@@ -38,6 +39,7 @@ def write_bundle(
     out: Path,
     *,
     name: str | None = None,
+    fusion: bool = True,
     overwrite: bool = False,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Bundle:
@@ -47,6 +49,7 @@ def write_bundle(
         checkpoint: The weights.
         out: The bundle's folder.
         name: Its short name; the folder's by default.
+        fusion: Rewrite the network exactly into a cheaper one first; see :mod:`wavepaint.export.fusion`.
         overwrite: Replace a former bundle; until the new one is complete it stays as it is.
         on_stage: Told of each stage, for people who wait.
 
@@ -64,7 +67,7 @@ def write_bundle(
     size_multiple = architecture.size_multiple(checkpoint.parameters)
     with write_folder(out, overwrite=overwrite) as folder:
         on_stage("exporting to ONNX")
-        export_onnx(network, size_multiple, folder / MODEL_NAME)
+        export_onnx(fuse(network) if fusion else network, size_multiple, folder / MODEL_NAME)
         on_stage("verifying against PyTorch")
         budget = Budget()
         with OrtSession(folder / MODEL_NAME, size_multiple) as session:
@@ -78,7 +81,9 @@ def write_bundle(
             hyper_parameters=checkpoint.parameters,
             num_parameters=sum(parameter.numel() for parameter in network.parameters()),
             size_multiple=size_multiple,
-            artifacts=[Artifact(path=MODEL_NAME, kind="onnx", precision="float32", details={"opset": OPSET})],
+            artifacts=[
+                Artifact(path=MODEL_NAME, kind="onnx", precision="float32", details={"opset": OPSET, "fused": fusion})
+            ],
             files=contract.describe_files(folder),
             source={"file": checkpoint.path.name, "sha256": checkpoint.sha256},
             versions={

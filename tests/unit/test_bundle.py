@@ -35,6 +35,24 @@ def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path
     assert sorted(p.name for p in tiny_bundle.folder.iterdir()) == ["manifest.json", "model.onnx"]
 
 
+def test_fusion_is_on_by_default_and_changes_nothing(
+    tiny_bundle: Bundle, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    plain = write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "plain", fusion=False)
+    image = np.random.default_rng(3).random((2, 3, 40, 24), dtype=np.float32)
+    mask = (image[:, :1] > 0.6).astype(np.float32)
+    with open_session(plain) as unfused, open_session(tiny_bundle) as fused:
+        np.testing.assert_allclose(fused.run(image, mask), unfused.run(image, mask), atol=1e-5, rtol=0)
+    assert tiny_bundle.manifest.artifacts[0].details["fused"]
+    assert not plain.manifest.artifacts[0].details["fused"]
+    types = [
+        [node.op_type for node in onnx.load(bundle.folder / "model.onnx").graph.node] for bundle in (plain, tiny_bundle)
+    ]
+    # Two modules with two levels each: the details of four transforms have gone into the convolutions behind them.
+    assert types[1].count("ConvTranspose") == types[0].count("ConvTranspose") - 2
+    assert "DepthToSpace" in types[1]
+
+
 def test_the_graph_is_dynamic_and_clean(tiny_bundle: Bundle) -> None:
     model = onnx.load(tiny_bundle.folder / "model.onnx")
     onnx.checker.check_model(model, full_check=True)

@@ -79,28 +79,34 @@ class DWT2d(nn.Module):
         self.register_buffer("low", low.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("high", high.to(torch.get_default_dtype()), persistent=False)
 
+    def pad(self, x_NCHW: Tensor) -> Tensor:
+        """Pad by the border's rule; any stride-2 convolution of L taps on the result is aligned with the bands."""
+        return _pad(x_NCHW, self.low.shape[-1], self.border)
+
+    def low_band(self, x_NCHW: Tensor) -> Tensor:
+        """Compute the low band alone."""
+        return F.conv2d(self.pad(x_NCHW), self.low, stride=2, groups=self.channels)
+
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         return _analyse(x_NCHW, self.low, self.high, self.border)
 
 
-def _analyse(x_NCHW: Tensor, low: Tensor, high: Tensor, border: Border) -> tuple[Tensor, Tensor]:
-    channels, taps = x_NCHW.shape[1], low.shape[-1]
+def _pad(x_NCHW: Tensor, taps: int, border: Border) -> Tensor:
     before = after = taps - 2
     if border == "cropped":
         # Dropping s leading outputs of the zero-padded transform is the same as padding 2s samples less.
         before -= 2 * (before // 4)
         after -= before
-        if before or after:
-            x_NCHW = F.pad(x_NCHW, (before, after, before, after))
+        pads = (before, after, before, after)
     else:
         height, width = x_NCHW.shape[2:]
         pads = (before, after + width % 2, before, after + height % 2)
-        if any(pads):
-            x_NCHW = F.pad(x_NCHW, pads)
-    return (
-        F.conv2d(x_NCHW, low, stride=2, groups=channels),
-        F.conv2d(x_NCHW, high, stride=2, groups=channels),
-    )
+    return F.pad(x_NCHW, pads) if any(pads) else x_NCHW
+
+
+def _analyse(x_NCHW: Tensor, low: Tensor, high: Tensor, border: Border) -> tuple[Tensor, Tensor]:
+    padded, channels = _pad(x_NCHW, low.shape[-1], border), x_NCHW.shape[1]
+    return F.conv2d(padded, low, stride=2, groups=channels), F.conv2d(padded, high, stride=2, groups=channels)
 
 
 def _synthesise(low_NCHW: Tensor, high_N3CHW: Tensor, low: Tensor, high: Tensor) -> Tensor:
