@@ -126,7 +126,7 @@ def _fuse_stem(layers: nn.Sequential) -> nn.Sequential:
     stride = first.stride[0]
     pair = 4 * first.weight.numel() + second.weight.numel()  # MAC of one output pixel
     composed = (2 * stride + 3) ** 2 * first.in_channels * second.out_channels
-    return nn.Sequential(FusedStem(first, second), *layers[2:]) if composed < pair else layers
+    return nn.Sequential(FusedStem(first, second), *list(layers)[2:]) if composed < pair else layers
 
 
 class FusedWaveMixBlock(nn.Module):
@@ -153,7 +153,7 @@ class FusedWaveMixBlock(nn.Module):
             self.bands.append(_conv(composed, _bias_of(mix).double(), mix.weight, stride=2))
             if n < block.level:
                 self.coarser.append(_conv(weight[:, 4 * channels :, None, None], None, mix.weight))
-            self.rest.append(_fold_batch_norms(nn.Sequential(*layers[1:])))
+            self.rest.append(_fold_batch_norms(nn.Sequential(*list(layers)[1:])))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         lows = [self.reduction(x_NCHW)]

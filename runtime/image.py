@@ -7,6 +7,7 @@ orientation entry removed), resolution and JPEG quantization.
 
 import io
 import os
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import get_sampling
 from wavepaint.atomic import write_file
-from wavepaint.errors import ImageError, OutputError
+from wavepaint.errors import ImageError, OutputError, WavePaintWarning
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """What is accepted as an image or a mask: a path, an encoded file's bytes, a PIL image or an array."""
@@ -24,8 +25,8 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 MaskFrom = Literal["luminance", "alpha"]
 DEFAULT_THRESHOLD = 128
 
-_KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_KEPT_MODES = ("L", "LA", "RGB", "RGBA", *_DEEP_MODES)
 _ADVICE = {
     "CMYK": "convert it to RGB with its ICC profile first (a plain conversion would shift every colour)",
     "YCbCr": "convert it to RGB first",
@@ -84,50 +85,35 @@ class Photo:
 
 
 def _name_of(source: ImageSource, role: str) -> str:
-    return str(source) if isinstance(source, str | os.PathLike) else role
+    return str(source) if isinstance(source, str | os.PathLike) else f"the {role}"
 
 
 def _open(source: ImageSource, role: str) -> Image.Image:
-    """Open a source of any kind as a fully decoded PIL image.
-
-    Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
-    """
+    """Open a source of any kind as a fully decoded PIL image."""
     name = _name_of(source, role)
     if isinstance(source, Image.Image):
-        return source
+        return _decode(source, name)
     if isinstance(source, np.ndarray):
         return _image_of_array(source, role)
     if isinstance(source, bytes):
         stream: Any = io.BytesIO(source)
         if not source:
-            raise ImageError(f"the {role} is empty.")
+            raise ImageError(f"{name} is empty.")
     elif isinstance(source, str | os.PathLike):
-        path = Path(source)
+        stream = Path(source)
         try:
-            if path.is_dir():
+            if stream.is_dir():
                 raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
-            if path.stat().st_size == 0:
+            if stream.stat().st_size == 0:
                 raise ImageError(f"{name} is empty.")
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist.") from None
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
-        stream = path
     else:
-        raise ImageError(f"the {role} is a {type(source).__name__}: expected a path, bytes, a PIL image or an array.")
+        raise ImageError(f"{name} is of type {type(source).__name__}: expected a path, bytes, a PIL image or an array.")
     try:
         image = Image.open(stream)
-        with image:
-            num_frames = getattr(image, "n_frames", 1)
-            if num_frames > 1:
-                raise ImageError(f"{name} holds {num_frames} frames or pages. Save the one you want as a still image.")
-            depth = _raw_mode(image)
-            if ";16" in depth and image.mode not in _DEEP_MODES:
-                raise ImageError(f"{name} has 16 bits in each of several channels; save it with 8, or as 16-bit grey.")
-            image.load()
-            return image
-    except ImageError:
-        raise
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error
@@ -135,8 +121,29 @@ def _open(source: ImageSource, role: str) -> Image.Image:
         raise ImageError(f"{name} cannot be read: {error.strerror}.") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image, or of a format that Pillow does not read.") from error
+    except Exception as error:  # as in _decode
+        raise ImageError(f"{name} is damaged or cut off ({error or type(error).__name__}).") from error
+    with image:
+        return _decode(image, name)
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    """Decode an opened image completely, or refuse it.
+
+    Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
+    """
+    try:
+        num_frames = getattr(image, "n_frames", 1)
+        depth = _raw_mode(image)
+        image.load()
     except Exception as error:
         raise ImageError(f"{name} is damaged or cut off ({error or type(error).__name__}).") from error
+    # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
+    if num_frames > 1 and image.format != "MPO":
+        raise ImageError(f"{name} holds {num_frames} frames or pages. Save the one you want as a still image.")
+    if ";16" in depth and image.mode not in _DEEP_MODES:
+        raise ImageError(f"{name} has 16 bits in each of several channels; save it with 8, or as 16-bit grey.")
+    return image
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -164,43 +171,67 @@ def _image_of_array(array: NDArray[Any], role: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def read_photo(source: ImageSource) -> Photo:
+def _turn_upright(image: Image.Image, name: str) -> tuple[Image.Image, bytes | None]:
+    """Apply the EXIF orientation; return the image and its EXIF without that entry."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+        exif = upright.getexif()
+        exif.pop(ExifTags.Base.Orientation, None)
+        return upright, exif.tobytes() if len(exif) else None
+    except Exception as error:  # broken EXIF raises whatever its parser stumbles over
+        warnings.warn(f"{name}: its EXIF cannot be read ({error}) and is dropped.", WavePaintWarning, stacklevel=3)
+        return image, None
+
+
+def _convert_mode(image: Image.Image, name: str) -> Image.Image:
+    """Return an image whose channels and depth can be kept.
+
+    Raises:
+        ImageError: There is no way to keep them.
+    """
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        return image.convert(image.mode + "A")
+    if image.mode not in _KEPT_MODES:
+        advice = _ADVICE.get(image.mode, "convert it to RGB first")
+        raise ImageError(f"{name} is of the kind {image.mode}, which is not supported: {advice}.")
+    return image
+
+
+def read_photo(source: ImageSource, role: str = "image") -> Photo:
     """Decode a photograph, upright.
 
     Palettes become RGB or RGBA, 1-bit images become grey; otherwise depth and channels are kept.
 
+    Args:
+        source: A path, an encoded file's bytes, a PIL image or an array.
+        role: What to call a source without a name in messages.
+
+    Warns:
+        WavePaintWarning: The EXIF is broken; it is dropped.
+
     Raises:
         ImageError: Missing, broken, animated, too large, or of a colour space or depth that cannot be kept.
     """
-    image = _open(source, "image")
-    name = _name_of(source, "the image")
+    image = _open(source, role)
+    name = _name_of(source, role)
     file_format, jpeg_options = image.format, {}
     if file_format in ("JPEG", "MPO"):
         file_format = "JPEG"
-        jpeg_options = {"qtables": image.quantization, "subsampling": get_sampling(image)}  # type: ignore[attr-defined]
+        tables = getattr(image, "quantization", None)
+        jpeg_options = {"qtables": tables, "subsampling": get_sampling(image)} if tables else {}
     icc, dpi, compression = (image.info.get(key) for key in ("icc_profile", "dpi", "compression"))
-    exif = image.getexif()
-    orientation = exif.get(ExifTags.Base.Orientation, 1)
-    if orientation != 1:
-        image = ImageOps.exif_transpose(image)
-        exif = image.getexif()
-    exif.pop(ExifTags.Base.Orientation, None)
-    if image.mode == "1":
-        image = image.convert("L")
-    elif image.mode in ("P", "PA"):
-        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
-    elif image.mode in ("L", "RGB") and "transparency" in image.info:
-        image = image.convert(image.mode + "A")
-    elif image.mode in _DEEP_MODES:
-        image = image.convert("I;16") if image.mode != "I;16" else image
-    if image.mode not in _KEPT_MODES:
-        advice = _ADVICE.get(image.mode, "convert it to RGB first")
-        raise ImageError(f"{name} is of the kind {image.mode}, which is not supported: {advice}.")
-    pixels = np.array(image)
+    image, exif = _turn_upright(image, name)
+    pixels = np.array(_convert_mode(image, name))
+    if pixels.dtype.itemsize == 2:
+        pixels = pixels.astype(np.uint16)  # files may be of the other byte order
     options = {
         "icc_profile": icc,
         "dpi": dpi,
-        "exif": exif.tobytes() if len(exif) else None,
+        "exif": exif,
         "compression": compression if compression in _LOSSLESS_TIFF else None,
     }
     return Photo(
@@ -232,11 +263,11 @@ def read_mask(
     """
     if not 1 <= threshold <= 255:
         raise ImageError(f"the mask threshold is {threshold}: expected 1 to 255 (--mask-threshold).")
-    photo = read_photo(source)
+    photo = read_photo(source, role="mask")
     pixels = photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
     if mask_from == "alpha":
         if not photo.has_alpha:
-            raise ImageError(f"{_name_of(source, 'the mask')} has no alpha channel to take the hole from.")
+            raise ImageError(f"{photo.source} has no alpha channel to take the hole from.")
         hole = pixels[..., -1] < threshold
     else:
         colour = pixels[..., : photo.num_colours].astype(np.uint16)
@@ -255,6 +286,8 @@ def _format_for(path: Path | None, photo: Photo) -> str:
         chosen = extensions.get(path.suffix.lower(), "")
         if not chosen:
             raise OutputError(f"{path}: {path.suffix} is not a known image suffix. Use .png, .jpg, .webp or .tif.")
+    if chosen == "GIF":
+        raise OutputError(f"{path or 'a GIF'}: a GIF holds 256 colours, which would change known pixels. Use .png.")
     if chosen not in Image.SAVE:
         raise OutputError(f"Pillow cannot write {chosen} files. Use .png, .jpg, .webp or .tif.")
     return chosen

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
-from wavepaint.errors import ImageError, OutputError
+from wavepaint.errors import ImageError, OutputError, WavePaintWarning
 from wavepaint.runtime.image import encode_photo, read_mask, read_photo, write_photo
 
 
@@ -98,6 +98,45 @@ def test_webp_is_written_without_loss(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), RGBA)
 
 
+def test_a_camera_jpeg_with_a_second_picture_is_a_photo() -> None:
+    data = encoded(Image.fromarray(RGB), "MPO", save_all=True, append_images=[Image.fromarray(255 - RGB)])
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "MPO"
+        assert np.array_equal(read_photo(data).pixels, np.asarray(image))
+    assert read_photo(data).format == "JPEG"
+
+
+def test_big_endian_16_bit_grey(tmp_path: Path) -> None:
+    Image.fromarray(GREY_16.astype(">u2")).save(tmp_path / "a.tif")
+    assert np.array_equal(read_photo(tmp_path / "a.tif").pixels[..., 0], GREY_16)
+
+
+def test_a_result_can_be_read_again() -> None:
+    photo = read_photo(encoded(Image.fromarray(RGB), "JPEG"))
+    again = read_photo(photo.to_pil())
+    assert np.array_equal(again.pixels, photo.pixels)
+    assert encode_photo(again)[:2] == b"\xff\xd8"
+
+
+def test_broken_exif_is_dropped_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(image: Image.Image) -> Image.Image:
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", stumble)
+    with pytest.warns(WavePaintWarning, match="EXIF cannot be read .unpack requires"):
+        photo = read_photo(encoded(Image.fromarray(RGB), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"))
+    assert np.array_equal(photo.pixels, RGB)
+    assert "exif" not in photo.save_options
+
+
+def test_a_pil_image_that_is_not_decoded_yet_is_checked_like_a_file() -> None:
+    cut = Image.open(io.BytesIO(encoded(Image.fromarray(RGB), "PNG")[:200]))
+    with pytest.raises(ImageError, match="the image is damaged or cut off"):
+        read_photo(cut)
+    with pytest.raises(ImageError, match="the mask is empty"):
+        read_mask(b"")
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -105,14 +144,14 @@ def test_webp_is_written_without_loss(tmp_path: Path) -> None:
         (Image.fromarray(RGB).convert("LAB"), "kind LAB"),
         (Image.fromarray(RNG.random((4, 4)).astype(np.float32)), "kind F"),
         (encoded(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]), "2 frames"),
-        (b"", "image is empty"),
+        (b"", "the image is empty"),
         (b"hello, I am no image", "not an image"),
         (encoded(Image.fromarray(RGB), "PNG")[:200], "damaged or cut off"),
         (encoded(Image.fromarray(RGB), "JPEG")[:300], "damaged or cut off|not an image"),
         (RNG.random((4, 4, 3)), "float64: expected uint8"),
         (np.zeros((4, 4, 5), np.uint8), r"\(4, 4, 5\)"),
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
-        (42, "is a int: expected a path"),
+        (42, "is of type int: expected a path"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(source: Any, message: str) -> None:
@@ -149,7 +188,12 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("array", "suffix", "message"),
-    [(RGBA, ".jpg", "JPEG.*PNG can hold it"), (GREY_16, ".jpg", "JPEG"), (RGB, ".xyz", "not a known image suffix")],
+    [
+        (RGBA, ".jpg", "JPEG.*PNG can hold it"),
+        (RGB, ".gif", "256 colours"),
+        (GREY_16, ".jpg", "JPEG"),
+        (RGB, ".xyz", "not a known image suffix"),
+    ],
 )
 def test_formats_that_cannot_hold_the_photo_are_refused(
     tmp_path: Path, array: np.ndarray, suffix: str, message: str
