@@ -49,7 +49,7 @@ class Artifact:
     Attributes:
         path: File name inside the bundle.
         kind: "onnx".
-        precision: Arithmetic inside: "float32".
+        precision: Arithmetic inside: "float32" or "float16" (its edges are float32 as well).
         details: What only this kind has, such as the opset.
     """
 
@@ -74,7 +74,7 @@ class Manifest:
         files: For every file of the bundle but the manifest its ``sha256`` and size in ``bytes``.
         source: File name and sha256 of the checkpoint.
         versions: Of the software that made the bundle.
-        verification: Report of the comparison with PyTorch.
+        verification: For every artifact's path the report of its comparison with PyTorch.
         training: Record of the training run; empty if the checkpoint had none.
         contract: The tensors, as in this module's text.
     """
@@ -202,6 +202,11 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
     return Bundle(folder, manifest)
 
 
+def assets_folder() -> Path:
+    """Return the folder of the files that ship with the package."""
+    return Path(__file__).parent / "assets"
+
+
 def default_bundle_folder() -> Path:
     """Return the folder of the model that ships with the package."""
-    return Path(__file__).parent / "assets" / "default"
+    return assets_folder() / "default"

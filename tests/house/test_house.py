@@ -76,6 +76,7 @@ def test_the_wheel_holds_wavepaint_alone_and_whole(distributions: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"wavepaint"}
     expected = {"wavepaint/py.typed", "wavepaint/assets/default/manifest.json", "wavepaint/assets/default/model.onnx"}
+    expected |= {"wavepaint/assets/MODEL_CARD.md", "wavepaint/assets/verification/coffee.jpg"}
     for folder in ("wavepaint", "export", "runtime"):
         for path in (REPOSITORY / folder).rglob("*.py"):
             relative = path.relative_to(REPOSITORY).as_posix()

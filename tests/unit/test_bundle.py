@@ -16,7 +16,7 @@ from wavepaint.contract import Bundle, read_bundle
 from wavepaint.errors import BundleError, CheckpointError, EngineError, OutputError, VerificationError
 from wavepaint.export import bundle as bundle_module
 from wavepaint.export.bundle import write_bundle
-from wavepaint.export.verify import Budget, compare, make_report, require_passed, verification_cases
+from wavepaint.export.verify import FLOAT32_BUDGET, compare, make_report, require_passed, verification_cases
 from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
 from wavepaint.runtime.session import open_session
@@ -30,8 +30,10 @@ def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path
     assert manifest.size_multiple == 8
     assert manifest.source["sha256"] == read_checkpoint(tiny_checkpoint).sha256
     assert {"torch", "onnx", "onnxruntime", "wavepaint"} <= set(manifest.versions)
-    assert manifest.verification["passed"]
-    assert manifest.verification["max_error"] <= 1e-5
+    report = manifest.verification["model.onnx"]
+    assert report["passed"]
+    assert report["max_error"] <= 1e-5
+    assert len(report["cases"]) == len(CASES)
     assert sorted(p.name for p in tiny_bundle.folder.iterdir()) == ["manifest.json", "model.onnx"]
 
 
@@ -215,8 +217,8 @@ def test_cases_cover_what_they_should() -> None:
 def test_every_kind_of_difference_fails(spoil: Callable[..., Any], message: str) -> None:
     name, image, mask = CASES[1]
     expected = (image * (1 - mask)).astype(np.float32)
-    assert compare(name, image, mask, expected, expected, Budget()).passed
-    bad = compare(name, image, mask, spoil(expected, mask).astype(np.float32), expected, Budget())
+    assert compare(name, image, mask, expected, expected, FLOAT32_BUDGET).passed
+    bad = compare(name, image, mask, spoil(expected, mask).astype(np.float32), expected, FLOAT32_BUDGET)
     assert not bad.passed
     with pytest.raises(VerificationError, match=message):
-        require_passed(make_report([bad], Budget(), "reference", "engine"))
+        require_passed(make_report([bad], FLOAT32_BUDGET, "reference", "engine"))

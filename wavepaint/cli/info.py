@@ -17,14 +17,13 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "sizes", f"any batch; height and width multiples of {manifest.size_multiple} (wp infer pads for you)"
     for artifact in manifest.artifacts:
         entry = manifest.files[artifact.path]
-        details = "".join(f", {key} {value}" for key, value in artifact.details.items())
+        details = "".join(f", {key} {value}" for key, value in artifact.details.items() if value != [])
         yield "model", f"{artifact.path}: {artifact.kind} {artifact.precision}{details}, {entry['bytes'] / 1e6:.1f} MB"
-    report = manifest.verification
-    if report:
-        verdict = "passed" if report["passed"] else "FAILED"
+        report = manifest.verification[artifact.path]
+        verdict = "verified" if report["passed"] else "FAILED verification"
         yield (
-            "verified",
-            f"{verdict}, {len(report['cases'])} cases, largest error {report['max_error']:.1e} ({report['engine']} "
+            "",
+            f"{verdict} in {len(report['cases'])} cases, largest error {report['max_error']:.1e} ({report['engine']} "
             f"against {report['reference']})",
         )
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"

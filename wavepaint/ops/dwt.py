@@ -85,10 +85,11 @@ class DWT2d(nn.Module):
 
     def low_band(self, x_NCHW: Tensor) -> Tensor:
         """Compute the low band alone."""
-        return F.conv2d(self.pad(x_NCHW), self.low, stride=2, groups=self.channels)
+        return F.conv2d(self.pad(x_NCHW), self.low.to(x_NCHW.dtype), stride=2, groups=self.channels)
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        return _analyse(x_NCHW, self.low, self.high, self.border)
+        # The input decides the precision: in a half network it may be either.
+        return _analyse(x_NCHW, self.low.to(x_NCHW.dtype), self.high.to(x_NCHW.dtype), self.border)
 
 
 def _pad(x_NCHW: Tensor, taps: int, border: Border) -> Tensor:

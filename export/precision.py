@@ -1,0 +1,139 @@
+"""Half precision that is proved: float32 at the edges, float16 inside, and float32 where float16 does not hold.
+
+The precision is written into the network before export, so that the file is strongly typed: TensorRT 11 and
+TensorRT-RTX know no other way, and every other engine reads it as well. The known pixels are composed in float32 and
+stay bit-identical.
+
+A guard runs the half network beside the float32 one. Where a value overflows or the error passes the budget, it finds
+a smallest set of layers that have to stay in float32, by bisection (U. Junker, "QuickXplain: Preferred Explanations
+and Relaxations for Over-Constrained Problems", 2004).
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from wavepaint import metrics
+from wavepaint.errors import VerificationError
+from wavepaint.export.verify import Budget, Case
+
+HALF_BUDGET = Budget(max_error=None, min_psnr_db=50.0)
+"""50 dB is an error of 0.8 of 255 levels, root mean square. Single pixels may be further off, so no largest error."""
+
+
+class TypedLayer(nn.Module):
+    """A layer in a precision of its own, which takes its input to it.
+
+    The output is not taken back: so a large value passes from one float32 layer to the next, and sums of different
+    precisions are float32.
+    """
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.layer = layer.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.to(self.dtype))  # type: ignore[no-any-return]
+
+
+class HalfPrecision(nn.Module):
+    """An inpainting network in half precision with float32 inputs and outputs."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network
+        self.dtype = dtype
+
+    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        filled: Tensor = self.network(image_NCHW.to(self.dtype), mask_N1HW.to(self.dtype)).float()
+        return filled * mask_N1HW + image_NCHW * (1 - mask_N1HW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfResult:
+    """A half network and what the guard found.
+
+    Attributes:
+        network: Takes and returns float32.
+        kept_float32: Names of the layers that stayed in float32.
+        min_psnr_hole_db: Smallest PSNR inside the hole against float32 over the cases.
+    """
+
+    network: HalfPrecision
+    kept_float32: list[str]
+    min_psnr_hole_db: float
+
+
+def _layers_with_weights(network: nn.Module) -> list[str]:
+    return [name for name, layer in network.named_modules() if list(layer.parameters(recurse=False))]
+
+
+def _with_half_layers(network: nn.Module, kept: Sequence[str], dtype: torch.dtype) -> HalfPrecision:
+    network = copy.deepcopy(network)
+    for name in _layers_with_weights(network):
+        parent, _, child = name.rpartition(".")
+        layer = network.get_submodule(name)
+        setattr(network.get_submodule(parent), child, TypedLayer(layer, torch.float32 if name in kept else dtype))
+    return HalfPrecision(network, dtype)
+
+
+def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tensor]) -> float:
+    """Return the smallest PSNR inside the hole, minus infinity where a value is not finite."""
+    worst = math.inf
+    for (_, image, mask), reference in zip(cases, expected, strict=True):
+        with torch.inference_mode():
+            output = half(torch.from_numpy(image), torch.from_numpy(mask)).clamp(0, 1)
+        if not torch.isfinite(output).all():
+            return -math.inf
+        if mask.any():
+            a, b = (t.permute(0, 2, 3, 1).numpy() for t in (output, reference))
+            worst = min(worst, metrics.psnr(a, b, mask[:, 0]))
+    return worst
+
+
+def to_half(
+    network: nn.Module, cases: Sequence[Case], *, budget: Budget = HALF_BUDGET, dtype: torch.dtype = torch.float16
+) -> HalfResult:
+    """Convert a float32 inpainting network, keeping in float32 as few layers as the budget allows.
+
+    Args:
+        network: (image, mask) -> filled image, in evaluation mode.
+        cases: Images and masks to judge by.
+        budget: Its ``min_psnr_db`` counts.
+        dtype: ``torch.float16`` or ``torch.bfloat16``.
+
+    Raises:
+        VerificationError: The budget is missed even with every layer in float32, so that what overflows is a sum
+            between layers.
+    """
+    with torch.inference_mode():
+        expected = [network(torch.from_numpy(i), torch.from_numpy(m)).clamp(0, 1) for _, i, m in cases]
+
+    def passes(kept: Sequence[str]) -> bool:
+        return _min_psnr_db(_with_half_layers(network, kept, dtype), cases, expected) >= budget.min_psnr_db
+
+    def smallest(names: list[str], kept: list[str]) -> list[str]:
+        if passes(kept):
+            return []
+        if len(names) == 1:
+            return names
+        left, right = names[: len(names) // 2], names[len(names) // 2 :]
+        from_right = smallest(right, kept + left)
+        return smallest(left, kept + from_right) + from_right
+
+    layers = _layers_with_weights(network)
+    needed: list[str] = []
+    if not passes([]):
+        if not passes(layers):
+            raise VerificationError(
+                f"the network cannot be held in {str(dtype).removeprefix('torch.')}: even with every layer in float32 "
+                f"the PSNR inside the hole stays below {budget.min_psnr_db:g} dB. Export it without --fp16."
+            )
+        needed = smallest(layers, [])
+    half = _with_half_layers(network, needed, dtype).eval()
+    return HalfResult(network=half, kept_float32=needed, min_psnr_hole_db=_min_psnr_db(half, cases, expected))

@@ -1,0 +1,95 @@
+"""Half precision: held where it holds, kept in float32 where it does not, and never for known pixels."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tests.conftest import TINY, randomise
+from wavepaint.errors import VerificationError
+from wavepaint.export.bundle import HALF_NAME, write_bundle
+from wavepaint.export.fusion import fuse
+from wavepaint.export.precision import TypedLayer, to_half
+from wavepaint.export.verify import verification_cases
+from wavepaint.models.checkpoint import read_checkpoint
+from wavepaint.models.registry import build_model
+from wavepaint.runtime.ort_session import OrtSession
+
+CASES = verification_cases(8)
+PLAIN = {**TINY, "num_modules": 1, "level": 1}
+
+
+def overflowing(layer: str) -> torch.nn.Module:
+    """A network whose named 1x1 convolution gives values beyond float16's 65,504, undone by the layer behind it."""
+    network = randomise(build_model("wavepaint", PLAIN), seed=3)
+    with torch.no_grad():
+        first = network.get_submodule(f"wavemodules.0.layers.0.{layer}")
+        network.get_submodule("wavemodules.0.layers.0.feedforward.4").weight.mul_(1e-7)
+        first.weight.mul_(1e7)
+        first.bias.mul_(1e7)
+    return network
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_ordinary_network_is_held_entirely(fused: bool) -> None:
+    network = randomise(build_model("wavepaint", TINY))
+    result = to_half(fuse(network) if fused else network, CASES)
+    assert result.kept_float32 == []
+    assert 50 <= result.min_psnr_hole_db < 200
+    assert {p.dtype for p in result.network.parameters()} == {torch.float16}
+
+
+def test_the_layers_that_overflow_are_found_and_kept() -> None:
+    network = overflowing("feedforward.3")
+    result = to_half(network, CASES)
+    # The large value is written by one layer and read by the next: both have to know numbers of that size.
+    assert result.kept_float32 == [f"wavemodules.0.layers.0.feedforward.{n}" for n in (3, 4)]
+    typed = [(name, m.dtype) for name, m in result.network.network.named_modules() if isinstance(m, TypedLayer)]
+    assert [name for name, dtype in typed if dtype == torch.float32] == result.kept_float32
+    assert result.min_psnr_hole_db >= 50
+
+
+def test_known_pixels_are_bit_identical_and_the_original_is_not_touched() -> None:
+    network = randomise(build_model("wavepaint", PLAIN))
+    before = copy.deepcopy(network.state_dict())
+    half = to_half(network, CASES).network
+    for _, image, mask in CASES:
+        with torch.inference_mode():
+            output = half(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+        known = np.broadcast_to(mask == 0, image.shape)
+        assert np.array_equal(output[known], image[known])
+        assert output.dtype == np.float32
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_network_that_cannot_be_held_is_refused() -> None:
+    class Overflowing(torch.nn.Module):
+        def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return image + (mask * 60_000 + mask * 60_000) * 1e-6
+
+    with pytest.raises(VerificationError, match="cannot be held in float16.*without --fp16"):
+        to_half(Overflowing(), CASES)
+
+
+def test_a_bundle_with_both_precisions(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    bundle = write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "both", fp16=True)
+    assert [(a.path, a.precision) for a in bundle.manifest.artifacts] == [
+        ("model.onnx", "float32"),
+        (HALF_NAME, "float16"),
+    ]
+    report = json.loads((tmp_path / "both" / "manifest.json").read_text())["verification"][HALF_NAME]
+    assert report["passed"]
+    assert report["min_psnr_hole_db"] >= 50
+    model = onnx.load(tmp_path / "both" / HALF_NAME)
+    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    edges = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    assert edges == {onnx.TensorProto.FLOAT}
+    with OrtSession(tmp_path / "both" / HALF_NAME, 8, precision="float16") as session:
+        _, image, mask = CASES[1]
+        known = np.broadcast_to(mask == 0, image.shape)
+        assert np.array_equal(session.run(image, mask)[known], image[known])
