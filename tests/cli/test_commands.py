@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,9 @@ def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_pa
         (("DATA", "--steps", 0), ("--steps is 0",)),
         (("DATA", "--masks", "round"), ("--masks is round",)),
         (("DATA", "--resume"), ("nothing to resume",)),
+        (("DATA", "--crop-size", 100), ("--crop-size is 100", "multiple of 16")),
+        (("DATA", "--device", "abacus"), ("--device abacus is not usable here",)),
+        (("DATA", "--device", "cuda:77"), ("--device cuda:77 is not usable here",)),
         (("EMPTY",), ("holds no photos",)),
         (("NONE",), ("is not a folder",)),
         (("DATA", "--val-data", "NONE"), ("is not a folder",)),
@@ -143,6 +147,9 @@ def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     manifest = json.loads(wp("info", tiny_bundle.folder, "--json").stdout)
     assert manifest == json.loads((tiny_bundle.folder / "manifest.json").read_text())
     assert_refused(wp("info", tmp_path), "holds no manifest.json")
+    shutil.copytree(tiny_bundle.folder, tmp_path / "odd")
+    (tmp_path / "odd" / "manifest.json").write_text(json.dumps({**manifest, "verification": {}}))
+    assert_refused(wp("info", tmp_path / "odd"), "manifest is damaged")
 
 
 def test_bench(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wavepaint.contract import Manifest, default_bundle_folder, read_bundle
+from wavepaint.errors import BundleError
 
 
 def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -59,5 +60,12 @@ def command(bundle: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(json.loads(manifest.to_json()), indent=2))
         return
-    for label, text in _rows(manifest):
+    try:
+        rows = list(_rows(manifest))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            f"the manifest is damaged or made by hand ({error!r}). wp info --json prints it as it is, and wp export "
+            "makes a new one."
+        ) from error
+    for label, text in rows:
         click.echo(f"{label:10} {text}")

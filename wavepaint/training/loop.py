@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Subset
 
 from wavepaint import __version__, metrics
 from wavepaint.atomic import write_file
-from wavepaint.errors import CheckpointError, OutputError, TrainingError
+from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from wavepaint.grid import make_grid, mark_hole
 from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
@@ -92,6 +92,31 @@ def _learning_rate_factor(config: TrainConfig) -> Callable[[int], float]:
     return factor
 
 
+def _pick_device(name: str | None) -> torch.device:
+    """Return the device of that name, or a GPU if there is one.
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"--device {name} is not usable here ({str(error).splitlines()[0]}). Expected cpu, or cuda with a GPU."
+        ) from error
+    return device
+
+
+def _check_sizes(config: TrainConfig) -> None:
+    """Raise a ConfigError unless crops and validation images fit the network's size multiple."""
+    multiple = get_architecture(config.architecture).size_multiple(config.hyper_parameters)
+    for flag, size in (("--crop-size", config.crop_size), ("--val-size", config.val_size)):
+        if size % multiple:
+            raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
+
+
 def _describe_data(photos: list[Path], root: Path) -> dict[str, Any]:
     """Return the number of photos and a hash of their names and sizes (contents would take hours on a large set)."""
     listing = "".join(f"{p.relative_to(root).as_posix()} {p.stat().st_size}\n" for p in photos)
@@ -115,8 +140,10 @@ class Trainer:
         device: Where to train; None takes the GPU if there is one.
 
     Raises:
-        TrainingError: No or too few photos, a broken photo, or a run that is already there.
+        TrainingError: No or too few photos, a broken validation photo, or a network for another task.
         CheckpointError: Nothing to resume, or a checkpoint of another configuration.
+        ConfigError: Sizes that do not fit the network, or a device that is not there.
+        OutputError: A run is there already, or its folder cannot be written.
     """
 
     def __init__(
@@ -129,9 +156,12 @@ class Trainer:
         resume: bool = False,
         device: str | None = None,
     ) -> None:
+        if get_architecture(config.architecture).task != "inpainting":
+            raise TrainingError(f"{config.architecture} is not an inpainting network; wp train trains only those.")
+        _check_sizes(config)
         self.config = config
         self.out = out
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _pick_device(device)
         self.autocast_dtype = _pick_precision(config, self.device)
         photos = find_photos(data)
         if val_data is None:
@@ -147,8 +177,6 @@ class Trainer:
 
         torch.manual_seed(config.seed)
         self.model = build_model(config.architecture, config.hyper_parameters)
-        if get_architecture(config.architecture).task != "inpainting":
-            raise TrainingError(f"{config.architecture} is not an inpainting network; wp train trains only those.")
         if isinstance(self.model, WavePaint) and self.model.prefill_levels:
             self.model.start_from_prefill()
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
