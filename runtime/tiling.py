@@ -87,14 +87,11 @@ def _connected_cells(cells: NDArray[np.bool_]) -> list[Region]:
 
 
 def _grow(start: int, stop: int, context: int, limit: int) -> tuple[int, int]:
-    """Widen an interval by ``context`` on both sides and to MIN_SIDE, shifted to stay within 0 and ``limit``."""
-    extra = max(MIN_SIDE - (stop - start) - 2 * context, 0)
-    start, stop = start - context - extra // 2, stop + context + (extra + 1) // 2
-    if start < 0:
-        start, stop = 0, stop - (start if extra else 0)
-    if stop > limit:
-        start, stop = start - (stop - limit if extra else 0), limit
-    return max(start, 0), stop
+    """Widen an interval by ``context`` on both sides, and to MIN_SIDE, as far as 0 and ``limit`` allow."""
+    start, stop = max(start - context, 0), min(stop + context, limit)
+    length = max(stop - start, min(MIN_SIDE, limit))
+    start = min(max(start - (length - (stop - start)) // 2, 0), limit - length)
+    return start, start + length
 
 
 def find_regions(hole_HW: NDArray[np.bool_]) -> list[Region]:

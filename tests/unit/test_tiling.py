@@ -29,7 +29,9 @@ def test_regions_cover_every_hole_once_with_context(mask: np.ndarray) -> None:
         assert region.height >= min(MIN_SIDE, mask.shape[0])
         count[region.slices] += 1
         ys, xs = np.nonzero(mask[region.slices])
-        assert ys.min() + region.top == 0 or ys.min() >= min(MIN_CONTEXT, ys.min() + region.top)
+        assert region.top == 0 or ys.min() >= MIN_CONTEXT
+        assert region.left == 0 or xs.min() >= MIN_CONTEXT
+        assert region.bottom == mask.shape[0] or region.height - 1 - ys.max() >= MIN_CONTEXT
         assert region.right == mask.shape[1] or region.width - 1 - xs.max() >= MIN_CONTEXT
     assert count.max() == 1
     assert (count[mask] == 1).all()
@@ -49,6 +51,12 @@ def test_one_stroke_across_many_cells_is_one_region() -> None:
     index = np.arange(5 * CELL, 20 * CELL)
     mask[index, index] = True
     assert len(find_regions(mask)) == 1
+
+
+def test_a_hole_at_the_border_still_gets_a_whole_region() -> None:
+    mask = np.zeros((193, 40), dtype=bool)
+    mask[:128] = True
+    assert [(r.top, r.bottom, r.left, r.right) for r in find_regions(mask)] == [(0, 193, 0, 40)]
 
 
 def test_no_hole_no_region() -> None:
