@@ -102,7 +102,7 @@ def _pick_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"--device {name} is not usable here ({str(error).splitlines()[0]}). Expected cpu, or cuda with a GPU."
         ) from error
