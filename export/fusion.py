@@ -10,7 +10,8 @@ composed wherever the composition costs fewer multiply-accumulates (MAC), border
 * the decoder (ConvTranspose, BatchNorm, concatenation with the image, 1x1 to 3 channels): one ConvTranspose to 3
   channels and a 3x3 colour matrix; the ConvTranspose as a 2x2 convolution to 12 channels and a pixel shuffle, which
   engines run faster than a ConvTranspose with few outputs;
-* BatchNorm behind a convolution: into its weights.
+* BatchNorm behind a convolution: into its weights;
+* the block's ConvTranspose: four 2x2 convolutions and an interleaving, the same arithmetic in a form that runs faster.
 
 A BatchNorm that stands *before* a zero-padded convolution (WavePaint's ``depthconv``) stays: its shift must not reach
 into the padding, so it cannot be folded exactly.
@@ -153,7 +154,7 @@ class FusedWaveMixBlock(nn.Module):
             self.bands.append(_conv(composed, _bias_of(mix).double(), mix.weight, stride=2))
             if n < block.level:
                 self.coarser.append(_conv(weight[:, 4 * channels :, None, None], None, mix.weight))
-            self.rest.append(_fold_batch_norms(nn.Sequential(*list(layers)[1:])))
+            self.rest.append(_split_upsampling(_fold_batch_norms(nn.Sequential(*list(layers)[1:]))))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         lows = [self.reduction(x_NCHW)]
@@ -185,6 +186,44 @@ class SubPixelUpsample(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return F.pixel_shuffle(self.conv(x_NCHW), 2)[:, :, 1:-1, 1:-1]
+
+
+class PhaseUpsample(nn.Module):
+    """ConvTranspose 4x4 of stride 2 and padding 1 as four 2x2 convolutions, one for each phase of the output grid.
+
+    Even output rows 2i weigh input rows (i - 1, i) by taps (3, 1), odd ones (i, i + 1) by taps (2, 0); so for columns.
+    The arithmetic is the same. ONNX Runtime runs the four convolutions 1.6 times as fast as the ConvTranspose (128
+    channels, 64 to 128 pixels, two threads), the interleaving included.
+    """
+
+    def __init__(self, up: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        weight = up.weight.detach()
+        self.phases = nn.ModuleList()
+        for taps_y in _PHASE_TAPS:
+            for taps_x in _PHASE_TAPS:
+                kernel = weight[:, :, list(taps_y)][:, :, :, list(taps_x)].transpose(0, 1)
+                self.phases.append(_conv(kernel, _bias_of(up), weight))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        outputs = [conv(F.pad(x_NCHW, (1 - n % 2, n % 2, 1 - n // 2, n // 2))) for n, conv in enumerate(self.phases)]
+        return F.pixel_shuffle(torch.stack(outputs, dim=2).flatten(1, 2), 2)
+
+
+_PHASE_TAPS = ((3, 1), (2, 0))
+
+
+def _split_upsampling(layers: nn.Sequential) -> nn.Sequential:
+    """Replace every ConvTranspose of the shape :class:`PhaseUpsample` knows."""
+    return nn.Sequential(
+        *(
+            PhaseUpsample(layer)
+            if isinstance(layer, nn.ConvTranspose2d)
+            and (layer.kernel_size, layer.stride, layer.padding, layer.groups) == ((4, 4), (2, 2), (1, 1), 1)
+            else layer
+            for layer in layers
+        )
+    )
 
 
 class FusedWaveMixModule(nn.Module):

@@ -50,8 +50,8 @@ def test_fusion_is_on_by_default_and_changes_nothing(
     types = [
         [node.op_type for node in onnx.load(bundle.folder / "model.onnx").graph.node] for bundle in (plain, tiny_bundle)
     ]
-    # Two modules with two levels each: the details of four transforms have gone into the convolutions behind them.
-    assert types[1].count("ConvTranspose") == types[0].count("ConvTranspose") - 2
+    assert "ConvTranspose" in types[0]
+    assert "ConvTranspose" not in types[1]
     assert "DepthToSpace" in types[1]
 
 
