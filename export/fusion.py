@@ -16,7 +16,7 @@ composed wherever the composition costs fewer multiply-accumulates (MAC), border
 A BatchNorm that stands *before* a zero-padded convolution (WavePaint's ``depthconv``) stays: its shift must not reach
 into the padding, so it cannot be folded exactly.
 
-Weights are composed in float64 and rounded once.
+Weights are composed in float64 and rounded once; BatchNorms are folded in the precision of the network.
 """
 
 import copy

@@ -81,7 +81,7 @@ class Inpainter:
 
         Returns:
             An image of the same size, depth and channels (a palette image as RGB). Pixels outside the hole are
-            bit-identical, and so is alpha everywhere. ``info`` and ``format`` are the source's.
+            bit-identical, and so is alpha (but see ``mask_from``). ``info`` and ``format`` are the source's.
 
         Warns:
             WavePaintWarning: The mask is empty; the image is returned as it is.
