@@ -10,42 +10,56 @@ composed wherever the composition costs fewer multiply-accumulates (MAC), border
 * the decoder (ConvTranspose, BatchNorm, concatenation with the image, 1x1 to 3 channels): one ConvTranspose to 3
   channels and a 3x3 colour matrix; the ConvTranspose as a 2x2 convolution to 12 channels and a pixel shuffle, which
   engines run faster than a ConvTranspose with few outputs;
-* BatchNorm behind a convolution: into its weights;
-* the block's ConvTranspose: four 2x2 convolutions and an interleaving, the same arithmetic in a form that runs faster.
+* BatchNorm behind a convolution: into its weights.
 
 A BatchNorm that stands *before* a zero-padded convolution (WavePaint's ``depthconv``) stays: its shift must not reach
 into the padding, so it cannot be folded exactly.
+
+What remains is mostly the block's ConvTranspose 4x4 of stride 2. It has two exact forms, and engines differ in which
+they run faster (:data:`Upsampling`, ``benchmarks/upsampling.py``):
+
+* ``"transposed"``: as it is;
+* ``"phases"``: four 2x2 convolutions, one for each phase of the output grid. With the Haar wavelet the phases are
+  never interleaved between blocks: the next block's 1x1 reduction and residual sum act on each alone, and its 2x2
+  wavelet convolution of stride 2 is a 1x1 convolution of the four.
 
 Weights are composed in float64 and rounded once; BatchNorms are folded in the precision of the network.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wavepaint.models.wavemix import WaveMixBlock
+from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock
 from wavepaint.models.wavepaint import WaveMixModule
 
+Upsampling = Literal["phases", "transposed"]
+"""The form of the block's ConvTranspose; see the module's text."""
 
-def fuse(network: nn.Module) -> nn.Module:
+
+def fuse(network: nn.Module, *, upsampling: Upsampling = "phases") -> nn.Module:
     """Return a fused copy of a network, in evaluation mode; the original is not touched.
 
     Equal to the original up to rounding: 1e-5 in float32 and 1e-10 in float64 on values near 1. Modules that this
     file does not know are kept, with BatchNorms folded where they directly follow a convolution in a ``Sequential``.
     """
-    return _rewrite(copy.deepcopy(network).eval()).requires_grad_(False)
+    return _rewrite(copy.deepcopy(network).eval(), upsampling).requires_grad_(False)
 
 
-def _rewrite(module: nn.Module) -> nn.Module:
-    rewriter = _REWRITERS.get(type(module))
-    if rewriter is not None:
-        return rewriter(module)
+def _rewrite(module: nn.Module, upsampling: Upsampling) -> nn.Module:
+    if isinstance(module, WaveMixModule):
+        return FusedWaveMixModule(module, upsampling)
+    if isinstance(module, ResidualBlocks) and upsampling == "phases" and all(map(_is_haar_block, module)):
+        return PhaseBlocks(module)
+    if isinstance(module, WaveMixBlock):
+        return FusedWaveMixBlock(module, upsampling)
     for name, child in module.named_children():
-        setattr(module, name, _rewrite(child))
+        setattr(module, name, _rewrite(child, upsampling))
     if isinstance(module, nn.Sequential):
         return _fuse_stem(_fold_batch_norms(module))
     return module
@@ -133,7 +147,7 @@ def _fuse_stem(layers: nn.Sequential) -> nn.Sequential:
 class FusedWaveMixBlock(nn.Module):
     """A WaveMix block whose wavelet transforms have gone into the convolutions behind them."""
 
-    def __init__(self, block: WaveMixBlock) -> None:
+    def __init__(self, block: WaveMixBlock, upsampling: Upsampling) -> None:
         super().__init__()
         self.reduction = block.reduction
         self.dwt = block.dwt
@@ -154,20 +168,68 @@ class FusedWaveMixBlock(nn.Module):
             self.bands.append(_conv(composed, _bias_of(mix).double(), mix.weight, stride=2))
             if n < block.level:
                 self.coarser.append(_conv(weight[:, 4 * channels :, None, None], None, mix.weight))
-            self.rest.append(_split_upsampling(_fold_batch_norms(nn.Sequential(*list(layers)[1:]))))
+            rest = _fold_batch_norms(nn.Sequential(*list(layers)[1:]))
+            up = rest[-1]
+            assert isinstance(up, nn.ConvTranspose2d)
+            if upsampling == "phases":
+                rest[-1] = PhaseUpsample(up)
+            self.rest.append(rest)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        lows = [self.reduction(x_NCHW)]
-        for _ in self.coarser:
-            lows.append(self.dwt.low_band(lows[-1]))
-        out: Tensor | None = None
-        for n in reversed(range(len(self.bands))):
-            hidden = self.bands[n](self.dwt.pad(lows[n]))
-            if out is not None:
-                hidden = hidden + self.coarser[n](out)
-            out = self.rest[n](hidden)
-        assert out is not None
-        return out
+        return self._run_level(0, self.reduction(x_NCHW))
+
+    def _run_level(self, n: int, low_NCHW: Tensor) -> Tensor:
+        """Run level ``n``, from 0 for the finest, and those below it on that level's low band."""
+        hidden = self.bands[n](self.dwt.pad(low_NCHW))
+        if n < len(self.coarser):
+            hidden = hidden + self.coarser[n](self._run_level(n + 1, self.dwt.low_band(low_NCHW)))
+        return self.rest[n](hidden)  # type: ignore[no-any-return]
+
+
+class PhaseWaveMixBlock(FusedWaveMixBlock):
+    """A fused Haar block on a feature map that is kept as the four phases of its grid, each (N, C, H/2, W/2)."""
+
+    def __init__(self, block: WaveMixBlock) -> None:
+        super().__init__(block, "phases")
+        finest = self.bands[0]
+        assert isinstance(finest, nn.Conv2d)
+        # Of every 2x2 patch each phase holds one pixel.
+        stacked = finest.weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
+        self.bands[0] = _conv(stacked, finest.bias, finest.weight)
+        *feedforward, upsample = self.rest[0].children()
+        assert isinstance(upsample, PhaseUpsample)
+        self.rest[0] = nn.Sequential(*feedforward, upsample.phases)
+
+    def forward(self, phases: Sequence[Tensor]) -> list[Tensor]:  # type: ignore[override]
+        reduced = [self.reduction(phase) for phase in phases]
+        hidden = self.bands[0](torch.cat(reduced, dim=1))
+        if self.coarser:
+            low = (reduced[0] + reduced[1] + reduced[2] + reduced[3]) * 0.5
+            hidden = hidden + self.coarser[0](self._run_level(1, low))
+        return self.rest[0](hidden)  # type: ignore[no-any-return]
+
+
+def _is_haar_block(module: nn.Module) -> bool:
+    return isinstance(module, WaveMixBlock) and module.dwt.wavelet in ("haar", "db1")
+
+
+class PhaseBlocks(nn.Module):
+    """Residual Haar blocks between which the phases are not interleaved; H and W must be even."""
+
+    def __init__(self, blocks: ResidualBlocks) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(PhaseWaveMixBlock(block) for block in blocks if isinstance(block, WaveMixBlock))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        phases = [x_NCHW[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)]
+        for block in self.blocks:
+            phases = [new + former for new, former in zip(block(phases), phases, strict=True)]
+        return _interleave(phases)
+
+
+def _interleave(phases: Sequence[Tensor]) -> Tensor:
+    """Join the four phases of a grid: even rows and columns first, columns fastest."""
+    return F.pixel_shuffle(torch.stack(list(phases), dim=2).flatten(1, 2), 2)
 
 
 class SubPixelUpsample(nn.Module):
@@ -188,52 +250,48 @@ class SubPixelUpsample(nn.Module):
         return F.pixel_shuffle(self.conv(x_NCHW), 2)[:, :, 1:-1, 1:-1]
 
 
-class PhaseUpsample(nn.Module):
+class PhaseConvs(nn.Module):
     """ConvTranspose 4x4 of stride 2 and padding 1 as four 2x2 convolutions, one for each phase of the output grid.
 
     Even output rows 2i weigh input rows (i - 1, i) by taps (3, 1), odd ones (i, i + 1) by taps (2, 0); so for columns.
-    The arithmetic is the same. ONNX Runtime runs the four convolutions 1.6 times as fast as the ConvTranspose (128
-    channels, 64 to 128 pixels, two threads), the interleaving included.
+    The arithmetic is the same.
     """
 
     def __init__(self, up: nn.ConvTranspose2d) -> None:
         super().__init__()
         weight = up.weight.detach()
-        self.phases = nn.ModuleList()
+        self.convs = nn.ModuleList()
         for taps_y in _PHASE_TAPS:
             for taps_x in _PHASE_TAPS:
                 kernel = weight[:, :, list(taps_y)][:, :, :, list(taps_x)].transpose(0, 1)
-                self.phases.append(_conv(kernel, _bias_of(up), weight))
+                self.convs.append(_conv(kernel, _bias_of(up), weight))
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        outputs = [conv(F.pad(x_NCHW, (1 - n % 2, n % 2, 1 - n // 2, n // 2))) for n, conv in enumerate(self.phases)]
-        return F.pixel_shuffle(torch.stack(outputs, dim=2).flatten(1, 2), 2)
+    def forward(self, x_NCHW: Tensor) -> list[Tensor]:
+        return [conv(F.pad(x_NCHW, (1 - n % 2, n % 2, 1 - n // 2, n // 2))) for n, conv in enumerate(self.convs)]
 
 
 _PHASE_TAPS = ((3, 1), (2, 0))
 
 
-def _split_upsampling(layers: nn.Sequential) -> nn.Sequential:
-    """Replace every ConvTranspose of the shape :class:`PhaseUpsample` knows."""
-    return nn.Sequential(
-        *(
-            PhaseUpsample(layer)
-            if isinstance(layer, nn.ConvTranspose2d)
-            and (layer.kernel_size, layer.stride, layer.padding, layer.groups) == ((4, 4), (2, 2), (1, 1), 1)
-            else layer
-            for layer in layers
-        )
-    )
+class PhaseUpsample(nn.Module):
+    """:class:`PhaseConvs`, interleaved."""
+
+    def __init__(self, up: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.phases = PhaseConvs(up)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return _interleave(self.phases(x_NCHW))
 
 
 class FusedWaveMixModule(nn.Module):
     """A module of WavePaint whose decoder is one narrow upsampling and a colour matrix."""
 
-    def __init__(self, module: WaveMixModule) -> None:
+    def __init__(self, module: WaveMixModule, upsampling: Upsampling) -> None:
         super().__init__()
         self.in_channels = module.in_channels
         self.conv = _fuse_stem(module.conv)
-        self.layers = nn.ModuleList(_rewrite(layer) for layer in module.layers)
+        self.layers = _rewrite(module.layers, upsampling)
         self.depthconv = module.depthconv
         up = _fold_batch_norms(module.decoder1)[0]
         to_rgb = module.decoder2[0]
@@ -248,14 +306,6 @@ class FusedWaveMixModule(nn.Module):
 
     def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
         x = torch.cat([image_NCHW, mask_N1HW], dim=1) if self.in_channels == 4 else image_NCHW
-        x = skip = self.conv(x)
-        for block in self.layers:
-            x = block(x) + x
-        x = torch.cat([self.depthconv(x), skip], dim=1)
+        skip = self.conv(x)
+        x = torch.cat([self.depthconv(self.layers(skip)), skip], dim=1)
         return self.upsample(x) + self.colour(image_NCHW)  # type: ignore[no-any-return]
-
-
-_REWRITERS: dict[type[nn.Module], Callable[..., nn.Module]] = {
-    WaveMixBlock: FusedWaveMixBlock,
-    WaveMixModule: FusedWaveMixModule,
-}

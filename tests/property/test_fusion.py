@@ -1,5 +1,7 @@
 """Exact fusion: the fused network equals the original for every configuration, size and border."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import randomise
 from tests.property.test_round_trip import wavepaint_parameters
-from wavepaint.export.fusion import FusedStem, SubPixelUpsample, fuse
+from wavepaint.export.fusion import FusedStem, PhaseBlocks, SubPixelUpsample, Upsampling, fuse
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -27,10 +29,17 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     dtype=st.sampled_from(list(TOLERANCES)),
     rows=st.integers(1, 4),
     columns=st.integers(1, 4),
+    upsampling=st.sampled_from(get_args(Upsampling)),
     seed=st.integers(0, 999),
 )
 def test_wavepaint(
-    parameters: HyperParameters, wavelet: str, dtype: torch.dtype, rows: int, columns: int, seed: int
+    parameters: HyperParameters,
+    wavelet: str,
+    dtype: torch.dtype,
+    rows: int,
+    columns: int,
+    upsampling: Upsampling,
+    seed: int,
 ) -> None:
     parameters = {**parameters, "wavelet": wavelet}
     model = randomise(build_model("wavepaint", parameters), seed).to(dtype)
@@ -38,8 +47,11 @@ def test_wavepaint(
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(2, 3, rows * multiple, columns * multiple, generator=generator, dtype=dtype)
     mask = (torch.rand(2, 1, *image.shape[2:], generator=generator) > 0.5).to(dtype)
+    fused = fuse(model, upsampling=upsampling)
     with torch.no_grad():
-        assert relative_error(fuse(model)(image, mask), model(image, mask)) <= TOLERANCES[dtype]
+        assert relative_error(fused(image, mask), model(image, mask)) <= TOLERANCES[dtype]
+    in_phases = any(isinstance(module, PhaseBlocks) for module in fused.modules())
+    assert in_phases == (wavelet == "haar" and upsampling == "phases")
 
 
 @settings(max_examples=20, deadline=None)
@@ -48,16 +60,17 @@ def test_wavepaint(
     strided=st.booleans(),
     dtype=st.sampled_from(list(TOLERANCES)),
     level=st.integers(1, 4),
+    upsampling=st.sampled_from(get_args(Upsampling)),
     seed=st.integers(0, 999),
 )
-def test_wavemix(name: str, strided: bool, dtype: torch.dtype, level: int, seed: int) -> None:
+def test_wavemix(name: str, strided: bool, dtype: torch.dtype, level: int, upsampling: Upsampling, seed: int) -> None:
     parameters: HyperParameters = {"num_classes": 4, "depth": 2, "final_dim": 24, "ff_channel": 8, "level": level}
     if name == "wavemix-classifier":
         parameters["initial_conv"] = "strided" if strided else "patchify"
     model = randomise(build_model(name, parameters), seed).to(dtype)
     multiple = get_architecture(name).size_multiple(parameters)
     image = torch.rand(2, 3, multiple, 2 * multiple, dtype=dtype, generator=torch.Generator().manual_seed(seed))
-    fused = fuse(model)
+    fused = fuse(model, upsampling=upsampling)
     with torch.no_grad():
         assert relative_error(fused(image), model(image)) <= TOLERANCES[dtype]
     if name == "wavemix-segmenter" or strided:
@@ -83,9 +96,9 @@ def gmac(model: torch.nn.Module, side: int = 256) -> float:
 def test_the_papers_network_costs_about_half() -> None:
     parameters = {"num_modules": 4, "blocks_per_module": 4, "mult": 2, "final_dim": 128, "ff_channel": 128}
     model = build_model("wavepaint", parameters).eval()
-    fused = fuse(model)
     assert gmac(model.to("meta")) == pytest.approx(46, abs=1)
-    assert gmac(fused.to("meta")) <= 25
+    for upsampling in get_args(Upsampling):
+        assert gmac(fuse(model, upsampling=upsampling).to("meta")) <= 25
 
 
 def test_the_original_is_not_touched_and_no_batch_norm_is_left_behind_a_convolution() -> None:

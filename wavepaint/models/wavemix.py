@@ -94,6 +94,15 @@ class WaveMixBlock(nn.Module):
         return out  # type: ignore[no-any-return]
 
 
+class ResidualBlocks(nn.ModuleList):
+    """Blocks one after another, each added to its input: (N, C, H, W) -> (N, C, H, W)."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        for block in self:
+            x_NCHW = block(x_NCHW) + x_NCHW
+        return x_NCHW
+
+
 class WaveMixClassifier(nn.Module):
     """WaveMix for classification: (N, 3, H, W) -> logits (N, num_classes).
 
@@ -133,9 +142,7 @@ class WaveMixClassifier(nn.Module):
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(final_dim, num_classes))
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        x = self.conv(image_NCHW)
-        for block in self.layers:
-            x = block(x) + x
+        x = self.layers(self.conv(image_NCHW))
         return self.pool(x)  # type: ignore[no-any-return]
 
 
@@ -167,9 +174,7 @@ class WaveMixSegmenter(nn.Module):
         )
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        x = self.conv(image_NCHW)
-        for block in self.layers:
-            x = block(x) + x
+        x = self.layers(self.conv(image_NCHW))
         return self.expand(x)  # type: ignore[no-any-return]
 
 
@@ -177,8 +182,8 @@ def _strided_stem(final_dim: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, final_dim // 2, 3, stride, 1), nn.Conv2d(final_dim // 2, final_dim, 3, stride, 1))
 
 
-def _blocks(depth: int, final_dim: int, mult: int, ff_channel: int, dropout: float, level: int) -> nn.ModuleList:
-    return nn.ModuleList(
+def _blocks(depth: int, final_dim: int, mult: int, ff_channel: int, dropout: float, level: int) -> ResidualBlocks:
+    return ResidualBlocks(
         WaveMixBlock(final_dim=final_dim, mult=mult, ff_channel=ff_channel, dropout=dropout, level=level)
         for _ in range(depth)
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.models.wavemix import WaveMixBlock, count_modules, detect_block
+from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock, count_modules, detect_block
 from wavepaint.ops.pyramid import pyramid_fill
 
 
@@ -39,7 +39,7 @@ class WaveMixModule(nn.Module):
         self.in_channels = in_channels
         # The authors have no activation between the two.
         self.conv = nn.Sequential(nn.Conv2d(in_channels, half, 3, 1, 1), nn.Conv2d(half, final_dim, 3, 2, 1))
-        self.layers = nn.ModuleList(
+        self.layers = ResidualBlocks(
             WaveMixBlock(
                 final_dim=final_dim, mult=mult, ff_channel=ff_channel, dropout=dropout, level=level, wavelet=wavelet
             )
@@ -55,10 +55,8 @@ class WaveMixModule(nn.Module):
 
     def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
         x = torch.cat([image_NCHW, mask_N1HW], dim=1) if self.in_channels == 4 else image_NCHW
-        x = skip = self.conv(x)
-        for block in self.layers:
-            x = block(x) + x
-        x = torch.cat([self.depthconv(x), skip], dim=1)
+        skip = self.conv(x)
+        x = torch.cat([self.depthconv(self.layers(skip)), skip], dim=1)
         return self.decoder2(torch.cat([self.decoder1(x), image_NCHW], dim=1))  # type: ignore[no-any-return]
 
 
