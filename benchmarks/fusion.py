@@ -62,7 +62,7 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
             export_onnx(variant, multiple, Path(folder) / f"{name}.onnx")
         for _ in range(rounds):
             for name in variants:
-                with OrtSession(Path(folder) / f"{name}.onnx", multiple, threads=threads) as session:
+                with OrtSession(Path(folder) / f"{name}.onnx", size_multiple=multiple, threads=threads) as session:
                     outputs[name] = [session.run(image, mask) for _ in range(WARMUP_CALLS)][-1]
                     for _ in range(CALLS):
                         started = time.perf_counter()

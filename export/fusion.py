@@ -213,16 +213,15 @@ def _is_haar_block(module: nn.Module) -> bool:
     return isinstance(module, WaveMixBlock) and module.dwt.wavelet in ("haar", "db1")
 
 
-class PhaseBlocks(nn.Module):
+class PhaseBlocks(ResidualBlocks):
     """Residual Haar blocks between which the phases are not interleaved; H and W must be even."""
 
     def __init__(self, blocks: ResidualBlocks) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(PhaseWaveMixBlock(block) for block in blocks if isinstance(block, WaveMixBlock))
+        super().__init__(PhaseWaveMixBlock(block) for block in blocks if isinstance(block, WaveMixBlock))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         phases = [x_NCHW[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)]
-        for block in self.blocks:
+        for block in self:
             phases = [new + former for new, former in zip(block(phases), phases, strict=True)]
         return _interleave(phases)
 

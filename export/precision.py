@@ -1,4 +1,4 @@
-"""Half precision that is proved: float32 at the edges, float16 inside, and float32 where float16 does not hold.
+"""Half precision that is proved: float32 at the edges, float16 or bfloat16 inside, and float32 where that fails.
 
 The precision is written into the network before export, so that the file is strongly typed: TensorRT 11 and
 TensorRT-RTX know no other way, and every other engine reads it as well. The known pixels are composed in float32 and
@@ -17,12 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from wavepaint import metrics
 from wavepaint.errors import VerificationError
-from wavepaint.export.verify import Budget, Case
+from wavepaint.export.verify import HALF_MIN_PSNR_DB, Case, min_psnr_hole_db
 
-HALF_BUDGET = Budget(max_error=None, min_psnr_db=50.0)
-"""50 dB is an error of 0.8 of 255 levels, root mean square. Single pixels may be further off, so no largest error."""
+FLAGS = {torch.float16: "--fp16", torch.bfloat16: "--bf16"}
 
 
 class TypedLayer(nn.Module):
@@ -90,21 +88,23 @@ def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tens
             output = half(torch.from_numpy(image), torch.from_numpy(mask)).clamp(0, 1)
         if not torch.isfinite(output).all():
             return -math.inf
-        if mask.any():
-            a, b = (t.permute(0, 2, 3, 1).numpy() for t in (output, reference))
-            worst = min(worst, metrics.psnr(a, b, mask[:, 0]))
+        worst = min(worst, min_psnr_hole_db(output.numpy(), reference.numpy(), mask))
     return worst
 
 
 def to_half(
-    network: nn.Module, cases: Sequence[Case], *, budget: Budget = HALF_BUDGET, dtype: torch.dtype = torch.float16
+    network: nn.Module,
+    cases: Sequence[Case],
+    *,
+    min_psnr_db: float = HALF_MIN_PSNR_DB,
+    dtype: torch.dtype = torch.float16,
 ) -> HalfResult:
     """Convert a float32 inpainting network, keeping in float32 as few layers as the budget allows.
 
     Args:
         network: (image, mask) -> filled image, in evaluation mode.
         cases: Images and masks to judge by.
-        budget: Its ``min_psnr_db`` counts.
+        min_psnr_db: Smallest PSNR inside the hole against float32, in dB.
         dtype: ``torch.float16`` or ``torch.bfloat16``.
 
     Raises:
@@ -113,12 +113,16 @@ def to_half(
     """
     with torch.inference_mode():
         expected = [network(torch.from_numpy(i), torch.from_numpy(m)).clamp(0, 1) for _, i, m in cases]
+    measured: dict[frozenset[str], float] = {}
 
-    def passes(kept: Sequence[str]) -> bool:
-        return _min_psnr_db(_with_half_layers(network, kept, dtype), cases, expected) >= budget.min_psnr_db
+    def measure(kept: Sequence[str]) -> float:
+        key = frozenset(kept)
+        if key not in measured:
+            measured[key] = _min_psnr_db(_with_half_layers(network, kept, dtype), cases, expected)
+        return measured[key]
 
     def smallest(names: list[str], kept: list[str]) -> list[str]:
-        if passes(kept):
+        if measure(kept) >= min_psnr_db:
             return []
         if len(names) == 1:
             return names
@@ -128,12 +132,15 @@ def to_half(
 
     layers = _layers_with_weights(network)
     needed: list[str] = []
-    if not passes([]):
-        if not passes(layers):
+    if measure([]) < min_psnr_db:
+        if measure(layers) < min_psnr_db:
             raise VerificationError(
                 f"the network cannot be held in {str(dtype).removeprefix('torch.')}: even with every layer in float32 "
-                f"the PSNR inside the hole stays below {budget.min_psnr_db:g} dB. Export it without --fp16."
+                f"the PSNR inside the hole stays below {min_psnr_db:g} dB. Export it without {FLAGS[dtype]}."
             )
         needed = smallest(layers, [])
-    half = _with_half_layers(network, needed, dtype).eval()
-    return HalfResult(network=half, kept_float32=needed, min_psnr_hole_db=_min_psnr_db(half, cases, expected))
+    return HalfResult(
+        network=_with_half_layers(network, needed, dtype).eval(),
+        kept_float32=needed,
+        min_psnr_hole_db=measure(needed),
+    )

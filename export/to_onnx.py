@@ -7,14 +7,24 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
-from wavepaint.errors import WavePaintError
+from wavepaint.errors import ConfigError, WavePaintError
 
 OPSET = 20
 """The first opset with Gelu and the current Resize; TensorRT 10 and ONNX Runtime 1.17 read it."""
+
+BFLOAT16_OPSET = 22
+"""The first opset in which Conv takes bfloat16."""
+
+OPSETS = range(18, 24)
+"""What the exporter writes and ONNX Runtime has been seen to run."""
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Key under which a node names the modules it belongs to, outermost first, as a Python list of names."""
 
 MAX_SIDE = 16_384
 MAX_BATCH = 1_024
@@ -49,17 +59,21 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def export_onnx(network: nn.Module, size_multiple: int, path: Path) -> None:
+def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: int = OPSET) -> None:
     """Write an inpainting network as one ONNX file by the contract.
 
     Args:
         network: (image, mask) -> filled image, in evaluation mode, on the CPU, float32.
         size_multiple: Height and width are declared as multiples of this.
         path: The file to write.
+        opset: Version of ONNX's default operator set.
 
     Raises:
+        ConfigError: An opset that cannot be written.
         WavePaintError: The exporter refuses the network.
     """
+    if opset not in OPSETS:
+        raise ConfigError(f"the opset is {opset}: expected {OPSETS[0]} to {OPSETS[-1]} (--opset).")
     graph = InpaintingGraph(network).eval()
     # The smallest example that cannot be mistaken for a fixed size: batch above 1, height unlike width.
     image = torch.rand(2, 3, 4 * size_multiple, 6 * size_multiple)
@@ -74,13 +88,27 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path) -> None:
                 graph,
                 (image, mask),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=opset,
                 input_names=[INPUT_IMAGE, INPUT_MASK],
                 output_names=[OUTPUT_IMAGE],
                 dynamic_shapes={INPUT_IMAGE: axes, INPUT_MASK: axes},
                 verbose=False,
             )
             assert program is not None
-            program.save(path)
+            model = program.model_proto
     except torch.onnx.OnnxExporterError as error:
         raise WavePaintError(f"the network cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
+    _strip(model)
+    onnx.save(model, path)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Keep of the exporter's notes on each node the modules it belongs to; the rest tells of this machine's files."""
+    for node in model.graph.node:
+        scopes = [note for note in node.metadata_props if note.key == SCOPES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(scopes)
+        node.doc_string = ""
+    del model.graph.metadata_props[:], model.metadata_props[:]
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]

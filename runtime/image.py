@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import get_sampling
 from wavepaint.atomic import write_file
+from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ImageError, OutputError, WavePaintWarning
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """What is accepted as an image or a mask: a path, an encoded file's bytes, a PIL image or an array."""
 
 MaskFrom = Literal["luminance", "alpha"]
-DEFAULT_THRESHOLD = 128
 
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", *_DEEP_MODES)
@@ -247,7 +247,7 @@ def read_mask(
     source: ImageSource,
     *,
     invert: bool = False,
-    threshold: int = DEFAULT_THRESHOLD,
+    threshold: int = MASK_THRESHOLD,
     mask_from: MaskFrom = "luminance",
 ) -> NDArray[np.bool_]:
     """Decode a mask, upright: (H, W), true in the hole.
@@ -276,6 +276,11 @@ def read_mask(
             level = level.astype(np.uint32) * pixels[..., -1] // 255
         hole = level >= threshold
     return ~hole if invert else hole
+
+
+def to_levels(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round values in [0, 1] to the levels of an unsigned integer type; what lies outside is clipped."""
+    return np.round(np.clip(values, 0, 1) * np.iinfo(dtype).max).astype(dtype)
 
 
 def _format_for(path: Path | None, photo: Photo) -> str:

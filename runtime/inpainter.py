@@ -9,17 +9,15 @@ with Inpainter() as inpainter:
 import os
 import warnings
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from wavepaint.contract import default_bundle_folder, read_bundle
+from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
-from wavepaint.runtime.image import DEFAULT_THRESHOLD, ImageSource, MaskFrom, Photo, read_mask, read_photo
-from wavepaint.runtime.session import open_session
-from wavepaint.runtime.tiling import find_regions
+from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, read_mask, read_photo, to_levels
+from wavepaint.runtime.session import Closing, open_session
+from wavepaint.runtime.tiling import find_regions, pad_to_multiple
 
 DEFAULT_MAX_PIXELS = 1_500_000
 """Pixels of one engine run. The default model needs about 0.7 GB a megapixel in float32."""
@@ -27,7 +25,7 @@ DEFAULT_MAX_PIXELS = 1_500_000
 Float = NDArray[np.float32]
 
 
-class Inpainter:
+class Inpainter(Closing):
     """A model, loaded once and used for many photos. Thread-safe; close it, or use it as a context manager.
 
     Args:
@@ -64,7 +62,7 @@ class Inpainter:
         mask: ImageSource,
         *,
         invert_mask: bool = False,
-        mask_threshold: int = DEFAULT_THRESHOLD,
+        mask_threshold: int = MASK_THRESHOLD,
         mask_from: MaskFrom = "luminance",
         resize_mask: bool = False,
     ) -> Image.Image:
@@ -145,31 +143,21 @@ class Inpainter:
             filled = self._run(image, hole)
         if num_colours == 1:
             filled = filled.mean(axis=2, keepdims=True)
-        levels = np.round(np.clip(filled, 0, 1) * peak)
-        return levels.astype(np.uint8) if colours.dtype == np.uint8 else levels.astype(np.uint16)
+        return to_levels(filled, colours.dtype)
 
     def _run(self, image: Float, hole: NDArray[np.bool_]) -> Float:
         """Run the engine on (H, W, 3) in [0, 1], padded to the size multiple by reflection and cropped back."""
         height, width = hole.shape
         multiple = self._session.size_multiple
-        pads = ((0, -height % multiple), (0, -width % multiple))
-        image = np.pad(image, (*pads, (0, 0)), mode="reflect")
-        mask = np.pad(hole, pads, mode="reflect").astype(np.float32)
-        output = self._session.run(np.ascontiguousarray(image.transpose(2, 0, 1))[None], mask[None, None])
+        image_CHW = pad_to_multiple(image, multiple).transpose(2, 0, 1)
+        mask = pad_to_multiple(hole, multiple).astype(np.float32)
+        output = self._session.run(np.ascontiguousarray(image_CHW)[None], mask[None, None])
         filled: Float = output[0].transpose(1, 2, 0)[:height, :width]
         return filled
 
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _fit_mask(photo: Photo, hole_HW: NDArray[np.bool_], resize_mask: bool) -> NDArray[np.bool_]:

@@ -1,24 +1,24 @@
 """ONNX Runtime on the CPU."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
-from wavepaint.runtime.session import Tensor, check_inputs
+from wavepaint.runtime.session import Session, Tensor, first_line
 
 PROVIDER = "CPUExecutionProvider"
 
 
-class OrtSession:
+class OrtSession(Session):
     """An ONNX model in ONNX Runtime's CPU provider; see :class:`wavepaint.runtime.session.Session`.
 
     Thread-safe: ONNX Runtime allows concurrent runs of one session.
 
     Args:
         path: The ONNX file.
+        edges: Kind of its inputs and outputs.
         size_multiple: Height and width must be multiples of this.
         precision: Arithmetic inside the file.
         threads: Threads of one run; None lets ONNX Runtime take every core.
@@ -28,8 +28,15 @@ class OrtSession:
     """
 
     def __init__(
-        self, path: Path, size_multiple: int, *, precision: str = "float32", threads: int | None = None
+        self,
+        path: Path,
+        *,
+        edges: Edges = "float32",
+        size_multiple: int = 1,
+        precision: str = "float32",
+        threads: int | None = None,
     ) -> None:
+        super().__init__(path, edges=edges, size_multiple=size_multiple)
         ort = require("onnxruntime", extra="cpu")
         options = ort.SessionOptions()
         options.log_severity_level = 3
@@ -40,7 +47,7 @@ class OrtSession:
         try:
             session = ort.InferenceSession(str(path), options, providers=[PROVIDER])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            raise EngineError(f"ONNX Runtime {ort.__version__} cannot load {path}: {_first_line(error)}") from error
+            raise EngineError(f"ONNX Runtime {ort.__version__} cannot load {path}: {first_line(error)}") from error
         found = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
         expected = ([INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE])
         if found != expected:
@@ -49,34 +56,15 @@ class OrtSession:
             raise EngineError(f"ONNX Runtime loaded {session.get_providers()} where {PROVIDER} was asked for.")
         self.engine = f"ONNX Runtime {ort.__version__} CPU"
         self.precision = precision
-        self.size_multiple = size_multiple
         self._session: Any = session
 
-    def run(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        """Fill the holes of a batch; see :meth:`wavepaint.runtime.session.Session.run`."""
-        check_inputs(image_NCHW, mask_N1HW, self.size_multiple)
-        if self._session is None:
-            raise EngineError("this session is closed. Open another one.")
-        try:
-            output: Tensor = self._session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image_NCHW, INPUT_MASK: mask_N1HW})[0]
-        except Exception as error:  # as above
-            raise EngineError(
-                f"{self.engine} failed on a batch of shape {image_NCHW.shape}: {_first_line(error)}"
-            ) from error
+    def _is_open(self) -> bool:
+        return self._session is not None
+
+    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+        output: Tensor = self._session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image, INPUT_MASK: mask})[0]
         return output
 
     def close(self) -> None:
         """Free the model."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

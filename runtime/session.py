@@ -1,74 +1,179 @@
-"""The one protocol every engine is behind, and the factory that opens one."""
+"""The one interface every engine is behind, and the factory that opens one."""
 
+import importlib.util
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Bundle
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact, Bundle, Edges
 from wavepaint.errors import EngineError
 
-Tensor = NDArray[np.float32]
+Tensor = NDArray[Any]
+"""float32 or uint8, as the session's edges say."""
+
+EngineName = Literal["ort-cpu", "openvino"]
 
 
-class Session(Protocol):
+class Closing(ABC):
+    """What is closed by hand or as a context manager."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what is held. A second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Session(Closing):
     """A loaded model in one engine.
+
+    Args:
+        path: The model's file.
+        edges: Kind of its inputs and outputs; see :mod:`wavepaint.contract`.
+        size_multiple: Height and width must be multiples of this (float32 edges).
 
     Attributes:
         engine: What really runs, for people: engine, version and device.
-        precision: Arithmetic inside.
-        size_multiple: Height and width must be multiples of this.
+        precision: Arithmetic that really runs.
     """
 
     engine: str
     precision: str
-    size_multiple: int
 
-    def run(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+    def __init__(self, path: Path, *, edges: Edges = "float32", size_multiple: int = 1) -> None:
+        self.path = path
+        self.edges = edges
+        self.size_multiple = size_multiple if edges == "float32" else 1
+
+    def run(self, image: Tensor, mask: Tensor) -> Tensor:
         """Fill the holes of a batch.
 
         Args:
-            image_NCHW: (N, 3, H, W) float32 in [0, 1].
-            mask_N1HW: (N, 1, H, W) float32, 1 = hole, 0 = known.
+            image: (N, 3, H, W) float32 in [0, 1], or (N, H, W, 3) uint8, as the edges say.
+            mask: (N, 1, H, W) float32, 1 = hole, 0 = known, or (N, H, W, 1) uint8, 128 and more = hole.
 
         Returns:
-            (N, 3, H, W) float32 in [0, 1].
+            Like ``image``.
 
         Raises:
             EngineError: Tensors that break the contract, a closed session, or a failure of the engine.
         """
-        ...
+        check_inputs(image, mask, self.edges, self.size_multiple)
+        if not self._is_open():
+            raise EngineError("this session is closed. Open another one.")
+        try:
+            return self._infer(image, mask)
+        except EngineError:
+            raise
+        except Exception as error:  # the engines' exceptions share no base but Exception
+            raise EngineError(f"{self.engine} failed on a batch of shape {image.shape}: {first_line(error)}") from error
 
-    def close(self) -> None:
-        """Free the engine. A second call does nothing."""
-        ...
+    @abstractmethod
+    def _is_open(self) -> bool: ...
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    @abstractmethod
+    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Run checked tensors."""
 
 
-def check_inputs(image_NCHW: Tensor, mask_N1HW: Tensor, size_multiple: int) -> None:
+def first_line(error: Exception) -> str:
+    """Return the first line of an engine's message that is not merely a place in its source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return (told or [type(error).__name__])[0]
+
+
+def check_inputs(image: Tensor, mask: Tensor, edges: Edges, size_multiple: int) -> None:
     """Check a batch against the contract, values left aside.
 
     Raises:
         EngineError: Naming the tensor, what it is and what was expected.
     """
-    for name, tensor, channels in ((INPUT_IMAGE, image_NCHW, IMAGE_CHANNELS), (INPUT_MASK, mask_N1HW, 1)):
-        if tensor.dtype != np.float32:
-            raise EngineError(f"{name} has dtype {tensor.dtype}, expected float32.")
-        if tensor.ndim != 4 or tensor.shape[1] != channels or 0 in tensor.shape:
-            raise EngineError(f"{name} has shape {tensor.shape}, expected (N, {channels}, H, W), none of them 0.")
-    if (image_NCHW.shape[0], *image_NCHW.shape[2:]) != (mask_N1HW.shape[0], *mask_N1HW.shape[2:]):
+    axis = 1 if edges == "float32" else 3
+    for name, tensor, channels in ((INPUT_IMAGE, image, IMAGE_CHANNELS), (INPUT_MASK, mask, 1)):
+        if tensor.dtype != np.dtype(edges):
+            raise EngineError(f"{name} has dtype {tensor.dtype}, expected {edges}.")
+        if tensor.ndim != 4 or tensor.shape[axis] != channels or 0 in tensor.shape:
+            layout = f"(N, {channels}, H, W)" if edges == "float32" else f"(N, H, W, {channels})"
+            raise EngineError(f"{name} has shape {tensor.shape}, expected {layout}, none of them 0.")
+    if _without(image.shape, axis) != _without(mask.shape, axis):
         raise EngineError(
-            f"{INPUT_IMAGE} {image_NCHW.shape} and {INPUT_MASK} {mask_N1HW.shape} differ in batch, height or width."
+            f"{INPUT_IMAGE} {image.shape} and {INPUT_MASK} {mask.shape} differ in batch, height or width."
         )
-    height, width = image_NCHW.shape[2:]
+    height, width = image.shape[2:] if edges == "float32" else image.shape[1:3]
     if height % size_multiple or width % size_multiple:
         raise EngineError(f"height {height} and width {width} must be multiples of {size_multiple}; pad first.")
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+def open_artifact(
+    path: Path,
+    artifact: Artifact,
+    size_multiple: int,
+    engine: EngineName,
+    *,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> Session:
+    """Open one form of a model in a named engine.
+
+    Args:
+        path: The artifact's file.
+        artifact: What the manifest says of it.
+        size_multiple: The manifest's.
+        engine: The engine.
+        precision: Arithmetic to run in; None takes the artifact's own.
+        threads: CPU threads; None leaves the choice to the engine.
+
+    Raises:
+        EngineError: The engine is not installed, or refuses the model or the precision.
+    """
+    if engine == "ort-cpu":
+        from wavepaint.runtime.ort_session import OrtSession
+
+        if precision not in (None, artifact.precision):
+            raise EngineError(
+                f"ONNX Runtime runs {artifact.path} in the file's own {artifact.precision}, not in {precision}."
+            )
+        return OrtSession(
+            path, edges=artifact.edges, size_multiple=size_multiple, precision=artifact.precision, threads=threads
+        )
+    from wavepaint.runtime.openvino_session import OpenVinoSession
+
+    return OpenVinoSession(
+        path,
+        edges=artifact.edges,
+        size_multiple=size_multiple,
+        precision=precision or artifact.precision,
+        threads=threads,
+    )
+
+
+def find_engines(artifact: Artifact) -> list[tuple[EngineName, str]]:
+    """Return which engines of this machine can run an artifact, each with the arithmetic it would run in."""
+    found: list[tuple[EngineName, str]] = []
+    if artifact.kind != "onnx":
+        return found
+    if artifact.precision != "bfloat16" and importlib.util.find_spec("onnxruntime"):
+        found.append(("ort-cpu", artifact.precision))
+    if importlib.util.find_spec("openvino"):
+        from wavepaint.runtime.openvino_session import cpu_precisions
+
+        wanted = {"bfloat16"} if artifact.precision == "bfloat16" else {"float32", "bfloat16"}
+        found += [("openvino", precision) for precision in cpu_precisions() if precision in wanted]
+    return found
 
 
 def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
@@ -82,9 +187,5 @@ def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
         EngineError: The engine is not installed or refuses the model.
         BundleError: The bundle has no model for the engine.
     """
-    from wavepaint.runtime.ort_session import OrtSession
-
     artifact = bundle.find_artifact("onnx")
-    return OrtSession(
-        Path(bundle.path_of(artifact)), bundle.manifest.size_multiple, precision=artifact.precision, threads=threads
-    )
+    return open_artifact(bundle.path_of(artifact), artifact, bundle.manifest.size_multiple, "ort-cpu", threads=threads)

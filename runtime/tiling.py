@@ -5,9 +5,12 @@ bounds time and memory by the holes and not by the photo.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 
 CELL = 32
 """Side of the cells, in pixels, on which neighbouring holes are found; holes in touching cells belong together."""
@@ -55,6 +58,13 @@ class Region:
             max(self.right, other.right),
             max(self.bottom, other.bottom),
         )
+
+
+def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int) -> NDArray[_Pixel]:
+    """Extend (H, W) or (H, W, C) at the bottom and the right, by reflection, to multiples of ``multiple``."""
+    height, width = pixels_HWC.shape[:2]
+    pads = ((0, -height % multiple), (0, -width % multiple), *((0, 0),) * (pixels_HWC.ndim - 2))
+    return np.pad(pixels_HWC, pads, mode="reflect")
 
 
 def _occupied_cells(hole_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,6 +1,8 @@
 """The contract between who exports a model and who runs it: tensors, and the manifest of a bundle.
 
-A bundle is a folder: ``manifest.json`` and the files it names. The tensors of an inpainting model are
+A bundle is a folder: ``manifest.json`` and the files it names. A model has one of two kinds of edges.
+
+Edges ``float32``, with H and W multiples of the manifest's ``size_multiple``:
 
 ==============  ====================  =======  ======================================================
 name            shape                 dtype    meaning
@@ -10,7 +12,15 @@ name            shape                 dtype    meaning
 ``image_out``   (N, 3, H, W)          float32  RGB in [0, 1]; equal to ``image`` where ``mask`` is 0
 ==============  ====================  =======  ======================================================
 
-with H and W multiples of the manifest's ``size_multiple``. This module needs the standard library alone.
+Edges ``uint8``, of any height and width (the model pads and crops):
+
+==============  ====================  =======  ======================================================
+``image``       (N, H, W, 3)          uint8    RGB
+``mask``        (N, H, W, 1)          uint8    128 to 255 = hole, 0 to 127 = known
+``image_out``   (N, H, W, 3)          uint8    RGB; equal to ``image`` outside the hole
+==============  ====================  =======  ======================================================
+
+This module needs the standard library alone.
 """
 
 import hashlib
@@ -18,7 +28,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wavepaint.errors import BundleError
 
@@ -27,18 +37,40 @@ INPUT_MASK = "mask"
 OUTPUT_IMAGE = "image_out"
 IMAGE_CHANNELS = 3
 
+MASK_THRESHOLD = 128
+"""From this level of 255 on a pixel of a uint8 mask is in the hole."""
+
 MANIFEST_NAME = "manifest.json"
 FORMAT = "wavepaint-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-TENSORS: dict[str, Any] = {
-    "inputs": [
-        {"name": INPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
-        {"name": INPUT_MASK, "shape": ["N", 1, "H", "W"], "dtype": "float32", "values": {"0": "known", "1": "hole"}},
-    ],
-    "outputs": [
-        {"name": OUTPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
-    ],
+Edges = Literal["float32", "uint8"]
+
+TENSORS: dict[Edges, Any] = {
+    "float32": {
+        "inputs": [
+            {"name": INPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
+            {"name": INPUT_MASK, "shape": ["N", 1, "H", "W"], "dtype": "float32", "known": [0], "hole": [1]},
+        ],
+        "outputs": [
+            {"name": OUTPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
+        ],
+    },
+    "uint8": {
+        "inputs": [
+            {"name": INPUT_IMAGE, "shape": ["N", "H", "W", 3], "dtype": "uint8", "range": [0, 255], "colour": "RGB"},
+            {
+                "name": INPUT_MASK,
+                "shape": ["N", "H", "W", 1],
+                "dtype": "uint8",
+                "known": [0, MASK_THRESHOLD - 1],
+                "hole": [MASK_THRESHOLD, 255],
+            },
+        ],
+        "outputs": [
+            {"name": OUTPUT_IMAGE, "shape": ["N", "H", "W", 3], "dtype": "uint8", "range": [0, 255], "colour": "RGB"},
+        ],
+    },
 }
 
 
@@ -48,14 +80,16 @@ class Artifact:
 
     Attributes:
         path: File name inside the bundle.
-        kind: "onnx".
-        precision: Arithmetic inside: "float32" or "float16" (its edges are float32 as well).
-        details: What only this kind has, such as the opset.
+        kind: "onnx", or the engine a plan is for: "tensorrt" or "tensorrt-rtx".
+        precision: Arithmetic inside: "float32", "float16" or "bfloat16".
+        edges: Kind of inputs and outputs; see the module's text.
+        details: What only this kind has: the opset, or an engine's version, compute capabilities and profiles.
     """
 
     path: str
     kind: str
     precision: str
+    edges: Edges = "float32"
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -74,9 +108,10 @@ class Manifest:
         files: For every file of the bundle but the manifest its ``sha256`` and size in ``bytes``.
         source: File name and sha256 of the checkpoint.
         versions: Of the software that made the bundle.
-        verification: For every artifact's path the report of its comparison with PyTorch.
+        verification: For every artifact's path the reports of its comparisons with the source, one for each engine
+            that ran it; none where no engine at hand could.
         training: Record of the training run; empty if the checkpoint had none.
-        contract: The tensors, as in this module's text.
+        contract: The tensors of each kind of edges, as in this module's text.
     """
 
     name: str
@@ -89,9 +124,9 @@ class Manifest:
     files: dict[str, dict[str, Any]]
     source: dict[str, Any]
     versions: dict[str, str]
-    verification: dict[str, Any]
+    verification: dict[str, list[dict[str, Any]]]
     training: dict[str, Any] = field(default_factory=dict)
-    contract: dict[str, Any] = field(default_factory=lambda: TENSORS)
+    contract: dict[str, Any] = field(default_factory=lambda: dict(TENSORS.items()))
 
     def to_json(self) -> str:
         """Return the text of ``manifest.json``."""
@@ -109,18 +144,20 @@ class Bundle:
         """Return the artifact's file."""
         return self.folder / artifact.path
 
-    def find_artifact(self, kind: str, precision: str | None = None) -> Artifact:
-        """Return the first artifact of a kind (and precision).
+    def find_artifact(self, kind: str, precision: str | None = None, edges: Edges = "float32") -> Artifact:
+        """Return the first artifact of a kind, edges (and precision).
 
         Raises:
             BundleError: The bundle has none.
         """
         for artifact in self.manifest.artifacts:
-            if artifact.kind == kind and precision in (None, artifact.precision):
+            if artifact.kind == kind and artifact.edges == edges and precision in (None, artifact.precision):
                 return artifact
-        held = ", ".join(f"{a.kind} {a.precision}" for a in self.manifest.artifacts) or "nothing"
-        wanted = f"{kind} {precision or ''}".strip()
-        raise BundleError(f"{self.folder} has no {wanted} model (it has {held}). Export it again with wp export.")
+        held = ", ".join(f"{a.kind} {a.precision} ({a.edges} edges)" for a in self.manifest.artifacts) or "nothing"
+        wanted = " ".join(part for part in (kind, precision) if part)
+        raise BundleError(
+            f"{self.folder} has no {wanted} model with {edges} edges; it has {held}. Export it again with wp export."
+        )
 
 
 def hash_file(path: Path) -> str:

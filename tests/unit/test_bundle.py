@@ -161,10 +161,10 @@ def test_a_model_of_another_contract_is_refused(tiny_bundle: Bundle, tmp_path: P
     model.graph.input[0].name = "picture"
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(EngineError, match="'picture'.*the contract wants"):
-        OrtSession(tmp_path / "other.onnx", 8)
+        OrtSession(tmp_path / "other.onnx")
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     with pytest.raises(EngineError, match="cannot load"):
-        OrtSession(tmp_path / "noise.onnx", 8)
+        OrtSession(tmp_path / "noise.onnx")
 
 
 def test_a_failed_verification_writes_nothing(

@@ -89,7 +89,7 @@ def test_a_bundle_with_both_precisions(tiny_checkpoint: Path, tmp_path: Path) ->
     assert kinds == {onnx.TensorProto.FLOAT16}
     edges = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
     assert edges == {onnx.TensorProto.FLOAT}
-    with OrtSession(tmp_path / "both" / HALF_NAME, 8, precision="float16") as session:
+    with OrtSession(tmp_path / "both" / HALF_NAME, size_multiple=8, precision="float16") as session:
         _, image, mask = CASES[1]
         known = np.broadcast_to(mask == 0, image.shape)
         assert np.array_equal(session.run(image, mask)[known], image[known])

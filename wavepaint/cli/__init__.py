@@ -14,7 +14,8 @@ from wavepaint.errors import WavePaintError, WavePaintWarning
 _COMMANDS = {
     "infer": "Fill the hole of a photo.",
     "train": "Train an inpainting network on a folder of photos.",
-    "export": "Turn a checkpoint into a verified ONNX bundle.",
+    "export": "Turn a checkpoint into a verified ONNX bundle, and build engines.",
+    "verify": "Compare a bundle's models with their source.",
     "bench": "Time a bundle in the engines of this machine.",
     "info": "Show what a bundle is.",
 }

@@ -1,42 +1,229 @@
-"""wp export: turn a checkpoint into a verified bundle."""
+"""wp export: turn a checkpoint into a verified bundle, and build engines."""
 
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from wavepaint.export.bundle import write_bundle
-from wavepaint.models.checkpoint import read_checkpoint
+from wavepaint.contract import Bundle, Edges, read_bundle
+from wavepaint.errors import ConfigError
+from wavepaint.export.engine import EngineRequest, add_engines
+from wavepaint.export.verify import describe_report
+from wavepaint.runtime.plan import LIBRARIES, Library, PlanOptions, Profile, cache_folder
+
+if TYPE_CHECKING:
+    from wavepaint.export.fusion import Upsampling
+
+AUTO, NONE = "auto", "none"
+DEFAULT_SHAPES, DEFAULT_BATCHES = "64,512,1024", "1,1,4"
 
 
-@click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
-@click.option("--name", help="Short name in the manifest. Default: the folder's name.")
-@click.option("--fp16", is_flag=True, help="Add a float16 model, float32 where float16 does not hold.")
-@click.option("--fusion/--no-fusion", default=True, show_default=True, help="Exact rewrites that save arithmetic.")
-@click.option("--overwrite", is_flag=True, help="Replace a former bundle.")
-def command(checkpoint: Path, out: Path, name: str | None, fp16: bool, fusion: bool, overwrite: bool) -> None:
-    """Export CHECKPOINT (.pt, .pth, .ckpt or .safetensors) to ONNX, verify it against PyTorch and pack it."""
-    loaded = read_checkpoint(checkpoint)
-    bundle = write_bundle(
-        loaded,
-        out,
-        name=name,
-        fusion=fusion,
-        fp16=fp16,
-        overwrite=overwrite,
-        on_stage=lambda stage: click.echo(f"{stage} ...", err=True),
+class _ProgressLine:
+    """One line on a terminal that says how far an engine's build is; silent elsewhere."""
+
+    WIDTH = 70
+
+    def __init__(self) -> None:
+        self.shows = sys.stderr.isatty()
+        self.last = -1
+
+    def __call__(self, phase: str, share: float) -> None:
+        percent = int(share * 100)
+        if self.shows and percent != self.last:
+            self.last = percent
+            bar = "#" * (percent // 4)
+            text = f"  [{bar:<25}] {percent:3} % {phase}"[: self.WIDTH]
+            click.echo(f"\r{text:<{self.WIDTH}}", nl=percent == 100, err=True)
+
+
+def _triple(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, Any, Any]:
+    try:
+        low, best, high = (parse(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not min,opt,max, such as {DEFAULT_SHAPES if option == '--shapes' else DEFAULT_BATCHES}",
+            param_hint=option,
+        ) from None
+    return low, best, high
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of a side or of WIDTHxHEIGHT."""
+    width, _, height = text.partition("x")
+    return int(height or width), int(width)
+
+
+def _profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profile, ...]:
+    shapes, batches = shapes or (DEFAULT_SHAPES,), batches or (DEFAULT_BATCHES,)
+    if len(batches) not in (1, len(shapes)):
+        raise ConfigError(
+            f"there are {len(shapes)} --shapes and {len(batches)} --batches: expected one --batches, or one for each."
+        )
+    if len(batches) == 1:
+        batches *= len(shapes)
+    profiles = []
+    for shape, batch in zip(shapes, batches, strict=True):
+        sizes = _triple(shape, "--shapes", _parse_size)
+        low, best, high = ((n, *size) for n, size in zip(_triple(batch, "--batches", int), sizes, strict=True))
+        profiles.append(Profile(min=low, opt=best, max=high))
+    return tuple(profiles)
+
+
+def _parse_targets(groups: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    parsed = [tuple(f"sm{part.strip().removeprefix('sm')}" for part in group.split(",")) for group in groups]
+    return tuple(parsed) or ((),)
+
+
+def _request(
+    engines: tuple[str, ...], wanted_by_default: bool, sm: tuple[str, ...], options: PlanOptions, *, options_given: bool
+) -> EngineRequest | None:
+    """Return the engines to build, None for none."""
+    if len(engines) > 1 and (AUTO in engines or NONE in engines):
+        raise ConfigError(f"--engine {AUTO} and --engine {NONE} stand alone; name libraries otherwise.")
+    if engines == (NONE,) or (not engines and not wanted_by_default):
+        if options_given:
+            raise ConfigError("--shapes, --batches, --sm, --workspace and --optimization-level need an --engine.")
+        return None
+    explicit = tuple(cast(Library, engine) for engine in dict.fromkeys(engines) if engine != AUTO)
+    return EngineRequest(
+        libraries=explicit or LIBRARIES, required=bool(explicit), target_groups=_parse_targets(sm), options=options
     )
+
+
+def _report(bundle: Bundle, out: Path) -> None:
     manifest = bundle.manifest
     click.echo(f"{out}: {manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters", err=True)
     for artifact in manifest.artifacts:
-        report = manifest.verification[artifact.path]
-        lowest = report["min_psnr_hole_db"]
+        size = manifest.files[artifact.path]["bytes"] / 1e6
         kept = artifact.details.get("kept_float32")
         click.echo(
-            f"  {artifact.path}: {artifact.precision}, {manifest.files[artifact.path]['bytes'] / 1e6:.1f} MB, verified "
-            f"in {len(report['cases'])} cases against {report['reference']}: largest error {report['max_error']:.1e}"
-            + (f", at least {lowest:.1f} dB inside the hole" if lowest is not None else "")
+            f"  {artifact.path}: {artifact.kind} {artifact.precision}, {size:.1f} MB"
             + (f"; kept in float32: {', '.join(kept)}" if kept else ""),
             err=True,
         )
+        reports = manifest.verification.get(artifact.path, [])
+        for report in reports:
+            click.echo(f"    {describe_report(report)}", err=True)
+        if not reports:
+            why = "OpenVINO or a GPU runs it" if artifact.kind == "onnx" else "it needs a GPU; wp verify runs it there"
+            click.echo(f"    not run here: {why}", err=True)
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--name", help="Short name in the manifest. Default: the folder's name.")
+@click.option("--fp16", is_flag=True, help="Add a float16 model, float32 where float16 does not hold, and engines.")
+@click.option("--bf16", is_flag=True, help="Add a bfloat16 model (opset 22 at least), likewise.")
+@click.option(
+    "--io",
+    "edges",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="uint8: add models that take and give bytes of any size, with all pre- and post-processing inside.",
+)
+@click.option("--fusion/--no-fusion", default=True, show_default=True, help="Exact rewrites that save arithmetic.")
+@click.option(
+    "--upsampling",
+    type=click.Choice(["phases", "transposed"]),
+    help="Form of the blocks' upsampling. Default: what is fastest for each precision's engines.",
+)
+@click.option("--opset", type=int, help="ONNX opset, 18 to 23. Default: 20, and 22 for bfloat16.")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice([AUTO, NONE, *LIBRARIES]),
+    help="Engines to build; may be repeated. auto: every one this machine can. Default: auto with --fp16 or --bf16 or "
+    "where SOURCE is a bundle, else none.",
+)
+@click.option(
+    "--shapes",
+    multiple=True,
+    help=f"Engine: smallest, best and largest size, sides or WIDTHxHEIGHT; repeat for more profiles. Default: "
+    f"{DEFAULT_SHAPES}.",
+)
+@click.option("--batches", multiple=True, help=f"Engine: the same for the batch. Default: {DEFAULT_BATCHES}.")
+@click.option(
+    "--sm",
+    multiple=True,
+    help="TensorRT-RTX: compute capabilities to build for ahead of time, such as 86,89; repeat for more engines.",
+)
+@click.option("--workspace", type=int, help="Engine: most scratch memory of a layer, in MiB.")
+@click.option("--optimization-level", type=int, help="Engine: 0 (quick build) to 5 (quick engine).")
+@click.option(
+    "--timing-cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TensorRT: file of measured kernels, kept between builds. Default: in the cache folder of this package.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a former bundle.")
+def command(
+    source: Path,
+    out: Path,
+    name: str | None,
+    fp16: bool,
+    bf16: bool,
+    edges: str,
+    fusion: bool,
+    upsampling: "Upsampling | None",
+    opset: int | None,
+    engines: tuple[str, ...],
+    shapes: tuple[str, ...],
+    batches: tuple[str, ...],
+    sm: tuple[str, ...],
+    workspace: int | None,
+    optimization_level: int | None,
+    timing_cache: Path | None,
+    overwrite: bool,
+) -> None:
+    """Export SOURCE to ONNX, verify it against PyTorch, build engines of it and pack it as a bundle.
+
+    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors), or a bundle, to which engines are added; that needs
+    no PyTorch. Engines are built from the models that --fp16 and --bf16 name, else from the best precision there is.
+    """
+    options = PlanOptions(
+        profiles=_profiles(shapes, batches),
+        workspace_mb=workspace,
+        optimization_level=optimization_level,
+        timing_cache=timing_cache or cache_folder() / "tensorrt-timing.cache",
+    )
+    given = bool(shapes or batches or sm or workspace is not None or optimization_level is not None or timing_cache)
+    request = _request(engines, fp16 or bf16 or source.is_dir(), sm, options, options_given=given)
+    callbacks: dict[str, Any] = {
+        "overwrite": overwrite,
+        "on_stage": lambda stage: click.echo(f"{stage} ...", err=True),
+        "on_progress": _ProgressLine(),
+        "on_skip": lambda library, reason: click.echo(f"no {library} engine: {reason}", err=True),
+    }
+    precisions = tuple(name for name, is_asked in (("float16", fp16), ("bfloat16", bf16)) if is_asked)
+    if request is not None:
+        request = replace(request, precisions=precisions)
+    if source.is_dir():
+        if request is None or edges != "float32":
+            raise ConfigError(
+                f"{source} is a bundle, to which engines can be added (--engine) but no edges. Export its checkpoint."
+            )
+        bundle = add_engines(read_bundle(source), out, request, **callbacks)
+    else:
+        from wavepaint.export.bundle import ExportOptions, write_bundle
+        from wavepaint.models.checkpoint import read_checkpoint
+
+        bundle = write_bundle(
+            read_checkpoint(source),
+            out,
+            name=name,
+            options=ExportOptions(
+                fusion=fusion,
+                upsampling=upsampling,
+                precisions=precisions,
+                edges=(cast(Edges, edges),),
+                opset=opset,
+                engines=request,
+            ),
+            **callbacks,
+        )
+    _report(bundle, out)

@@ -9,8 +9,9 @@ import click
 from PIL import Image
 
 from wavepaint.atomic import write_file
+from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import OutputError
-from wavepaint.runtime.image import DEFAULT_THRESHOLD, ImageSource, MaskFrom, encode_photo, read_mask, read_photo
+from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_mask, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 
 STREAM = "-"
@@ -46,7 +47,7 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
 @click.option(
     "--mask-threshold",
     type=click.IntRange(1, 255),
-    default=DEFAULT_THRESHOLD,
+    default=MASK_THRESHOLD,
     show_default=True,
     help="Level from which on a pixel of the mask is white.",
 )

@@ -9,6 +9,7 @@ import click
 
 from wavepaint.contract import Manifest, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError
+from wavepaint.export.verify import describe_report
 
 
 def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -18,15 +19,19 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "sizes", f"any batch; height and width multiples of {manifest.size_multiple} (wp infer pads for you)"
     for artifact in manifest.artifacts:
         entry = manifest.files[artifact.path]
-        details = "".join(f", {key} {value}" for key, value in artifact.details.items() if value != [])
-        yield "model", f"{artifact.path}: {artifact.kind} {artifact.precision}{details}, {entry['bytes'] / 1e6:.1f} MB"
-        report = manifest.verification[artifact.path]
-        verdict = "verified" if report["passed"] else "FAILED verification"
         yield (
-            "",
-            f"{verdict} in {len(report['cases'])} cases, largest error {report['max_error']:.1e} ({report['engine']} "
-            f"against {report['reference']})",
+            "model",
+            f"{artifact.path}: {artifact.kind} {artifact.precision}, {artifact.edges} edges, "
+            f"{entry['bytes'] / 1e6:.1f} MB",
         )
+        details = ", ".join(f"{key} {value}" for key, value in artifact.details.items() if value not in ([], None))
+        if details:
+            yield "", details
+        reports = manifest.verification.get(artifact.path, [])
+        for report in reports:
+            yield "", describe_report(report)
+        if not reports:
+            yield "", "not verified yet: no engine at hand could run it (wp verify)"
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
     yield from _training_rows(manifest.training)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())

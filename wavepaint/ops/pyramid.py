@@ -15,13 +15,22 @@ FINE_STEPS, COARSE_STEPS = 2, 6
 """Smoothing steps at full size and at every coarser level, where a step costs almost nothing. On photographs with
 medium masks (0, 0), (2, 2), (2, 4), (2, 6), (4, 8) gave 19.5, 20.0, 20.2, 20.3, 20.3 dB inside the hole."""
 
-_EPSILON = 1e-3
-"""Below the smallest share of a 2x2 cell that can be known (1/4), and far from float16's underflow."""
-
 
 def _neighbour_mean(x_NCHW: Tensor) -> Tensor:
     # Pooling rather than a convolution: autocast leaves it in float32, and it needs no padding node.
     return F.avg_pool2d(x_NCHW, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _cell_mean(x_NCHW: Tensor) -> Tensor:
+    # A row and column of zeros, unknown pixels, are read at odd sizes alone. Pooling with ceil_mode would say the
+    # same, but OpenVINO refuses it at size 1.
+    return F.avg_pool2d(F.pad(x_NCHW, (0, 1, 0, 1)), 2)
+
+
+def _weighted_mean(total_NCHW: Tensor, share_N1HW: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide where the share is not 0; return that and where it is so. Where it is 0 so is the total."""
+    known = (share_N1HW > 0).to(share_N1HW.dtype)
+    return total_NCHW / (share_N1HW + (1 - known)), known
 
 
 def pyramid_fill(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> Tensor:
@@ -39,13 +48,10 @@ def pyramid_fill(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> Tens
     level = image_NCHW * known
     pyramid = [(level, known)]
     for _ in range(num_levels):
-        share = F.avg_pool2d(known, 2, ceil_mode=True)
-        mean = F.avg_pool2d(level, 2, ceil_mode=True) / share.clamp_min(_EPSILON)
-        known = (share > _EPSILON).to(share.dtype)
-        level = mean * known
+        level, known = _weighted_mean(_cell_mean(level), _cell_mean(known))
         pyramid.append((level, known))
     top, known = pyramid.pop()
-    mean = top.mean((2, 3), keepdim=True) / known.mean((2, 3), keepdim=True).clamp_min(_EPSILON)
+    mean, _ = _weighted_mean(top.mean((2, 3), keepdim=True), known.mean((2, 3), keepdim=True))
     fill = top + mean * (1 - known)
     for depth, (level, known) in reversed(list(enumerate(pyramid))):
         height, width = level.shape[2:]

@@ -1,0 +1,187 @@
+"""Comparing two forms of a network layer by layer: where do they part?
+
+Exported nodes carry the names of the PyTorch modules they come from. The last node of every innermost module is that
+layer's output, and is tapped as an output of the graph; the same names are found in another export, or as modules in
+PyTorch. Layers that the two do not have in common, such as another form of the upsampling, are left out.
+"""
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact
+from wavepaint.errors import EngineError
+from wavepaint.export.to_onnx import SCOPES
+from wavepaint.export.verify import Case, Image
+from wavepaint.optional import require
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Layers = dict[str, NDArray[np.float32]]
+RunLayers = Callable[[Image, Image], Layers]
+"""(image, mask) -> the output of every layer, in the order in which they run."""
+
+MIN_SNR_DB = {"float32": 95.0, "float16": 40.0, "bfloat16": 20.0}
+"""Least signal-to-noise ratio of a layer. A value rounded once has about 150, 72 and 54 dB; rounding adds up over a
+network's depth, and layers whose sums cancel lose more. The default model's worst layers have 108, 45 and 23."""
+
+_TAP = "layer/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerComparison:
+    """How far a layer's outputs are apart, over all cases.
+
+    ``snr_db`` is the smallest ratio of the reference's energy to the error's; None where the two are equal, and where
+    values are not finite.
+    """
+
+    layer: str
+    max_error: float
+    snr_db: float | None
+    num_not_finite: int
+    passed: bool
+
+
+def _layer_name(scopes: Sequence[str]) -> str | None:
+    """Return the PyTorch name of the innermost module of a node; None for nodes of the outermost."""
+    # The last entry is the node itself. A wrapped layer is named after what it wraps.
+    modules = [scope for scope in scopes[:-1] if scope]
+    name = modules[-1] if modules else ""
+    while name.startswith("network"):
+        name = name.removeprefix("network").removeprefix(".")
+    return name.removesuffix(".layer") or None
+
+
+def tap_layers(model: onnx.ModelProto) -> list[str]:
+    """Make the output of every layer an output of the graph, as float32 named ``layer/NAME``; return the names."""
+    last: dict[str, str] = {}
+    for node in model.graph.node:
+        for note in node.metadata_props:
+            name = _layer_name(ast.literal_eval(note.value)) if note.key == SCOPES else None
+            if name:
+                last[name] = node.output[0]
+    parents = {name.rpartition(".")[0] for name in last}
+    names = [name for name in last if not any(parent == name or parent.startswith(f"{name}.") for parent in parents)]
+    for name in names:
+        model.graph.node.append(helper.make_node("Cast", [last[name]], [_TAP + name], to=TensorProto.FLOAT))
+        model.graph.output.append(helper.make_tensor_value_info(_TAP + name, TensorProto.FLOAT, None))
+    return names
+
+
+def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
+    """Return the layers of an exported model with float32 edges, run in ONNX Runtime (bfloat16: in OpenVINO).
+
+    Raises:
+        EngineError: The engine is not installed, or refuses the tapped model.
+    """
+    model = onnx.load(path)
+    names = tap_layers(model)
+    wanted = [*(_TAP + name for name in names), OUTPUT_IMAGE]
+    content = model.SerializeToString()
+    try:
+        run = _in_openvino(content, wanted) if artifact.precision == "bfloat16" else _in_ort(content, wanted)
+    except EngineError:
+        raise
+    except Exception as error:  # the engines' exceptions share no base but Exception
+        raise EngineError(f"the layers of {path} cannot be run: {str(error).strip().splitlines()[0]}") from error
+
+    def layers(image: Image, mask: Image) -> Layers:
+        outputs = run(image, mask)
+        return dict(zip([*names, OUTPUT_IMAGE], outputs, strict=True))
+
+    return layers
+
+
+def _in_ort(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
+    ort = require("onnxruntime", extra="cpu")
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return lambda image, mask: session.run(wanted, {INPUT_IMAGE: image, INPUT_MASK: mask})
+
+
+def _in_openvino(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
+    core = require("openvino", extra="openvino").Core()
+    model: Any = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+
+    def run(image: Image, mask: Image) -> list[Image]:
+        outputs = model({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
+        return [outputs[name] for name in wanted]
+
+    return run
+
+
+def torch_layers(network: "nn.Module") -> RunLayers:
+    """Return the layers of a network in PyTorch: its modules without submodules, each with its last output."""
+    import torch
+
+    from wavepaint.export.to_onnx import InpaintingGraph
+
+    found: Layers = {}
+
+    def hook(name: str) -> Callable[["nn.Module", Any, "Tensor"], None]:
+        def keep(module: "nn.Module", inputs: Any, output: "Tensor") -> None:
+            found.pop(name, None)
+            found[name] = output.numpy()
+
+        return keep
+
+    for name, module in network.named_modules():
+        if name and not list(module.children()):
+            module.register_forward_hook(hook(name))
+    graph = InpaintingGraph(network).eval()
+
+    def layers(image: Image, mask: Image) -> Layers:
+        found.clear()
+        with torch.inference_mode():
+            output = graph(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+        return {**found, OUTPUT_IMAGE: output}
+
+    return layers
+
+
+def compare_layers(
+    candidate: RunLayers, reference: RunLayers, cases: Sequence[Case], min_snr_db: float
+) -> list[LayerComparison]:
+    """Compare every layer the two have in common, in the candidate's order.
+
+    Args:
+        candidate: The form that is judged.
+        reference: What it is compared with.
+        cases: Inputs.
+        min_snr_db: Least signal-to-noise ratio of a layer that passes.
+    """
+    worst: dict[str, tuple[float, float, int]] = {}
+    for _, image, mask in cases:
+        expected = reference(image, mask)
+        for name, output in candidate(image, mask).items():
+            if name not in expected or expected[name].shape != output.shape:
+                continue
+            wanted = expected[name].astype(np.float64)
+            not_finite = int(output.size - np.isfinite(output).sum())
+            error = np.abs(np.nan_to_num(output.astype(np.float64), posinf=np.inf) - wanted)
+            noise, signal = float((error**2).mean()), float((wanted**2).mean())
+            snr = np.inf if noise == 0 else -np.inf if signal == 0 or not_finite else 10 * np.log10(signal / noise)
+            error_before, snr_before, not_finite_before = worst.get(name, (0.0, np.inf, 0))
+            worst[name] = (
+                max(error_before, float(error.max())),
+                min(snr_before, float(snr)),
+                not_finite_before + not_finite,
+            )
+    return [
+        LayerComparison(
+            layer=name,
+            max_error=error,
+            snr_db=snr if np.isfinite(snr) else None,
+            num_not_finite=not_finite,
+            passed=not not_finite and snr >= min_snr_db,
+        )
+        for name, (error, snr, not_finite) in worst.items()
+    ]

@@ -1,0 +1,98 @@
+"""OpenVINO on the CPU: float32 everywhere, bfloat16 where the processor has it."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
+from wavepaint.errors import EngineError
+from wavepaint.optional import require
+from wavepaint.runtime.session import Session, Tensor, first_line
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_CAPABILITIES = {"FP32": "float32", "BF16": "bfloat16"}
+
+
+@cache
+def _core() -> Any:
+    return require("openvino", extra="openvino").Core()
+
+
+def cpu_precisions() -> list[str]:
+    """Return the precisions this processor computes in OpenVINO, float32 first.
+
+    Raises:
+        EngineError: OpenVINO is not installed or does not load.
+    """
+    capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return [precision for capability, precision in _CAPABILITIES.items() if capability in capabilities]
+
+
+class OpenVinoSession(Session):
+    """An ONNX model in OpenVINO's CPU plugin; see :class:`wavepaint.runtime.session.Session`.
+
+    The precision of the arithmetic is OpenVINO's own choice of kernels, not the file's: a float16 file is a smaller
+    float32 file to it. Thread-safe: every run has a request of its own.
+
+    Args:
+        path: The ONNX file.
+        edges: Kind of its inputs and outputs.
+        size_multiple: Height and width must be multiples of this.
+        precision: "float32" or "bfloat16"; "float16" (a file's own) runs as float32.
+        threads: Threads of one run; None lets OpenVINO choose.
+
+    Raises:
+        EngineError: OpenVINO is not installed, cannot read the file, or this processor lacks the precision.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        edges: Edges = "float32",
+        size_multiple: int = 1,
+        precision: str = "float32",
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(path, edges=edges, size_multiple=size_multiple)
+        openvino = require("openvino", extra="openvino")
+        version = openvino.get_version().split("-")[0]
+        precision = "float32" if precision == "float16" else precision
+        if precision not in cpu_precisions():
+            raise EngineError(
+                f"OpenVINO {version} computes {', '.join(cpu_precisions())} on this processor, not {precision}."
+            )
+        config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            if threads < 1:
+                raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
+            config["INFERENCE_NUM_THREADS"] = str(threads)
+        try:
+            model: Any = _core().compile_model(path, "CPU", config)
+        except Exception as error:  # OpenVINO raises RuntimeError and its children
+            raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
+        # A port that is merely converted next bears the converted tensor's name as well.
+        found = [[port.get_names() for port in ports] for ports in (model.inputs, model.outputs)]
+        expected = [[INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE]]
+        if not all(
+            len(ports) == len(names) and all(any(name in port for port in ports) for name in names)
+            for ports, names in zip(found, expected, strict=True)
+        ):
+            raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
+        self.engine = f"OpenVINO {version} CPU"
+        self.precision = precision
+        self._model = model
+
+    def _is_open(self) -> bool:
+        return self._model is not None
+
+    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+        request = self._model.create_infer_request()
+        # Shared memory would hand out the request's own buffer.
+        results = request.infer({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
+        output: Tensor = results[OUTPUT_IMAGE]
+        return output
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model = None

@@ -1,0 +1,358 @@
+"""Plans: an ONNX model built by TensorRT or TensorRT-RTX for certain GPUs and a range of shapes.
+
+One builder serves ``tensorrt`` 10 and 11 and ``tensorrt_rtx``: networks are strongly typed, so the precision is the
+ONNX file's. TensorRT needs the GPU it builds for; TensorRT-RTX also builds ahead of time, without any GPU. A plan is
+written plain, as ``trtexec --loadEngine`` reads it; what it was built from and for stands in the manifest's entry.
+
+It lives in the runtime because a plan that does not fit a machine is rebuilt where it runs.
+"""
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+from wavepaint.atomic import write_file
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact, Edges, hash_file
+from wavepaint.errors import ConfigError, EngineError
+from wavepaint.optional import require
+
+Library = Literal["tensorrt", "tensorrt-rtx"]
+LIBRARIES: tuple[Library, ...] = get_args(Library)
+
+MAX_OPTIMIZATION_LEVEL = 5
+LARGEST_SIDE = 16_384
+
+PORTABLE_TARGETS = ("sm80", "sm86", "sm89", "sm120")
+"""GPUs a TensorRT-RTX plan is for when nothing else is said and no GPU is at hand: Ampere, Ada and Blackwell."""
+
+OnProgress = Callable[[str, float], None]
+"""Told of the phase at work and of the share of the whole build that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A range of shapes a plan serves: (batch, height, width) at least, at best and at most.
+
+    Raises:
+        ConfigError: The three are not in order, or not positive.
+    """
+
+    min: tuple[int, int, int] = (1, 64, 64)
+    opt: tuple[int, int, int] = (1, 512, 512)
+    max: tuple[int, int, int] = (4, 1024, 1024)
+
+    def __post_init__(self) -> None:
+        for name, low, best, high in zip(("batch", "height", "width"), self.min, self.opt, self.max, strict=True):
+            if not 1 <= low <= best <= high:
+                raise ConfigError(
+                    f"a profile's {name} is {low}, {best}, {high}: expected min <= opt <= max, all 1 or more "
+                    "(--shapes, --batches)."
+                )
+        if max(self.max[1:]) > LARGEST_SIDE:
+            raise ConfigError(
+                f"a profile reaches {max(self.max[1:])} pixels: expected {LARGEST_SIDE} at most (--shapes)."
+            )
+
+    def require_multiple(self, size_multiple: int) -> None:
+        """Raise unless every side is a multiple.
+
+        Raises:
+            ConfigError: Naming the side and its neighbours.
+        """
+        for side in (*self.min[1:], *self.opt[1:], *self.max[1:]):
+            if side % size_multiple:
+                lower = side // size_multiple * size_multiple
+                raise ConfigError(
+                    f"a profile's side is {side}, and this model takes multiples of {size_multiple}, such as "
+                    f"{f'{lower} or ' if lower else ''}{lower + size_multiple} (--shapes)."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """How to build.
+
+    Attributes:
+        profiles: Ranges of shapes, one or more.
+        targets: Compute capabilities such as "sm86", for a plan built ahead of time. Empty: the GPU at hand, or
+            :data:`PORTABLE_TARGETS` where there is none and the library can.
+        workspace_mb: Most device memory a layer may use as scratch, in MiB; None leaves it to the library.
+        optimization_level: 0 (fast build) to 5 (fast engine); None leaves it to the library.
+        timing_cache: File that keeps the measured kernels between builds (TensorRT only); None keeps none.
+
+    Raises:
+        ConfigError: A value makes no sense.
+    """
+
+    profiles: tuple[Profile, ...] = (Profile(),)
+    targets: tuple[str, ...] = ()
+    workspace_mb: int | None = None
+    optimization_level: int | None = None
+    timing_cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.profiles:
+            raise ConfigError("a plan needs at least one profile (--shapes).")
+        if len(set(self.targets)) != len(self.targets):
+            raise ConfigError(f"the targets {', '.join(self.targets)} name one twice (--sm).")
+        if self.workspace_mb is not None and self.workspace_mb < 1:
+            raise ConfigError(f"the workspace is {self.workspace_mb} MiB: expected 1 or more (--workspace).")
+        if self.optimization_level is not None and not 0 <= self.optimization_level <= MAX_OPTIMIZATION_LEVEL:
+            raise ConfigError(
+                f"the optimization level is {self.optimization_level}: expected 0 to {MAX_OPTIMIZATION_LEVEL} "
+                "(--optimization-level)."
+            )
+
+
+def find_compute_capabilities() -> list[str]:
+    """Ask the NVIDIA driver for its GPUs: "sm90" and so on, in the driver's order; empty without driver or GPU."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    found = []
+    for index in range(count.value):
+        device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+        driver.cuDeviceGet(ctypes.byref(device), index)
+        driver.cuDeviceGetAttribute(ctypes.byref(major), 75, device)  # COMPUTE_CAPABILITY_MAJOR
+        driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
+        found.append(f"sm{major.value}{minor.value}")
+    return found
+
+
+def load_library(library: Library) -> ModuleType:
+    """Import TensorRT or TensorRT-RTX.
+
+    Raises:
+        EngineError: It is not installed, does not load, or is too old.
+    """
+    trt = require("tensorrt" if library == "tensorrt" else "tensorrt_rtx", extra=library)
+    if library == "tensorrt" and int(trt.__version__.split(".")[0]) < 10:
+        raise EngineError(
+            f"TensorRT {trt.__version__} knows no strongly typed networks; expected 10 or newer. "
+            'Install it with: pip install "wavepaint[tensorrt]"'
+        )
+    return trt
+
+
+def choose_targets(library: Library, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
+    """Return the compute capabilities a plan will be built for ahead of time; empty for the GPU at hand.
+
+    Raises:
+        EngineError: The library can build only for a GPU that is not here.
+        ConfigError: Targets the library does not know.
+    """
+    if library == "tensorrt":
+        if targets:
+            raise ConfigError("TensorRT builds for the GPU at hand alone; --sm is for --engine tensorrt-rtx.")
+        if not gpus:
+            raise EngineError(
+                "TensorRT needs the NVIDIA GPU it builds for, and no driver or GPU was found here. Build on the "
+                "machine that will run the engine, or ahead of time with --engine tensorrt-rtx."
+            )
+        return ()
+    known = [name for name in vars(load_library(library).ComputeCapability) if name.startswith("SM")]
+    for target in targets:
+        if target.upper() not in known:
+            raise ConfigError(
+                f"unknown target {target!r}: TensorRT-RTX builds for {', '.join(name[2:] for name in known)} (--sm)."
+            )
+    return targets or (() if gpus else PORTABLE_TARGETS)
+
+
+def build_plan(
+    onnx_path: Path,
+    plan_path: Path,
+    artifact: Artifact,
+    size_multiple: int,
+    library: Library,
+    options: PlanOptions,
+    *,
+    on_progress: OnProgress = lambda phase, share: None,
+) -> dict[str, Any]:
+    """Build a plan.
+
+    Args:
+        onnx_path: The ONNX model.
+        plan_path: The file to write.
+        artifact: What the manifest says of the ONNX model.
+        size_multiple: The manifest's.
+        library: Who builds.
+        options: How.
+        on_progress: Told of every step; it may be called from other threads. If it raises, the build is given up.
+
+    Returns:
+        Details for the manifest: library and version, compute capabilities, profiles, the ONNX file's name and hash.
+
+    Raises:
+        EngineError: The library is missing, there is no GPU, or it refuses the model.
+        ConfigError: Targets or profiles that make no sense for the library or the model.
+    """
+    if artifact.edges == "float32":
+        for profile in options.profiles:
+            profile.require_multiple(size_multiple)
+    gpus = find_compute_capabilities()
+    trt = load_library(library)
+    targets = choose_targets(library, options.targets, gpus)
+    logger = _make_logger(trt)
+    name = f"{'TensorRT' if library == 'tensorrt' else 'TensorRT-RTX'} {trt.__version__}"
+    try:
+        builder = trt.Builder(logger)
+    except TypeError as error:  # what the bindings raise where the library returns nothing
+        raise EngineError(f"{name} does not start: {logger.last_error() or error}.") from error
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx_path)):
+        raise EngineError(f"{name} cannot read {onnx_path.name}: {_parser_errors(parser)}")
+    config = builder.create_builder_config()
+    for index, target in enumerate(targets):
+        config.num_compute_capabilities = len(targets)
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
+    for profile in options.profiles:
+        _add_profile(builder, config, profile, artifact.edges)
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    cache = options.timing_cache if library == "tensorrt" else None
+    if cache is not None:
+        config.set_timing_cache(config.create_timing_cache(_read_cache(cache)), False)
+    monitor = _make_monitor(trt, on_progress)
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    monitor.raise_pending()
+    if plan is None:
+        raise EngineError(f"{name} cannot build {onnx_path.name}: {logger.last_error() or 'no reason given'}")
+    plan_path.write_bytes(plan)
+    if cache is not None:
+        with write_file(cache, overwrite=True) as temporary:
+            temporary.write_bytes(config.get_timing_cache().serialize())
+    return {
+        "library": library,
+        "library_version": trt.__version__,
+        "compute_capabilities": list(targets or gpus[:1]),
+        "ahead_of_time": bool(targets),
+        "profiles": [{key: list(shape) for key, shape in asdict(profile).items()} for profile in options.profiles],
+        "workspace_mb": options.workspace_mb,
+        "optimization_level": options.optimization_level,
+        "onnx": artifact.path,
+        "onnx_sha256": hash_file(onnx_path),
+    }
+
+
+def _add_profile(builder: Any, config: Any, profile: Profile, edges: Edges) -> None:
+    added = builder.create_optimization_profile()
+    for name, channels in ((INPUT_IMAGE, IMAGE_CHANNELS), (INPUT_MASK, 1)):
+        shapes = [
+            (batch, channels, height, width) if edges == "float32" else (batch, height, width, channels)
+            for batch, height, width in (profile.min, profile.opt, profile.max)
+        ]
+        added.set_shape(name, *shapes)
+    config.add_optimization_profile(added)
+
+
+def _read_cache(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise EngineError(f"the timing cache {path} cannot be read: {error.strerror or error}.") from error
+
+
+def _parser_errors(parser: Any) -> str:
+    """Return what the parser refused, with the nodes' names."""
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    told = [
+        f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}" if error.node_name() else error.desc()
+        for error in errors
+    ]
+    return "; ".join(dict.fromkeys(told)) or "no reason given"
+
+
+def _make_logger(trt: ModuleType) -> Any:
+    """Return a logger that prints nothing and keeps the errors."""
+
+    class Logger(trt.ILogger):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(message)
+
+        def last_error(self) -> str:
+            return self.errors[-1] if self.errors else ""
+
+    return Logger()
+
+
+def _make_monitor(trt: ModuleType, on_progress: OnProgress) -> Any:
+    """Return a progress monitor; what ``on_progress`` raises ends the build and is raised by ``raise_pending``."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.lock = threading.Lock()
+            self.phases: dict[str, tuple[int, int]] = {}  # open phases, outermost first: steps done, of how many
+            self.share = 0.0
+            self.pending: BaseException | None = None
+
+        def _tell(self, phase: str) -> bool:
+            share, width = 0.0, 1.0
+            for done, steps in self.phases.values():
+                share += width * done / max(steps, 1)
+                width /= max(steps, 1)
+            self.share = max(self.share, min(share, 1.0))  # phases may come twice, a bar only goes forward
+            try:
+                on_progress(phase, self.share)
+            except BaseException as error:  # also Ctrl-C: an exception must not cross the library
+                self.pending = error
+            return self.pending is None
+
+        def phase_start(self, phase: str, parent: str | None, num_steps: int) -> None:
+            with self.lock:
+                self.phases[phase] = (0, num_steps)
+                self._tell(phase)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            with self.lock:
+                self.phases[phase] = (step + 1, self.phases.get(phase, (0, step + 1))[1])
+                return self._tell(phase)
+
+        def phase_finish(self, phase: str) -> None:
+            with self.lock:
+                _, steps = self.phases.get(phase, (0, 1))
+                self.phases[phase] = (steps, steps)
+                self._tell(phase)
+                del self.phases[phase]
+
+        def raise_pending(self) -> None:
+            if self.pending is not None:
+                raise self.pending
+
+    return Monitor()
+
+
+def cache_folder() -> Path:
+    """Return where this package keeps what can be made again: ``WAVEPAINT_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("WAVEPAINT_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "wavepaint"

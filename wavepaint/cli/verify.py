@@ -1,0 +1,196 @@
+"""wp verify: run a bundle's models here and compare them with their source."""
+
+import dataclasses
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wavepaint.atomic import write_file
+from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, default_bundle_folder, read_bundle
+from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
+from wavepaint.export.verify import Report, describe_failure, verify_bundle
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wavepaint.export.layers import LayerComparison
+
+_HEADER = (
+    "model",
+    "engine",
+    "arithmetic",
+    "cases",
+    "largest",
+    "mean",
+    "PSNR dB",
+    "SSIM",
+    "NaN/Inf",
+    "known",
+    "verdict",
+)
+
+
+def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[str, ...]]:
+    for artifact in bundle.manifest.artifacts:
+        for report in reports[artifact.path]:
+            if "error" in report:
+                yield (artifact.path, *("",) * (len(_HEADER) - 2), "FAILED to run")
+                continue
+
+            def number(name: str, form: str, missing: str, report: Report = report) -> str:
+                value = report[name]
+                return missing if value is None else format(value, form)
+
+            yield (
+                artifact.path,
+                report["engine"],
+                report["precision"],
+                str(len(report["cases"])),
+                number("max_error", ".1e", "-"),
+                number("mean_error", ".1e", "-"),
+                number("min_psnr_hole_db", ".1f", "equal"),
+                number("min_ssim_hole", ".4f", "-"),
+                str(report["num_not_finite"]),
+                "identical" if report["known_identical"] else "CHANGED",
+                "passed" if report["passed"] else "FAILED",
+            )
+        if not reports[artifact.path]:
+            yield (artifact.path, f"({_why_not_run(artifact)})", *("",) * (len(_HEADER) - 3), "not run")
+
+
+def _why_not_run(artifact: Artifact) -> str:
+    if artifact.kind != "onnx":
+        return "engines are run on a GPU"
+    return 'install "wavepaint[openvino]"' if artifact.precision == "bfloat16" else 'install "wavepaint[cpu]"'
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[i]) for row in (_HEADER, *rows)) for i in range(len(_HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (_HEADER, *rows)
+    )
+
+
+def _load_source(bundle: Bundle, path: Path) -> "nn.Module":
+    from wavepaint.models.checkpoint import read_checkpoint
+
+    checkpoint, manifest = read_checkpoint(path), bundle.manifest
+    if (checkpoint.architecture.name, checkpoint.parameters) != (manifest.architecture, manifest.hyper_parameters):
+        raise CheckpointError(
+            f"{path} is a {checkpoint.architecture.name} of other hyper-parameters than {bundle.folder} was made from "
+            f"({manifest.source['file']}). Give that checkpoint with --against."
+        )
+    if checkpoint.sha256 != manifest.source["sha256"]:
+        warnings.warn(
+            f"{path} is not the file that {bundle.folder} was made from ({manifest.source['file']}, another sha256).",
+            WavePaintWarning,
+            stacklevel=2,
+        )
+    return checkpoint.build().eval()
+
+
+def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artifact) -> "list[LayerComparison]":
+    from wavepaint.export.layers import MIN_SNR_DB, compare_layers, onnx_layers, torch_layers
+    from wavepaint.export.verify import verification_cases
+
+    if network is not None:
+        from wavepaint.export.fusion import fuse
+
+        details = artifact.details
+        fused = fuse(network, upsampling=details["upsampling"]) if details["fused"] else network
+        reference = torch_layers(fused)
+    else:
+        source = bundle.find_artifact("onnx", "float32")
+        reference = onnx_layers(bundle.path_of(source), source)
+    cases = verification_cases(bundle.manifest.size_multiple)
+    shown = [case for case in cases if case[0].startswith(("noise 1", "gradient, box")) or "strokes" in case[0]]
+    candidate = onnx_layers(bundle.path_of(artifact), artifact)
+    return compare_layers(candidate, reference, shown, MIN_SNR_DB[artifact.precision])
+
+
+def _show_layers(
+    bundle: Bundle, network: "nn.Module | None", reports: dict[str, list[Report]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Print each model's layers; return them as plain values."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for artifact in bundle.manifest.artifacts:
+        if artifact.kind != "onnx" or artifact.edges != "float32" or not reports[artifact.path]:
+            continue
+        if network is None and artifact.precision == "float32":
+            continue  # it would be compared with itself
+        try:
+            layers = _compare_layers(bundle, network, artifact)
+        except EngineError as error:
+            click.echo(f"\n{artifact.path}: {error}")
+            continue
+        click.echo(f"\n{artifact.path}: {len(layers)} layers in common with the reference")
+        for layer in layers:
+            snr = "equal" if layer.snr_db is None and not layer.num_not_finite else f"{layer.snr_db or 0:.1f} dB"
+            verdict = "" if layer.passed else "  EXCEEDS ITS BUDGET"
+            click.echo(f"  {layer.layer:<60} {snr:>9}  largest error {layer.max_error:.1e}{verdict}")
+        first = next((layer.layer for layer in layers if not layer.passed), None)
+        click.echo(f"  first layer to exceed its budget: {first or 'none'}")
+        shown[artifact.path] = [dataclasses.asdict(layer) for layer in layers]
+    return shown
+
+
+def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
+    """Write the reports into the manifest; where nothing could be run the former ones stay."""
+    ran = {path: found for path, found in reports.items() if found}
+    manifest = dataclasses.replace(bundle.manifest, verification={**bundle.manifest.verification, **ran})
+    try:
+        with write_file(bundle.folder / MANIFEST_NAME, overwrite=True) as temporary:
+            temporary.write_text(manifest.to_json(), "utf-8")
+    except OutputError as error:
+        warnings.warn(f"the report is not stored in the manifest: {error}", WavePaintWarning, stacklevel=2)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to compare with, in PyTorch.")
+@click.option("--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first to go astray.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report to this file as well.")
+@click.option("--store/--no-store", default=True, show_default=True, help="Keep the report in the bundle's manifest.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing --json file.")
+def command(
+    bundle: Path | None, against: Path | None, with_layers: bool, json_path: Path | None, store: bool, overwrite: bool
+) -> None:
+    """Run every model of BUNDLE (default: the one that ships with the package) on every engine here, and compare.
+
+    The reference is --against in PyTorch, else the bundle's float32 model in ONNX Runtime. Exit status 1 if any
+    model fails.
+    """
+    loaded = read_bundle(bundle or default_bundle_folder())
+    network, suite = None, None
+    if against is not None:
+        from wavepaint.export.bundle import torch_suite
+
+        network = _load_source(loaded, against)
+        suite = torch_suite(network, loaded.manifest.size_multiple)
+    reports = verify_bundle(
+        loaded, suite, on_artifact=lambda artifact: click.echo(f"verifying {artifact.path} ...", err=True)
+    )
+    click.echo(_table(list(_rows(loaded, reports))))
+    failures = [
+        f"{path}: {report.get('error') or describe_failure(report)}"
+        for path, found in reports.items()
+        for report in found
+        if not report["passed"]
+    ]
+    layers = _show_layers(loaded, network, reports) if with_layers else {}
+    if json_path is not None:
+        content: dict[str, Any] = {"bundle": loaded.manifest.name, "verification": reports}
+        with write_file(json_path, overwrite=overwrite) as temporary:
+            temporary.write_text(json.dumps({**content, **({"layers": layers} if layers else {})}, indent=2) + "\n")
+    if store and bundle is not None:
+        _store(loaded, reports)
+    for failure in failures:
+        click.echo(f"error: {failure}", err=True)
+    if failures:
+        sys.exit(1)
