@@ -21,7 +21,7 @@ from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_b
 from wavepaint.export.fusion import Upsampling, fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
-from wavepaint.export.verify import Image, Report, Suite, make_suite, require_passed, verify_artifact
+from wavepaint.export.verify import Image, Report, Suite, make_suite, require_passed, summarise, verify_artifact
 from wavepaint.models.checkpoint import Checkpoint
 from wavepaint.runtime.plan import OnProgress
 
@@ -132,7 +132,7 @@ class _BundleWriter:
         reports = verify_artifact(self.folder, artifact, self.size_multiple, self.suite)
         for report in reports:
             require_passed(report)
-        self.reports[artifact.path] = reports
+        self.reports[artifact.path] = summarise(reports)
         self.artifacts.append(artifact)
 
 

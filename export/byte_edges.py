@@ -51,6 +51,8 @@ def add_byte_edges(model: ModelProto, size_multiple: int) -> ModelProto:
 def _constants(size_multiple: int) -> list[TensorProto]:
     values = {
         "peak": np.float32(255),
+        "low": np.float32(0),
+        "high": np.float32(1),
         # Between the levels: masks are whole numbers, so the comparison is exact.
         "threshold": np.float32(MASK_THRESHOLD - 0.5),
         "zero": np.array(0, np.int64),
@@ -125,7 +127,8 @@ def _after() -> list[NodeProto]:
         _node("Slice", f"{_INNER}{OUTPUT_IMAGE} start height_1 axis_height", "filled_rows"),
         _node("Slice", "filled_rows start width_1 axis_width", "filled_NCHW"),
         _node("Transpose", "filled_NCHW", "filled_values", perm=[0, 2, 3, 1]),
-        _node("Mul", "filled_values peak", "filled_raised"),
+        _node("Clip", "filled_values low high", "filled_clipped"),
+        _node("Mul", "filled_clipped peak", "filled_raised"),
         _node("Round", "filled_raised", "filled_levels"),
         # Levels are whole numbers up to 255, exact in float32 (and even in bfloat16).
         _node("Where", "hole filled_levels image_levels", "levels"),

@@ -239,8 +239,13 @@ def verify_byte_session(session: Session, floats: Session, cases: Sequence[ByteC
     return comparisons
 
 
+def summarise(reports: Sequence[Report]) -> list[Report]:
+    """Return reports for the manifest: as they are, but of the cases only those that failed."""
+    return [{**report, "cases": [case for case in report["cases"] if not case["passed"]]} for report in reports]
+
+
 def make_report(comparisons: Sequence[Comparison], budget: Budget, reference: str, session: Session) -> Report:
-    """Return the report as plain values for the manifest."""
+    """Return the report as plain values."""
 
     def values(name: str) -> list[float]:
         found = (getattr(comparison, name) for comparison in comparisons)
@@ -257,6 +262,7 @@ def make_report(comparisons: Sequence[Comparison], budget: Budget, reference: st
         "mean_error": sum(means) / len(means) if means else None,
         "min_psnr_hole_db": min(values("psnr_hole_db"), default=None),
         "min_ssim_hole": min(values("ssim_hole"), default=None),
+        "num_cases": len(comparisons),
         "num_not_finite": sum(c.num_not_finite for c in comparisons),
         "known_identical": all(c.known_identical for c in comparisons),
         "cases": [asdict(c) for c in comparisons],
@@ -291,7 +297,7 @@ def describe_report(report: Report) -> str:
     lowest = report["min_psnr_hole_db"]
     return (
         f"{'verified' if report['passed'] else 'FAILED verification'} in {report['engine']} ({report['precision']}), "
-        f"{len(report['cases'])} cases against {report['reference']}: "
+        f"{report['num_cases']} cases against {report['reference']}: "
         + ("values that are not finite" if report["max_error"] is None else f"largest error {report['max_error']:.1e}")
         + (f", at least {lowest:.1f} dB inside the hole" if lowest is not None else "")
     )

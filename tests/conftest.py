@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from wavepaint.contract import Bundle
-from wavepaint.export.bundle import write_bundle
+from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
 
@@ -49,6 +49,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("bundle") / "tiny"
     return write_bundle(read_checkpoint(tiny_checkpoint), out)
+
+
+@pytest.fixture(scope="session")
+def half_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Every precision with both kinds of edges, no engine."""
+    out = tmp_path_factory.mktemp("bundle") / "half"
+    options = ExportOptions(precisions=("float16", "bfloat16"), edges=("uint8",))
+    return write_bundle(read_checkpoint(tiny_checkpoint), out, options=options)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.conftest import TINY, randomise
+from wavepaint.contract import Bundle
 from wavepaint.errors import VerificationError
-from wavepaint.export.bundle import HALF_NAME, write_bundle
+from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.fusion import fuse
 from wavepaint.export.precision import TypedLayer, to_half
 from wavepaint.export.verify import verification_cases
@@ -75,21 +76,51 @@ def test_a_network_that_cannot_be_held_is_refused() -> None:
         to_half(Overflowing(), CASES)
 
 
-def test_a_bundle_with_both_precisions(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    bundle = write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "both", fp16=True)
-    assert [(a.path, a.precision) for a in bundle.manifest.artifacts] == [
+def test_the_guard_measures_bfloat16_likewise() -> None:
+    result = to_half(randomise(build_model("wavepaint", PLAIN)), CASES, dtype=torch.bfloat16, min_psnr_db=20)
+    assert result.kept_float32 == []
+    assert {p.dtype for p in result.network.parameters()} == {torch.bfloat16}
+    strict = to_half(randomise(build_model("wavepaint", PLAIN)), CASES, dtype=torch.bfloat16, min_psnr_db=52.5)
+    assert strict.kept_float32
+    assert strict.min_psnr_hole_db >= 52.5
+
+
+def test_a_bundle_of_every_precision(half_bundle: Bundle) -> None:
+    assert [(a.path, a.precision) for a in half_bundle.manifest.artifacts if a.edges == "float32"] == [
         ("model.onnx", "float32"),
-        (HALF_NAME, "float16"),
+        ("model.fp16.onnx", "float16"),
+        ("model.bf16.onnx", "bfloat16"),
     ]
-    report = json.loads((tmp_path / "both" / "manifest.json").read_text())["verification"][HALF_NAME]
-    assert report["passed"]
-    assert report["min_psnr_hole_db"] >= 50
-    model = onnx.load(tmp_path / "both" / HALF_NAME)
-    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
-    assert kinds == {onnx.TensorProto.FLOAT16}
-    edges = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
-    assert edges == {onnx.TensorProto.FLOAT}
-    with OrtSession(tmp_path / "both" / HALF_NAME, size_multiple=8, precision="float16") as session:
+    manifest = json.loads((half_bundle.folder / "manifest.json").read_text())
+    for report in manifest["verification"]["model.fp16.onnx"]:
+        assert report["passed"]
+        assert report["min_psnr_hole_db"] >= 50
+    for name, kind in (("fp16", onnx.TensorProto.FLOAT16), ("bf16", onnx.TensorProto.BFLOAT16)):
+        model = onnx.load(half_bundle.folder / f"model.{name}.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+        assert kind in kinds
+        assert kinds <= {kind, onnx.TensorProto.FLOAT}  # what bfloat16 does not hold stays in float32
+        edges = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+        assert edges == {onnx.TensorProto.FLOAT}
+    with OrtSession(half_bundle.folder / "model.fp16.onnx", size_multiple=8, precision="float16") as session:
         _, image, mask = CASES[1]
         known = np.broadcast_to(mask == 0, image.shape)
         assert np.array_equal(session.run(image, mask)[known], image[known])
+
+
+def test_the_upsampling_has_the_form_its_engines_run_fastest(half_bundle: Bundle, tiny_checkpoint: Path) -> None:
+    forms = {a.precision: a.details["upsampling"] for a in half_bundle.manifest.artifacts}
+    assert forms == {"float32": "phases", "float16": "transposed", "bfloat16": "phases"}
+    transposed = {
+        path.name
+        for path in half_bundle.folder.glob("*.onnx")
+        if any(node.op_type == "ConvTranspose" for node in onnx.load(path).graph.node)
+    }
+    assert transposed == {"model.fp16.onnx", "model.fp16.uint8.onnx"}
+
+
+def test_a_form_can_be_chosen(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    options = ExportOptions(upsampling="transposed")
+    bundle = write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "bundle", options=options)
+    assert any(n.op_type == "ConvTranspose" for n in onnx.load(bundle.folder / "model.onnx").graph.node)

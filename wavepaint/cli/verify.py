@@ -13,7 +13,7 @@ import click
 from wavepaint.atomic import write_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
-from wavepaint.export.verify import Report, describe_failure, verify_bundle
+from wavepaint.export.verify import Report, describe_failure, summarise, verify_bundle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +50,7 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
                 artifact.path,
                 report["engine"],
                 report["precision"],
-                str(len(report["cases"])),
+                str(report["num_cases"]),
                 number("max_error", ".1e", "-"),
                 number("mean_error", ".1e", "-"),
                 number("min_psnr_hole_db", ".1f", "equal"),
@@ -142,7 +142,7 @@ def _show_layers(
 
 def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
     """Write the reports into the manifest; where nothing could be run the former ones stay."""
-    ran = {path: found for path, found in reports.items() if found}
+    ran = {path: summarise(found) for path, found in reports.items() if found}
     manifest = dataclasses.replace(bundle.manifest, verification={**bundle.manifest.verification, **ran})
     try:
         with write_file(bundle.folder / MANIFEST_NAME, overwrite=True) as temporary:
