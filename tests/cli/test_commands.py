@@ -59,7 +59,7 @@ def test_from_photos_to_a_filled_photo(wp: Wp, photo_folder: Path, tmp_path: Pat
     assert f"wp export {tmp_path}/run/best.pt" in trained.stderr.decode()
     exported = wp("export", tmp_path / "run" / "best.pt", "-o", tmp_path / "bundle")
     assert exported.returncode == 0, exported.stderr.decode()
-    assert "verified in 10 cases" in exported.stderr.decode()
+    assert "10 cases against PyTorch" in exported.stderr.decode()
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert manifest["training"]["config"]["recipe"] == "default"
     Image.new("L", (128, 85), 0).save(tmp_path / "mask.png")
@@ -140,7 +140,7 @@ def test_exports_that_cannot_work(wp: Wp, tmp_path: Path, tiny_checkpoint: Path)
 
 def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     text = wp("info", tiny_bundle.folder).stdout.decode()
-    for words in ("wavepaint", "multiples of 8", "verified in 10 cases", "no record in the checkpoint"):
+    for words in ("wavepaint", "multiples of 8", "10 cases against PyTorch", "no record in the checkpoint"):
         assert words in text
     shipped = wp("info").stdout.decode()
     assert "recipe default" in shipped
@@ -148,7 +148,7 @@ def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert manifest == json.loads((tiny_bundle.folder / "manifest.json").read_text())
     assert_refused(wp("info", tmp_path), "holds no manifest.json")
     shutil.copytree(tiny_bundle.folder, tmp_path / "odd")
-    (tmp_path / "odd" / "manifest.json").write_text(json.dumps({**manifest, "verification": {}}))
+    (tmp_path / "odd" / "manifest.json").write_text(json.dumps({**manifest, "verification": {"model.onnx": [{}]}}))
     assert_refused(wp("info", tmp_path / "odd"), "manifest is damaged")
 
 

@@ -1,0 +1,212 @@
+"""Which form of an export is fastest? Unfused and both fused forms, in every precision and CPU engine, in one run.
+
+Every export is compared with PyTorch before it is timed. Rounds alternate (A B A B ...), so that a drift of the
+machine's speed hits all alike; only one session is open at a time, since the idle threads of another would spin on its
+cores. Weights are random: speed does not depend on them. Writes exports.json and exports.md into a new folder.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from wavepaint import __version__
+from wavepaint.atomic import write_folder
+from wavepaint.contract import Artifact
+from wavepaint.errors import VerificationError
+from wavepaint.export.bundle import torch_suite
+from wavepaint.export.fusion import fuse
+from wavepaint.export.precision import to_half
+from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, export_onnx
+from wavepaint.export.verify import budget_of, make_report, require_passed, verify_session
+from wavepaint.models.registry import HyperParameters, build_model, get_architecture
+from wavepaint.runtime.session import EngineName, Session, find_engines, open_artifact
+from wavepaint.timing import describe_machine, make_batch
+from wavepaint.training.config import get_recipe
+
+NETWORKS: dict[str, HyperParameters] = {
+    "WavePaint 4x4x128, mult 2": {
+        "num_modules": 4,
+        "blocks_per_module": 4,
+        "mult": 2,
+        "final_dim": 128,
+        "ff_channel": 128,
+    },
+    "default": get_recipe("default").hyper_parameters,
+}
+FORMS = ("unfused", "transposed", "phases")
+DTYPES = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+WARMUP_CALLS, CALLS = 2, 5
+
+
+@dataclass
+class Cell:
+    """One export in one engine."""
+
+    form: str
+    artifact: Artifact
+    engine: EngineName
+    arithmetic: str
+    engine_name: str = ""
+    latencies_ms: list[float] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def open(self, folder: Path, multiple: int, threads: int | None) -> Session:
+        path = folder / self.artifact.path
+        return open_artifact(path, self.artifact, multiple, self.engine, precision=self.arithmetic, threads=threads)
+
+
+def gmac(network: torch.nn.Module, side: int) -> float:
+    """Count the multiply-accumulates, in thousand millions, of one image."""
+    counter = FlopCounterMode(display=False)
+    with torch.device("meta"), torch.no_grad(), counter:
+        network.to("meta")(torch.zeros(1, 3, side, side), torch.zeros(1, 1, side, side))
+    return float(counter.get_total_flops() / 2e9)
+
+
+def export_cells(network: torch.nn.Module, multiple: int, folder: Path, cases: Any) -> Iterator[Cell]:
+    """Export every form in every precision; yield a cell for each engine that runs it."""
+    for form in FORMS:
+        shaped = network if form == "unfused" else fuse(network, upsampling=form)  # type: ignore[arg-type]
+        for precision, dtype in DTYPES.items():
+            artifact = Artifact(path=f"{form}.{precision}.onnx", kind="onnx", precision=precision)
+            click.echo(f"  exporting {artifact.path} ...", err=True)
+            try:
+                exported = shaped if dtype is None else to_half(shaped, cases, dtype=dtype).network
+            except VerificationError as error:
+                click.echo(f"  {error}", err=True)
+                continue
+            opset = BFLOAT16_OPSET if precision == "bfloat16" else OPSET
+            export_onnx(exported, multiple, folder / artifact.path, opset=opset)
+            for engine, arithmetic in find_engines(artifact):
+                yield Cell(form, artifact, engine, arithmetic)
+
+
+def race(parameters: HyperParameters, side: int, rounds: int, threads: int | None) -> dict[str, Any]:
+    torch.manual_seed(0)
+    network = build_model("wavepaint", parameters).eval()
+    multiple = get_architecture("wavepaint").size_multiple(parameters)
+    suite = torch_suite(network, multiple)
+    image, mask = make_batch(1, side, side)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cells = list(export_cells(network, multiple, folder, suite.cases))
+        for cell in cells:
+            budget = budget_of(cell.artifact, cell.arithmetic)
+            with cell.open(folder, multiple, threads) as session:
+                cell.engine_name = session.engine
+                cell.report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
+            require_passed(cell.report)
+        for _ in click.progressbar(range(rounds), label="  racing", file=click.get_text_stream("stderr")):
+            for cell in cells:
+                with cell.open(folder, multiple, threads) as session:
+                    for _ in range(WARMUP_CALLS):
+                        session.run(image, mask)
+                    for _ in range(CALLS):
+                        started = time.perf_counter()
+                        session.run(image, mask)
+                        cell.latencies_ms.append((time.perf_counter() - started) * 1e3)
+    counts = {form: gmac(fuse(network, upsampling=form), side) for form in FORMS[1:]}  # type: ignore[arg-type]
+    counts["unfused"] = gmac(network, side)
+    return {"rows": [summarise(cell, cells, rounds) for cell in cells], "gmac": counts}
+
+
+def summarise(cell: Cell, cells: list[Cell], rounds: int) -> dict[str, Any]:
+    """Return a row; the ratio is the median over the rounds, against the unfused export of the same kind."""
+
+    def per_round(other: Cell) -> Any:
+        return np.median(np.reshape(other.latencies_ms, (rounds, CALLS)), axis=1)
+
+    kind = (cell.artifact.precision, cell.engine, cell.arithmetic)
+    twins = [c for c in cells if (c.artifact.precision, c.engine, c.arithmetic) == kind and c.form == "unfused"]
+    return {
+        "form": cell.form,
+        "file": cell.artifact.precision,
+        "engine": cell.engine_name,
+        "arithmetic": cell.arithmetic,
+        "p50_ms": float(np.median(cell.latencies_ms)),
+        "p10_ms": float(np.percentile(cell.latencies_ms, 10)),
+        "p90_ms": float(np.percentile(cell.latencies_ms, 90)),
+        "ratio_to_unfused": float(np.median(per_round(twins[0]) / per_round(cell))) if twins else None,
+        "ratio_to_first": float(np.median(per_round(cells[0]) / per_round(cell))),
+        "max_error": cell.report["max_error"],
+        "min_psnr_hole_db": cell.report["min_psnr_hole_db"],
+    }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    lines = [
+        "# Forms of an export",
+        "",
+        f"{report['date'][:10]}, batch 1, {report['side']}x{report['side']} pixels, {report['rounds']} alternating "
+        f"rounds of {CALLS} calls, {machine['processor']}, {machine['cores']} cores, threads "
+        f"{report['threads'] or 'default'}, PyTorch {report['torch']}. Command: `{report['command']}`",
+        "",
+        "`unfused` is the network as the authors wrote it, `transposed` and `phases` are the two exact fusions "
+        "([export/fusion.py](../../../export/fusion.py)). Each row was compared with PyTorch float32 in 10 cases "
+        "before it was timed: largest error, least PSNR inside the hole.",
+    ]
+    for network, result in report["results"].items():
+        counts = ", ".join(f"{form} {result['gmac'][form]:.1f}" for form in FORMS)
+        lines += [
+            "",
+            f"## {network}",
+            "",
+            f"Thousand million multiply-accumulates an image: {counts}.",
+            "",
+            "| engine | arithmetic | file | form | p50 (p10 to p90) ms | images/s | to unfused | to the first row | "
+            "largest error | PSNR dB |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        for row in sorted(result["rows"], key=lambda r: (r["engine"] != "", r["engine"], r["arithmetic"], r["file"])):
+            ratio = "-" if row["ratio_to_unfused"] is None else f"{row['ratio_to_unfused']:.2f}"
+            lines.append(
+                f"| {row['engine']} | {row['arithmetic']} | {row['file']} | {row['form']} | {row['p50_ms']:.1f} "
+                f"({row['p10_ms']:.1f} to {row['p90_ms']:.1f}) | {1e3 / row['p50_ms']:.1f} | {ratio} | "
+                f"{row['ratio_to_first']:.2f} | {row['max_error']:.1e} | {row['min_psnr_hole_db']:.1f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
+@click.option("--size", "side", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
+@click.option("--rounds", type=click.IntRange(min=3), default=5, show_default=True, help="Alternating rounds.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
+@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+def main(out: Path, side: int, rounds: int, threads: int | None, overwrite: bool) -> None:
+    """Time unfused and fused exports in every precision and CPU engine."""
+    results = {}
+    for name, parameters in NETWORKS.items():
+        click.echo(name, err=True)
+        results[name] = race(parameters, side, rounds, threads)
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python benchmarks/exports.py -o DIR --size {side} --rounds {rounds}"
+        + (f" --threads {threads}" if threads else ""),
+        "wavepaint": __version__,
+        "torch": str(torch.__version__),
+        "machine": describe_machine(),
+        "threads": threads,
+        "side": side,
+        "rounds": rounds,
+        "results": results,
+    }
+    with write_folder(out, overwrite=overwrite) as folder:
+        (folder / "exports.json").write_text(json.dumps(report, indent=2) + "\n")
+        (folder / "exports.md").write_text(markdown(report))
+    click.echo(markdown(report))
+
+
+if __name__ == "__main__":
+    main()
