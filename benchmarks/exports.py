@@ -106,7 +106,8 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
                 cell.engine_name = session.engine
                 cell.report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
             require_passed(cell.report)
-        for _ in click.progressbar(range(rounds), label="  racing", file=click.get_text_stream("stderr")):
+        for number in range(rounds):
+            click.echo(f"  round {number + 1} of {rounds} ...", err=True)
             for cell in cells:
                 with cell.open(folder, multiple, threads) as session:
                     for _ in range(WARMUP_CALLS):

@@ -85,6 +85,12 @@ def quantize(source: Path, target: Path, cases: list[tuple[Any, Any]], excluded:
     )
 
 
+def describe_psnr(row: dict[str, Any]) -> str:
+    if np.isinf(row["min_psnr_db"]):
+        return "equal"
+    return f"{row['min_psnr_db']:.1f}, {row['median_psnr_db']:.1f} dB"
+
+
 @click.command()
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--calibrate", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of photos.")
@@ -167,8 +173,8 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
         "| form | engine | p50 ms | PSNR to float32: least, median | MB |",
         "|---|---|---|---|---|",
         *(
-            f"| {row['label']} | {row['engine']} | {row['p50_ms']:.1f} | {row['min_psnr_db']:.1f}, "
-            f"{row['median_psnr_db']:.1f} dB | {row['bytes'] / 1e6:.1f} |"
+            f"| {row['label']} | {row['engine']} | {row['p50_ms']:.1f} | {describe_psnr(row)} | "
+            f"{row['bytes'] / 1e6:.1f} |"
             for row in rows
         ),
     ]

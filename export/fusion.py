@@ -65,15 +65,27 @@ def _rewrite(module: nn.Module, upsampling: Upsampling) -> nn.Module:
     return module
 
 
-def _fold_batch_norms(layers: nn.Sequential) -> nn.Sequential:
-    folded: list[nn.Module] = []
-    for layer in layers:
-        former = folded[-1] if folded else None
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode whose BatchNorms behind a convolution are in its weights, names unchanged."""
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            _fold_in_place(module)
+    return network
+
+
+def _fold_in_place(layers: nn.Sequential) -> None:
+    for index in range(1, len(layers)):
+        former, layer = layers[index - 1], layers[index]
         if isinstance(layer, nn.BatchNorm2d) and isinstance(former, nn.Conv2d | nn.ConvTranspose2d):
-            folded[-1] = fuse_conv_bn_eval(former, layer, transpose=isinstance(former, nn.ConvTranspose2d))
-        elif not isinstance(layer, nn.Dropout | nn.Identity):
-            folded.append(layer)
-    return nn.Sequential(*folded)
+            layers[index - 1] = fuse_conv_bn_eval(former, layer, transpose=isinstance(former, nn.ConvTranspose2d))
+            layers[index] = nn.Identity()
+
+
+def _fold_batch_norms(layers: nn.Sequential) -> nn.Sequential:
+    """Fold, and drop what does nothing."""
+    _fold_in_place(layers)
+    return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Dropout | nn.Identity)))
 
 
 def _conv(weight: Tensor, bias: Tensor | None, like: Tensor, *, stride: int = 1, padding: int = 0) -> nn.Conv2d:

@@ -70,7 +70,7 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
 
     Raises:
         ConfigError: An opset that cannot be written.
-        WavePaintError: The exporter refuses the network.
+        WavePaintError: The exporter refuses the network, or writes what is no valid model.
     """
     if opset not in OPSETS:
         raise ConfigError(f"the opset is {opset}: expected {OPSETS[0]} to {OPSETS[-1]} (--opset).")
@@ -99,6 +99,10 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     except torch.onnx.OnnxExporterError as error:
         raise WavePaintError(f"the network cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
     _strip(model)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise WavePaintError(f"the exporter wrote an invalid model: {str(error).strip().splitlines()[0]}") from error
     onnx.save(model, path)
 
 

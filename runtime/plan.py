@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from wavepaint.atomic import write_file
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact, Edges, hash_file
-from wavepaint.errors import ConfigError, EngineError
+from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.optional import require
 
 Library = Literal["tensorrt", "tensorrt-rtx"]
@@ -84,7 +85,8 @@ class PlanOptions:
             :data:`PORTABLE_TARGETS` where there is none and the library can.
         workspace_mb: Most device memory a layer may use as scratch, in MiB; None leaves it to the library.
         optimization_level: 0 (fast build) to 5 (fast engine); None leaves it to the library.
-        timing_cache: File that keeps the measured kernels between builds (TensorRT only); None keeps none.
+        timing_cache: File that keeps the measured kernels between builds (TensorRT only); None takes one for each
+            version of TensorRT in :func:`cache_folder`.
 
     Raises:
         ConfigError: A value makes no sense.
@@ -223,9 +225,10 @@ def build_plan(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
-    cache = options.timing_cache if library == "tensorrt" else None
-    if cache is not None:
-        config.set_timing_cache(config.create_timing_cache(_read_cache(cache)), False)
+    cache: Path | None = None
+    if library == "tensorrt":  # TensorRT-RTX times nothing before it runs
+        cache = options.timing_cache or cache_folder() / f"tensorrt-{trt.__version__}.timing"
+        _use_timing_cache(config, cache)
     monitor = _make_monitor(trt, on_progress)
     config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
@@ -234,8 +237,7 @@ def build_plan(
         raise EngineError(f"{name} cannot build {onnx_path.name}: {logger.last_error() or 'no reason given'}")
     plan_path.write_bytes(plan)
     if cache is not None:
-        with write_file(cache, overwrite=True) as temporary:
-            temporary.write_bytes(config.get_timing_cache().serialize())
+        _keep_timing_cache(config, cache)
     return {
         "library": library,
         "library_version": trt.__version__,
@@ -260,13 +262,27 @@ def _add_profile(builder: Any, config: Any, profile: Profile, edges: Edges) -> N
     config.add_optimization_profile(added)
 
 
-def _read_cache(path: Path) -> bytes:
+def _use_timing_cache(config: Any, path: Path) -> None:
+    """Start from the kernels measured before; from none if there are none, or if they are of another GPU or version."""
     try:
-        return path.read_bytes()
+        kept = path.read_bytes()
     except FileNotFoundError:
-        return b""
+        kept = b""
     except OSError as error:
         raise EngineError(f"the timing cache {path} cannot be read: {error.strerror or error}.") from error
+    for content in (kept, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return
+
+
+def _keep_timing_cache(config: Any, path: Path) -> None:
+    """Keep the measured kernels; a plan is not given up because they cannot be kept."""
+    try:
+        with write_file(path, overwrite=True) as temporary:
+            temporary.write_bytes(config.get_timing_cache().serialize())
+    except OutputError as error:
+        warnings.warn(f"the next build will be as slow as this one: {error}", WavePaintWarning, stacklevel=3)
 
 
 def _parser_errors(parser: Any) -> str:

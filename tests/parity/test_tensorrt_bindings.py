@@ -51,6 +51,7 @@ builder.create_builder_config.return_value = config
 builder.create_optimization_profile.return_value = profile
 config.create_timing_cache.return_value = config.get_timing_cache.return_value = cache
 cache.serialize.return_value = b"measured kernels"
+config.set_timing_cache.return_value = True
 parser.parse_from_file.return_value = True
 
 

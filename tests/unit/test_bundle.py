@@ -16,9 +16,18 @@ import torch
 
 from tests.conftest import TINY
 from wavepaint.contract import Bundle, read_bundle
-from wavepaint.errors import BundleError, CheckpointError, ConfigError, EngineError, OutputError, VerificationError
+from wavepaint.errors import (
+    BundleError,
+    CheckpointError,
+    ConfigError,
+    EngineError,
+    OutputError,
+    VerificationError,
+    WavePaintError,
+)
 from wavepaint.export import bundle as bundle_module
 from wavepaint.export.bundle import ExportOptions, write_bundle
+from wavepaint.export.to_onnx import export_onnx
 from wavepaint.export.verify import (
     FLOAT32_BUDGET,
     Suite,
@@ -232,6 +241,16 @@ def test_a_full_disk_leaves_the_former_bundle(tiny_bundle: Bundle, tiny_checkpoi
 def test_an_opset_that_cannot_be_written_is_refused(tiny_checkpoint: Path, tmp_path: Path, opset: int) -> None:
     with pytest.raises(ConfigError, match=f"opset is {opset}: expected 18 to 23"):
         write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out", options=ExportOptions(opset=opset))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operator_onnx_lacks_is_named(tmp_path: Path) -> None:
+    class Sorting(torch.nn.Module):
+        def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(image).real + mask
+
+    with pytest.raises(WavePaintError, match="cannot be exported to ONNX: .*eig"):
+        export_onnx(Sorting(), 8, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 

@@ -12,7 +12,7 @@ from wavepaint.contract import Bundle, Edges, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.engine import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
-from wavepaint.runtime.plan import LIBRARIES, Library, PlanOptions, Profile, cache_folder
+from wavepaint.runtime.plan import LIBRARIES, Library, PlanOptions, Profile
 
 if TYPE_CHECKING:
     from wavepaint.export.fusion import Upsampling
@@ -158,7 +158,7 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.option(
     "--timing-cache",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TensorRT: file of measured kernels, kept between builds. Default: in the cache folder of this package.",
+    help="TensorRT: file of measured kernels, kept between builds. Default: in this package's cache folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a former bundle.")
 def command(
@@ -189,7 +189,7 @@ def command(
         profiles=_profiles(shapes, batches),
         workspace_mb=workspace,
         optimization_level=optimization_level,
-        timing_cache=timing_cache or cache_folder() / "tensorrt-timing.cache",
+        timing_cache=timing_cache,
     )
     given = bool(shapes or batches or sm or workspace is not None or optimization_level is not None or timing_cache)
     request = _request(engines, fp16 or bf16 or source.is_dir(), sm, options, options_given=given)
