@@ -97,13 +97,21 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
             assert program is not None
             model = program.model_proto
     except torch.onnx.OnnxExporterError as error:
-        raise WavePaintError(f"the network cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
+        raise WavePaintError(f"the network cannot be exported to ONNX: {_reason_of(error)}") from error
     _strip(model)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise WavePaintError(f"the exporter wrote an invalid model: {str(error).strip().splitlines()[0]}") from error
     onnx.save(model, path)
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return the first line of the error that began it all; the exporter's own speaks of its stages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 def _strip(model: onnx.ModelProto) -> None:
