@@ -17,13 +17,14 @@ from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact, Bundle, Edges, Manifest
 from wavepaint.errors import CheckpointError
 from wavepaint.export.byte_edges import add_byte_edges
+from wavepaint.export.cases import Image
 from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.fusion import Upsampling, fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
-from wavepaint.export.verify import Image, Report, Suite, make_suite, require_passed, summarise, verify_artifact
+from wavepaint.export.verify import Report, Suite, make_suite, require_passed, summarise, verify_artifact
 from wavepaint.models.checkpoint import Checkpoint
-from wavepaint.runtime.plan import OnProgress
+from wavepaint.runtime.plan_callbacks import OnProgress
 
 OnStage = Callable[[str], None]
 

@@ -13,13 +13,13 @@ from wavepaint.errors import ConfigError, EngineError
 from wavepaint.runtime.plan import (
     LIBRARIES,
     Library,
-    OnProgress,
     PlanOptions,
     build_plan,
     choose_targets,
     find_compute_capabilities,
     load_library,
 )
+from wavepaint.runtime.plan_callbacks import OnProgress
 
 _PREFERRED = ("float16", "bfloat16", "float32")
 

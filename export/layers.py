@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact
 from wavepaint.errors import EngineError
+from wavepaint.export.cases import Case, Image
 from wavepaint.export.to_onnx import SCOPES
-from wavepaint.export.verify import Case, Image
 from wavepaint.optional import require
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import VerificationError
+from wavepaint.export.cases import Case
 from wavepaint.export.fusion import fold_batch_norms
-from wavepaint.export.verify import HALF_MIN_PSNR_DB, Case, min_psnr_hole_db
+from wavepaint.export.verify import HALF_MIN_PSNR_DB, min_psnr_hole_db
 
 FLAGS = {torch.float16: "--fp16", torch.bfloat16: "--bf16"}
 

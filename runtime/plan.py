@@ -8,11 +8,8 @@ It lives in the runtime because a plan that does not fit a machine is rebuilt wh
 """
 
 import ctypes
-import os
 import sys
-import threading
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +19,8 @@ from wavepaint.atomic import write_file
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact, Edges, hash_file
 from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.optional import require
+from wavepaint.runtime.cache import cache_folder
+from wavepaint.runtime.plan_callbacks import OnProgress, make_logger, make_monitor
 
 Library = Literal["tensorrt", "tensorrt-rtx"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
@@ -31,9 +30,6 @@ LARGEST_SIDE = 16_384
 
 PORTABLE_TARGETS = ("sm80", "sm86", "sm89", "sm120")
 """GPUs a TensorRT-RTX plan is for when nothing else is said and no GPU is at hand: Ampere, Ada and Blackwell."""
-
-OnProgress = Callable[[str, float], None]
-"""Told of the phase at work and of the share of the whole build that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +201,7 @@ def build_plan(
     gpus = find_compute_capabilities()
     trt = load_library(library)
     targets = choose_targets(library, options.targets, gpus)
-    logger = _make_logger(trt)
+    logger = make_logger(trt)
     name = f"{'TensorRT' if library == 'tensorrt' else 'TensorRT-RTX'} {trt.__version__}"
     try:
         builder = trt.Builder(logger)
@@ -229,7 +225,7 @@ def build_plan(
     if library == "tensorrt":  # TensorRT-RTX times nothing before it runs
         cache = options.timing_cache or cache_folder() / f"tensorrt-{trt.__version__}.timing"
         _use_timing_cache(config, cache)
-    monitor = _make_monitor(trt, on_progress)
+    monitor = make_monitor(trt, on_progress)
     config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
     monitor.raise_pending()
@@ -293,82 +289,3 @@ def _parser_errors(parser: Any) -> str:
         for error in errors
     ]
     return "; ".join(dict.fromkeys(told)) or "no reason given"
-
-
-def _make_logger(trt: ModuleType) -> Any:
-    """Return a logger that prints nothing and keeps the errors."""
-
-    class Logger(trt.ILogger):  # type: ignore[name-defined]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(message)
-
-        def last_error(self) -> str:
-            return self.errors[-1] if self.errors else ""
-
-    return Logger()
-
-
-def _make_monitor(trt: ModuleType, on_progress: OnProgress) -> Any:
-    """Return a progress monitor; what ``on_progress`` raises ends the build and is raised by ``raise_pending``."""
-
-    class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined]
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.lock = threading.Lock()
-            self.phases: dict[str, tuple[int, int]] = {}  # open phases, outermost first: steps done, of how many
-            self.share = 0.0
-            self.pending: BaseException | None = None
-
-        def _tell(self, phase: str) -> bool:
-            share, width = 0.0, 1.0
-            for done, steps in self.phases.values():
-                share += width * done / max(steps, 1)
-                width /= max(steps, 1)
-            self.share = max(self.share, min(share, 1.0))  # phases may come twice, a bar only goes forward
-            try:
-                on_progress(phase, self.share)
-            except BaseException as error:  # also Ctrl-C: an exception must not cross the library
-                self.pending = error
-            return self.pending is None
-
-        def phase_start(self, phase: str, parent: str | None, num_steps: int) -> None:
-            with self.lock:
-                self.phases[phase] = (0, num_steps)
-                self._tell(phase)
-
-        def step_complete(self, phase: str, step: int) -> bool:
-            with self.lock:
-                self.phases[phase] = (step + 1, self.phases.get(phase, (0, step + 1))[1])
-                return self._tell(phase)
-
-        def phase_finish(self, phase: str) -> None:
-            with self.lock:
-                _, steps = self.phases.get(phase, (0, 1))
-                self.phases[phase] = (steps, steps)
-                self._tell(phase)
-                del self.phases[phase]
-
-        def raise_pending(self) -> None:
-            if self.pending is not None:
-                raise self.pending
-
-    return Monitor()
-
-
-def cache_folder() -> Path:
-    """Return where this package keeps what can be made again: ``WAVEPAINT_CACHE``, or the user's cache folder."""
-    chosen = os.environ.get("WAVEPAINT_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "wavepaint"

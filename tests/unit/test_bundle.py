@@ -27,6 +27,7 @@ from wavepaint.errors import (
 )
 from wavepaint.export import bundle as bundle_module
 from wavepaint.export.bundle import ExportOptions, write_bundle
+from wavepaint.export.cases import verification_cases
 from wavepaint.export.to_onnx import export_onnx
 from wavepaint.export.verify import (
     FLOAT32_BUDGET,
@@ -35,7 +36,6 @@ from wavepaint.export.verify import (
     make_report,
     make_suite,
     require_passed,
-    verification_cases,
 )
 from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model

@@ -7,7 +7,8 @@ import pytest
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
-from wavepaint.export.verify import min_psnr_hole_db, verification_cases
+from wavepaint.export.cases import verification_cases
+from wavepaint.export.verify import min_psnr_hole_db
 from wavepaint.runtime import openvino_session
 from wavepaint.runtime.openvino_session import OpenVinoSession, cpu_precisions
 from wavepaint.runtime.ort_session import OrtSession

@@ -11,7 +11,7 @@ import pytest
 from wavepaint.contract import Bundle, default_bundle_folder, hash_file, read_bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.export.engine import EngineRequest, add_engines, choose_models, find_builders
-from wavepaint.runtime import plan
+from wavepaint.runtime.cache import cache_folder
 from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets, find_compute_capabilities
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
@@ -180,11 +180,11 @@ def test_adding_engines_needs_neither_torch_nor_onnx() -> None:
 
 def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path))
-    assert plan.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("WAVEPAINT_CACHE")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert plan.cache_folder() == tmp_path / "xdg" / "wavepaint"
+    assert cache_folder() == tmp_path / "xdg" / "wavepaint"
 
 
 def test_the_manifest_of_an_engine_survives_reading(rtx: None, half_bundle: Bundle, tmp_path: Path) -> None:

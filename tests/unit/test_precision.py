@@ -13,9 +13,9 @@ from tests.conftest import TINY, randomise
 from wavepaint.contract import Bundle
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import ExportOptions, write_bundle
+from wavepaint.export.cases import verification_cases
 from wavepaint.export.fusion import fuse
 from wavepaint.export.precision import TypedLayer, to_half
-from wavepaint.export.verify import verification_cases
 from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.models.registry import build_model
 from wavepaint.runtime.ort_session import OrtSession

@@ -96,8 +96,8 @@ def _load_source(bundle: Bundle, path: Path) -> "nn.Module":
 
 
 def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artifact) -> "list[LayerComparison]":
+    from wavepaint.export.cases import verification_cases
     from wavepaint.export.layers import MIN_SNR_DB, compare_layers, onnx_layers, torch_layers
-    from wavepaint.export.verify import verification_cases
 
     if network is not None:
         from wavepaint.export.fusion import fuse

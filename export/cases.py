@@ -1,0 +1,80 @@
+"""What exports are compared on: sizes, batches, kinds of mask, extremes, photographs. Needs numpy and Pillow alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from wavepaint.contract import IMAGE_CHANNELS, assets_folder
+
+Image = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Case = tuple[str, Image, Image]
+ByteCase = tuple[str, Bytes, Bytes]
+
+VERIFICATION_PHOTOS = assets_folder() / "verification"
+
+
+def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
+    """Return (name, image (N, 3, H, W), mask (N, 1, H, W)) over sizes, batches and kinds of mask, float32.
+
+    Sizes are the smallest that is allowed, non-square ones and 256 pixels; images are noise, gradients, black and
+    white, and the two photographs that ship with the package.
+    """
+    rng = np.random.default_rng(seed)
+    m = size_multiple
+    cases: list[Case] = []
+    for batch, height, width in ((1, m, m), (1, 4 * m, 7 * m), (2, 5 * m, 3 * m), (3, 2 * m, 2 * m)):
+        image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
+        mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
+        cases.append((f"noise {batch}x{width}x{height}", image, mask))
+    side = -(-256 // m) * m
+    ramp = np.linspace(0, 1, side, dtype=np.float32)
+    gradient = np.stack(
+        [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.outer(ramp, ramp)]
+    )[None].astype(np.float32)
+    box = np.zeros((1, 1, side, side), dtype=np.float32)
+    box[..., side // 4 : side // 2, side // 3 : -side // 3] = 1
+    cases.append((f"gradient, box hole {side}x{side}", gradient, box))
+    cases.append((f"black, box hole {side}x{side}", np.zeros_like(gradient), box))
+    cases.append((f"white, hole all but a corner {side}x{side}", np.ones_like(gradient), _all_but_corner(box)))
+    cases.append((f"gradient, nothing to fill {side}x{side}", gradient, np.zeros_like(box)))
+    for name, photo in _photos(side):
+        pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
+        cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))
+    return cases
+
+
+def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:
+    """Return (name, image (N, H, W, 3), mask (N, H, W, 1)) of any size, uint8, with every level of a mask."""
+    rng = np.random.default_rng(seed)
+    m = size_multiple
+    cases: list[ByteCase] = []
+    for batch, height, width in ((1, 1, 1), (2, m + 1, 2 * m), (1, 3 * m - 1, 5 * m + 3), (3, 2 * m, 4 * m)):
+        image = rng.integers(0, 256, (batch, height, width, IMAGE_CHANNELS), dtype=np.uint8)
+        mask = rng.integers(0, 256, (batch, height, width, 1), dtype=np.uint8)
+        cases.append((f"noise {batch}x{width}x{height}", image, mask))
+    side = 250
+    for name, photo in _photos(side):
+        mask = _strokes(side)[None, ..., None].astype(np.uint8) * np.uint8(255)
+        cases.append((f"{name}, strokes {side}x{side}", photo[None], mask))
+    return cases
+
+
+def _photos(side: int) -> Iterator[tuple[str, Bytes]]:
+    for path in sorted(VERIFICATION_PHOTOS.glob("*.jpg")):
+        with PIL.Image.open(path) as photo:
+            yield path.stem, np.asarray(photo.convert("RGB").resize((side, side)))
+
+
+def _strokes(side: int) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[:side, :side]
+    strokes: NDArray[np.bool_] = ((rows + 2 * columns) % 97 < 12) & (rows > side // 8) & (columns < side - side // 8)
+    return strokes
+
+
+def _all_but_corner(mask: Image) -> Image:
+    full = np.ones_like(mask)
+    full[..., :8, :8] = 0
+    return full
