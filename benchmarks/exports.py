@@ -29,7 +29,8 @@ from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, export_onnx
 from wavepaint.export.verify import budget_of, make_report, require_passed, verify_session
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
-from wavepaint.runtime.session import EngineName, Session, find_engines, open_artifact
+from wavepaint.runtime.engines import Way, find_ways, open_way
+from wavepaint.runtime.session import Session
 from wavepaint.timing import describe_machine, make_batch
 from wavepaint.training.config import get_recipe
 
@@ -53,16 +54,13 @@ class Cell:
     """One export in one engine."""
 
     form: str
-    artifact: Artifact
-    engine: EngineName
-    arithmetic: str
+    way: Way
     engine_name: str = ""
     latencies_ms: list[float] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
 
     def open(self, folder: Path, multiple: int, threads: int | None) -> Session:
-        path = folder / self.artifact.path
-        return open_artifact(path, self.artifact, multiple, self.engine, precision=self.arithmetic, threads=threads)
+        return open_way(self.way, folder / self.way.artifact.path, multiple, threads=threads)
 
 
 def gmac(network: torch.nn.Module, side: int) -> float:
@@ -87,8 +85,8 @@ def export_cells(network: torch.nn.Module, multiple: int, folder: Path, cases: A
                 continue
             opset = BFLOAT16_OPSET if precision == "bfloat16" else OPSET
             export_onnx(exported, multiple, folder / artifact.path, opset=opset)
-            for engine, arithmetic in find_engines(artifact):
-                yield Cell(form, artifact, engine, arithmetic)
+            for way in find_ways(artifact):
+                yield Cell(form, way)
 
 
 def race(parameters: HyperParameters, side: int, rounds: int, threads: int | None) -> dict[str, Any]:
@@ -101,7 +99,7 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
         folder = Path(name)
         cells = list(export_cells(network, multiple, folder, suite.cases))
         for cell in cells:
-            budget = budget_of(cell.artifact, cell.arithmetic)
+            budget = budget_of(cell.way.artifact, cell.way.arithmetic)
             with cell.open(folder, multiple, threads) as session:
                 cell.engine_name = session.engine
                 cell.report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
@@ -127,13 +125,15 @@ def summarise(cell: Cell, cells: list[Cell], rounds: int) -> dict[str, Any]:
     def per_round(other: Cell) -> Any:
         return np.median(np.reshape(other.latencies_ms, (rounds, CALLS)), axis=1)
 
-    kind = (cell.artifact.precision, cell.engine, cell.arithmetic)
-    twins = [c for c in cells if (c.artifact.precision, c.engine, c.arithmetic) == kind and c.form == "unfused"]
+    def kind_of(other: Cell) -> tuple[str, ...]:
+        return other.way.artifact.precision, other.way.engine, other.way.arithmetic
+
+    twins = [other for other in cells if kind_of(other) == kind_of(cell) and other.form == "unfused"]
     return {
         "form": cell.form,
-        "file": cell.artifact.precision,
+        "file": cell.way.artifact.precision,
         "engine": cell.engine_name,
-        "arithmetic": cell.arithmetic,
+        "arithmetic": cell.way.arithmetic,
         "p50_ms": float(np.median(cell.latencies_ms)),
         "p10_ms": float(np.percentile(cell.latencies_ms, 10)),
         "p90_ms": float(np.percentile(cell.latencies_ms, 90)),

@@ -25,7 +25,7 @@ from PIL import Image
 from wavepaint.atomic import write_folder
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, default_bundle_folder, read_bundle
 from wavepaint.export.verify import min_psnr_hole_db
-from wavepaint.runtime.session import EngineName, open_artifact
+from wavepaint.runtime.engines import EngineName, Precision, Way, open_way
 from wavepaint.timing import describe_machine
 
 SIDE, WARMUP_CALLS, CALLS = 256, 2, 10
@@ -112,7 +112,7 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
         calibration = load_cases(calibrate, 32, 0)
         quantize(folder / "float32.onnx", folder / "all.onnx", calibration, [])
         quantize(folder / "float32.onnx", folder / "inner.onnx", calibration, edge_layers(folder / "float32.onnx"))
-        cells: list[tuple[str, str, EngineName, str]] = [
+        cells: list[tuple[str, str, EngineName, Precision]] = [
             ("float32", "float32.onnx", "ort-cpu", "float32"),
             ("int8, every convolution", "all.onnx", "ort-cpu", "float32"),
             ("int8, inner convolutions", "inner.onnx", "ort-cpu", "float32"),
@@ -126,11 +126,8 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
         expected: list[Any] = []
         for round_number in range(rounds):
             for index, (label, file, engine, arithmetic) in enumerate(cells):
-                artifact = Artifact(path=file, kind="onnx", precision="float32")
-                session = open_artifact(
-                    folder / file, artifact, multiple, engine, precision=arithmetic, threads=threads
-                )
-                with session:
+                way = Way(engine, Artifact(path=file, kind="onnx", precision="float32"), arithmetic)
+                with open_way(way, folder / file, multiple, threads=threads) as session:
                     if round_number == 0:
                         outputs = [session.run(*case) for case in cases]
                         expected = expected or outputs

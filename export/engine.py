@@ -10,13 +10,13 @@ from wavepaint import contract
 from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact, Bundle
 from wavepaint.errors import ConfigError, EngineError
+from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan import (
     LIBRARIES,
     Library,
     PlanOptions,
     build_plan,
     choose_targets,
-    find_compute_capabilities,
     load_library,
 )
 from wavepaint.runtime.plan_callbacks import OnProgress
@@ -72,7 +72,7 @@ def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -
         try:
             load_library(library)
             for targets in request.target_groups:
-                choose_targets(library, targets, find_compute_capabilities())
+                choose_targets(library, targets, [gpu.compute_capability for gpu in find_gpus()])
         except EngineError as error:
             if request.required:
                 raise

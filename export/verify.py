@@ -13,8 +13,9 @@ from wavepaint import metrics
 from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
+from wavepaint.runtime.engines import Way, find_ways, open_way
 from wavepaint.runtime.image import to_levels
-from wavepaint.runtime.session import Session, find_engines, open_artifact
+from wavepaint.runtime.session import Session
 from wavepaint.runtime.tiling import pad_to_multiple
 
 Reference = Callable[[Image, Image], Image]
@@ -260,15 +261,15 @@ def verify_artifact(folder: Path, artifact: Artifact, size_multiple: int, suite:
         EngineError: An engine that should run it fails.
     """
     reports = []
-    for engine, precision in find_engines(artifact):
-        budget = budget_of(artifact, precision)
-        with open_artifact(folder / artifact.path, artifact, size_multiple, engine, precision=precision) as session:
+    for way in find_ways(artifact):
+        budget = budget_of(artifact, way.arithmetic)
+        with open_way(way, folder / artifact.path, size_multiple) as session:
             if artifact.edges == "float32":
                 comparisons = verify_session(session, suite, budget)
                 reports.append(make_report(comparisons, budget, suite.reference, session))
                 continue
             sibling = replace(artifact, path=artifact.details["float_edges"], edges="float32")
-            with open_artifact(folder / sibling.path, sibling, size_multiple, engine, precision=precision) as floats:
+            with open_way(replace(way, artifact=sibling), folder / sibling.path, size_multiple) as floats:
                 comparisons = verify_byte_session(session, floats, byte_cases(size_multiple))
             reports.append(make_report(comparisons, budget, f"Python around {sibling.path}", session))
     return reports
@@ -294,7 +295,8 @@ def verify_bundle(
     manifest = bundle.manifest
     if suite is None:
         artifact = bundle.find_artifact("onnx", "float32")
-        with open_artifact(bundle.path_of(artifact), artifact, manifest.size_multiple, "ort-cpu") as session:
+        own = Way("ort-cpu", artifact, "float32")
+        with open_way(own, bundle.path_of(artifact), manifest.size_multiple) as session:
             suite = make_suite(manifest.size_multiple, session.run, f"{artifact.path} in {session.engine}")
     reports: dict[str, list[Report]] = {}
     for artifact in manifest.artifacts:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
+from wavepaint.runtime.engines import Auto, EngineName, open_session
 from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, read_mask, read_photo, to_levels
-from wavepaint.runtime.session import Closing, open_session
+from wavepaint.runtime.session import Closing, Precision
 from wavepaint.runtime.tiling import find_regions, pad_to_multiple
 
 DEFAULT_MAX_PIXELS = 1_500_000
@@ -30,12 +31,14 @@ class Inpainter(Closing):
 
     Args:
         bundle: A bundle's folder; None takes the model that ships with the package.
+        engine: Who computes; ``auto`` takes the fastest that really works here.
+        precision: Of the arithmetic; ``auto`` takes the engine's fastest that did not fail verification.
         threads: CPU threads of the engine; None leaves the choice to it.
         max_pixels: Largest area that passes the engine at once. A region with more pixels is filled at a lower
             resolution and scaled up, so this bounds memory at the price of detail in very large holes.
 
     Attributes:
-        engine: What really runs, for people.
+        engine: What really runs, for people: engine, version, device, arithmetic.
 
     Raises:
         BundleError: The bundle is missing, altered or of another version.
@@ -46,6 +49,8 @@ class Inpainter(Closing):
         self,
         bundle: str | os.PathLike[str] | None = None,
         *,
+        engine: EngineName | Auto = "auto",
+        precision: Precision | Auto = "auto",
         threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
@@ -53,8 +58,8 @@ class Inpainter(Closing):
             raise ConfigError(f"max_pixels is {max_pixels}: expected 1 or more.")
         self.bundle = read_bundle(Path(bundle) if bundle is not None else default_bundle_folder())
         self.max_pixels = max_pixels
-        self._session = open_session(self.bundle, threads=threads)
-        self.engine = self._session.engine
+        self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads)
+        self.engine = f"{self._session.engine} {self._session.precision}"
 
     def fill(
         self,

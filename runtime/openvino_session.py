@@ -7,10 +7,10 @@ from typing import Any
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
-from wavepaint.runtime.session import Session, Tensor, first_line
+from wavepaint.runtime.session import Precision, Session, Tensor, first_line
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
-_CAPABILITIES = {"FP32": "float32", "BF16": "bfloat16"}
+_HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16"}
+_CAPABILITIES: dict[str, Precision] = {"FP32": "float32", "BF16": "bfloat16"}
 
 
 @cache
@@ -18,7 +18,7 @@ def _core() -> Any:
     return require("openvino", extra="openvino").Core()
 
 
-def cpu_precisions() -> list[str]:
+def cpu_precisions() -> list[Precision]:
     """Return the precisions this processor computes in OpenVINO, float32 first.
 
     Raises:

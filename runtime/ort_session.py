@@ -1,43 +1,63 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU and, by CUDA, on NVIDIA GPUs."""
 
+import importlib.metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
 from wavepaint.runtime.session import Session, Tensor, first_line
 
-PROVIDER = "CPUExecutionProvider"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def find_packages() -> list[str]:
+    """Return which packages that bring the module ``onnxruntime`` are installed; two overwrite each other's files."""
+    names = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+    found = []
+    for name in names:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
 
 
 class OrtSession(Session):
-    """An ONNX model in ONNX Runtime's CPU provider; see :class:`wavepaint.runtime.session.Session`.
+    """An ONNX model in ONNX Runtime; see :class:`wavepaint.runtime.session.Session`.
 
     Thread-safe: ONNX Runtime allows concurrent runs of one session.
 
     Args:
         path: The ONNX file.
+        device: "cpu", or "cuda" for the first NVIDIA GPU.
         edges: Kind of its inputs and outputs.
         size_multiple: Height and width must be multiples of this.
         precision: Arithmetic inside the file.
         threads: Threads of one run; None lets ONNX Runtime take every core.
 
     Raises:
-        EngineError: ONNX Runtime is not installed, cannot read the file, or the file breaks the contract.
+        EngineError: ONNX Runtime is not installed, cannot read the file or use the device, or the file breaks the
+            contract.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        device: Literal["cpu", "cuda"] = "cpu",
         edges: Edges = "float32",
         size_multiple: int = 1,
         precision: str = "float32",
         threads: int | None = None,
     ) -> None:
         super().__init__(path, edges=edges, size_multiple=size_multiple)
-        ort = require("onnxruntime", extra="cpu")
+        ort = require("onnxruntime", extra="cpu" if device == "cpu" else "gpu")
+        provider = PROVIDERS[device]
+        if provider not in ort.get_available_providers():
+            raise EngineError(_missing_provider(ort.__version__))
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -45,16 +65,19 @@ class OrtSession(Session):
                 raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
             options.intra_op_num_threads = threads
         try:
-            session = ort.InferenceSession(str(path), options, providers=[PROVIDER])
+            session = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise EngineError(f"ONNX Runtime {ort.__version__} cannot load {path}: {first_line(error)}") from error
         found = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
         expected = ([INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE])
         if found != expected:
             raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
-        if session.get_providers() != [PROVIDER]:
-            raise EngineError(f"ONNX Runtime loaded {session.get_providers()} where {PROVIDER} was asked for.")
-        self.engine = f"ONNX Runtime {ort.__version__} CPU"
+        if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without a word
+            raise EngineError(
+                f"ONNX Runtime {ort.__version__} fell back to {session.get_providers()[0]} where {provider} was asked "
+                "for: the GPU's driver, CUDA or cuDNN is missing or of another version. wp doctor shows what there is."
+            )
+        self.engine = f"ONNX Runtime {ort.__version__} {device.upper()}"
         self.precision = precision
         self._session: Any = session
 
@@ -68,3 +91,16 @@ class OrtSession(Session):
     def close(self) -> None:
         """Free the model."""
         self._session = None
+
+
+def _missing_provider(version: str) -> str:
+    packages = find_packages()
+    if "onnxruntime-gpu" in packages and len(packages) > 1:
+        return (
+            f"{' and '.join(packages)} are both installed and overwrite each other's files, so CUDA is gone. Mend it "
+            f'with: pip uninstall -y {" ".join(packages)} && pip install "wavepaint[gpu]"'
+        )
+    return (
+        f"this ONNX Runtime {version} has no CUDA. Replace it with: pip uninstall -y {' '.join(packages)} && "
+        'pip install "wavepaint[gpu]"'
+    )

@@ -7,8 +7,6 @@ written plain, as ``trtexec --loadEngine`` reads it; what it was built from and 
 It lives in the runtime because a plan that does not fit a machine is rebuilt where it runs.
 """
 
-import ctypes
-import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact
 from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.optional import require
 from wavepaint.runtime.cache import cache_folder
+from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan_callbacks import OnProgress, make_logger, make_monitor
 
 Library = Literal["tensorrt", "tensorrt-rtx"]
@@ -108,25 +107,6 @@ class PlanOptions:
             )
 
 
-def find_compute_capabilities() -> list[str]:
-    """Ask the NVIDIA driver for its GPUs: "sm90" and so on, in the driver's order; empty without driver or GPU."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return []
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return []
-    found = []
-    for index in range(count.value):
-        device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-        driver.cuDeviceGet(ctypes.byref(device), index)
-        driver.cuDeviceGetAttribute(ctypes.byref(major), 75, device)  # COMPUTE_CAPABILITY_MAJOR
-        driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
-        found.append(f"sm{major.value}{minor.value}")
-    return found
-
-
 def load_library(library: Library) -> ModuleType:
     """Import TensorRT or TensorRT-RTX.
 
@@ -198,7 +178,7 @@ def build_plan(
     if artifact.edges == "float32":
         for profile in options.profiles:
             profile.require_multiple(size_multiple)
-    gpus = find_compute_capabilities()
+    gpus = [gpu.compute_capability for gpu in find_gpus()]
     trt = load_library(library)
     targets = choose_targets(library, options.targets, gpus)
     logger = make_logger(trt)

@@ -1,6 +1,5 @@
-"""The one interface every engine is behind, and the factory that opens one."""
+"""The one interface every engine is behind."""
 
-import importlib.util
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -8,13 +7,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact, Bundle, Edges
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Edges
 from wavepaint.errors import EngineError
 
 Tensor = NDArray[Any]
 """float32 or uint8, as the session's edges say."""
 
-EngineName = Literal["ort-cpu", "openvino"]
+Precision = Literal["float32", "float16", "bfloat16"]
 
 
 class Closing(ABC):
@@ -116,76 +115,3 @@ def check_inputs(image: Tensor, mask: Tensor, edges: Edges, size_multiple: int) 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
-
-
-def open_artifact(
-    path: Path,
-    artifact: Artifact,
-    size_multiple: int,
-    engine: EngineName,
-    *,
-    precision: str | None = None,
-    threads: int | None = None,
-) -> Session:
-    """Open one form of a model in a named engine.
-
-    Args:
-        path: The artifact's file.
-        artifact: What the manifest says of it.
-        size_multiple: The manifest's.
-        engine: The engine.
-        precision: Arithmetic to run in; None takes the artifact's own.
-        threads: CPU threads; None leaves the choice to the engine.
-
-    Raises:
-        EngineError: The engine is not installed, or refuses the model or the precision.
-    """
-    if engine == "ort-cpu":
-        from wavepaint.runtime.ort_session import OrtSession
-
-        if precision not in (None, artifact.precision):
-            raise EngineError(
-                f"ONNX Runtime runs {artifact.path} in the file's own {artifact.precision}, not in {precision}."
-            )
-        return OrtSession(
-            path, edges=artifact.edges, size_multiple=size_multiple, precision=artifact.precision, threads=threads
-        )
-    from wavepaint.runtime.openvino_session import OpenVinoSession
-
-    return OpenVinoSession(
-        path,
-        edges=artifact.edges,
-        size_multiple=size_multiple,
-        precision=precision or artifact.precision,
-        threads=threads,
-    )
-
-
-def find_engines(artifact: Artifact) -> list[tuple[EngineName, str]]:
-    """Return which engines of this machine can run an artifact, each with the arithmetic it would run in."""
-    found: list[tuple[EngineName, str]] = []
-    if artifact.kind != "onnx":
-        return found
-    if artifact.precision != "bfloat16" and importlib.util.find_spec("onnxruntime"):
-        found.append(("ort-cpu", artifact.precision))
-    if importlib.util.find_spec("openvino"):
-        from wavepaint.runtime.openvino_session import cpu_precisions
-
-        wanted = {"bfloat16"} if artifact.precision == "bfloat16" else {"float32", "bfloat16"}
-        found += [("openvino", precision) for precision in cpu_precisions() if precision in wanted]
-    return found
-
-
-def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
-    """Open a bundle in the engine that serves it.
-
-    Args:
-        bundle: A checked bundle.
-        threads: CPU threads; None leaves the choice to the engine.
-
-    Raises:
-        EngineError: The engine is not installed or refuses the model.
-        BundleError: The bundle has no model for the engine.
-    """
-    artifact = bundle.find_artifact("onnx")
-    return open_artifact(bundle.path_of(artifact), artifact, bundle.manifest.size_multiple, "ort-cpu", threads=threads)

@@ -160,9 +160,11 @@ def test_bench(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert "32x32" in table
     assert "PyTorch" in table
     rows = json.loads(report.read_text())["results"]
-    assert [(row["engine"].split()[0], row["width"]) for row in rows] == [
-        ("ONNX", 32), ("ONNX", 64), ("PyTorch", 32), ("PyTorch", 64)
+    engines = [(row["engine"].split()[0], row["precision"], row["width"]) for row in rows]
+    assert engines[:4] == [
+        ("ONNX", "float32", 32), ("ONNX", "float32", 64), ("OpenVINO", "float32", 32), ("OpenVINO", "float32", 64)
     ]  # fmt: skip
+    assert engines[-2:] == [("PyTorch", "float32", 32), ("PyTorch", "float32", 64)]
     for row in rows:
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
         assert row["images_per_s"] == pytest.approx(1000 / row["p50_ms"])

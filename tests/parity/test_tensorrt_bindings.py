@@ -38,6 +38,7 @@ import tensorrt_bindings as real
 from wavepaint.contract import Artifact
 from wavepaint.errors import EngineError
 from wavepaint.runtime import plan
+from wavepaint.runtime.gpu import Gpu
 
 folder = Path(sys.argv[1])
 (folder / "model.onnx").write_bytes(b"onnx")
@@ -95,7 +96,7 @@ artifact = Artifact(path="model.onnx", kind="onnx", precision="float16")
 options = plan.PlanOptions(workspace_mb=256, optimization_level=3, timing_cache=folder / "kernels.cache")
 shares = []
 with patch.object(plan, "load_library", lambda library: Library()), patch.object(
-    plan, "find_compute_capabilities", lambda: ["sm90"]
+    plan, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)]
 ):
     def run():
         return plan.build_plan(folder / "model.onnx", folder / "out.plan", artifact, 8, "tensorrt", options,
@@ -113,7 +114,7 @@ with patch.object(plan, "load_library", lambda library: Library()), patch.object
     except EngineError as error:
         refused = str(error)
 with patch.object(plan, "load_library", lambda library: real), patch.object(
-    plan, "find_compute_capabilities", lambda: ["sm90"]
+    plan, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)]
 ):
     try:
         run()

@@ -39,7 +39,8 @@ from wavepaint.export.verify import (
 )
 from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.session import Session, open_session
+from wavepaint.runtime.engines import open_session
+from wavepaint.runtime.session import Session
 
 
 def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:

@@ -12,7 +12,8 @@ from wavepaint.contract import Bundle, default_bundle_folder, hash_file, read_bu
 from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.export.engine import EngineRequest, add_engines, choose_models, find_builders
 from wavepaint.runtime.cache import cache_folder
-from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets, find_compute_capabilities
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
 
@@ -69,7 +70,7 @@ def test_targets_are_chosen_by_library_and_gpu(rtx: None) -> None:
         choose_targets("tensorrt-rtx", ("sm61",), [])
 
 
-@pytest.mark.skipif(find_compute_capabilities() != [], reason="needs a machine without an NVIDIA GPU")
+@pytest.mark.skipif(find_gpus() != [], reason="needs a machine without an NVIDIA GPU")
 @pytest.mark.parametrize("targets", [("sm80",), ("sm86", "sm89"), ("sm120",)], ids="-".join)
 def test_engines_of_the_default_model_are_built_ahead_of_time(
     rtx: None, targets: tuple[str, ...], tmp_path: Path

@@ -18,6 +18,7 @@ _COMMANDS = {
     "verify": "Compare a bundle's models with their source.",
     "bench": "Time a bundle in the engines of this machine.",
     "info": "Show what a bundle is.",
+    "doctor": "Show which engines work on this machine, and what is missing for the others.",
 }
 
 

@@ -12,7 +12,8 @@ import click
 from wavepaint import __version__
 from wavepaint.atomic import write_file
 from wavepaint.contract import Bundle, default_bundle_folder, read_bundle
-from wavepaint.runtime.session import open_session
+from wavepaint.errors import EngineError
+from wavepaint.runtime.engines import list_best_ways, open_way
 from wavepaint.timing import Measurement, describe_machine, measure
 
 NOISY_VARIATION = 0.1
@@ -92,7 +93,7 @@ def command(
     json_path: Path | None,
     overwrite: bool,
 ) -> None:
-    """Time BUNDLE (default: the one that ships with the package) in ONNX Runtime, and in PyTorch if installed.
+    """Time BUNDLE (default: the one that ships with the package) in every engine that works here, and in PyTorch.
 
     Sizes are rounded up to the model's size multiple. One run compares; figures of different runs or machines do not.
     """
@@ -106,14 +107,22 @@ def command(
         err=True,
     )
     results: list[Measurement] = []
-    with open_session(loaded, threads=threads) as session:
-        for side in sides:
-            results.append(
-                measure(
-                    session.run, engine=session.engine, precision=session.precision, height=side, width=side,
-                    batch=batch, min_seconds=seconds,
-                )
-            )  # fmt: skip
+    for way in list_best_ways(loaded):
+        try:
+            session = open_way(way, loaded.path_of(way.artifact), multiple, threads=threads)
+        except EngineError as error:
+            click.echo(f"not timed: {way.engine} {way.arithmetic}: {error}", err=True)
+            continue
+        with session:
+            for side in sides:
+                results.append(
+                    measure(
+                        session.run, engine=session.engine, precision=session.precision, height=side, width=side,
+                        batch=batch, min_seconds=seconds, note=way.artifact.path,
+                    )
+                )  # fmt: skip
+    if not results:
+        raise EngineError("no engine works here. wp doctor says what is missing.")
     if importlib.util.find_spec("torch"):
         results += [_measure_torch(loaded, threads, side, batch, seconds) for side in sides]
     else:

@@ -11,8 +11,10 @@ from PIL import Image
 from wavepaint.atomic import write_file
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import OutputError
+from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
 from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_mask, read_photo
 from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.session import Precision
 
 STREAM = "-"
 
@@ -59,6 +61,20 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
     help="alpha: the transparent pixels of MASK are the hole, and become opaque.",
 )
 @click.option("--resize-mask", is_flag=True, help="Fit a mask of another size by nearest neighbour.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", *ENGINES]),
+    default="auto",
+    show_default=True,
+    help="Who computes. auto: the fastest that works here (wp doctor shows them).",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", *PRECISIONS]),
+    default="auto",
+    show_default=True,
+    help="Of the arithmetic. auto: the engine's fastest that did not fail verification.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 def command(
     image: str,
@@ -70,6 +86,8 @@ def command(
     mask_threshold: int,
     mask_from: MaskFrom,
     resize_mask: bool,
+    engine: EngineName | Auto,
+    precision: Precision | Auto,
     threads: int | None,
 ) -> None:
     """Fill the part of IMAGE that is white in MASK. Either may be - for stdin."""
@@ -80,7 +98,7 @@ def command(
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     photo = read_photo(_source(image))
     hole = read_mask(_source(mask), invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
-    with Inpainter(model, threads=threads) as inpainter:
+    with Inpainter(model, engine=engine, precision=precision, threads=threads) as inpainter:
         started = time.perf_counter()
         filled = inpainter.fill_photo(photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha")
         seconds = time.perf_counter() - started

@@ -1,0 +1,45 @@
+"""wp doctor: the truth about a machine, readable by people and programs."""
+
+import json
+import sys
+
+import pytest
+
+from tests.cli.conftest import Wp
+from wavepaint.contract import Bundle
+from wavepaint.runtime import doctor
+
+
+def test_people_see_what_works_and_what_is_missing(wp: Wp, half_bundle: Bundle) -> None:
+    result = wp("doctor", half_bundle.folder)
+    assert result.returncode == 0, result.stderr.decode()
+    text = result.stdout.decode()
+    assert "ort-cpu    float32   works: 256x256 in" in text
+    assert "openvino   float32   works" in text
+    assert "usable cores" in text
+    assert sys.executable in text
+    if "no NVIDIA driver" in text:
+        assert "ort-cuda   does not work" in text
+
+
+def test_programs_get_json(wp: Wp, half_bundle: Bundle) -> None:
+    found = json.loads(wp("doctor", half_bundle.folder, "--json").stdout)
+    assert found["system"]["packages"]["onnxruntime"]
+    assert found["conflicts"] == []
+    for engine in found["engines"]:
+        assert (engine["latency_ms"] is None) == bool(engine["problem"])
+
+
+def test_twin_packages_are_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_packages", lambda: ["onnxruntime", "onnxruntime-gpu"])
+    (conflict,) = doctor.find_conflicts()
+    assert "overwrite each other's files" in conflict
+    assert 'pip install "wavepaint[gpu]"' in conflict
+
+
+def test_no_engine_at_all_is_told(half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    checks = doctor.check_engines(half_bundle)
+    assert all(check.latency_ms is None for check in checks)
+    assert {check.engine for check in checks} == {"ort-cpu", "ort-cuda", "openvino"}

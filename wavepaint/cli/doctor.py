@@ -1,0 +1,60 @@
+"""wp doctor: what this machine has, which engines work, and what is missing for the others."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wavepaint import __version__
+from wavepaint.contract import default_bundle_folder, read_bundle
+from wavepaint.runtime.doctor import EngineCheck, check_engines, describe_system, find_conflicts
+
+
+def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str]) -> None:
+    memory = f", {system['memory_mb'] / 1024:.1f} GiB of memory" if system["memory_mb"] else ""
+    gpus = [f"{gpu['name']} ({gpu['compute_capability']}, {gpu['memory_mb'] / 1024:.0f} GiB)" for gpu in system["gpus"]]
+    rows = [
+        ("wavepaint", f"{__version__}, Python {system['python']} ({system['executable']})"),
+        ("system", system["platform"]),
+        ("processor", f"{system['processor']}, {system['cores']} usable cores{memory}"),
+        ("", f"has {', '.join(system['features'])}" if system["features"] else "features unknown"),
+        ("GPU", "; ".join(gpus) or "none that the NVIDIA driver knows of"),
+        ("driver", f"CUDA {system['cuda_driver']}" if system["cuda_driver"] else "no NVIDIA driver"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in system["packages"].items()) or "no engine"),
+    ]
+    for label, text in rows:
+        click.echo(f"{label:10} {text}")
+    for conflict in conflicts:
+        click.echo(f"{'PROBLEM':10} {conflict}")
+    click.echo()
+    for check in checks:
+        name = f"{check.engine:10} {check.precision:9}"
+        if check.problem:
+            click.echo(f"{check.engine:10} does not work: {check.problem}")
+        else:
+            click.echo(f"{name} works: 256x256 in {check.latency_ms:.1f} ms ({check.label})")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
+    """Show this machine and run BUNDLE (default: the one that ships with the package) once in every engine.
+
+    Exit status 1 if no engine works.
+    """
+    loaded = read_bundle(bundle or default_bundle_folder())
+    system, conflicts = describe_system(), find_conflicts()
+    checks = check_engines(loaded, threads=threads)
+    if as_json:
+        engines = [dataclasses.asdict(check) for check in checks]
+        click.echo(json.dumps({"system": system, "conflicts": conflicts, "engines": engines}, indent=2))
+    else:
+        _show(system, checks, conflicts)
+    if not any(check.latency_ms is not None for check in checks):
+        click.echo('error: no engine works. Install one with: pip install "wavepaint[cpu]"', err=True)
+        sys.exit(1)
