@@ -1,0 +1,165 @@
+"""Which photographs to fill with which masks: folders, patterns and lists, paired and checked before any work."""
+
+import csv
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from wavepaint.errors import ImageError, OutputError
+
+LIST_SUFFIXES = (".csv", ".jsonl")
+_MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photograph, its mask (None: none was found) and where the result goes."""
+
+    image: Path
+    mask: Path | None
+    out: Path
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a command line's argument is a pattern such as ``photos/*.jpg``, and no file of that very name."""
+    return glob.has_magic(text) and not Path(text).exists()
+
+
+def is_many(text: str) -> bool:
+    """Whether a command line's argument names many images: a folder, a pattern, or a CSV or JSONL list."""
+    return Path(text).is_dir() or is_pattern(text) or Path(text).suffix.lower() in LIST_SUFFIXES
+
+
+def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
+    """Pair images with masks.
+
+    Args:
+        images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list: CSV with a header, or
+            JSON lines, of ``image``, ``mask`` and, if wanted, ``out``; paths in it are relative to the list.
+        masks: A folder, or one mask for all; None for a list, and for a folder that holds both, as LaMa's tools lay
+            them out (``name.png``, ``name_mask000.png``). In a folder the mask of ``name.*`` is ``name.*``,
+            ``name_mask.*`` or ``name_mask*NNN*.*`` at the same place in the tree; with several masks an image is
+            filled once for each, and the results are named after the masks.
+        out: Folder of the results, which keeps the images' tree.
+
+    Returns:
+        The jobs, in the order of the images' paths, or of the list. What lies below ``out`` is no image to fill.
+
+    Raises:
+        ImageError: Nothing found, no mask for any image, or a list that cannot be read.
+        OutputError: Two results of one name, or a result that would replace an image or a mask.
+    """
+    if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
+        jobs = list(_read_list(Path(images), out))
+    else:
+        root, found = _find_images(images)
+        if out.resolve() != root.resolve():
+            found = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
+        if masks is not None and Path(masks).is_file():
+            jobs = [Job(path, Path(masks), out / path.relative_to(root)) for path in found if path != Path(masks)]
+        else:
+            folder = root if masks is None else Path(masks)
+            if not folder.is_dir():
+                raise ImageError(f"{folder} is neither a mask nor a folder of masks.")
+            jobs = list(_pair(root, found, folder, out))
+    if not jobs:
+        raise ImageError(f"{images} holds no image to fill (of the kinds {', '.join(sorted(_suffixes()))}).")
+    if all(job.mask is None for job in jobs):
+        stem = jobs[0].image.stem
+        raise ImageError(
+            f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for {jobs[0].image}, "
+            f"{stem}.png, {stem}_mask.png or {stem}_mask000.png at the same place."
+        )
+    _check(jobs)
+    return jobs
+
+
+def _suffixes() -> set[str]:
+    Image.init()
+    return {suffix for suffix, name in Image.EXTENSION.items() if name in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")}
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _suffixes() and path.is_file() and not path.name.startswith(".")
+
+
+def _find_images(images: str) -> tuple[Path, list[Path]]:
+    """Return the tree's root and the images in it."""
+    root = Path(images)
+    if is_pattern(images):
+        matches = glob.glob(images, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+        found = sorted(path for path in map(Path, matches) if _is_image(path))
+        parents = [str(path.parent) for path in found]
+        return Path(os.path.commonpath(parents)) if parents else root, found
+    try:
+        return root, sorted(path for path in root.rglob("*") if _is_image(path))
+    except OSError as error:
+        raise ImageError(f"{root} cannot be read: {error.strerror or error}.") from error
+
+
+def _pair(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
+    together = folder.resolve() == root.resolve()
+    masks: dict[tuple[Path, str], list[Path]] = {}
+    stems = {(path.relative_to(root).parent, path.stem) for path in found}
+    mask_files: set[Path] = set()
+    for path in sorted(path for path in folder.rglob("*") if _is_image(path)):
+        place, named = path.relative_to(folder).parent, _MASK_NAME.fullmatch(path.stem)
+        if named and (place, named["stem"]) in stems:
+            masks.setdefault((place, named["stem"]), []).append(path)
+            mask_files.add(path)
+        elif not together:
+            masks.setdefault((place, path.stem), []).append(path)
+    for image in found:
+        if image in mask_files:
+            continue
+        place = image.relative_to(root).parent
+        own: list[Path | None] = list(masks.get((place, image.stem), []))
+        for mask in own or (None,):
+            name = f"{mask.stem}{image.suffix}" if mask is not None and len(own) > 1 else image.name
+            yield Job(image, mask, out / place / name)
+
+
+def _read_list(path: Path, out: Path) -> Iterator[Job]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(f"the list {path} cannot be read: {error}.") from error
+    lines = text.splitlines()
+    if path.suffix.lower() == ".csv":
+        rows: Iterable[tuple[int, object]] = enumerate(csv.DictReader(lines), start=2)
+    else:
+        rows = ((number, _parse_line(path, number, line)) for number, line in enumerate(lines, 1) if line.strip())
+    for number, row in rows:
+        if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
+            raise ImageError(f"line {number} of {path} names no image and mask: expected both, and out if wanted.")
+        image, mask = (path.parent / str(row[key]) for key in ("image", "mask"))
+        yield Job(image, mask, out / str(row.get("out") or image.name))
+
+
+def _parse_line(path: Path, number: int, line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ImageError(f"line {number} of {path} is no JSON: {error}.") from error
+
+
+def _check(jobs: list[Job]) -> None:
+    sources = {path.resolve() for job in jobs for path in (job.image, job.mask) if path is not None}
+    results: dict[Path, Job] = {}
+    for job in jobs:
+        place = job.out.resolve()
+        if place in sources:
+            raise OutputError(
+                f"the result {job.out} would replace an image or a mask. Choose another folder with --out."
+            )
+        former = results.setdefault(place, job)
+        if former is not job:
+            raise OutputError(
+                f"{former.image} and {job.image} would both become {job.out}. Rename one, or name the results in a "
+                "list."
+            )

@@ -1,0 +1,176 @@
+"""wp infer over many photographs: nothing lost, nothing half-written, and one bad file never the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Wp, assert_refused
+from wavepaint.contract import Bundle
+from wavepaint.runtime.batch import AHEAD, fill_jobs
+from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.jobs import Job, find_jobs
+
+
+@pytest.fixture
+def folders(tmp_path: Path, photo: np.ndarray, hole: np.ndarray) -> Path:
+    """Six photographs in a tree, with masks; one of each is broken."""
+    for number in range(6):
+        place = "deep/er" if number % 2 else "."
+        for kind, pixels in (("images", np.roll(photo, number * 7, axis=1)), ("masks", hole)):
+            (tmp_path / kind / place).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / kind / place / f"p{number}.png")
+    (tmp_path / "images" / "p4.png").write_bytes(b"noise")
+    (tmp_path / "masks" / "deep" / "er" / "p5.png").write_bytes(b"")
+    return tmp_path
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_tree_is_filled_and_what_is_broken_is_told(
+    wp: Wp, folders: Path, half_bundle: Bundle, photo: np.ndarray, hole: np.ndarray
+) -> None:
+    arguments = [folders / "images", folders / "masks", "-o", folders / "out", "--model", half_bundle.folder]
+    result = wp("infer", *arguments, "--report", folders / "report.json")
+    message = result.stderr.decode()
+    assert result.returncode == 1
+    assert "Traceback" not in message
+    assert "4 filled, 2 failed of 6" in message
+    assert message.count("failed: ") == 2
+    written = sorted(path.relative_to(folders / "out").as_posix() for path in (folders / "out").rglob("*.*"))
+    assert written == ["deep/er/p1.png", "deep/er/p3.png", "p0.png", "p2.png"]
+    assert np.array_equal(read(folders / "out" / "p0.png")[~hole], photo[~hole])
+    report = json.loads((folders / "report.json").read_text())
+    assert (report["filled"], report["failed"], report["skipped"]) == (4, 2, 0)
+    assert [Path(row["image"]).stem for row in report["images"] if row["status"] == "failed"] == ["p5", "p4"]
+    assert all(row["hole"] == pytest.approx(hole.mean(), abs=1e-6) for row in report["images"] if not row["error"])
+
+
+def test_results_equal_single_calls(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
+        jobs = find_jobs(str(folders / "images"), str(folders / "masks"), folders / "out")
+        for result in fill_jobs(inpainter, jobs):
+            if result.status == "filled" and result.job.mask is not None:
+                single = inpainter.fill(result.job.image, result.job.mask)
+                assert np.array_equal(read(result.job.out), np.asarray(single))
+
+
+def test_existing_results_are_kept_passed_over_or_replaced(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+    (folders / "images" / "p4.png").unlink()
+    (folders / "images" / "deep" / "er" / "p5.png").unlink()
+    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--model", half_bundle.folder]
+    (folders / "out").mkdir()
+    (folders / "out" / "p0.png").write_text("mine")
+    assert_refused(wp(*arguments), "1 of 4 results exist already", "--resume", "--overwrite")
+    resumed = wp(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    assert "3 filled, 1 skipped of 4" in resumed.stderr.decode()
+    assert (folders / "out" / "p0.png").read_text() == "mine"
+    assert wp(*arguments, "--overwrite").returncode == 0
+    assert read(folders / "out" / "p0.png").ndim == 3
+
+
+def test_one_mask_and_a_pattern(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+    pattern, mask = folders / "images" / "**" / "p[123].png", folders / "masks" / "p0.png"
+    result = wp("infer", pattern, mask, "-o", folders / "out", "--model", half_bundle.folder)
+    assert result.returncode == 0, result.stderr.decode()
+    assert "3 filled of 3" in result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (("IMAGES", "MASKS"), ("--out FOLDER",), 2),
+        (("IMAGES", "MASKS", "-o", "OUT", "--resume", "--overwrite"), ("contradict each other",), 2),
+        (("IMAGES/p0.png",), ("missing argument 'MASK'",), 2),
+        (("IMAGES/p0.png", "MASKS/p0.png", "--resume"), ("are for many images",), 2),
+        (("IMAGES", "NOTHING", "-o", "OUT"), ("neither a mask nor a folder",), 1),
+        (("OUT/*.png", "MASKS", "-o", "OUT"), ("holds no image to fill",), 1),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    wp: Wp, folders: Path, arguments: tuple[str, ...], words: tuple[str, ...], status: int
+) -> None:
+    places = {"IMAGES": "images", "MASKS": "masks", "OUT": "out", "NOTHING": "nothing"}
+    shown = [
+        str(folders / places[head]) + argument.removeprefix(head)
+        if (head := argument.split("/")[0]) in places
+        else argument
+        for argument in arguments
+    ]
+    assert_refused(wp("infer", *shown), *words, status=status)
+    assert not (folders / "out").exists()
+
+
+def test_an_engine_that_fails_in_the_middle_costs_its_photo_alone(
+    folders: Path, half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wavepaint.errors import EngineError
+
+    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
+        run, calls = inpainter._session.run, []
+
+        def fail_once(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            calls.append(1)
+            if len(calls) == 2:
+                raise EngineError("the engine stumbled")
+            return run(image, mask)
+
+        monkeypatch.setattr(inpainter._session, "run", fail_once)
+        jobs = find_jobs(str(folders / "images"), str(folders / "masks"), folders / "out")
+        results = list(fill_jobs(inpainter, jobs))
+    assert [result.job for result in results] == jobs
+    assert sum("stumbled" in result.error for result in results) == 1
+    assert sum(result.status == "filled" for result in results) == 3
+
+
+def test_leaving_early_leaves_whole_files_and_no_threads(folders: Path, half_bundle: Bundle) -> None:
+    jobs = [
+        Job(folders / "images" / "p0.png", folders / "masks" / "p0.png", folders / "out" / f"{n}.png")
+        for n in range(40)
+    ]
+    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
+        results = fill_jobs(inpainter, jobs)
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+    written = list((folders / "out").iterdir())
+    assert 1 <= len(written) <= 2 * AHEAD + 2
+    assert all(read(path).shape == (300, 451, 3) for path in written)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "encode"))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_ctrl_c_leaves_whole_files_and_resume_goes_on(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+    rows = [{"image": "images/p0.png", "mask": "masks/p0.png", "out": f"{n}.png"} for n in range(400)]
+    (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["infer", folders / "list.jsonl", "-o", folders / "out", "--model", half_bundle.folder]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wavepaint", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (folders / "out" / "5.png").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
+    assert "interrupted; every file that was written is whole" in message
+    assert "Traceback" not in message
+    written = list((folders / "out").iterdir())
+    assert all(read(path).shape == (300, 451, 3) for path in written)
+    (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows[: len(written) + 2])))
+    resumed = wp(*arguments, "--resume")
+    assert resumed.returncode == 0
+    assert "skipped" in resumed.stderr.decode()

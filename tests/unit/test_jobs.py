@@ -1,0 +1,128 @@
+"""Pairing images and masks: by name, by tree, by list, never two results of one name."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from wavepaint.errors import ImageError, OutputError
+from wavepaint.runtime.jobs import Job, find_jobs, is_many
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        if Path(name).suffix in (".png", ".jpg"):
+            Image.new("L", (4, 4)).save(name)
+        else:
+            Path(name).write_text("")
+
+
+def pairs(jobs: list[Job]) -> list[tuple[str, str | None, str]]:
+    return [(job.image.as_posix(), job.mask and job.mask.as_posix(), job.out.as_posix()) for job in jobs]
+
+
+def test_folders_are_paired_by_name_and_the_tree_is_kept(tree: Path) -> None:
+    make("i/a.jpg", "i/x/b.png", "i/x/c.png", "i/notes.txt", "i/.hidden.png")
+    make("m/a.png", "m/x/b_mask.png", "m/x/c_mask000.png", "m/x/c_mask001.png", "m/a_mask_of_old.png")
+    assert pairs(find_jobs("i", "m", Path("o"))) == [
+        ("i/a.jpg", "m/a.png", "o/a.jpg"),
+        ("i/x/b.png", "m/x/b_mask.png", "o/x/b.png"),
+        ("i/x/c.png", "m/x/c_mask000.png", "o/x/c_mask000.png"),
+        ("i/x/c.png", "m/x/c_mask001.png", "o/x/c_mask001.png"),
+    ]
+
+
+def test_one_folder_may_hold_both(tree: Path) -> None:
+    make("d/a.png", "d/a_mask000.png", "d/b.png", "d/b_mask.png")
+    expected = [("d/a.png", "d/a_mask000.png", "o/a.png"), ("d/b.png", "d/b_mask.png", "o/b.png")]
+    assert pairs(find_jobs("d", None, Path("o"))) == expected
+    assert pairs(find_jobs("d", "d", Path("o"))) == expected
+
+
+def test_one_mask_serves_all(tree: Path) -> None:
+    make("i/a.jpg", "i/b.jpg", "i/mask.png")
+    assert [job.mask for job in find_jobs("i", "i/mask.png", Path("o"))] == [Path("i/mask.png")] * 2
+
+
+def test_patterns_reach_any_depth(tree: Path) -> None:
+    make("i/a.jpg", "i/x/b.jpg", "i/x/c.png", "mask.png")
+    found = find_jobs("i/**/*.jpg", "mask.png", Path("o"))
+    assert [job.out.as_posix() for job in found] == ["o/a.jpg", "o/x/b.jpg"]
+    assert is_many("i/*.jpg")
+    assert not is_many("i/a.jpg")
+    Path("i/[1].jpg").write_bytes(Path("i/a.jpg").read_bytes())
+    assert not is_many("i/[1].jpg")  # a file of that very name
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_lists_are_relative_to_themselves(tree: Path, suffix: str) -> None:
+    Path("l").mkdir()
+    rows = [{"image": "a.jpg", "mask": "m/a.png"}, {"image": "../b.jpg", "mask": "m/b.png", "out": "deep/c.jpg"}]
+    if suffix == ".csv":
+        lines = ["image,mask,out", *(",".join([r["image"], r["mask"], r.get("out", "")]) for r in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    Path(f"l/list{suffix}").write_text("\n".join(lines) + "\n")
+    assert pairs(find_jobs(f"l/list{suffix}", None, Path("o"))) == [
+        ("l/a.jpg", "l/m/a.png", "o/a.jpg"),
+        ("l/../b.jpg", "l/m/b.png", "o/deep/c.jpg"),
+    ]
+
+
+def test_an_image_without_a_mask_is_a_job_that_fails_not_the_end(tree: Path) -> None:
+    make("i/a.jpg", "i/b.jpg", "m/a.png")
+    assert pairs(find_jobs("i", "m", Path("o"))) == [("i/a.jpg", "m/a.png", "o/a.jpg"), ("i/b.jpg", None, "o/b.jpg")]
+
+
+def test_former_results_below_the_images_are_not_filled_again(tree: Path) -> None:
+    make("i/a.jpg", "i/out/a.jpg", "m/a.png")
+    assert pairs(find_jobs("i", "m", Path("i/out"))) == [("i/a.jpg", "m/a.png", "i/out/a.jpg")]
+
+
+def test_what_cannot_be_paired_is_refused(tree: Path) -> None:
+    make("i/a.jpg", "m/other.png", "empty/notes.txt")
+    with pytest.raises(
+        ImageError, match=r"none of the 1 images has a mask in m.*a\.png, a_mask\.png or a_mask000\.png"
+    ):
+        find_jobs("i", "m", Path("o"))
+    with pytest.raises(ImageError, match="holds no image to fill"):
+        find_jobs("empty", "m", Path("o"))
+    with pytest.raises(ImageError, match="neither a mask nor a folder"):
+        find_jobs("i", "nothing", Path("o"))
+
+
+def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) -> None:
+    make("i/a.jpg", "j/a.jpg", "m.png")
+    Path("l.jsonl").write_text('{"image": "i/a.jpg", "mask": "m.png"}\n{"image": "j/a.jpg", "mask": "m.png"}\n')
+    with pytest.raises(OutputError, match=r"would both become o/a\.jpg"):
+        find_jobs("l.jsonl", None, Path("o"))
+    with pytest.raises(OutputError, match=r"i/a\.jpg would replace an image or a mask"):
+        find_jobs("i", "m.png", Path("i"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("l.csv", "image\na.jpg\n", "line 2 of l.csv names no image and mask"),
+        ("l.jsonl", "{broken\n", "line 1 of l.jsonl is no JSON"),
+        ("l.jsonl", '["a.jpg"]\n', "line 1 of l.jsonl names no image and mask"),
+        ("l.csv", "", "holds no image to fill"),
+    ],
+)
+def test_lists_that_make_no_sense_are_refused(tree: Path, name: str, text: str, message: str) -> None:
+    Path(name).write_text(text)
+    with pytest.raises(ImageError, match=message):
+        find_jobs(name, None, Path("o"))
+
+
+def test_a_list_that_does_not_exist_is_refused(tree: Path) -> None:
+    with pytest.raises(ImageError, match=r"the list none\.csv cannot be read"):
+        find_jobs("none.csv", None, Path("o"))

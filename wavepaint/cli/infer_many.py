@@ -1,0 +1,108 @@
+"""What wp infer does with folders, patterns and lists."""
+
+import dataclasses
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from wavepaint.atomic import write_file
+from wavepaint.errors import OutputError
+from wavepaint.runtime.batch import JobResult, MaskOptions, fill_jobs
+from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.jobs import Job
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+class _Progress:
+    """One line on a terminal; elsewhere nothing but what failed."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.failed = total, 0, 0
+        self.shows = sys.stderr.isatty()
+        self.started = time.perf_counter()
+
+    def tell(self, result: JobResult) -> None:
+        self.done += 1
+        if result.status == "failed":
+            self.failed += 1
+            click.echo(f"{chr(13) if self.shows else ''}failed: {result.error}", err=True)
+        if self.shows:
+            rate = self.done / (time.perf_counter() - self.started)
+            left = (self.total - self.done) / rate
+            failed = f", {self.failed} failed" if self.failed else ""
+            click.echo(
+                f"\r{self.done}/{self.total}{failed}, {rate:.1f} images/s, {left:.0f} s left   ", nl=False, err=True
+            )
+
+    def end(self) -> None:
+        if self.shows:
+            click.echo(err=True)
+
+
+def _check_results(jobs: list[Job], *, overwrite: bool, resume: bool) -> None:
+    """Refuse before any work."""
+    existing = [job.out for job in jobs if job.out.exists()]
+    if existing and not overwrite and not resume:
+        raise OutputError(
+            f"{len(existing)} of {len(jobs)} results exist already, {existing[0]} first. --resume passes over them, "
+            "--overwrite replaces them."
+        )
+
+
+def _as_row(result: JobResult) -> dict[str, object]:
+    return {
+        **{key: str(path) for key, path in dataclasses.asdict(result.job).items()},
+        "status": result.status,
+        "seconds": round(result.seconds, 4),
+        "hole": round(result.hole, 6),
+        "error": result.error,
+    }
+
+
+def fill_many(
+    inpainter: Inpainter, jobs: list[Job], masks: MaskOptions, *, overwrite: bool, resume: bool, report: Path | None
+) -> int:
+    """Fill all jobs, show the progress, write the report; return the exit status: 1 if any failed.
+
+    Raises:
+        OutputError: Results exist already, or the report cannot be written.
+    """
+    _check_results(jobs, overwrite=overwrite, resume=resume)
+    results: list[JobResult] = []
+    progress, interrupted = _Progress(len(jobs)), False
+    try:
+        for result in fill_jobs(inpainter, jobs, masks=masks, overwrite=overwrite, resume=resume):
+            results.append(result)
+            progress.tell(result)
+    except KeyboardInterrupt:
+        interrupted = True
+    progress.end()
+    seconds = time.perf_counter() - progress.started
+    counts = {status: sum(result.status == status for result in results) for status in ("filled", "skipped", "failed")}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")
+    click.echo(
+        f"{told} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} images/s ({inpainter.engine})",
+        err=True,
+    )
+    if report is not None:
+        content = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": inpainter.bundle.manifest.name,
+            "engine": inpainter.engine,
+            "seconds": round(seconds, 3),
+            **counts,
+            "interrupted": interrupted,
+            "images": [_as_row(result) for result in results],
+        }
+        with write_file(report, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+    if interrupted:
+        click.echo("interrupted; every file that was written is whole. --resume goes on.", err=True)
+        return INTERRUPTED
+    return 1 if counts["failed"] else 0
