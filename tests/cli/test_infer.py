@@ -104,7 +104,8 @@ def test_broken_files(wp: Wp, photo_files: Files, broken: str, content: bytes | 
 
 def test_folders_sizes_and_formats(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
     image, mask = photo_files
-    assert_refused(wp("infer", tmp_path, mask), "is a folder")
+    assert_refused(wp("infer", tmp_path, mask), "--out FOLDER", status=2)
+    assert_refused(wp("infer", image, tmp_path), "is a folder")
     Image.new("L", (20, 10)).save(tmp_path / "small.png")
     assert_refused(wp("infer", image, tmp_path / "small.png"), "451x300", "20x10", "--resize-mask")
     assert_refused(wp("infer", image, mask, "-o", tmp_path / "a.xyz"), ".xyz", "not a known image suffix")

@@ -93,7 +93,7 @@ def test_one_mask_and_a_pattern(wp: Wp, folders: Path, half_bundle: Bundle) -> N
     [
         (("IMAGES", "MASKS"), ("--out FOLDER",), 2),
         (("IMAGES", "MASKS", "-o", "OUT", "--resume", "--overwrite"), ("contradict each other",), 2),
-        (("IMAGES/p0.png",), ("missing argument 'MASK'",), 2),
+        (("IMAGES/p0.png",), ("Missing argument 'MASK'",), 2),
         (("IMAGES/p0.png", "MASKS/p0.png", "--resume"), ("are for many images",), 2),
         (("IMAGES", "NOTHING", "-o", "OUT"), ("neither a mask nor a folder",), 1),
         (("OUT/*.png", "MASKS", "-o", "OUT"), ("holds no image to fill",), 1),

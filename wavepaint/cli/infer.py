@@ -111,7 +111,7 @@ def command(
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     if is_many(image):
         if out is None or out == STREAM:
-            raise click.UsageError("many images need a folder for their results: --out FOLDER.")
+            raise click.UsageError("Many images need a folder for their results: --out FOLDER.")
         if overwrite and resume:
             raise click.UsageError("--overwrite and --resume contradict each other.")
         jobs = find_jobs(image, mask, Path(out))
@@ -119,7 +119,7 @@ def command(
         with Inpainter(model, engine=engine, precision=precision, threads=threads) as inpainter:
             sys.exit(fill_many(inpainter, jobs, masks, overwrite=overwrite, resume=resume, report=report))
     if mask is None:
-        raise click.UsageError("missing argument 'MASK': one image needs one mask.")
+        raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
     if resume or report is not None:
         raise click.UsageError("--resume and --report are for many images: folders, a pattern or a list.")
     if image == STREAM and mask == STREAM:
