@@ -31,8 +31,10 @@ from wavepaint.export.cases import verification_cases
 from wavepaint.export.to_onnx import export_onnx
 from wavepaint.export.verify import (
     FLOAT32_BUDGET,
+    HALF_BUDGET,
     Suite,
     compare,
+    describe_report,
     make_report,
     make_suite,
     require_passed,
@@ -67,7 +69,7 @@ def test_fusion_is_on_by_default_and_changes_nothing(
     plain = write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "plain", options=ExportOptions(fusion=False))
     image = np.random.default_rng(3).random((2, 3, 40, 24), dtype=np.float32)
     mask = (image[:, :1] > 0.6).astype(np.float32)
-    with open_session(plain) as unfused, open_session(tiny_bundle) as fused:
+    with open_session(plain, engine="ort-cpu") as unfused, open_session(tiny_bundle, engine="ort-cpu") as fused:
         np.testing.assert_allclose(fused.run(image, mask), unfused.run(image, mask), atol=1e-5, rtol=0)
     assert tiny_bundle.manifest.artifacts[0].details["fused"]
     assert not plain.manifest.artifacts[0].details["fused"]
@@ -96,7 +98,7 @@ def test_the_graph_is_dynamic_and_clean(tiny_bundle: Bundle) -> None:
 def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
     model = read_checkpoint(tiny_checkpoint).build()
     rng = np.random.default_rng(5)
-    with open_session(tiny_bundle) as session:
+    with open_session(tiny_bundle, engine="ort-cpu") as session:
         for shape in ((1, 8, 8), (5, 8, 72), (2, 104, 40), (1, 264, 136)):
             image = rng.random((shape[0], 3, *shape[1:]), dtype=np.float32)
             mask = (rng.random((shape[0], 1, *shape[1:])) < 0.3).astype(np.float32)
@@ -121,7 +123,7 @@ def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(tiny_bundle:
     ],
 )
 def test_tensors_that_break_the_contract_are_named(tiny_bundle: Bundle, image: Any, mask: Any, message: str) -> None:
-    with open_session(tiny_bundle) as session, pytest.raises(EngineError, match=message):
+    with open_session(tiny_bundle, engine="ort-cpu") as session, pytest.raises(EngineError, match=message):
         session.run(image, mask)
 
 
@@ -266,6 +268,18 @@ def test_an_export_tells_nothing_of_the_machine_it_was_made_on(tiny_bundle: Bund
     content = (tiny_bundle.folder / "model.onnx").read_bytes()
     assert str(Path.cwd()).encode() not in content
     assert b".py" not in content
+
+
+def test_precision_an_engine_reduces_by_itself_is_told_and_stops_nothing() -> None:
+    name, image, mask = CASES[1]
+    expected = (image * (1 - mask)).astype(np.float32)
+    bad = compare(name, image, mask, expected + 0.02 * mask, expected, HALF_BUDGET)
+    session = cast(Session, SimpleNamespace(engine="OpenVINO", precision="bfloat16"))
+    report = make_report([bad], HALF_BUDGET, "reference", session, required=False)
+    require_passed(report)
+    assert "not precise enough in OpenVINO (bfloat16)" in describe_report(report)
+    with pytest.raises(VerificationError):
+        require_passed({**report, "required": True})
 
 
 def test_a_former_bundle_is_not_touched_without_permission(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
