@@ -25,7 +25,7 @@ def byte_session(half_bundle: Bundle) -> Iterator[OrtSession]:
 
 @pytest.fixture(scope="module")
 def inpainter(half_bundle: Bundle) -> Iterator[Inpainter]:
-    with Inpainter(half_bundle.folder) as inpainter:
+    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
         yield inpainter
 
 
