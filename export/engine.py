@@ -52,6 +52,12 @@ class EngineRequest:
         if not self.target_groups:
             raise ConfigError("there is no group of targets: expected at least one, which may be empty (--sm).")
 
+    def targets_of(self, library: Library) -> tuple[tuple[str, ...], ...]:
+        """Return the groups for a library: targets mean TensorRT-RTX, unless TensorRT alone is asked for."""
+        if library == "tensorrt" and (not self.required or len(self.libraries) > 1):
+            return ((),)
+        return self.target_groups
+
 
 def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -> list[Library]:
     """Return the libraries that can build here, so that what cannot is known before any long work.
@@ -71,7 +77,7 @@ def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -
     for library in request.libraries:
         try:
             load_library(library)
-            for targets in request.target_groups:
+            for targets in request.targets_of(library):
                 choose_targets(library, targets, [gpu.compute_capability for gpu in find_gpus()])
         except EngineError as error:
             if request.required:
@@ -122,7 +128,7 @@ def build_engines(
     models = choose_models(artifacts, request.precisions)
     for library in request.libraries:
         try:
-            for model, targets in itertools.product(models, request.target_groups):
+            for model, targets in itertools.product(models, request.targets_of(library)):
                 on_stage(f"building a {library} engine of {model.path}")
                 options = replace(request.options, targets=targets)
                 built.append(_build(folder, model, size_multiple, library, options, on_progress))

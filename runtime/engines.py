@@ -16,8 +16,8 @@ ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _FASTEST_FIRST: tuple[EngineName, ...] = ("ort-cuda", "openvino", "ort-cpu")
-"""For a person's choice ``auto``. On two CPU cores the default model took 12 ms at 256x256 in OpenVINO bfloat16, 18 in
-its float32 and 30 in ONNX Runtime (benchmarks/results)."""
+"""For ``auto``. On two CPU cores the default model took 9.8 ms at 256x256 in OpenVINO bfloat16, 14.2 in its float32 and
+22.9 in ONNX Runtime (benchmarks/results/2026-11-21-bench.json)."""
 
 
 @dataclass(frozen=True)

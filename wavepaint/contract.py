@@ -194,6 +194,9 @@ def _parse_manifest(content: Any, path: Path) -> Manifest:
         raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
     multiple = manifest.size_multiple
     named = [artifact.path for artifact in manifest.artifacts]
+    named += [
+        str(artifact.details["float_edges"]) for artifact in manifest.artifacts if "float_edges" in artifact.details
+    ]
     if not isinstance(multiple, int) or multiple < 1 or not isinstance(manifest.files, Mapping):
         raise BundleError(f"{path} is damaged (size multiple or file list). Export the checkpoint again.")
     for name in [*manifest.files, *named]:

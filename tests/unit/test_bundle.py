@@ -158,6 +158,7 @@ def flip_a_byte(folder: Path) -> None:
         (altered(lambda m: m.update(files={})), "not a listed file"),
         (altered(lambda m: m["files"].update({"../x": {"sha256": "", "bytes": 0}})), "not a listed file"),
         (altered(lambda m: m["files"].update({"model.onnx": {}})), "is damaged"),
+        (altered(lambda m: m["artifacts"][0]["details"].update(float_edges="../x")), "not a listed file"),
     ],
 )
 def test_altered_bundles_are_refused(

@@ -131,6 +131,14 @@ def test_an_interrupted_build_leaves_nothing(rtx: None, half_bundle: Bundle, tmp
     assert not list(tmp_path.iterdir())
 
 
+def test_targets_mean_tensorrt_rtx_unless_tensorrt_alone_is_asked_for() -> None:
+    groups = (("sm86",),)
+    assert EngineRequest(target_groups=groups).targets_of("tensorrt") == ((),)
+    both = EngineRequest(required=True, target_groups=groups)
+    assert (both.targets_of("tensorrt"), both.targets_of("tensorrt-rtx")) == (((),), groups)
+    assert EngineRequest(libraries=("tensorrt",), required=True, target_groups=groups).targets_of("tensorrt") == groups
+
+
 def test_engines_come_from_the_best_precision_or_the_named(half_bundle: Bundle) -> None:
     artifacts = half_bundle.manifest.artifacts
     assert [model.path for model in choose_models(artifacts)] == ["model.fp16.onnx", "model.fp16.uint8.onnx"]
