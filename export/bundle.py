@@ -15,7 +15,7 @@ from torch import nn
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact, Bundle, Edges, Manifest
-from wavepaint.errors import CheckpointError
+from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import Image
 from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_builders
@@ -40,7 +40,7 @@ class _Form:
 
     suffix: str
     upsampling: Upsampling
-    least_opset: int
+    opset: int
     dtype: torch.dtype | None = None
 
 
@@ -108,7 +108,7 @@ class _BundleWriter:
         form, options = _FORMS[precision], self.options
         upsampling = options.upsampling or form.upsampling
         network = fuse(self.network, upsampling=upsampling) if options.fusion else self.network
-        opset = max(options.opset or form.least_opset, BFLOAT16_OPSET if precision == "bfloat16" else 0)
+        opset = options.opset or form.opset
         details: dict[str, Any] = {"opset": opset, "fused": options.fusion}
         if options.fusion:
             details["upsampling"] = upsampling
@@ -168,6 +168,11 @@ def write_bundle(
         OutputError: ``out`` exists, or cannot be written.
     """
     options = options or ExportOptions()
+    if options.opset is not None and "bfloat16" in options.precisions and options.opset < BFLOAT16_OPSET:
+        raise ConfigError(
+            f"the opset is {options.opset}, and bfloat16 needs {BFLOAT16_OPSET} or newer (--opset): before, Conv does "
+            "not take it."
+        )
     architecture = checkpoint.architecture
     if architecture.task != "inpainting":
         raise CheckpointError(

@@ -248,6 +248,13 @@ def test_an_opset_that_cannot_be_written_is_refused(tiny_checkpoint: Path, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_bfloat16_needs_a_newer_opset(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    options = ExportOptions(precisions=("bfloat16",), opset=20)
+    with pytest.raises(ConfigError, match="opset is 20, and bfloat16 needs 22 or newer"):
+        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out", options=options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_operator_onnx_lacks_is_named(tmp_path: Path) -> None:
     class Odd(torch.nn.Module):
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

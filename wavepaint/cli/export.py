@@ -117,7 +117,7 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
 @click.option("--name", help="Short name in the manifest. Default: the folder's name.")
 @click.option("--fp16", is_flag=True, help="Add a float16 model, float32 where float16 does not hold, and engines.")
-@click.option("--bf16", is_flag=True, help="Add a bfloat16 model (opset 22 at least), likewise.")
+@click.option("--bf16", is_flag=True, help="Add a bfloat16 model, likewise.")
 @click.option(
     "--io",
     "edges",
