@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from wavepaint.contract import hash_file, read_bundle
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
@@ -96,6 +97,11 @@ def test_the_source_distribution_builds_the_same_wheel(distributions: Path) -> N
 def test_the_shipped_model_is_at_most_16_mb() -> None:
     folder = REPOSITORY / "wavepaint" / "assets"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 16 * 2**20
+
+
+def test_the_shipped_bundle_was_made_from_the_checkpoint_beside_it() -> None:
+    bundle = read_bundle(REPOSITORY / "wavepaint" / "assets" / "default")
+    assert bundle.manifest.source["sha256"] == hash_file(REPOSITORY / "wavepaint" / "assets" / "default.pt")
 
 
 README = REPOSITORY / "README.md"
