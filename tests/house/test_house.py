@@ -128,7 +128,7 @@ def test_every_wp_command_of_the_readme_parses() -> None:
         assert wp.get_command(context, arguments[0]) is not None
         command = wp.get_command(context, arguments[0])
         assert command is not None
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
         assert {a for a in arguments[1:] if a.startswith("-") and a != "-"} <= known, line
 
 
