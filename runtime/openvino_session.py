@@ -7,7 +7,7 @@ from typing import Any
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
-from wavepaint.runtime.session import Precision, Session, Tensor, first_line
+from wavepaint.runtime.session import Precision, Session, Tensor, check_threads, first_line
 
 _HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16"}
 _CAPABILITIES: dict[str, Precision] = {"FP32": "float32", "BF16": "bfloat16"}
@@ -63,9 +63,8 @@ class OpenVinoSession(Session):
                 f"OpenVINO {version} computes {', '.join(cpu_precisions())} on this processor, not {precision}."
             )
         config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        check_threads(threads)
         if threads is not None:
-            if threads < 1:
-                raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
             config["INFERENCE_NUM_THREADS"] = str(threads)
         try:
             model: Any = _core().compile_model(path, "CPU", config)

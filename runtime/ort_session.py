@@ -7,7 +7,7 @@ from typing import Any, Literal
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
-from wavepaint.runtime.session import Session, Tensor, first_line
+from wavepaint.runtime.session import Session, Tensor, check_threads, first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -60,9 +60,8 @@ class OrtSession(Session):
             raise EngineError(_missing_provider(ort.__version__))
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        check_threads(threads)
         if threads is not None:
-            if threads < 1:
-                raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
             options.intra_op_num_threads = threads
         try:
             session = ort.InferenceSession(str(path), options, providers=[provider])

@@ -84,6 +84,16 @@ class Session(Closing):
         """Run checked tensors."""
 
 
+def check_threads(threads: int | None) -> None:
+    """Raise unless a number of threads makes sense; None leaves the choice to the engine.
+
+    Raises:
+        EngineError: Fewer than one.
+    """
+    if threads is not None and threads < 1:
+        raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an engine's message that is not merely a place in its source."""
     lines = [line.strip() for line in str(error).splitlines()]
