@@ -108,7 +108,11 @@ def _report(bundle: Bundle, out: Path) -> None:
         for report in reports:
             click.echo(f"    {describe_report(report)}", err=True)
         if not reports:
-            why = "OpenVINO or a GPU runs it" if artifact.kind == "onnx" else "it needs a GPU; wp verify runs it there"
+            why = (
+                "OpenVINO or a GPU runs it"
+                if artifact.kind == "onnx"
+                else "plans are built and not yet served; trtexec --loadEngine runs one on its GPU"
+            )
             click.echo(f"    not run here: {why}", err=True)
 
 

@@ -65,7 +65,7 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
 
 def _why_not_run(artifact: Artifact) -> str:
     if artifact.kind != "onnx":
-        return "engines are run on a GPU"
+        return "plans are not yet served"
     return 'install "wavepaint[openvino]"' if artifact.precision == "bfloat16" else 'install "wavepaint[cpu]"'
 
 
