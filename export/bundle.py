@@ -20,6 +20,7 @@ from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import Image
 from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.fusion import Upsampling, fuse
+from wavepaint.export.memory import measure_activations
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
 from wavepaint.export.verify import Report, Suite, make_suite, require_passed, summarise, verify_artifact
@@ -208,6 +209,7 @@ def write_bundle(
             hyper_parameters=checkpoint.parameters,
             num_parameters=sum(parameter.numel() for parameter in network.parameters()),
             size_multiple=size_multiple,
+            activation_bytes_per_pixel=measure_activations(folder / artifacts[0].path, size_multiple),
             artifacts=artifacts,
             files=contract.describe_files(folder),
             source={"file": checkpoint.path.name, "sha256": checkpoint.sha256},

@@ -1,38 +1,22 @@
 """Filling many photographs: decoding, engine and encoding overlapped, bounded in memory, one bad file never the end."""
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from wavepaint.contract import MASK_THRESHOLD
+from PIL import Image
 from wavepaint.errors import ImageError, WavePaintError
-from wavepaint.runtime.image import MaskFrom, Photo, read_mask, read_photo, write_photo
-from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
+from wavepaint.runtime.inpainter import FillOptions, Inpainter
 from wavepaint.runtime.jobs import Job
-
-DECODERS, ENCODERS = 2, 2
-AHEAD = 3
-"""Photographs that wait between two stages at most: what bounds the memory."""
+from wavepaint.runtime.pictures import write_pictures
+from wavepaint.runtime.pipeline import map_groups
+from wavepaint.runtime.resample import Bool
+from wavepaint.runtime.session import count_cores
 
 Status = Literal["filled", "skipped", "failed"]
-Decoded = tuple[Photo, NDArray[np.bool_]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskOptions:
-    """How masks are read; see :meth:`wavepaint.runtime.inpainter.Inpainter.fill`."""
-
-    invert: bool = False
-    threshold: int = MASK_THRESHOLD
-    mask_from: MaskFrom = "luminance"
-    resize: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +26,7 @@ class JobResult:
     Attributes:
         job: Which.
         status: "filled", "skipped" (its result was there already) or "failed".
-        seconds: In the engine.
+        seconds: From the first byte read to the last written, those of other photographs in the same call included.
         hole: Share of the photograph, 0 to 1.
         error: Why it failed.
     """
@@ -58,91 +42,119 @@ def fill_jobs(
     inpainter: Inpainter,
     jobs: Sequence[Job],
     *,
-    masks: MaskOptions | None = None,
+    options: FillOptions | None = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> Iterator[JobResult]:
-    """Fill photographs one after another while the next are decoded and the former encoded.
+    """Fill photographs in as many threads as the inpainter has streams, and one more that decodes or encodes.
 
     Args:
         inpainter: The model.
         jobs: What to fill.
-        masks: How masks are read.
+        options: How.
         overwrite: Replace existing results.
         resume: Pass over jobs whose result exists.
 
     Yields:
         A result for each job, in their order. Files appear whole or not at all, also where the caller stops early.
     """
-    masks = masks or MaskOptions()
-    with ExitStack() as stack:
-        decoders = stack.enter_context(ThreadPoolExecutor(DECODERS, "decode"))
-        encoders = stack.enter_context(ThreadPoolExecutor(ENCODERS, "encode"))
-        for pool in (decoders, encoders):
-            # Left early, what has not begun is dropped and what has is finished.
-            stack.callback(partial(pool.shutdown, wait=True, cancel_futures=True))
-        waiting, decoding = iter(jobs), deque[tuple[Job, Future[Decoded] | None]]()
-        encoding = deque[tuple[JobResult, Future[None] | None]]()
-
-        def decode_next() -> None:
-            job = next(waiting, None)
-            if job is not None:
-                skip = resume and job.out.exists()
-                decoding.append((job, None if skip else decoders.submit(_decode, job, masks)))
-
-        for _ in range(AHEAD):
-            decode_next()
-        while decoding:
-            job, decoded = decoding.popleft()
-            decode_next()
-            if decoded is None:
-                encoding.append((JobResult(job=job, status="skipped"), None))
-            else:
-                encoding.append(_fill(inpainter, job, decoded, masks, encoders, overwrite))
-            while encoding and (len(encoding) > AHEAD or _is_done(encoding[0][1])):
-                yield _finish(*encoding.popleft())
-        while encoding:
-            yield _finish(*encoding.popleft())
+    work = partial(_fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume)
+    return map_groups(work, jobs, workers=inpainter.streams + 1, group=inpainter.max_batch)
 
 
-def _decode(job: Job, masks: MaskOptions) -> Decoded:
-    if job.mask is None:
-        raise ImageError(f"{job.image} has no mask.")
-    hole = read_mask(job.mask, invert=masks.invert, threshold=masks.threshold, mask_from=masks.mask_from)
-    return read_photo(job.image), hole
+def inpaint_many(
+    pairs: Iterable[tuple[ImageSource, ImageSource]],
+    inpainter: Inpainter | None = None,
+    *,
+    options: FillOptions | None = None,
+    on_error: Literal["raise", "yield"] = "raise",
+) -> Iterator[Image.Image | WavePaintError]:
+    """Fill photographs as they come, several at once, and yield them in their order.
+
+    Args:
+        pairs: Images and masks, as :meth:`wavepaint.runtime.inpainter.Inpainter.fill` takes them: any iterable, also
+            one without an end. It is read a few pairs ahead of what is taken.
+        inpainter: The model; with several streams, so many photos are filled at once. None opens the one that ships
+            with the package in as many streams as there are cores, and closes it in the end.
+        options: How, the same for all.
+        on_error: "raise" ends at the first photo that cannot be filled; "yield" hands out its error in its place.
+
+    Yields:
+        What :meth:`wavepaint.runtime.inpainter.Inpainter.fill` returns.
+
+    Raises:
+        WavePaintError: As :meth:`wavepaint.runtime.inpainter.Inpainter.fill`, with "raise".
+    """
+    if inpainter is None:
+        with Inpainter(streams=count_cores()) as opened:
+            yield from inpaint_many(pairs, opened, options=options, on_error=on_error)
+        return
+    work = partial(_inpaint_group, inpainter, options or FillOptions())
+    for filled in map_groups(work, pairs, workers=inpainter.streams + 1, group=inpainter.max_batch):
+        if isinstance(filled, Photo):
+            yield filled.to_pil()
+        elif on_error == "raise":
+            raise filled
+        else:
+            yield filled
 
 
-def _fill(
-    inpainter: Inpainter,
-    job: Job,
-    decoded: Future[Decoded],
-    masks: MaskOptions,
-    encoders: ThreadPoolExecutor,
-    overwrite: bool,
-) -> tuple[JobResult, Future[None] | None]:
+Decoded = tuple[Photo, Bool] | WavePaintError
+Filled = Photo | WavePaintError
+
+
+def _decode(image: ImageSource, mask: ImageSource | None, options: FillOptions) -> Decoded:
     try:
-        photo, hole = decoded.result()
-        started = time.perf_counter()
-        filled = inpainter.fill_photo(photo, hole, resize_mask=masks.resize, opaque_hole=masks.mask_from == "alpha")
-        seconds = time.perf_counter() - started
-    except (WavePaintError, MemoryError) as error:
-        return _failed(job, error), None
-    result = JobResult(job=job, status="filled", seconds=seconds, hole=float(hole.mean()))
-    return result, encoders.submit(write_photo, filled, job.out, overwrite=overwrite)
+        if mask is None:
+            raise ImageError(f"{image!s} has no mask.")
+        hole = options.read_mask(mask)
+        return read_photo(image), hole
+    except WavePaintError as error:
+        return error
+    except MemoryError:
+        return ImageError("an image was not decoded: out of memory.")
 
 
-def _is_done(encoded: Future[None] | None) -> bool:
-    return encoded is None or encoded.done()
-
-
-def _finish(result: JobResult, encoded: Future[None] | None) -> JobResult:
+def _fill_decoded(inpainter: Inpainter, decoded: Sequence[Decoded], options: FillOptions) -> list[Filled]:
+    """Fill what could be decoded; the errors of the rest stay in their places."""
     try:
-        if encoded is not None:
-            encoded.result()
+        filled = iter(inpainter.fill_photos([one for one in decoded if isinstance(one, tuple)], options))
+        return [next(filled) if isinstance(one, tuple) else one for one in decoded]
+    except MemoryError:
+        return [ImageError("out of memory.") if isinstance(one, tuple) else one for one in decoded]
+
+
+def _inpaint_group(
+    inpainter: Inpainter, options: FillOptions, pairs: list[tuple[ImageSource, ImageSource]]
+) -> list[Filled]:
+    return _fill_decoded(inpainter, [_decode(image, mask, options) for image, mask in pairs], options)
+
+
+def _fill_group(
+    inpainter: Inpainter, options: FillOptions, jobs: list[Job], *, overwrite: bool, resume: bool
+) -> list[JobResult]:
+    todo = [job for job in jobs if not (resume and job.out.exists())]
+    decoded = [_decode(job.image, job.mask, options) for job in todo]
+    started = time.perf_counter()
+    filled = _fill_decoded(inpainter, decoded, options)
+    seconds = time.perf_counter() - started
+    results = {job: JobResult(job=job, status="skipped") for job in jobs}
+    for job, source, result in zip(todo, decoded, filled, strict=True):
+        results[job] = _write(job, source, result, seconds, options, overwrite)
+    return [results[job] for job in jobs]
+
+
+def _write(
+    job: Job, source: Decoded, filled: Filled, seconds: float, options: FillOptions, overwrite: bool
+) -> JobResult:
+    if isinstance(source, WavePaintError) or isinstance(filled, WavePaintError):
+        return JobResult(job=job, status="failed", error=str(filled))
+    photo, hole = source
+    try:
+        # The result comes last: where it is, the pictures are as well, and --resume may pass over the photo.
+        if job.overlay is not None or job.comparison is not None:
+            write_pictures(photo, hole, filled, options, job.overlay, job.comparison, overwrite=True)
+        write_photo(filled, job.out, overwrite=overwrite)
     except (WavePaintError, MemoryError) as error:
-        return _failed(result.job, error)
-    return result
-
-
-def _failed(job: Job, error: BaseException) -> JobResult:
-    return JobResult(job=job, status="failed", error=str(error) or "out of memory")
+        return JobResult(job=job, status="failed", error=str(error) or f"{job.image}: out of memory.")
+    return JobResult(job=job, status="filled", seconds=seconds, hole=float(hole.mean()))

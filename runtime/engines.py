@@ -44,7 +44,7 @@ def find_ways(artifact: Artifact) -> list[Way]:
     return found
 
 
-def open_way(way: Way, path: Path, size_multiple: int, *, threads: int | None = None) -> Session:
+def open_way(way: Way, path: Path, size_multiple: int, *, threads: int | None = None, streams: int = 1) -> Session:
     """Open a form of a model in an engine.
 
     Args:
@@ -52,6 +52,7 @@ def open_way(way: Way, path: Path, size_multiple: int, *, threads: int | None = 
         path: The form's file.
         size_multiple: The manifest's.
         threads: CPU threads; None leaves the choice to the engine.
+        streams: Runs that go on at once, from as many threads of the caller.
 
     Raises:
         EngineError: The engine is not installed, does not load, or refuses the model or the arithmetic.
@@ -61,7 +62,7 @@ def open_way(way: Way, path: Path, size_multiple: int, *, threads: int | None = 
         from wavepaint.runtime.openvino_session import OpenVinoSession
 
         return OpenVinoSession(
-            path, edges=edges, size_multiple=size_multiple, precision=way.arithmetic, threads=threads
+            path, edges=edges, size_multiple=size_multiple, precision=way.arithmetic, threads=threads, streams=streams
         )
     from wavepaint.runtime.ort_session import OrtSession
 
@@ -77,6 +78,7 @@ def open_way(way: Way, path: Path, size_multiple: int, *, threads: int | None = 
         size_multiple=size_multiple,
         precision=way.artifact.precision,
         threads=threads,
+        streams=streams,
     )
 
 
@@ -86,6 +88,7 @@ def open_session(
     engine: EngineName | Auto = "auto",
     precision: Precision | Auto = "auto",
     threads: int | None = None,
+    streams: int = 1,
 ) -> Session:
     """Open a bundle in the engine that serves it, float32 edges.
 
@@ -95,6 +98,7 @@ def open_session(
         precision: Of the arithmetic, or ``auto`` for the fastest of the engine in which the bundle was not seen to
             fail verification.
         threads: CPU threads; None leaves the choice to the engine.
+        streams: Runs that go on at once, from as many threads of the caller.
 
     Raises:
         EngineError: The named engine, or every engine, is not installed, does not load or refuses the model; each
@@ -105,7 +109,7 @@ def open_session(
     for name in _FASTEST_FIRST if engine == "auto" else (engine,):
         for way in list_ways(bundle, name, precision):
             try:
-                return open_way(way, bundle.path_of(way.artifact), multiple, threads=threads)
+                return open_way(way, bundle.path_of(way.artifact), multiple, threads=threads, streams=streams)
             except EngineError as error:
                 if engine != "auto" and precision != "auto":
                     raise

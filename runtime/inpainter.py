@@ -8,22 +8,64 @@ with Inpainter() as inpainter:
 
 import os
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder, read_bundle
-from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
+from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, ImageError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines import Auto, EngineName, open_session
-from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, read_mask, read_photo, to_levels
+from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, read_mask, read_photo
+from wavepaint.runtime.memory import max_pixels
+from wavepaint.runtime.resample import MAX_GROWTH, Bool, Float, grow_hole
 from wavepaint.runtime.session import Closing, Precision
-from wavepaint.runtime.tiling import find_regions, pad_to_multiple
+from wavepaint.runtime.strategy import MIN_PIXELS, STRATEGIES, Canvas, Limits, Patch, Steps, Strategy, fill_steps
+from wavepaint.runtime.tiling import pad_to_multiple
 
-DEFAULT_MAX_PIXELS = 1_500_000
-"""Pixels of one engine run. The default model needs about 0.7 GB a megapixel in float32."""
+_UNKNOWN_CROP_SIDE = 256
+"""Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
 
-Float = NDArray[np.float32]
+
+@dataclass(frozen=True, kw_only=True)
+class FillOptions:
+    """How masks are read and holes filled.
+
+    Attributes:
+        invert_mask: Black is the hole instead of white.
+        mask_threshold: From which level of 255 on a pixel counts as white, 1 to 255.
+        mask_from: ``"alpha"`` takes the transparent pixels of the mask for the hole and makes them opaque.
+        resize_mask: Fit a mask of another size to the image, by nearest neighbour.
+        dilate: Pixels by which the hole is grown, 0 to 64; for masks that follow an object too closely.
+        feather: Pixels, 0 to 64, over which the fill leads over into its surroundings. All of it lies within the
+            (grown) hole: where it was grown, into the photo's own pixels. What is known is never touched.
+        strategy: How large photos and holes are treated; see :mod:`wavepaint.runtime.strategy`.
+
+    Raises:
+        ConfigError: A value makes no sense.
+    """
+
+    invert_mask: bool = False
+    mask_threshold: int = MASK_THRESHOLD
+    mask_from: MaskFrom = "luminance"
+    resize_mask: bool = False
+    dilate: int = 0
+    feather: int = 0
+    strategy: Strategy = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value in (("dilate", self.dilate), ("feather", self.feather)):
+            if not 0 <= value <= MAX_GROWTH:
+                raise ConfigError(f"{name} is {value} pixels: expected 0 to {MAX_GROWTH} (--{name}).")
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(f"the strategy is {self.strategy!r}: expected {', '.join(STRATEGIES)} (--strategy).")
+
+    def read_mask(self, source: ImageSource) -> Bool:
+        """Decode a mask: (H, W), true in the hole; see :func:`wavepaint.runtime.image.read_mask`."""
+        return read_mask(source, invert=self.invert_mask, threshold=self.mask_threshold, mask_from=self.mask_from)
 
 
 class Inpainter(Closing):
@@ -33,16 +75,19 @@ class Inpainter(Closing):
         bundle: A bundle's folder; None takes the model that ships with the package.
         engine: Who computes; ``auto`` takes the fastest that really works here.
         precision: Of the arithmetic; ``auto`` takes the engine's fastest that did not fail verification.
-        threads: CPU threads of the engine; None leaves the choice to it.
-        max_pixels: Largest area that passes the engine at once. A region with more pixels is filled at a lower
-            resolution and scaled up, so this bounds memory at the price of detail in very large holes.
+        threads: CPU threads of the engine, all streams together; None leaves the choice to it.
+        streams: Photos that are filled at once, from as many threads of the caller; each has its share of ``threads``.
+        max_memory_mb: Bound on the memory of the process, in MiB, with a photo filled in each stream: larger regions
+            are filled in tiles. It is kept by an estimate, measured for each engine. None: 2048, or what a photo needs.
 
     Attributes:
         engine: What really runs, for people: engine, version, device, arithmetic.
+        streams: As the argument.
 
     Raises:
         BundleError: The bundle is missing, altered or of another version.
         EngineError: The engine is not installed or does not load.
+        ConfigError: A number makes no sense.
     """
 
     def __init__(
@@ -52,35 +97,31 @@ class Inpainter(Closing):
         engine: EngineName | Auto = "auto",
         precision: Precision | Auto = "auto",
         threads: int | None = None,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
+        streams: int = 1,
+        max_memory_mb: int | None = None,
     ) -> None:
-        if max_pixels < 1:
-            raise ConfigError(f"max_pixels is {max_pixels}: expected 1 or more.")
+        if max_memory_mb is not None and max_memory_mb < 1:
+            raise ConfigError(f"the memory allowed is {max_memory_mb} MiB: expected 1 or more (--max-memory).")
         self.bundle = read_bundle(Path(bundle) if bundle is not None else default_bundle_folder())
-        self.max_pixels = max_pixels
-        self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads)
+        self.max_memory_mb = max_memory_mb
+        self.streams = streams
+        self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads, streams=streams)
+        self._turns = BoundedSemaphore(streams)
         self.engine = f"{self._session.engine} {self._session.precision}"
 
-    def fill(
-        self,
-        image: ImageSource,
-        mask: ImageSource,
-        *,
-        invert_mask: bool = False,
-        mask_threshold: int = MASK_THRESHOLD,
-        mask_from: MaskFrom = "luminance",
-        resize_mask: bool = False,
-    ) -> Image.Image:
+    @property
+    def max_batch(self) -> int:
+        """Patches in one call from which on more make the engine no faster."""
+        return self._session.max_batch
+
+    def fill(self, image: ImageSource, mask: ImageSource, options: FillOptions | None = None) -> Image.Image:
         """Fill the hole of one photo.
 
         Args:
             image: A path, an encoded file's bytes, a PIL image or an array: uint8 (H, W), (H, W, 2), (H, W, 3) RGB or
                 (H, W, 4) RGBA, or uint16 (H, W). An EXIF orientation is applied.
             mask: The same kinds, or bool (H, W). White (true) is the hole.
-            invert_mask: Black is the hole instead.
-            mask_threshold: From which level of 255 on a pixel counts as white.
-            mask_from: ``"alpha"`` takes the transparent pixels of ``mask`` for the hole and makes them opaque.
-            resize_mask: Fit a mask of another size to the image, by nearest neighbour.
+            options: How.
 
         Returns:
             An image of the same size, depth and channels (a palette image as RGB). Pixels outside the hole are
@@ -92,80 +133,193 @@ class Inpainter(Closing):
         Raises:
             ImageError: See :func:`wavepaint.runtime.image.read_photo`; or sizes differ, or nothing is known.
             EngineError: The engine failed.
+            ConfigError: The photo does not fit the memory allowed.
         """
-        photo = read_photo(image)
-        hole = read_mask(mask, invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
-        return self.fill_photo(photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha").to_pil()
+        options = options or FillOptions()
+        return self.fill_photo(read_photo(image), options.read_mask(mask), options).to_pil()
 
-    def fill_photo(
-        self, photo: Photo, hole_HW: NDArray[np.bool_], *, resize_mask: bool = False, opaque_hole: bool = False
-    ) -> Photo:
+    def fill_photo(self, photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions | None = None) -> Photo:
         """Fill a decoded photo; :meth:`fill` is this with decoding before it.
 
         Args:
             photo: The photo.
             hole_HW: (H, W), true in the hole.
-            resize_mask: Fit a mask of another size, by nearest neighbour.
-            opaque_hole: Make the hole opaque where the photo has alpha.
+            options: How; what concerns reading the mask has no effect, but ``mask_from="alpha"`` makes the hole opaque.
         """
-        hole_HW = _fit_mask(photo, hole_HW, resize_mask)
-        if not hole_HW.any():
-            warnings.warn(
-                "the mask is empty, so the image is returned unchanged. White marks the hole; --invert-mask swaps.",
-                WavePaintWarning,
-                stacklevel=2,
-            )
-            return photo
-        if hole_HW.all():
-            raise ImageError(
-                f"the mask covers all of {photo.source}, so there is nothing to continue from. White marks the hole; "
-                "--invert-mask swaps."
-            )
-        pixels = photo.pixels.copy()
-        for region in find_regions(hole_HW):
-            hole = hole_HW[region.slices]
-            crop = pixels[region.slices]
-            filled = self._fill_region(crop[..., : photo.num_colours], hole)
-            crop[..., : photo.num_colours][hole] = filled[hole]
-        if opaque_hole and photo.has_alpha:
-            pixels[..., -1][hole_HW] = 255
-        return photo.with_pixels(pixels)
+        (result,) = self.fill_photos([(photo, hole_HW)], options)
+        if isinstance(result, WavePaintError):
+            raise result
+        return result
 
-    def _fill_region(
-        self, colours: NDArray[np.uint8] | NDArray[np.uint16], hole: NDArray[np.bool_]
-    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """Fill (H, W, 1 or 3) of 8 or 16 bits; only the values inside the hole mean anything."""
-        peak = np.iinfo(colours.dtype).max
-        image: Float = colours.astype(np.float32) / np.float32(peak)
-        num_colours = image.shape[2]
-        if num_colours == 1:
-            image = np.repeat(image, 3, axis=2)
-        scale = (self.max_pixels / hole.size) ** 0.5
-        if scale < 1:
-            height, width = (max(int(side * scale), 1) for side in hole.shape)
-            filled = _resize(self._run(*_shrink(image, hole, height, width)), *hole.shape)
-        else:
-            filled = self._run(image, hole)
-        if num_colours == 1:
-            filled = filled.mean(axis=2, keepdims=True)
-        return to_levels(filled, colours.dtype)
+    def fill_photos(
+        self, photos: Sequence[tuple[Photo, NDArray[np.bool_]]], options: FillOptions | None = None
+    ) -> list[Photo | WavePaintError]:
+        """Fill several photos, with patches of one size in one call of the engine.
 
-    def _run(self, image: Float, hole: NDArray[np.bool_]) -> Float:
-        """Run the engine on (H, W, 3) in [0, 1], padded to the size multiple by reflection and cropped back."""
-        height, width = hole.shape
-        multiple = self._session.size_multiple
-        image_CHW = pad_to_multiple(image, multiple).transpose(2, 0, 1)
-        mask = pad_to_multiple(hole, multiple).astype(np.float32)
-        output = self._session.run(np.ascontiguousarray(image_CHW)[None], mask[None, None])
-        filled: Float = output[0].transpose(1, 2, 0)[:height, :width]
-        return filled
+        What fails, fails alone: in its place the error is returned that :meth:`fill_photo` would raise.
+        """
+        options = options or FillOptions()
+        results: list[Photo | WavePaintError | None] = []
+        fills: list[_Fill] = []
+        for photo, asked in photos:
+            try:
+                holes = fit_hole(photo, asked, options)
+                results.append(photo if holes is None else None)
+                if holes is None:
+                    warnings.warn(
+                        f"the mask of {photo.source} is empty, so it is returned unchanged. White marks the hole; "
+                        "--invert-mask swaps.",
+                        WavePaintWarning,
+                        stacklevel=2,
+                    )
+                else:
+                    fills.append(_Fill(photo, *holes, options, self._limits(photo)))
+            except (ImageError, ConfigError) as error:
+                results.append(error)
+        if len(fills) == 1 or not self._fill_together(fills):
+            for fill in fills:
+                self._fill_alone(fill)
+        finished = iter(fills)
+        return [next(finished).finish() if result is None else result for result in results]
+
+    def _fill_together(self, fills: "list[_Fill]") -> bool:
+        """Fill several photos; return whether the engine did. Which of them is to blame is not known."""
+        for fill in fills:
+            fill.start()
+        try:
+            self._drive(fills)
+        except EngineError:
+            return False
+        return True
+
+    def _fill_alone(self, fill: "_Fill") -> None:
+        """Fill one photo from the start, in smaller and smaller patches where the engine runs out of memory."""
+        while True:
+            fill.start()
+            try:
+                return self._drive([fill])
+            except EngineMemoryError as error:
+                whole = fill.options.strategy == "whole"
+                if whole or fill.limits.max_pixels <= MIN_PIXELS:
+                    way_out = "choose --strategy auto." if whole else "scale the photo down."
+                    told = f"{fill.photo.source} was not filled: {error} Close other programs, or {way_out}"
+                    fill.error = EngineMemoryError(told)
+                    return None
+                smaller = max(fill.limits.max_pixels // 2, MIN_PIXELS)
+                fill.limits = replace(fill.limits, max_pixels=smaller, max_batch=1)
+            except EngineError as error:
+                fill.error = error
+                return None
+
+    def _limits(self, photo: Photo) -> Limits:
+        manifest = self.bundle.manifest
+        bytes_per_pixel = manifest.activation_bytes_per_pixel * self._session.memory_factor
+        crop_side = manifest.training.get("config", {}).get("crop_size", _UNKNOWN_CROP_SIDE)
+        return Limits(
+            max_pixels=max_pixels(photo, bytes_per_pixel, self.max_memory_mb, self.streams),
+            max_batch=self._session.max_batch,
+            thickness=max(crop_side // 2, 1),
+            multiple=self._session.size_multiple,
+        )
+
+    def _drive(self, fills: "list[_Fill]") -> None:
+        """Run all fills to their end, the patches that are due at one time together."""
+        replies: dict[int, list[Float] | None] = dict.fromkeys(range(len(fills)))
+        while replies:
+            due: dict[int, list[Patch]] = {}
+            for index, reply in replies.items():
+                try:
+                    steps = fills[index].steps
+                    due[index] = next(steps) if reply is None else steps.send(reply)
+                except StopIteration:
+                    continue
+                except ConfigError as error:
+                    fills[index].error = error
+            at_once = min((fills[index].limits for index in due), key=lambda limits: limits.max_pixels, default=None)
+            if at_once is not None:
+                outputs = iter(self._run([patch for patches in due.values() for patch in patches], at_once))
+                replies = {index: [next(outputs) for _ in patches] for index, patches in due.items()}
+            else:
+                replies = {}
+
+    def _run(self, patches: list[Patch], limits: Limits) -> list[Float]:
+        """Run patches padded to the size multiple, those of one size in batches; crop what comes back."""
+        multiple = limits.multiple
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for index, patch in enumerate(patches):
+            height, width = patch.hole.shape
+            by_size.setdefault((-(-height // multiple) * multiple, -(-width // multiple) * multiple), []).append(index)
+        fills: dict[int, Float] = {}
+        for (height, width), same in by_size.items():
+            at_once = max(min(limits.max_batch, limits.max_pixels // (height * width)), 1)
+            for first in range(0, len(same), at_once):
+                chosen = same[first : first + at_once]
+                images = np.stack([pad_to_multiple(patches[i].image, multiple).transpose(2, 0, 1) for i in chosen])
+                masks = np.stack([pad_to_multiple(patches[i].hole, multiple)[None] for i in chosen])
+                with self._turns:
+                    outputs = self._session.run(images, masks.astype(np.float32))
+                for i, output in zip(chosen, outputs, strict=True):
+                    rows, columns = patches[i].hole.shape
+                    fills[i] = output.transpose(1, 2, 0)[:rows, :columns]
+        return [fills[index] for index in range(len(patches))]
 
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
 
 
-def _fit_mask(photo: Photo, hole_HW: NDArray[np.bool_], resize_mask: bool) -> NDArray[np.bool_]:
+class _Fill:
+    """One photo on its way: (H, W) masks of the hole that was asked for and of the one that is filled.
+
+    Attributes:
+        limits: What may pass the engine; they count from the next :meth:`start` on.
+        steps: What is left to be run.
+        error: Why it failed.
+    """
+
+    def __init__(self, photo: Photo, asked_HW: Bool, hole_HW: Bool, options: FillOptions, limits: Limits) -> None:
+        self.photo, self.options, self.limits = photo, options, limits
+        self.error: WavePaintError | None = None
+        self._hole, self._valid = hole_HW, ~asked_HW
+
+    def start(self) -> None:
+        """Begin, or begin anew."""
+        self.error = None
+        self._pixels = self.photo.pixels.copy()
+        colours = slice(0, self.photo.num_colours)
+        canvas = Canvas(
+            self.photo.pixels[..., colours], self._pixels[..., colours], self._hole, self._valid, self.options.feather
+        )
+        self.steps: Steps = fill_steps(canvas, self.options.strategy, self.limits)
+
+    def finish(self) -> Photo | WavePaintError:
+        """Return the filled photo, or why it failed."""
+        if self.error is not None:
+            return self.error
+        if self.options.mask_from == "alpha" and self.photo.has_alpha:
+            self._pixels[..., -1][self._hole] = np.iinfo(self._pixels.dtype).max
+        return self.photo.with_pixels(self._pixels)
+
+
+def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, Bool] | None:
+    """Return the hole as asked for, in the photo's size, and as it is filled; None for an empty mask.
+
+    Raises:
+        ImageError: Sizes differ, or the hole is all of the photo.
+    """
+    asked = _fit_mask(photo, hole_HW, options.resize_mask)
+    if not asked.any():
+        return None
+    hole = grow_hole(asked, options.dilate) if options.dilate else asked
+    if hole.all():
+        raise ImageError(
+            f"the mask covers all of {photo.source}, so there is nothing to continue from. White marks the hole; "
+            "--invert-mask swaps."
+        )
+    return asked, hole
+
+
+def _fit_mask(photo: Photo, hole_HW: Bool, resize_mask: bool) -> Bool:
     width, height = photo.size
     mask_height, mask_width = hole_HW.shape
     if (mask_width, mask_height) == (width, height):
@@ -180,23 +334,3 @@ def _fit_mask(photo: Photo, hole_HW: NDArray[np.bool_], resize_mask: bool) -> ND
         )
     resized = Image.fromarray(hole_HW).resize((width, height), Image.Resampling.NEAREST)
     return np.array(resized, dtype=np.bool_)
-
-
-def _resize(image: Float, height: int, width: int) -> Float:
-    """Resize (H, W, C) float32, antialiased when it shrinks."""
-    channels = [
-        np.asarray(Image.fromarray(image[..., c]).resize((width, height), Image.Resampling.BILINEAR))
-        for c in range(image.shape[2])
-    ]
-    return np.stack(channels, axis=2)
-
-
-def _shrink(image: Float, hole: NDArray[np.bool_], height: int, width: int) -> tuple[Float, NDArray[np.bool_]]:
-    """Scale a region down without letting colours out of the hole: a pixel is the mean of its known sources.
-
-    A pixel is known if at least half of what it averages is; so a thin line does not vanish, nor a hole grow.
-    """
-    known = (~hole).astype(np.float32)[..., None]
-    share = _resize(known, height, width)
-    colours = _resize(image * known, height, width) / np.maximum(share, 1e-3)
-    return colours.astype(np.float32), share[..., 0] < 0.5

@@ -18,11 +18,16 @@ _MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph, its mask (None: none was found) and where the result goes."""
+    """One photograph, its mask (None: none was found) and where the result goes.
+
+    ``overlay`` and ``comparison`` are where pictures of it go; see :mod:`wavepaint.runtime.pictures`.
+    """
 
     image: Path
     mask: Path | None
     out: Path
+    overlay: Path | None = None
+    comparison: Path | None = None
 
 
 def is_pattern(text: str) -> bool:

@@ -1,5 +1,7 @@
 """The one interface every engine is behind."""
 
+import os
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -8,10 +10,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Edges
-from wavepaint.errors import EngineError
+from wavepaint.errors import EngineError, EngineMemoryError
 
 Tensor = NDArray[Any]
 """float32 or uint8, as the session's edges say."""
+
+GPU_BATCH = 8
+"""Patches of 256 to 512 pixels a side that GPUs take in one run. CPUs take them one by one: ONNX Runtime and OpenVINO
+filled 4 at once no faster, and with a thread a stream slower."""
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -43,10 +49,14 @@ class Session(Closing):
     Attributes:
         engine: What really runs, for people: engine, version and device.
         precision: Arithmetic that really runs.
+        memory_factor: Peak memory of a run over what the live tensors of the exported float32 graph take.
+        max_batch: Images in one run from which on more make it no faster.
     """
 
     engine: str
     precision: str
+    memory_factor: float
+    max_batch: int
 
     def __init__(self, path: Path, *, edges: Edges = "float32", size_multiple: int = 1) -> None:
         self.path = path
@@ -64,7 +74,8 @@ class Session(Closing):
             Like ``image``.
 
         Raises:
-            EngineError: Tensors that break the contract, a closed session, or a failure of the engine.
+            EngineMemoryError: The engine ran out of memory.
+            EngineError: Tensors that break the contract, a closed session, or another failure of the engine.
         """
         check_inputs(image, mask, self.edges, self.size_multiple)
         if not self._is_open():
@@ -74,7 +85,8 @@ class Session(Closing):
         except EngineError:
             raise
         except Exception as error:  # the engines' exceptions share no base but Exception
-            raise EngineError(f"{self.engine} failed on a batch of shape {image.shape}: {first_line(error)}") from error
+            kind = EngineMemoryError if _is_out_of_memory(error) else EngineError
+            raise kind(f"{self.engine} failed on a batch of shape {image.shape}: {first_line(error)}") from error
 
     @abstractmethod
     def _is_open(self) -> bool: ...
@@ -84,14 +96,32 @@ class Session(Closing):
         """Run checked tensors."""
 
 
-def check_threads(threads: int | None) -> None:
-    """Raise unless a number of threads makes sense; None leaves the choice to the engine.
+def check_threads(threads: int | None, streams: int) -> None:
+    """Raise unless numbers of threads and streams make sense; None leaves the threads to the engine.
 
     Raises:
         EngineError: Fewer than one.
     """
-    if threads is not None and threads < 1:
-        raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
+    for name, value in (("threads", threads), ("streams", streams)):
+        if value is not None and value < 1:
+            raise EngineError(f"{name} is {value}: expected 1 or more (--{name}).")
+
+
+def share_threads(threads: int | None, streams: int) -> int | None:
+    """Return the threads of one of several runs that go on at once; None leaves them to the engine.
+
+    Raises:
+        EngineError: Fewer than one thread or stream.
+    """
+    check_threads(threads, streams)
+    if streams == 1:
+        return threads
+    return max((threads or count_cores()) // streams, 1)
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def first_line(error: Exception) -> str:
@@ -99,6 +129,16 @@ def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
     return (told or [type(error).__name__])[0]
+
+
+_OUT_OF_MEMORY = re.compile(
+    r"bad_alloc|bad allocation|out of memory|fail\w* to allocate|could not allocate|not enough memory", re.I
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell by an engine's message, the only sign there is, whether memory ran out."""
+    return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def check_inputs(image: Tensor, mask: Tensor, edges: Edges, size_multiple: int) -> None:

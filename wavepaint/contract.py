@@ -42,7 +42,7 @@ MASK_THRESHOLD = 128
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = "wavepaint-bundle"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 Edges = Literal["float32", "uint8"]
 
@@ -104,6 +104,8 @@ class Manifest:
         hyper_parameters: Arguments of the architecture.
         num_parameters: Trainable weights.
         size_multiple: Height and width must be multiples of this.
+        activation_bytes_per_pixel: Most memory that the live tensors of a run take, in float32, for each pixel of the
+            batch. Engines need a multiple of it.
         artifacts: Runnable forms, the preferred one first.
         files: For every file of the bundle but the manifest its ``sha256`` and size in ``bytes``.
         source: File name and sha256 of the checkpoint.
@@ -120,6 +122,7 @@ class Manifest:
     hyper_parameters: dict[str, Any]
     num_parameters: int
     size_multiple: int
+    activation_bytes_per_pixel: float
     artifacts: list[Artifact]
     files: dict[str, dict[str, Any]]
     source: dict[str, Any]
@@ -192,13 +195,14 @@ def _parse_manifest(content: Any, path: Path) -> Manifest:
         manifest = Manifest(**fields)
     except (KeyError, TypeError) as error:
         raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
-    multiple = manifest.size_multiple
+    multiple, activations = manifest.size_multiple, manifest.activation_bytes_per_pixel
     named = [artifact.path for artifact in manifest.artifacts]
     named += [
         str(artifact.details["float_edges"]) for artifact in manifest.artifacts if "float_edges" in artifact.details
     ]
-    if not isinstance(multiple, int) or multiple < 1 or not isinstance(manifest.files, Mapping):
-        raise BundleError(f"{path} is damaged (size multiple or file list). Export the checkpoint again.")
+    sizes_are_known = isinstance(multiple, int) and multiple >= 1 and isinstance(activations, int | float)
+    if not sizes_are_known or activations <= 0 or not isinstance(manifest.files, Mapping):
+        raise BundleError(f"{path} is damaged (size multiple, activations or file list). Export the checkpoint again.")
     for name in [*manifest.files, *named]:
         if Path(name).name != name or name not in manifest.files:
             raise BundleError(f"{path} names {name!r}, which is not a listed file of the bundle's own folder.")

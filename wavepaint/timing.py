@@ -1,8 +1,6 @@
 """Timing one way of running a model, and describing the machine it ran on."""
 
-import os
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavepaint.contract import IMAGE_CHANNELS
+from wavepaint.runtime.session import count_cores
 
 Array = NDArray[np.float32]
 Run = Callable[[Array, Array], object]
@@ -71,6 +70,10 @@ def _peak_memory_mb() -> float:
                 return int(line.split()[1]) / 1024
     except OSError:
         pass
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
@@ -137,10 +140,9 @@ def _processor_name() -> str:
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, usable cores, system and Python version, as plain values."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor_name(),
-        "cores": cores,
+        "cores": count_cores(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }

@@ -81,7 +81,7 @@ def test_an_empty_mask_is_a_warning_and_a_full_one_an_error(
     Image.new("L", (451, 300), 0).save(mask)
     result = wp("infer", image, mask, "-o", tmp_path / "out.png")
     assert result.returncode == 0
-    assert "warning: the mask is empty" in result.stderr.decode()
+    assert f"warning: the mask of {image} is empty" in result.stderr.decode()
     assert np.array_equal(read(tmp_path / "out.png"), photo)
     assert_refused(wp("infer", image, mask, "--invert-mask"), "covers all of", "photo.png")
 

@@ -12,6 +12,7 @@ from PIL import Image
 from wavepaint import Inpainter
 from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
+from wavepaint.runtime.inpainter import FillOptions
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_a_single_pixel(inpainter: Inpainter) -> None:
 
 
 def test_an_empty_mask_returns_the_image_and_warns(inpainter: Inpainter, photo: np.ndarray) -> None:
-    with pytest.warns(WavePaintWarning, match="mask is empty"):
+    with pytest.warns(WavePaintWarning, match="is empty"):
         assert np.array_equal(np.asarray(inpainter.fill(photo, np.zeros(photo.shape[:2], bool))), photo)
 
 
@@ -79,7 +80,7 @@ def test_sizes_that_differ_are_named(inpainter: Inpainter, photo: np.ndarray, ho
         inpainter.fill(photo, np.zeros((100, 200), bool))
     with pytest.raises(ImageError, match="EXIF orientation"):
         inpainter.fill(photo, hole.T)
-    resized = np.asarray(inpainter.fill(photo, hole[::2, ::2], resize_mask=True))
+    resized = np.asarray(inpainter.fill(photo, hole[::2, ::2], FillOptions(resize_mask=True)))
     assert np.array_equal(resized[200:], photo[200:])
     assert (resized[105:135, 205:255] != photo[105:135, 205:255]).any()
 
@@ -97,28 +98,22 @@ def test_the_transparent_part_of_a_picture_can_be_the_hole(
     inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray
 ) -> None:
     erased = np.dstack([photo, np.where(hole, 0, 255).astype(np.uint8)])
-    filled = np.asarray(inpainter.fill(erased, erased, mask_from="alpha"))
+    filled = np.asarray(inpainter.fill(erased, erased, FillOptions(mask_from="alpha")))
     assert (filled[..., 3] == 255).all()
     assert np.array_equal(filled[..., :3], np.asarray(inpainter.fill(photo, hole)))
 
 
-def test_holes_above_the_pixel_limit_are_filled_at_a_lower_resolution(tiny_bundle: Bundle, photo: np.ndarray) -> None:
-    mask = np.zeros(photo.shape[:2], bool)
-    mask[50:250, 100:350] = True
-    with Inpainter(tiny_bundle.folder, max_pixels=20_000) as small:
-        filled = np.asarray(small.fill(photo, mask))
-    assert filled.shape == photo.shape
-    assert np.array_equal(filled[~mask], photo[~mask])
-
-
 def test_a_smooth_photo_stays_smooth_at_a_lower_resolution(tiny_bundle: Bundle) -> None:
     """Colours of the hole must not leak into what is known when a region is scaled down."""
-    image = np.full((400, 400, 3), 90, np.uint8)
-    mask = np.zeros((400, 400), bool)
-    mask[100:300, 100:300] = True
+    image = np.full((900, 900, 3), 90, np.uint8)
+    mask = np.zeros((900, 900), bool)
+    mask[100:800, 100:800] = True
     image[mask] = 255
-    with Inpainter(tiny_bundle.folder, max_pixels=10_000) as small, Inpainter(tiny_bundle.folder) as full:
-        low, high = (np.asarray(i.fill(image, mask)).astype(int) for i in (small, full))
+    with Inpainter(tiny_bundle.folder) as inpainter:
+        low, high = (
+            np.asarray(inpainter.fill(image, mask, FillOptions(strategy=strategy))).astype(int)
+            for strategy in ("crop", "whole")
+        )
     assert abs(low[mask].mean() - high[mask].mean()) < 10
 
 
@@ -133,8 +128,14 @@ def test_attributes_and_closing(tiny_bundle: Bundle, photo: np.ndarray, hole: np
 
 
 def test_arguments_that_make_no_sense(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="max_pixels is 0"):
-        Inpainter(tiny_bundle.folder, max_pixels=0)
+    with pytest.raises(ConfigError, match="memory allowed is 0 MiB.*--max-memory"):
+        Inpainter(tiny_bundle.folder, max_memory_mb=0)
+    with pytest.raises(EngineError, match="streams is 0"):
+        Inpainter(tiny_bundle.folder, streams=0)
+    with pytest.raises(ConfigError, match="dilate is 65 pixels: expected 0 to 64"):
+        FillOptions(dilate=65)
+    with pytest.raises(ConfigError, match="strategy is 'best': expected auto, whole, crop, tile"):
+        FillOptions(strategy="best")  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="threads is 0"):
         Inpainter(tiny_bundle.folder, threads=0)
     with pytest.raises(BundleError, match="does not exist"):

@@ -3,23 +3,30 @@
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import click
 from PIL import Image
 
 from wavepaint.atomic import write_file
-from wavepaint.cli.infer_many import fill_many
+from wavepaint.cli.infer_many import fill_many, with_pictures
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import OutputError
-from wavepaint.runtime.batch import MaskOptions
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
-from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_mask, read_photo
-from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_photo
+from wavepaint.runtime.inpainter import FillOptions, Inpainter
 from wavepaint.runtime.jobs import find_jobs, is_many
-from wavepaint.runtime.session import Precision
+from wavepaint.runtime.memory import DEFAULT_MB
+from wavepaint.runtime.pictures import write_pictures
+from wavepaint.runtime.resample import MAX_GROWTH
+from wavepaint.runtime.session import Precision, count_cores
+from wavepaint.runtime.strategy import STRATEGIES, Strategy
 
 STREAM = "-"
+
+MAX_STREAMS = 8
+"""Photos filled at once at most, whatever the number of cores: each of them takes memory."""
 
 
 def _source(argument: str) -> ImageSource:
@@ -40,6 +47,15 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
         if not overwrite:
             raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
     return path
+
+
+def _check_pictures(paths: list[Path], overwrite: bool) -> None:
+    """Refuse, before any work is done, what could not be written after it."""
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise OutputError("two of the files to be written have one name (--out, --save-overlay, --compare).")
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
 
 
 @click.command()
@@ -71,6 +87,44 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
 )
 @click.option("--resize-mask", is_flag=True, help="Fit a mask of another size by nearest neighbour.")
 @click.option(
+    "--dilate",
+    type=click.IntRange(0, MAX_GROWTH),
+    default=0,
+    show_default=True,
+    help="Grow the hole by so many pixels, for masks that follow an object too closely.",
+)
+@click.option(
+    "--feather",
+    type=click.IntRange(0, MAX_GROWTH),
+    default=0,
+    show_default=True,
+    help="Pixels inside the hole over which the fill leads over into its surroundings.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="auto",
+    show_default=True,
+    help="whole: the photo at once. crop: each hole with its neighbourhood, thick ones at a lower resolution. tile: "
+    "the neighbourhood in overlapping tiles. auto: crops, and tiles for huge holes.",
+)
+@click.option(
+    "--max-memory",
+    type=click.IntRange(min=1),
+    metavar="MIB",
+    help=f"Bound on the memory of the process. Default: {DEFAULT_MB}, or what the photo itself needs.",
+)
+@click.option(
+    "--save-overlay",
+    type=click.Path(path_type=Path),
+    help="Write the photo with its hole tinted; for many photos a folder.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Write photo, hole and result side by side; for many photos a folder.",
+)
+@click.option(
     "--engine",
     type=click.Choice(["auto", *ENGINES]),
     default="auto",
@@ -97,6 +151,12 @@ def command(
     mask_threshold: int,
     mask_from: MaskFrom,
     resize_mask: bool,
+    dilate: int,
+    feather: int,
+    strategy: Strategy,
+    max_memory: int | None,
+    save_overlay: Path | None,
+    compare: Path | None,
     engine: EngineName | Auto,
     precision: Precision | Auto,
     threads: int | None,
@@ -109,15 +169,26 @@ def command(
     """
     # Pillow warns from 89 megapixels on; up to its limit, which read_photo reports, such photos are fine.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    options = FillOptions(
+        invert_mask=invert_mask,
+        mask_threshold=mask_threshold,
+        mask_from=mask_from,
+        resize_mask=resize_mask,
+        dilate=dilate,
+        feather=feather,
+        strategy=strategy,
+    )
+    open_inpainter = partial(
+        Inpainter, model, engine=engine, precision=precision, threads=threads, max_memory_mb=max_memory
+    )
     if is_many(image):
         if out is None or out == STREAM:
             raise click.UsageError("Many images need a folder for their results: --out FOLDER.")
         if overwrite and resume:
             raise click.UsageError("--overwrite and --resume contradict each other.")
-        jobs = find_jobs(image, mask, Path(out))
-        masks = MaskOptions(invert=invert_mask, threshold=mask_threshold, mask_from=mask_from, resize=resize_mask)
-        with Inpainter(model, engine=engine, precision=precision, threads=threads) as inpainter:
-            sys.exit(fill_many(inpainter, jobs, masks, overwrite=overwrite, resume=resume, report=report))
+        jobs = with_pictures(find_jobs(image, mask, Path(out)), Path(out), save_overlay, compare)
+        with open_inpainter(streams=min(threads or count_cores(), MAX_STREAMS)) as inpainter:
+            sys.exit(fill_many(inpainter, jobs, options, overwrite=overwrite, resume=resume, report=report))
     if mask is None:
         raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
     if resume or report is not None:
@@ -125,11 +196,12 @@ def command(
     if image == STREAM and mask == STREAM:
         raise click.UsageError("only one of IMAGE and MASK can come from stdin.")
     path = _output_path(image, mask, out, overwrite)
+    _check_pictures([picture for picture in (path, save_overlay, compare) if picture is not None], overwrite)
     photo = read_photo(_source(image))
-    hole = read_mask(_source(mask), invert=invert_mask, threshold=mask_threshold, mask_from=mask_from)
-    with Inpainter(model, engine=engine, precision=precision, threads=threads) as inpainter:
+    hole = options.read_mask(_source(mask))
+    with open_inpainter() as inpainter:
         started = time.perf_counter()
-        filled = inpainter.fill_photo(photo, hole, resize_mask=resize_mask, opaque_hole=mask_from == "alpha")
+        filled = inpainter.fill_photo(photo, hole, options)
         seconds = time.perf_counter() - started
     data = encode_photo(filled, path)
     if path is None:
@@ -138,6 +210,8 @@ def command(
     else:
         with write_file(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(data)
+    if save_overlay is not None or compare is not None:
+        write_pictures(photo, hole, filled, options, save_overlay, compare, overwrite=overwrite)
     width, height = photo.size
     click.echo(
         f"{path or 'stdout'}: filled {hole.mean():.1%} of {width}x{height} px in {seconds:.2f} s "

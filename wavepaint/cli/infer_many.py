@@ -11,8 +11,8 @@ import click
 
 from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError
-from wavepaint.runtime.batch import JobResult, MaskOptions, fill_jobs
-from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.batch import JobResult, fill_jobs
+from wavepaint.runtime.inpainter import FillOptions, Inpainter
 from wavepaint.runtime.jobs import Job
 
 INTERRUPTED = 130
@@ -45,19 +45,34 @@ class _Progress:
             click.echo(err=True)
 
 
+def with_pictures(jobs: list[Job], out: Path, overlays: Path | None, comparisons: Path | None) -> list[Job]:
+    """Return the jobs with places for their pictures: the results' names as PNG in folders of their own."""
+    chosen = [folder.resolve() for folder in (out, overlays, comparisons) if folder is not None]
+    if len(set(chosen)) < len(chosen):
+        raise OutputError("results and pictures need folders of their own (--out, --save-overlay, --compare).")
+
+    def place(job: Job, folder: Path | None) -> Path | None:
+        # The suffix stays in the name: a.jpg and a.png may lie side by side.
+        name = job.out.relative_to(out) if job.out.is_relative_to(out) else Path(job.out.name)
+        return folder / name.with_name(f"{name.name}.png") if folder is not None else None
+
+    return [dataclasses.replace(job, overlay=place(job, overlays), comparison=place(job, comparisons)) for job in jobs]
+
+
 def _check_results(jobs: list[Job], *, overwrite: bool, resume: bool) -> None:
     """Refuse before any work."""
-    existing = [job.out for job in jobs if job.out.exists()]
+    written = [path for job in jobs for path in (job.out, job.overlay, job.comparison) if path is not None]
+    existing = [path for path in written if path.exists()]
     if existing and not overwrite and not resume:
         raise OutputError(
-            f"{len(existing)} of {len(jobs)} results exist already, {existing[0]} first. --resume passes over them, "
+            f"{len(existing)} of {len(written)} results exist already, {existing[0]} first. --resume passes over them, "
             "--overwrite replaces them."
         )
 
 
 def _as_row(result: JobResult) -> dict[str, object]:
     return {
-        **{key: str(path) for key, path in dataclasses.asdict(result.job).items()},
+        **{key: str(path) for key, path in dataclasses.asdict(result.job).items() if path is not None},
         "status": result.status,
         "seconds": round(result.seconds, 4),
         "hole": round(result.hole, 6),
@@ -66,7 +81,7 @@ def _as_row(result: JobResult) -> dict[str, object]:
 
 
 def fill_many(
-    inpainter: Inpainter, jobs: list[Job], masks: MaskOptions, *, overwrite: bool, resume: bool, report: Path | None
+    inpainter: Inpainter, jobs: list[Job], options: FillOptions, *, overwrite: bool, resume: bool, report: Path | None
 ) -> int:
     """Fill all jobs, show the progress, write the report; return the exit status: 1 if any failed.
 
@@ -77,7 +92,7 @@ def fill_many(
     results: list[JobResult] = []
     progress, interrupted = _Progress(len(jobs)), False
     try:
-        for result in fill_jobs(inpainter, jobs, masks=masks, overwrite=overwrite, resume=resume):
+        for result in fill_jobs(inpainter, jobs, options=options, overwrite=overwrite, resume=resume):
             results.append(result)
             progress.tell(result)
     except KeyboardInterrupt:

@@ -1,0 +1,54 @@
+"""How much memory a fill will take, and what may pass the engine at once so that it stays within a bound."""
+
+from wavepaint.errors import ConfigError
+from wavepaint.runtime.image import Photo
+from wavepaint.runtime.strategy import MIN_PIXELS
+
+DEFAULT_MB = 2048
+"""Bound where none is given, in MiB. A photo that needs more by itself gets :data:`_ENOUGH_PIXELS` beside it."""
+
+BASE_MB = 256
+"""Interpreter, libraries and the weights of a small model."""
+
+MAX_PIXELS = 1_500_000
+"""Most pixels of one run whatever the memory: larger ones are not faster."""
+
+_ENOUGH_PIXELS = 3 * MIN_PIXELS
+
+_PATCH_BYTES = 3 * 4 * 4 + 8
+"""Bytes a pixel of a patch takes outside the engine: image, padded copy, output and blended fill, and masks."""
+
+
+def photo_bytes(photo: Photo) -> int:
+    """Return what a photo takes while it is filled: its pixels, those of the result, and three masks."""
+    width, height = photo.size
+    return 2 * photo.pixels.nbytes + 3 * width * height
+
+
+def max_pixels(photo: Photo, bytes_per_pixel: float, max_memory_mb: int | None, streams: int) -> int:
+    """Return how many pixels may pass the engine at once.
+
+    Args:
+        photo: What is to be filled.
+        bytes_per_pixel: Peak memory of the engine.
+        max_memory_mb: Bound on the memory of the whole process, in MiB; None for :data:`DEFAULT_MB`, or what the photo
+            needs.
+        streams: Runs at once. With several, one photo more is held, which is being decoded or encoded.
+
+    Raises:
+        ConfigError: The bound is too low for this photo.
+    """
+    fixed, each = photo_bytes(photo), bytes_per_pixel + _PATCH_BYTES
+    num_photos = 1 if streams == 1 else streams + 1
+    room = ((max_memory_mb or DEFAULT_MB) - BASE_MB) << 20
+    allowed = int((room - num_photos * fixed) / streams / each)
+    if max_memory_mb is None:
+        allowed = max(allowed, _ENOUGH_PIXELS)
+    elif allowed < MIN_PIXELS:
+        needed_mb = BASE_MB + int((num_photos * fixed + streams * each * MIN_PIXELS) / 2**20) + 1
+        width, height = photo.size
+        raise ConfigError(
+            f"{max_memory_mb} MiB do not suffice for {photo.source} of {width}x{height} pixels: this model in this "
+            f"engine needs {needed_mb} MiB (--max-memory). A precision of 16 bits or a smaller photo needs less."
+        )
+    return min(allowed, MAX_PIXELS)
