@@ -1,0 +1,188 @@
+"""How much faster many photographs are filled together than one by one, and how near that is to the engine's limit.
+
+Four ways fill the same photographs into the same kind of files, in turn and repeatedly:
+
+* one by one: decode, fill and encode, each after the other, as a loop over ``wp infer`` in one process would;
+* overlapped: the batch pipeline with one stream, which has all threads;
+* streams: the batch pipeline with one stream for each thread, as ``wp infer FOLDER`` runs it;
+* engine alone: patches of the same sizes through the engine in as many streams, nothing decoded and nothing encoded:
+  more than this no pipeline reaches.
+
+Masks are drawn here, a few boxes on each photo, with a fixed seed. Writes batch.json and batch.md into a new folder.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from PIL import Image
+
+from wavepaint.atomic import write_folder
+from wavepaint.runtime.batch import fill_jobs
+from wavepaint.runtime.engines import Auto, EngineName
+from wavepaint.runtime.image import read_mask, read_photo, write_photo
+from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.jobs import Job
+from wavepaint.runtime.session import Precision, Session
+from wavepaint.timing import describe_machine
+
+
+def draw_masks(photos: list[Path], folder: Path) -> list[Path]:
+    """Draw a mask of three boxes of 16 to 64 pixels for each photo."""
+    generator, masks = np.random.default_rng(0), []
+    for number, path in enumerate(photos):
+        with Image.open(path) as image:
+            width, height = image.size
+        mask = np.zeros((height, width), np.uint8)
+        for _ in range(3):
+            high, wide = generator.integers(16, 65, 2)
+            top, left = generator.integers(0, [height - high, width - wide])
+            mask[top : top + high, left : left + wide] = 255
+        masks.append(folder / f"{number}.png")
+        Image.fromarray(mask).save(masks[-1])
+    return masks
+
+
+def find_sizes(inpainter: Inpainter, jobs: list[Job]) -> list[tuple[int, ...]]:
+    """Return the shapes of the image tensors that filling the jobs takes through the engine."""
+    shapes: list[tuple[int, ...]] = []
+    session = inpainter._session
+    run = session.run
+
+    def note(image: Any, mask: Any) -> Any:
+        shapes.append(image.shape)
+        return run(image, mask)
+
+    session.run = note  # type: ignore[method-assign]
+    for _ in fill_jobs(inpainter, jobs, overwrite=True):
+        pass
+    session.run = run  # type: ignore[method-assign]
+    return shapes
+
+
+def run_engine(session: Session, shapes: list[tuple[int, ...]], streams: int) -> None:
+    """Run batches of the shapes in so many threads."""
+    batches = {shape: np.random.default_rng(0).random(shape, dtype=np.float32) for shape in set(shapes)}
+
+    def run(shape: tuple[int, ...]) -> None:
+        session.run(batches[shape], np.zeros((shape[0], 1, *shape[2:]), np.float32))
+
+    with ThreadPoolExecutor(streams) as pool:
+        list(pool.map(run, shapes))
+
+
+def race(
+    photos: list[Path], suffix: str, engine: EngineName, precision: Precision | Auto, threads: int, rounds: int
+) -> dict[str, Any]:
+    """Return images a second of each way, the median over alternating rounds, and the engine's name."""
+    rates: dict[str, list[float]] = {}
+    with (
+        tempfile.TemporaryDirectory() as work,
+        Inpainter(engine=engine, precision=precision, threads=threads) as one,
+        Inpainter(engine=engine, precision=precision, threads=threads, streams=threads) as many,
+    ):
+        folder = Path(work)
+        masks = draw_masks(photos, folder)
+        jobs = [
+            Job(photo, mask, folder / "out" / f"{photo.stem}{suffix}")
+            for photo, mask in zip(photos, masks, strict=True)
+        ]
+        shapes = find_sizes(many, jobs)
+
+        def one_by_one() -> None:
+            for job in jobs:
+                assert job.mask is not None
+                write_photo(one.fill_photo(read_photo(job.image), read_mask(job.mask)), job.out, overwrite=True)
+
+        def together(inpainter: Inpainter) -> Callable[[], None]:
+            def run() -> None:
+                statuses = {result.status for result in fill_jobs(inpainter, jobs, overwrite=True)}
+                assert statuses == {"filled"}
+
+            return run
+
+        ways = {
+            "one by one": one_by_one,
+            "overlapped": together(one),
+            "streams": together(many),
+            "engine alone": lambda: run_engine(many._session, shapes, threads),
+        }
+        for number in range(rounds + 1):
+            for name, run in ways.items():
+                started = time.perf_counter()
+                run()
+                if number:  # the first round warms up
+                    rates.setdefault(name, []).append(len(jobs) / (time.perf_counter() - started))
+        return {
+            "engine": many.engine,
+            "suffix": suffix,
+            "images_per_s": {name: float(np.median(values)) for name, values in rates.items()},
+            "rounds": rates,
+        }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    ways = list(report["rows"][0]["images_per_s"])
+    lines = [
+        "# Filling many photographs",
+        "",
+        f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels on average, "
+        f"three boxes of 16 to 64 pixels each, {report['threads']} threads, {report['rounds']} alternating rounds, "
+        f"{report['machine']['processor']}. Images a second (median), and times the rate of one by one. Command: "
+        f"`{report['command']}`",
+        "",
+        "| engine | result | " + " | ".join(ways) + " |",
+        "|---|---|" + "---|" * len(ways),
+    ]
+    for row in report["rows"]:
+        rates = row["images_per_s"]
+        cells = [f"{rates[way]:.1f} ({rates[way] / rates['one by one']:.2f})" for way in ways]
+        lines.append(f"| {row['engine']} | {row['suffix'][1:].upper()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternating rounds.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="CPU threads.")
+@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+def main(photos: Path, out: Path, rounds: int, threads: int, overwrite: bool) -> None:
+    """Time the batch pipeline on the JPEG files in the folder PHOTOS."""
+    found = sorted(photos.glob("*.jpg"))
+    areas = []
+    for path in found:
+        with Image.open(path) as image:
+            areas.append(image.width * image.height / 1e6)
+    ways: list[tuple[EngineName, Precision]] = [
+        ("ort-cpu", "float32"), ("openvino", "float32"), ("openvino", "bfloat16")
+    ]  # fmt: skip
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python benchmarks/batch.py PHOTOS -o DIR --rounds {rounds} --threads {threads}",
+        "machine": describe_machine(),
+        "num_photos": len(found),
+        "megapixels": float(np.mean(areas)),
+        "rounds": rounds,
+        "threads": threads,
+        "rows": [
+            race(found, suffix, engine, precision, threads, rounds)
+            for engine, precision in ways
+            for suffix in (".jpg", ".png")
+        ],
+    }
+    with write_folder(out, overwrite=overwrite) as folder:
+        (folder / "batch.json").write_text(json.dumps(report, indent=2) + "\n")
+        (folder / "batch.md").write_text(markdown(report))
+    click.echo(markdown(report))
+
+
+if __name__ == "__main__":
+    main()
