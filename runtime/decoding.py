@@ -16,6 +16,7 @@ from wavepaint.runtime.deep_colour import add_key_alpha, is_deep_colour, raw_mod
 from wavepaint.runtime.kinds import DEEP_GREY, FORMATS, check_depth, mode_of
 from wavepaint.runtime.metadata import jpeg_options, read_exif, save_options
 from wavepaint.runtime.photo import ImageSource
+from wavepaint.runtime.png_data import lacks_lines, may_lack_lines
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ def _decode(image: Image.Image, stream: IO[bytes] | None, name: str) -> Decoded:
             raise ImageError(f"{name} holds {num_frames} frames or pages. Save the one you want as a still image.")
         check_depth(image, stream, name)
         pixels, mode = _load(image, name)
+        if stream is not None and image.format == "PNG" and may_lack_lines(image) and lacks_lines(stream):
+            raise ValueError("its pixels end before the last line")
         orientation, exif = read_exif(image, name)
         return Decoded(
             pixels=pixels,

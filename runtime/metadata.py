@@ -22,11 +22,11 @@ def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
     """
     try:
         found = image.getexif()
-        orientation = found.get(ExifTags.Base.Orientation, 1)
+        # Pillow turns a TIFF upright as it decodes it.
+        orientation = 1 if image.format == "TIFF" else found.get(ExifTags.Base.Orientation, 1)
         if not len(found):
             return 1, None
-        exif = Image.Exif()
-        exif.load(found.tobytes())  # a copy: a PIL image is the caller's
+        exif = _copy(found)
         dropped = {ExifTags.Base.Orientation} | (_LAYOUT_TAGS | _OWN_TAGS if image.format == "TIFF" else set())
         for tag in dropped & set(exif):
             del exif[tag]
@@ -38,6 +38,18 @@ def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
         _warn(f"{name}: its EXIF orientation is {orientation!r}, expected 1 to 8; it is taken for upright.")
         orientation = 1
     return orientation, data
+
+
+def _copy(found: Image.Exif) -> Image.Exif:
+    """Copy EXIF, since a PIL image is the caller's and a BigTIFF's can be read in no other file."""
+    exif = Image.Exif()
+    exif.endian = found.endian
+    for tag, value in found.items():
+        nested = dict(found.get_ifd(tag)) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else None
+        if nested and ExifTags.IFD.Interop in nested:
+            nested[ExifTags.IFD.Interop] = found.get_ifd(ExifTags.IFD.Interop)
+        exif[tag] = value if nested is None else nested
+    return exif
 
 
 def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str, Any]:
