@@ -162,6 +162,9 @@ def _decode(image: Image.Image, stream: IO[bytes] | None, name: str) -> Decoded:
         )
     except ImageError:
         raise
+    except MemoryError as error:
+        width, height = image.size
+        raise ImageError(f"{name} ({width}x{height} pixels) does not fit into memory. Scale or crop it.") from error
     except Exception as error:
         raise _damaged(name, error) from error
 

@@ -73,11 +73,13 @@ def read_deep_colour(image: Image.Image) -> Deep:
         if kind["channels"] == "LA":
             # As many bits as 8-bit RGBA, so that one pass hands out both bytes of both channels.
             _set_raw_mode(again, "RGBA")
+            again.load()  # before memory is taken for what the file claims
             pixels = np.empty((image.height, image.width, 2), np.uint16)
             for rows, strip in iterate_strips(again):
                 pixels[rows] = np.ascontiguousarray(strip).view(_DTYPES[kind["order"]])
         else:
             _set_raw_mode(again, f"{kind['channels']};16{_OTHER_ORDER[kind['order']]}")
+            again.load()
             pixels = np.empty((image.height, image.width, len(again.getbands())), np.uint16)
             for rows, strip in iterate_strips(again):
                 pixels[rows] = strip

@@ -4,6 +4,7 @@ The mutations are drawn from a fixed seed. They run in processes of their own, s
 gigabytes fails a test and not the run; the processes have an address space of a limited size.
 """
 
+import contextlib
 import random
 import resource
 import subprocess
@@ -20,8 +21,8 @@ from PIL import Image, ImageCms
 
 from tests.conftest import REPOSITORY
 from tests.image_files import chunk, encoded, png, tiff
-from wavepaint.errors import ImageError, WavePaintWarning
-from wavepaint.runtime.image import read_mask, read_photo
+from wavepaint.errors import ImageError, OutputError, WavePaintWarning
+from wavepaint.runtime.image import Photo, encode_photo, read_mask, read_photo
 
 SEED = 20261121
 MUTATIONS = 500
@@ -174,8 +175,14 @@ def mutate(number: int, files: dict[str, bytes]) -> tuple[str, bytes]:
     return f"{number} {name} {' '.join(mutator.__name__ for mutator in mutators)}", bytes(data)
 
 
+def encode_if_possible(photo: Photo) -> None:
+    """Encode a photo in its own format, whose EXIF or resolution may be what no file can hold."""
+    with contextlib.suppress(OutputError):
+        encode_photo(photo)
+
+
 def check(name: str, data: bytes) -> str:
-    """Decode a file as a photo and as a mask; return how the photo ended."""
+    """Decode a file as a photo and as a mask, write it if it is one, and return how that ended."""
     outcomes = []
     for read in (read_photo, read_mask):
         started = time.monotonic()
@@ -190,6 +197,9 @@ def check(name: str, data: bytes) -> str:
             pixels = result if isinstance(result, np.ndarray) else result.pixels
             assert pixels.dtype in (np.bool_, np.uint8, np.uint16), name
             assert 0 not in pixels.shape, name
+            if isinstance(result, Photo):
+                assert np.array_equal(read_photo(encode_photo(result, Path("a.png"))).pixels, pixels), name
+                encode_if_possible(result)
             outcomes.append("read")
         seconds = time.monotonic() - started
         assert seconds < SECONDS_EACH, f"{name}: {seconds:.0f} s"

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from tests.image_files import chunk, encoded, png, png_header, tiff
 from wavepaint.errors import ImageError, WavePaintWarning
@@ -198,6 +198,15 @@ def test_a_bmp_of_5_and_6_bits_a_channel_is_a_photo() -> None:
     header = b"BM" + struct.pack("<IHHI", 14 + 52 + 4, 0, 0, 14 + 52)
     header += struct.pack("<IiiHHIIiiII", 52, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0) + struct.pack("<III", 0xF800, 0x7E0, 0x1F)
     assert read_photo(header + struct.pack("<HH", 0xF800, 0x07E0)).pixels.tolist() == [[[255, 0, 0], [0, 255, 0]]]
+
+
+def test_a_photo_that_does_not_fit_into_memory_is_not_called_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(ImageError, match=r"the image .30x20 pixels. does not fit into memory"):
+        read_photo(encoded(PHOTO, "BMP"))
 
 
 def test_what_pillow_reads_but_no_photograph_comes_in_is_refused() -> None:
