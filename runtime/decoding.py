@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -50,10 +50,9 @@ class Decoded:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the levels; two bytes may be of the other byte order."""
-        if isinstance(self.pixels, np.ndarray):
-            return self.pixels.dtype
-        return np.dtype(np.uint16 if self.mode in DEEP_GREY else np.uint8)
+        """uint8 or uint16, of this machine's byte order; that of ``pixels`` may be the other."""
+        deep = self.pixels.dtype.itemsize == 2 if isinstance(self.pixels, np.ndarray) else self.mode in DEEP_GREY
+        return np.dtype(np.uint16 if deep else np.uint8)
 
 
 def name_of(source: ImageSource, role: str) -> str:
@@ -100,25 +99,25 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -
     if not isinstance(source, str | os.PathLike):
         raise ImageError(f"{name} is of type {type(source).__name__}: expected a path, bytes, a PIL image or an array.")
     path = Path(source)
-    try:
-        if path.is_dir():
-            raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise ImageError(f"{name} does not exist.") from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    with stream:
-        if not stream.read(1):
-            raise ImageError(f"{name} is empty.")
-        stream.seek(0)
-        yield stream
+    with ExitStack() as opened:
+        try:
+            if path.is_dir():
+                raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
+            stream = opened.enter_context(path.open("rb"))
+            if not stream.peek(1):
+                raise ImageError(f"{name} is empty.")
+            file = stream if stream.seekable() else io.BytesIO(stream.read())  # a pipe
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist.") from None
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        yield file
 
 
 def _open_image(stream: IO[bytes], name: str) -> Image.Image:
     Image.init()
     try:
-        return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
+        return Image.open(stream, formats=[known for known in FORMATS if known in Image.OPEN])
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error

@@ -1,7 +1,9 @@
 """Odd and broken files: each is read as what it shows, or refused by name."""
 
 import io
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -207,6 +209,21 @@ def test_a_photo_that_does_not_fit_into_memory_is_not_called_damaged(monkeypatch
     monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
     with pytest.raises(ImageError, match=r"the image .30x20 pixels. does not fit into memory"):
         read_photo(encoded(PHOTO, "BMP"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    for content in (encoded(PHOTO, "PNG"), b""):
+        os.mkfifo(tmp_path / "pipe")
+        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+        writer.start()
+        if content:
+            assert np.array_equal(read_photo(tmp_path / "pipe").pixels, RGB)
+        else:
+            with pytest.raises(ImageError, match="is empty"):
+                read_photo(tmp_path / "pipe")
+        writer.join()
+        (tmp_path / "pipe").unlink()
 
 
 def test_what_pillow_reads_but_no_photograph_comes_in_is_refused() -> None:

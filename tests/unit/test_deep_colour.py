@@ -1,6 +1,7 @@
 """16 bits in each of several channels, against OpenCV and tifffile, which read and write them independently."""
 
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import tifffile
 from PIL import Image, ImageCms
 
 from tests.image_files import chunk, encoded, png, tiff
+from wavepaint import Inpainter
+from wavepaint.contract import Bundle
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.runtime.image import encode_photo, read_mask, read_photo, write_photo
 from wavepaint.runtime.strips import STRIP_PIXELS
@@ -112,7 +115,7 @@ def test_a_photo_of_several_strips(file_format: str, tmp_path: Path) -> None:
 @KINDS
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_profile_exif_and_resolution_are_kept(array: np.ndarray, suffix: str, tmp_path: Path) -> None:
-    chunks = (chunk(b"iCCP", b"x\0\0" + __import__("zlib").compress(PROFILE)), chunk(b"eXIf", exif().tobytes()[6:]))
+    chunks = (chunk(b"iCCP", b"x\0\0" + zlib.compress(PROFILE)), chunk(b"eXIf", exif().tobytes()[6:]))
     photo = read_photo(png(array, *chunks, chunk(b"pHYs", b"\0\0\x2e\x23\0\0\x2e\x23\1")))  # 11811 per metre: 300 dpi
     write_photo(photo, tmp_path / f"a{suffix}")
     with Image.open(tmp_path / f"a{suffix}") as image:
@@ -163,6 +166,9 @@ def test_arrays_are_photos_and_are_copied(array: np.ndarray) -> None:
     own[:] = 0
     assert np.array_equal(photo.pixels, array)
     assert photo.is_deep_colour
+    swapped = read_photo(array.astype(">u2"))
+    assert swapped.is_deep_colour
+    assert np.array_equal(swapped.pixels, array)
 
 
 def test_a_pil_image_cannot_hold_it() -> None:
@@ -186,6 +192,19 @@ def test_masks_of_these_kinds() -> None:
     for source in (half, png(half)):
         assert not read_mask(source).any()
         assert read_mask(source, mask_from="alpha").all()
+
+
+@KINDS
+def test_a_fill_changes_the_hole_alone_and_by_fine_steps(array: np.ndarray, tiny_bundle: Bundle) -> None:
+    photo = read_photo(png(array))
+    hole = np.zeros(array.shape[:2], bool)
+    hole[5:15, 8:20] = True
+    with Inpainter(tiny_bundle.folder, engine="ort-cpu", threads=1) as inpainter:
+        filled = inpainter.fill_photo(photo, hole).pixels
+    assert filled.dtype == np.uint16
+    assert np.array_equal(filled[~hole], array[~hole])
+    assert np.array_equal(filled[..., 3:], array[..., 3:])
+    assert len(np.unique(filled[hole][:, 0] & 0xFF)) > 10  # the lower bytes are used
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
