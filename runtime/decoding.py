@@ -1,0 +1,185 @@
+"""Opening sources of every kind: what can be kept is decoded, what cannot is refused by name."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from wavepaint.errors import ImageError
+from wavepaint.runtime.deep_colour import add_key_alpha, is_deep_colour, raw_mode, read_deep_colour
+from wavepaint.runtime.kinds import DEEP_GREY, FORMATS, check_depth, mode_of
+from wavepaint.runtime.metadata import jpeg_options, read_exif, save_options
+from wavepaint.runtime.photo import ImageSource
+from wavepaint.runtime.png_data import lacks_lines, may_lack_lines
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded source, its pixels as they are stored.
+
+    Attributes:
+        pixels: A PIL image, or an array (H, W, C).
+        mode: The mode that keeps everything the PIL image holds; None for an array.
+        orientation: EXIF's, 1 to 8.
+        format: Pillow's name of the file format; None if it did not come from a file.
+        save_options: Pillow's keywords that keep ICC profile, EXIF and resolution.
+        jpeg_options: Those that keep the quantization of a JPEG.
+    """
+
+    pixels: Image.Image | NDArray[Any]
+    mode: str | None = None
+    orientation: int = 1
+    format: str | None = None
+    save_options: dict[str, Any] = field(default_factory=dict)
+    jpeg_options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the upright image."""
+        if isinstance(self.pixels, np.ndarray):
+            height, width, channels = self.pixels.shape
+        else:
+            (width, height), channels = self.pixels.size, Image.getmodebands(self.mode or "")
+        return (width, height, channels) if self.orientation >= 5 else (height, width, channels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16, of this machine's byte order; that of ``pixels`` may be the other."""
+        deep = self.pixels.dtype.itemsize == 2 if isinstance(self.pixels, np.ndarray) else self.mode in DEEP_GREY
+        return np.dtype(np.uint16 if deep else np.uint8)
+
+
+def name_of(source: ImageSource, role: str) -> str:
+    """Return what to call a source in messages."""
+    return str(source) if isinstance(source, str | os.PathLike) else f"the {role}"
+
+
+def decode(source: ImageSource, role: str) -> Decoded:
+    """Decode a source of any kind.
+
+    Raises:
+        ImageError: See :func:`wavepaint.runtime.image.read_photo`.
+    """
+    name = name_of(source, role)
+    if isinstance(source, np.ndarray):
+        return Decoded(_check_array(source, role))
+    if isinstance(source, Image.Image):
+        return _decode(source, None, name)
+    with _open_stream(source, name, role) as stream, _open_image(stream, name) as image:
+        return _decode(image, stream, name)
+
+
+def _check_array(array: NDArray[Any], role: str) -> NDArray[Any]:
+    """Return an array as (H, W, C)."""
+    if array.dtype == np.bool_:
+        array = array.view(np.uint8) * np.uint8(255)
+    channels = array[..., None] if array.ndim == 2 else array
+    levels = array.dtype.kind == "u" and array.dtype.itemsize <= 2
+    if not levels or channels.ndim != 3 or channels.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
+        raise ImageError(
+            f"the {role} is an array of shape {array.shape} and dtype {array.dtype}: expected uint8 or uint16 of "
+            "(H, W), (H, W, 2), (H, W, 3) or (H, W, 4), or bool (H, W)."
+        )
+    return channels
+
+
+@contextmanager
+def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -> Iterator[IO[bytes]]:
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError(f"{name} is empty.")
+        yield io.BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise ImageError(f"{name} is of type {type(source).__name__}: expected a path, bytes, a PIL image or an array.")
+    path = Path(source)
+    with ExitStack() as opened:
+        try:
+            if path.is_dir():
+                raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
+            stream = opened.enter_context(path.open("rb"))
+            if not stream.peek(1):
+                raise ImageError(f"{name} is empty.")
+            file = stream if stream.seekable() else io.BytesIO(stream.read())  # a pipe
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist.") from None
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        yield file
+
+
+def _open_image(stream: IO[bytes], name: str) -> Image.Image:
+    Image.init()
+    try:
+        return Image.open(stream, formats=[known for known in FORMATS if known in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise ImageError(
+            f"{name} is not an image, damaged at its start, or none of {kinds}. Save it as PNG."
+        ) from error
+    except Exception as error:  # as in _decode
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name} is damaged or cut off ({reason}).")
+
+
+def _decode(image: Image.Image, stream: IO[bytes] | None, name: str) -> Decoded:
+    """Decode an opened image completely, or refuse it.
+
+    Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
+    """
+    file_format = "JPEG" if image.format == "MPO" else image.format
+    try:
+        num_frames = getattr(image, "n_frames", 1)
+        # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
+        if num_frames > 1 and image.format != "MPO":
+            raise ImageError(f"{name} holds {num_frames} frames or pages. Save the one you want as a still image.")
+        check_depth(image, stream, name)
+        pixels, mode = _load(image, name)
+        if stream is not None and image.format == "PNG" and may_lack_lines(image) and lacks_lines(stream):
+            raise ValueError("its pixels end before the last line")
+        orientation, exif = read_exif(image, name)
+        return Decoded(
+            pixels=pixels,
+            mode=mode,
+            orientation=orientation,
+            format=file_format,
+            save_options=save_options(image, exif, name),
+            jpeg_options=jpeg_options(image),
+        )
+    except ImageError:
+        raise
+    except MemoryError as error:
+        width, height = image.size
+        raise ImageError(f"{name} ({width}x{height} pixels) does not fit into memory. Scale or crop it.") from error
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _load(image: Image.Image, name: str) -> tuple[Image.Image | NDArray[Any], str | None]:
+    """Return an image's pixels and, if they are a PIL image, the mode that keeps them."""
+    raw, key = raw_mode(image), image.info.get("transparency")
+    if is_deep_colour(image):
+        pixels = read_deep_colour(image)
+        return (pixels if key is None else add_key_alpha(pixels, key)), None
+    image.load()
+    if image.mode in DEEP_GREY and key is not None:
+        return add_key_alpha(np.asarray(image).astype(np.uint16)[..., None], key), None
+    mode = mode_of(image, name)
+    if raw in ("L;2", "L;4") and isinstance(key, int):
+        # Pillow scales the levels of such a PNG, not the one that it names as transparent.
+        image = image.copy()
+        image.info["transparency"] = key * 255 // (2 ** int(raw[-1]) - 1)
+    return image, mode

@@ -1,0 +1,82 @@
+"""Encoding photographs without losing anything on the way that the format could hold."""
+
+import io
+from pathlib import Path
+
+from PIL import Image
+from wavepaint.atomic import write_file
+from wavepaint.errors import OutputError
+from wavepaint.runtime.deep_colour import encode_png, encode_tiff
+from wavepaint.runtime.photo import Photo
+
+_WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "PPM", "AVIF", "JPEG2000")
+# Pillow writes the first without alpha and the second with 8 bits, some of them without a word.
+_NO_ALPHA = ("JPEG", "BMP", "PPM")
+_NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
+
+
+def _format_for(path: Path | None, photo: Photo) -> str:
+    if path is None or not path.suffix:
+        chosen = photo.format or "PNG"
+    else:
+        extensions = Image.registered_extensions()
+        chosen = extensions.get(path.suffix.lower(), "")
+        if not chosen:
+            raise OutputError(f"{path}: {path.suffix} is not a known image suffix. Use .png, .jpg, .webp or .tif.")
+    if chosen == "GIF":
+        raise OutputError(f"{path or 'a GIF'}: a GIF holds 256 colours, which would change known pixels. Use .png.")
+    if chosen not in _WRITTEN or chosen not in Image.SAVE:
+        raise OutputError(f"{chosen} files are not written. Use .png, .jpg, .webp or .tif.")
+    return chosen
+
+
+def _check_kind(path: Path | None, chosen: str, photo: Photo) -> None:
+    reason = ""
+    if photo.pixels.dtype.itemsize == 2 and (chosen in _NO_DEPTH or (photo.is_deep_colour and chosen == "JPEG2000")):
+        reason = "16 bits a channel. PNG and TIFF can: use a name in .png or .tif"
+    elif photo.has_alpha and chosen in _NO_ALPHA:
+        reason = "alpha. PNG can hold it: use a name in .png"
+    if reason:
+        raise OutputError(f"{path or 'the result'} cannot be written as {chosen}, which does not hold {reason}.")
+
+
+def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
+    """Encode a photo in the format of ``path``'s suffix, or in its own (PNG if it has none).
+
+    Lossless formats give back every pixel. A photo that was a JPEG keeps its quantization tables as a JPEG.
+
+    Raises:
+        OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
+    """
+    chosen = _format_for(path, photo)
+    _check_kind(path, chosen, photo)
+    options = dict(photo.save_options)
+    if chosen == "JPEG":
+        options |= photo.jpeg_options or {"quality": 95, "subsampling": 0}
+    elif chosen == "WEBP":
+        # A lossless result costs space and loses nothing; whether the source was lossy is not known.
+        options |= {"lossless": True, "exact": True}
+    if chosen != "TIFF":
+        options.pop("compression", None)
+    try:
+        if photo.is_deep_colour:
+            return encode_png(photo.pixels, options) if chosen == "PNG" else encode_tiff(photo.pixels, options)
+        stream = io.BytesIO()
+        photo.to_pil().save(stream, chosen, **options)
+        return stream.getvalue()
+    except Exception as error:  # Pillow's plugins raise many kinds where a photo or its EXIF does not fit the format
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OutputError(
+            f"{path or 'the result'} cannot be written as {chosen}: {reason}. PNG can hold it: use a name in .png."
+        ) from error
+
+
+def write_photo(photo: Photo, path: Path, *, overwrite: bool = False) -> None:
+    """Encode a photo into a file, which appears whole or not at all.
+
+    Raises:
+        OutputError: As :func:`encode_photo`, or ``path`` exists and ``overwrite`` is false, or it cannot be written.
+    """
+    data = encode_photo(photo, path)
+    with write_file(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)

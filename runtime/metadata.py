@@ -1,0 +1,92 @@
+"""What a file says beside its pixels, and how it is kept: EXIF, ICC profile, resolution, JPEG quantization."""
+
+import warnings
+from typing import Any
+
+from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import get_sampling
+from wavepaint.errors import WavePaintWarning
+
+_LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
+# What a TIFF's directory says about where and how its own pixels lie; the rest describes the picture.
+_LAYOUT_TAGS = frozenset({254, 255, *range(256, 267), 273, *range(277, 282), 284, 317, *range(320, 326), 338, 339, 347})
+# Written from the photo itself, not from the EXIF.
+_OWN_TAGS = frozenset({282, 283, 296, 700, 34675})
+
+
+def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
+    """Return the orientation, 1 to 8, and the EXIF without it.
+
+    Warns:
+        WavePaintWarning: The EXIF is broken; it is dropped.
+    """
+    try:
+        found = image.getexif()
+        # Pillow turns a TIFF upright as it decodes it.
+        orientation = 1 if image.format == "TIFF" else found.get(ExifTags.Base.Orientation, 1)
+        if not len(found):
+            return 1, None
+        exif = _copy(found)
+        dropped = {ExifTags.Base.Orientation} | (_LAYOUT_TAGS | _OWN_TAGS if image.format == "TIFF" else set())
+        for tag in dropped & set(exif):
+            del exif[tag]
+        data = exif.tobytes() if len(exif) else None
+    except Exception as error:  # broken EXIF raises whatever its parser stumbles over
+        _warn(f"{name}: its EXIF cannot be read ({error}) and is dropped.")
+        return 1, None
+    if not isinstance(orientation, int) or not 1 <= orientation <= 8:
+        _warn(f"{name}: its EXIF orientation is {orientation!r}, expected 1 to 8; it is taken for upright.")
+        orientation = 1
+    return orientation, data
+
+
+def _copy(found: Image.Exif) -> Image.Exif:
+    """Copy EXIF, since a PIL image is the caller's and a BigTIFF's can be read in no other file."""
+    exif = Image.Exif()
+    exif.endian = found.endian
+    for tag, value in found.items():
+        nested = dict(found.get_ifd(tag)) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else None
+        if nested and ExifTags.IFD.Interop in nested:
+            nested[ExifTags.IFD.Interop] = found.get_ifd(ExifTags.IFD.Interop)
+        exif[tag] = value if nested is None else nested
+    return exif
+
+
+def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str, Any]:
+    """Return Pillow's keywords that keep EXIF, ICC profile, resolution and a TIFF's compression.
+
+    Warns:
+        WavePaintWarning: The ICC profile is broken; it is dropped.
+    """
+    if image.info.get("icc_profile", b"") is None:  # Pillow's word for one that cannot be unpacked
+        _warn(f"{name}: its ICC profile cannot be read and is dropped; colours may look different.")
+    compression = image.info.get("compression")
+    options = {
+        "icc_profile": image.info.get("icc_profile") or None,
+        "dpi": _resolution(image),
+        "exif": exif,
+        "compression": compression if compression in _LOSSLESS_TIFF else None,
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _resolution(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        across, down = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    # A broken file may claim what no format can hold (or NaN, which no comparison accepts).
+    return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
+
+
+def jpeg_options(image: Image.Image) -> dict[str, Any]:
+    """Return Pillow's keywords that keep the quantization of a JPEG; none for other formats."""
+    tables = getattr(image, "quantization", None)
+    if image.format not in ("JPEG", "MPO") or not tables:
+        return {}
+    return {"qtables": tables, "subsampling": get_sampling(image)}
+
+
+def _warn(message: str) -> None:
+    # The level that points at the caller of read_photo is not the same for all; none is right for threads.
+    warnings.warn(message, WavePaintWarning, stacklevel=3)

@@ -1,0 +1,73 @@
+"""What a decoded photograph is: its pixels as the file had them, and what else the file said."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from wavepaint.errors import ImageError
+
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+"""What is accepted as an image or a mask: a path, an encoded file's bytes, a PIL image or an array."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded image and what its file said.
+
+    Attributes:
+        pixels: (H, W, C) uint8 or uint16 with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
+        format: Pillow's name of the file format; None if it did not come from a file.
+        save_options: Pillow's keywords that keep ICC profile, EXIF and resolution.
+        jpeg_options: Those that keep the quantization of a JPEG.
+        source: How to name it in messages.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    format: str | None = None
+    save_options: dict[str, Any] = field(default_factory=dict)
+    jpeg_options: dict[str, Any] = field(default_factory=dict)
+    source: str = "image"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def num_colours(self) -> int:
+        """Number of colour channels: 1 or 3."""
+        return 3 if self.pixels.shape[2] >= 3 else 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.pixels.shape[2] in (2, 4)
+
+    @property
+    def is_deep_colour(self) -> bool:
+        """Whether it has 16 bits in each of several channels, for which PIL images have no mode."""
+        return self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1
+
+    def with_pixels(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> "Photo":
+        """Return the same photo with other pixels."""
+        return replace(self, pixels=pixels)
+
+    def to_pil(self) -> Image.Image:
+        """Return a PIL image; its ``info`` and ``format`` are the file's.
+
+        Raises:
+            ImageError: The photo has 16 bits in each of several channels.
+        """
+        if self.is_deep_colour:
+            raise ImageError(
+                f"{self.source} has 16 bits in each of {self.pixels.shape[2]} channels, which a PIL image cannot hold. "
+                "Take the array Photo.pixels, or write it with write_photo(photo, path) to .png or .tif."
+            )
+        pixels = self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image.info.update(self.save_options)
+        image.format = self.format
+        return image

@@ -1,0 +1,57 @@
+"""Decoding takes little more memory than the pixels, measured in fresh processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import REPOSITORY
+
+SIZE = (3000, 4000)
+SLACK = 12e6
+"""Bytes for one strip and its copies, the decoder's own state and the like."""
+
+MEASURE = """
+import sys
+from pathlib import Path
+from PIL import Image
+from wavepaint.runtime.image import read_mask, read_photo
+
+def status(entry):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(entry)).split()[1])
+
+read = {"photo": read_photo, "mask": read_mask}[sys.argv[1]]
+Image.init()
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is in use
+result = read(sys.argv[2])
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are read from /proc")
+@pytest.mark.parametrize(
+    ("role", "kind", "share"),
+    [
+        ("photo", "photo.jpg", 2.4),  # Pillow's RGB takes 4 bytes a pixel, ours 3
+        ("photo", "turned.jpg", 2.4),
+        ("photo", "photo.png", 2.4),
+        ("mask", "grey.png", 2.0),
+        ("mask", "photo.png", 1.7),
+    ],
+)
+def test_the_peak_of_decoding(role: str, kind: str, share: float, tmp_path: Path) -> None:
+    rows = np.arange(SIZE[0], dtype=np.uint8)[:, None, None]
+    array = np.broadcast_to(rows, (*SIZE, 1 if kind == "grey.png" else 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6 if kind == "turned.jpg" else 1
+    Image.fromarray(np.ascontiguousarray(array).squeeze()).save(tmp_path / kind, exif=exif, compress_level=1)
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, role, str(tmp_path / kind)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < share * array.size + SLACK
