@@ -133,8 +133,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         "# Filling many photographs",
         "",
-        f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels on average, "
-        f"three boxes of 16 to 64 pixels each, {report['threads']} threads, {report['rounds']} alternating rounds, "
+        f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels on "
+        f"average, three boxes of 16 to 64 pixels each, {report['threads']} threads, {report['rounds']} rounds, "
         f"{report['machine']['processor']}. Images a second (median), and times the rate of one by one. Command: "
         f"`{report['command']}`",
         "",

@@ -118,8 +118,8 @@ class Inpainter(Closing):
         """Fill the hole of one photo.
 
         Args:
-            image: A path, an encoded file's bytes, a PIL image or an array: uint8 (H, W), (H, W, 2), (H, W, 3) RGB or
-                (H, W, 4) RGBA, or uint16 (H, W). An EXIF orientation is applied.
+            image: A path, an encoded file's bytes, a PIL image or an array: uint8 or uint16 of (H, W), (H, W, 2),
+                (H, W, 3) RGB or (H, W, 4) RGBA. An EXIF orientation is applied.
             mask: The same kinds, or bool (H, W). White (true) is the hole.
             options: How.
 
@@ -131,12 +131,26 @@ class Inpainter(Closing):
             WavePaintWarning: The mask is empty; the image is returned as it is.
 
         Raises:
-            ImageError: See :func:`wavepaint.runtime.image.read_photo`; or sizes differ, or nothing is known.
+            ImageError: See :func:`wavepaint.runtime.image.read_photo`; or sizes differ, or nothing is known, or the
+                photo has 16 bits in each of several channels, which PIL images do not hold: see :meth:`fill_array`.
             EngineError: The engine failed.
             ConfigError: The photo does not fit the memory allowed.
         """
+        photo, options = read_photo(image), options or FillOptions()
+        photo.check_pil()
+        return self.fill_photo(photo, options.read_mask(mask), options).to_pil()
+
+    def fill_array(
+        self, image: ImageSource, mask: ImageSource, options: FillOptions | None = None
+    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Fill the hole of one photo of any depth, as :meth:`fill` does.
+
+        Returns:
+            (H, W) for grey, else (H, W, 2), (H, W, 3) or (H, W, 4), uint8 or uint16 as the source.
+        """
         options = options or FillOptions()
-        return self.fill_photo(read_photo(image), options.read_mask(mask), options).to_pil()
+        pixels = self.fill_photo(read_photo(image), options.read_mask(mask), options).pixels
+        return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def fill_photo(self, photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions | None = None) -> Photo:
         """Fill a decoded photo; :meth:`fill` is this with decoding before it.

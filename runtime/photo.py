@@ -55,8 +55,8 @@ class Photo:
         """Return the same photo with other pixels."""
         return replace(self, pixels=pixels)
 
-    def to_pil(self) -> Image.Image:
-        """Return a PIL image; its ``info`` and ``format`` are the file's.
+    def check_pil(self) -> None:
+        """Raise unless a PIL image can hold the photo.
 
         Raises:
             ImageError: The photo has 16 bits in each of several channels.
@@ -64,8 +64,16 @@ class Photo:
         if self.is_deep_colour:
             raise ImageError(
                 f"{self.source} has 16 bits in each of {self.pixels.shape[2]} channels, which a PIL image cannot hold. "
-                "Take the array Photo.pixels, or write it with write_photo(photo, path) to .png or .tif."
+                "Take arrays (Inpainter.fill_array), or write a Photo to .png or .tif with write_photo."
             )
+
+    def to_pil(self) -> Image.Image:
+        """Return a PIL image; its ``info`` and ``format`` are the file's.
+
+        Raises:
+            ImageError: See :meth:`check_pil`.
+        """
+        self.check_pil()
         pixels = self.pixels[..., 0] if self.pixels.shape[2] == 1 else self.pixels
         image = Image.fromarray(np.ascontiguousarray(pixels))
         image.info.update(self.save_options)

@@ -169,6 +169,8 @@ def command(
     """
     # Pillow warns from 89 megapixels on; up to its limit, which read_photo reports, such photos are fine.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    # What it says of broken EXIF, this package says in a line of its own.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     options = FillOptions(
         invert_mask=invert_mask,
         mask_threshold=mask_threshold,
