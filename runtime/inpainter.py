@@ -178,18 +178,19 @@ class Inpainter(Closing):
         for photo, asked in photos:
             try:
                 holes = fit_hole(photo, asked, options)
-                results.append(photo if holes is None else None)
-                if holes is None:
-                    warnings.warn(
-                        f"the mask of {photo.source} is empty, so it is returned unchanged. White marks the hole; "
-                        "--invert-mask swaps.",
-                        WavePaintWarning,
-                        stacklevel=2,
-                    )
-                else:
+                if holes is not None:
                     fills.append(_Fill(photo, *holes, options, self._limits(photo)))
             except (ImageError, ConfigError) as error:
                 results.append(error)
+                continue
+            results.append(photo if holes is None else None)
+            if holes is None:
+                warnings.warn(
+                    f"the mask of {photo.source} is empty, so it is returned unchanged. White marks the hole; "
+                    "--invert-mask swaps.",
+                    WavePaintWarning,
+                    stacklevel=2,
+                )
         if len(fills) == 1 or not self._fill_together(fills):
             for fill in fills:
                 self._fill_alone(fill)

@@ -1,17 +1,14 @@
 """How much memory a fill will take, and what may pass the engine at once so that it stays within a bound."""
 
 from wavepaint.errors import ConfigError
-from wavepaint.runtime.image import Photo
+from wavepaint.runtime.photo import Photo
 from wavepaint.runtime.strategy import MIN_PIXELS
 
 DEFAULT_MB = 2048
-"""Bound where none is given, in MiB. A photo that needs more by itself gets :data:`_ENOUGH_PIXELS` beside it."""
+"""Bound where none is given, in MiB; a photo that needs more by itself gets room for some tiles beside it."""
 
-BASE_MB = 256
+BASE_MB = 320
 """Interpreter, libraries and the weights of a small model."""
-
-MAX_PIXELS = 1_500_000
-"""Most pixels of one run whatever the memory: larger ones are not faster."""
 
 _ENOUGH_PIXELS = 3 * MIN_PIXELS
 
@@ -43,12 +40,12 @@ def max_pixels(photo: Photo, bytes_per_pixel: float, max_memory_mb: int | None, 
     room = ((max_memory_mb or DEFAULT_MB) - BASE_MB) << 20
     allowed = int((room - num_photos * fixed) / streams / each)
     if max_memory_mb is None:
-        allowed = max(allowed, _ENOUGH_PIXELS)
-    elif allowed < MIN_PIXELS:
+        return max(allowed, _ENOUGH_PIXELS)
+    if allowed < MIN_PIXELS:
         needed_mb = BASE_MB + int((num_photos * fixed + streams * each * MIN_PIXELS) / 2**20) + 1
         width, height = photo.size
         raise ConfigError(
             f"{max_memory_mb} MiB do not suffice for {photo.source} of {width}x{height} pixels: this model in this "
             f"engine needs {needed_mb} MiB (--max-memory). A precision of 16 bits or a smaller photo needs less."
         )
-    return min(allowed, MAX_PIXELS)
+    return allowed

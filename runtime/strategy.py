@@ -16,7 +16,7 @@ what goes into one call of the engine, patches of several photographs as well.
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -49,6 +49,9 @@ TILE_SIDE = 512
 
 MIN_PIXELS = 384 * 384
 """Pixels an engine must be able to take at once: those of a tile, whose side is twice the overlap and some more."""
+
+MAX_CROP_PIXELS = 1_500_000
+"""Most pixels of a crop, whatever the memory: ``auto`` cuts what is larger into tiles, most of which hold no hole."""
 
 MAX_CROP_FACTOR = 2
 """From a larger reduction on, ``auto`` takes tiles: the blur of scaling up begins to show at the hole's edge."""
@@ -150,6 +153,7 @@ def fill_steps(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
             )
         yield from _fill_crops(canvas, [(Region(0, 0, width, height), 1)], limits)
         return
+    limits = replace(limits, max_pixels=min(limits.max_pixels, MAX_CROP_PIXELS))
     crops: list[tuple[Region, int]] = []
     tiled: list[tuple[Region, int]] = []
     for region in find_regions(canvas.hole, limits.multiple):
