@@ -15,6 +15,7 @@ A strategy is a generator: it yields patches that are to be run and is sent thei
 what goes into one call of the engine, patches of several photographs as well.
 """
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
@@ -183,14 +184,16 @@ def _fitting_factor(region: Region, max_pixels: int) -> int:
 def _fill_crops(canvas: Canvas, crops: list[tuple[Region, int]], limits: Limits) -> Steps:
     """Fill regions, each scaled down by a factor; those of one size follow each other."""
 
-    def shape(crop: tuple[Region, int]) -> tuple[int, int]:
+    def size(crop: tuple[Region, int]) -> tuple[int, int]:
         return -(-crop[0].height // crop[1]), -(-crop[0].width // crop[1])
 
-    waiting = sorted(crops, key=shape)
+    waiting = sorted(crops, key=size)
     while waiting:
-        group = [waiting.pop()]
-        pixels = np.prod(shape(group[0]))
-        while waiting and len(group) < limits.max_batch and pixels * (len(group) + 1) <= limits.max_pixels:
+        group, num_pixels = [waiting.pop()], 0
+        while waiting and len(group) < limits.max_batch:
+            num_pixels += math.prod(size(group[-1]))
+            if num_pixels + math.prod(size(waiting[-1])) > limits.max_pixels:
+                break
             group.append(waiting.pop())
         patches = [_reduced_patch(canvas, region, factor) for region, factor in group]
         for (region, factor), fill in zip(group, (yield patches), strict=True):
@@ -234,7 +237,8 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
         sums, weights = np.pad(sums, (*new, (0, 0))), np.pad(weights, new)
         cut = [(tile, _tile_patch(canvas, region, tile, coarse, factor)) for tile in row]
         jobs = [(tile, patch) for tile, patch in cut if patch is not None]
-        at_once = max(min(limits.max_batch, limits.max_pixels // _tile_side(limits) ** 2), 1)
+        largest = max(tile.num_pixels for tile in row)
+        at_once = max(min(limits.max_batch, limits.max_pixels // largest), 1)
         for first in range(0, len(jobs), at_once):
             group = jobs[first : first + at_once]
             for (tile, _), fill in zip(group, (yield [patch for _, patch in group]), strict=True):
@@ -249,7 +253,8 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
 
 
 def _tile_side(limits: Limits) -> int:
-    side = max(min(TILE_SIDE, int(limits.max_pixels**0.5)), 2 * TILE_OVERLAP + limits.multiple)
+    # The last tile of a row or column may be longer by a little less than the multiple.
+    side = max(min(TILE_SIDE, int(limits.max_pixels**0.5) - limits.multiple), 2 * TILE_OVERLAP + limits.multiple)
     return side // limits.multiple * limits.multiple
 
 
