@@ -90,7 +90,7 @@ def _shift_min(marked_HW: Bool, diagonals: bool) -> Bool:
 def erode(marked_HW: Bool, distance: int) -> Bool:
     """Return the pixels farther than ``distance`` from every unmarked one; beyond the borders all counts as marked.
 
-    Distances are those of an octagon: squares and crosses in turn, at most 8 % off the Euclidean.
+    Distances are those of an octagon, crosses and squares in turn: in some directions it reaches 12 % farther.
     """
     for step in range(distance):
         marked_HW = _shift_min(marked_HW, diagonals=step % 2 == 1)
