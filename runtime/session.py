@@ -1,6 +1,8 @@
 """The one interface every engine is behind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -66,11 +68,36 @@ class Session(Closing):
         Raises:
             EngineError: Tensors that break the contract, a closed session, or a failure of the engine.
         """
+        with self._checked(image, mask):
+            return self._infer(image, mask)
+
+    def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """Fill the holes of many batches; an engine that can works on several at a time.
+
+        Args:
+            batches: Images and masks, as :meth:`run` takes them. They are read as they are needed.
+
+        Yields:
+            What :meth:`run` would return for each, in order.
+
+        Raises:
+            EngineError: As :meth:`run`, after the results of the batches before the one that failed.
+        """
+        for image, mask in batches:
+            yield self.run(image, mask)
+
+    def takes(self, batch: int, height: int, width: int) -> bool:
+        """Return whether a batch of this size may be run, apart from the size multiple; most engines take any."""
+        return True
+
+    @contextmanager
+    def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:
+        """Check a batch, then tell of an engine's failure on it in this package's words."""
         check_inputs(image, mask, self.edges, self.size_multiple)
         if not self._is_open():
             raise EngineError("this session is closed. Open another one.")
         try:
-            return self._infer(image, mask)
+            yield
         except EngineError:
             raise
         except Exception as error:  # the engines' exceptions share no base but Exception

@@ -29,6 +29,10 @@ class EngineError(WavePaintError):
     """An inference engine is not installed, does not load or failed while running."""
 
 
+class EngineMemoryError(EngineError):
+    """An engine ran out of memory; a smaller input may succeed."""
+
+
 class VerificationError(WavePaintError):
     """An exported model differs from its PyTorch source by more than its budget."""
 
