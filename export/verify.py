@@ -290,9 +290,7 @@ def verify_artifact(folder: Path, artifact: Artifact, size_multiple: int, suite:
                 with open_way(floating, folder / sibling.path, size_multiple, missing="refuse") as floats:
                     comparisons = verify_byte_session(session, floats, byte_cases(size_multiple))
         if not comparisons:
-            raise EngineError(
-                f"{artifact.path} takes none of the sizes it would be verified at. Build larger profiles."
-            )
+            raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
         reports.append(make_report(comparisons, budget, reference, session, required=required))
     return reports
 

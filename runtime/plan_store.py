@@ -118,7 +118,7 @@ def open_plan(
     streams: int = 2,
     missing: Missing = "build",
 ) -> TensorRtSession:
-    """Open a bundle's plan if it fits, else the one that was built here from the same ONNX model, else build that.
+    """Open a bundle's plan if it fits, else one that was built here before from the same ONNX model, else build that.
 
     Args:
         artifact: A plan of the library, or an ONNX model.
@@ -126,10 +126,10 @@ def open_plan(
         size_multiple: The manifest's.
         library: What runs it.
         streams: See :class:`TensorRtSession`.
-        missing: "refuse" to build, which may take minutes.
+        missing: What to do where the bundle's plan does not fit.
 
     Raises:
-        EngineError: No GPU, no library, no plan that fits (with "refuse"), or a build or a start that failed.
+        EngineError: No GPU, no library, no plan that fits (unless it may be built), or a build or a start that failed.
         BundleError: The plan's entry in the manifest is damaged.
     """
     gpu, trt = require_gpu(library), load_library(library)
@@ -141,6 +141,8 @@ def open_plan(
                 return TensorRtSession(path, library=library, streams=streams, **_describe(artifact, size_multiple))
             except PlanRefusedError as error:
                 reason = f"{path.name} cannot be used: {error}"
+    if missing == "refuse":
+        raise EngineError(f"{reason}.")
     model, options = _find_source(artifact, path, library, size_multiple)
     recipe = Recipe(
         model=model,
@@ -159,7 +161,7 @@ def open_plan(
             return _open_built(recipe, kept, content, streams, reason)
         except PlanRefusedError as error:
             damage = f"{kept} cannot be used: {error}"
-    if missing == "refuse":
+    if missing == "kept":
         raise EngineError(
             f"{damage or reason}, and none was built here yet. Name the engine to build one (--engine {library})."
         )
