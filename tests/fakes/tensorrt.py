@@ -6,10 +6,11 @@ the logger, a context's first run of a shape cannot be captured, and what was se
 
 import json
 import weakref
+from collections.abc import Mapping
 from enum import Enum
 from math import prod
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from wavepaint.runtime.trt_plan import tensor_shape
 NAMES = ("image", "mask", "image_out")
 
 
-def write_plan(path: Path, onnx: Path, edges: str, profiles: Any, **changes: Any) -> None:
+def write_plan(
+    path: Path, onnx: Path, edges: str, profiles: Any, changes: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Write a plan of an ONNX model; ``profiles`` are (min, opt, max) of (batch, height, width)."""
     names = ["image", "mask", "image_out"]
     plan = {"onnx": str(onnx), "edges": edges, "profiles": profiles, "names": names, "made_by": "11.0"}

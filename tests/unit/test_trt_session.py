@@ -50,7 +50,7 @@ def open_plan(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Iterator
     def open_(onnx: Path | None = None, *, profiles: Any = (WIDE,), plan: dict[str, Any] | None = None, **how: Any):
         path = tmp_path / "model.plan"
         edges = how.get("edges", "float32")
-        write_plan(path, onnx or tiny_bundle.folder / "model.onnx", edges, profiles, **(plan or {}))
+        write_plan(path, onnx or tiny_bundle.folder / "model.onnx", edges, profiles, plan or {})
         opened.append(TensorRtSession(path, size_multiple=8, **how))
         return opened[-1]
 
@@ -59,7 +59,8 @@ def open_plan(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Iterator
         session.close()
         session.close()
     opened.clear()
-    gc.collect()
+    if machine.trt.contexts:  # kept by nothing but a cycle, or not freed
+        gc.collect()
     machine.require_all_freed()
 
 
@@ -238,7 +239,8 @@ def test_a_failure_of_cuda_frees_what_it_leaves(open_plan: Open, machine: Machin
     machine.gpu.fails[call] = EngineError(f"{call}: CUDA_ERROR_UNKNOWN")
     with pytest.raises(EngineError, match="CUDA_ERROR_UNKNOWN"):
         session.run(*make_batch(1, 16, 16))
-    assert not machine.gpu.blocks
+    assert len(machine.gpu.blocks) <= 1  # the lane's scratch memory
+    assert not machine.gpu.pinned
     machine.gpu.fails.clear()
     session.run(*make_batch(1, 16, 16))
 
