@@ -6,6 +6,7 @@ first comes and kept for the next time.
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -64,7 +65,7 @@ class Lane:
         self._plan, self._device, self._graphs = plan, device, graphs
         self._ready: OrderedDict[Size, _Ready] = OrderedDict()
         self._scratch: tuple[int, int] | None = None  # address and bytes; all contexts of the lane share it
-        self._running: Tensor | None = None
+        self._running: Size | None = None
         self._stream = device.create_stream()
 
     def submit(self, image: Tensor, mask: Tensor) -> None:
@@ -85,15 +86,19 @@ class Lane:
         except BaseException:
             self._abandon(size)
             raise
-        self._running = ready.tensors[OUTPUT_IMAGE]
+        self._running = size
 
     def collect(self) -> Tensor:
         """Wait for the submitted batch and return its result."""
-        output, self._running = self._running, None
-        if output is None:
+        size, self._running = self._running, None
+        if size is None:
             raise EngineError("nothing was submitted.")
-        self._device.synchronize(self._stream)
-        return output.copy()
+        try:
+            self._device.synchronize(self._stream)
+        except BaseException:
+            self._abandon(size)
+            raise
+        return self._ready[size].tensors[OUTPUT_IMAGE].copy()
 
     def _infer(self, ready: _Ready) -> None:
         # TensorRT does work for a new shape in its first run that must not be captured.
@@ -154,19 +159,18 @@ class Lane:
 
     def _abandon(self, size: Size) -> None:
         """Forget a size whose run failed half-way: what is enqueued ends first, what it left is not used again."""
-        with contextlib.suppress(EngineError):  # the failure that led here is the one to tell
-            self._device.synchronize(self._stream)
+        _try(self._device.synchronize, self._stream)
         self._release(self._ready.pop(size))
 
     def _release(self, ready: _Ready) -> None:
         if ready.graph is not None:
-            self._device.free_graph(ready.graph)
+            _try(self._device.free_graph, ready.graph)
         ready.context = None
         ready.tensors.clear()
         for address in ready.addresses.values():
-            self._device.free(address)
+            _try(self._device.free, address)
         for memory in ready.pinned.values():
-            self._device.free_pinned(memory)
+            _try(self._device.free_pinned, memory)
 
     def _release_all(self) -> None:
         while self._ready:
@@ -175,11 +179,17 @@ class Lane:
 
     def _free_scratch(self) -> None:
         if self._scratch is not None:
-            self._device.free(self._scratch[0])
+            _try(self._device.free, self._scratch[0])
             self._scratch = None
 
     def close(self) -> None:
         """Free everything; what is enqueued ends first."""
-        self._device.synchronize(self._stream)
+        _try(self._device.synchronize, self._stream)
         self._release_all()
-        self._device.destroy_stream(self._stream)
+        _try(self._device.destroy_stream, self._stream)
+
+
+def _try(free: Callable[..., None], *arguments: Any) -> None:
+    """Free what can be freed: after some failures of a GPU nothing can, and those failures were told."""
+    with contextlib.suppress(EngineError):
+        free(*arguments)

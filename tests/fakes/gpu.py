@@ -221,8 +221,12 @@ class SimulatedDevice(Device):
 
     def synchronize(self, stream: int) -> None:
         with self.gpu.lock:
-            self._note("synchronize", stream)
-            self.gpu.run(stream)
+            try:
+                self._note("synchronize", stream)
+                self.gpu.run(stream)
+            except Exception:  # what comes after a failure never runs
+                self.gpu.streams[stream].waiting.clear()
+                raise
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         queue = self.gpu.streams[stream]

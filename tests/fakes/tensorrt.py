@@ -1,9 +1,10 @@
-"""TensorRT without a GPU: plans that name an ONNX model, which ONNX Runtime runs on a simulated GPU's memory.
+"""TensorRT without a GPU: plans that hold an ONNX model, which ONNX Runtime runs on a simulated GPU's memory.
 
 It has the part of the real bindings that is used, and their habits: failures are a False or a None and a message to
 the logger, a context's first run of a shape cannot be captured, and what was set before another profile is forgotten.
 """
 
+import base64
 import json
 import weakref
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ def write_plan(
     path: Path, onnx: Path, edges: str, profiles: Any, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
     """Write a plan of an ONNX model; ``profiles`` are (min, opt, max) of (batch, height, width)."""
-    names = ["image", "mask", "image_out"]
-    plan = {"onnx": str(onnx), "edges": edges, "profiles": profiles, "names": names, "made_by": "11.0"}
+    model = base64.b64encode(onnx.read_bytes()).decode()
+    plan = {"onnx": model, "edges": edges, "profiles": profiles, "names": list(NAMES), "made_by": "11.0"}
     path.write_text(json.dumps({**plan, **changes}))
 
 
@@ -96,12 +97,13 @@ class SimulatedTensorRt:
             return None
         return Engine(self, plan, logger)
 
-    def model(self, path: str) -> onnxruntime.InferenceSession:
-        if path not in self.models:
+    def model(self, onnx: str) -> onnxruntime.InferenceSession:
+        if onnx not in self.models:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
-            self.models[path] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return self.models[path]
+            content = base64.b64decode(onnx)
+            self.models[onnx] = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return self.models[onnx]
 
 
 class Engine:

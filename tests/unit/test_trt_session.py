@@ -245,6 +245,16 @@ def test_a_failure_of_cuda_frees_what_it_leaves(open_plan: Open, machine: Machin
     session.run(*make_batch(1, 16, 16))
 
 
+def test_a_gpu_that_broke_is_told_and_left(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+    session = open_plan()
+    machine.gpu.fails["synchronize"] = EngineError("cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS")
+    with pytest.raises(EngineError, match="ILLEGAL_ADDRESS"):
+        session.run(*make_batch(1, 16, 16))
+    with pytest.raises(EngineError, match="ILLEGAL_ADDRESS"):
+        list(session.run_many([make_batch(1, 16, 16)] * 3))
+    session.close()
+
+
 @pytest.mark.parametrize("streams", [1, 2, 3])
 def test_eight_threads_get_each_its_own_result(
     open_plan: Open, machine: Machine, expected: OrtSession, streams: int
