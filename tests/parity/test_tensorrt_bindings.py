@@ -110,7 +110,7 @@ print(json.dumps({
     "read_back": config.create_timing_cache.call_args_list[1].args[0].decode(),
     "shapes": [list(map(list, call.args[1:])) for call in profile.set_shape.call_args_list[:2]],
     "pool": [str(config.set_memory_pool_limit.call_args.args[0]), config.set_memory_pool_limit.call_args.args[1]],
-    "level": config.builder_optimization_level,
+    "level": config.builder_optimization_level, "cleared": str(config.clear_flag.call_args.args[0]),
 }))
 '''
 
@@ -138,6 +138,7 @@ def test_the_builder_calls_what_there_is(bindings: dict[str, str], tmp_path: Pat
     ]
     assert told["pool"] == ["MemoryPoolType.WORKSPACE", 256 << 20]
     assert told["level"] == 3
+    assert told["cleared"] == "BuilderFlag.TF32"
     assert told["shares"][0] == 0
     assert told["shares"] == sorted(told["shares"][: len(told["shares"]) // 2]) * 2
     assert told["shares"][-1] == 1

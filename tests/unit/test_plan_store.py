@@ -137,7 +137,7 @@ def test_bytes_are_built_from_one_pixel_on(half_bundle: Bundle, machine: Machine
 
 @pytest.mark.parametrize("change", ["profiles", "library_version", "edges", "model", "capability"])
 def test_a_kept_plan_is_of_everything_it_depends_on(
-    planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch, change: str
+    planned: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     unfit = {"compute_capabilities": ["sm75"]}
     with pytest.warns(WavePaintWarning):
@@ -160,6 +160,8 @@ def test_a_kept_plan_is_of_everything_it_depends_on(
     with expectation, pytest.warns(WavePaintWarning, match="is built now"):
         open_it(planned, artifact).close()
     assert len(machine.builds) == 2
+    if machine.build is not _refuse_to_build:  # the first is kept as well
+        assert len(list((tmp_path / "cache" / "plans").iterdir())) == 2
 
 
 def _made_by(path: Path, version: str) -> dict[str, Any]:
