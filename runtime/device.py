@@ -7,7 +7,7 @@ events between streams are needed, and there are none here.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,8 @@ def open_device(package: DevicePackage | Literal["auto"] = "auto") -> Device:
         EngineError: Neither is installed, or the driver or the GPU fails; each reason is told.
     """
     reasons = []
-    for name in get_args(DevicePackage) if package == "auto" else (package,):
+    packages: tuple[DevicePackage, ...] = get_args(DevicePackage) if package == "auto" else (package,)
+    for name in packages:
         try:
             return _DEVICES[name]()
         except EngineError as error:
@@ -120,4 +121,4 @@ def _open_pycuda() -> Device:
     return PycudaDevice()
 
 
-_DEVICES: dict[Any, Callable[[], Device]] = {"cuda-bindings": _open_cuda_bindings, "pycuda": _open_pycuda}
+_DEVICES: dict[DevicePackage, Callable[[], Device]] = {"cuda-bindings": _open_cuda_bindings, "pycuda": _open_pycuda}

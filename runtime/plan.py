@@ -204,18 +204,7 @@ def build_plan(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx_path)):
         raise EngineError(f"{name} cannot read {onnx_path.name}: {_parser_errors(parser)}")
-    config = builder.create_builder_config()
-    for index, target in enumerate(targets):
-        config.num_compute_capabilities = len(targets)
-        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
-    # It would round float32 to ten bits before every product, which is not what a float32 model is verified as.
-    config.clear_flag(trt.BuilderFlag.TF32)
-    for profile in options.profiles:
-        _add_profile(builder, config, profile, artifact.edges)
-    if options.workspace_mb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
-    if options.optimization_level is not None:
-        config.builder_optimization_level = options.optimization_level
+    config = _configure(trt, builder, artifact.edges, options, targets)
     cache: Path | None = None
     if library == "tensorrt":  # TensorRT-RTX times nothing before it runs
         cache = options.timing_cache or cache_folder() / f"tensorrt-{trt.__version__}.timing"
@@ -240,6 +229,25 @@ def build_plan(
         "onnx": artifact.path,
         "onnx_sha256": hash_file(onnx_path),
     }
+
+
+def _configure(trt: Any, builder: Any, edges: Edges, options: PlanOptions, targets: tuple[str, ...]) -> Any:
+    config = builder.create_builder_config()
+    for index, target in enumerate(targets):
+        config.num_compute_capabilities = len(targets)
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
+    # It would round float32 to ten bits before every product, which is not what a float32 model is verified as.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    resize = getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+    if resize is not None:  # scratch memory for the size that runs, not for the profile's largest
+        config.set_preview_feature(resize, True)
+    for profile in options.profiles:
+        _add_profile(builder, config, profile, edges)
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    return config
 
 
 def _add_profile(builder: Any, config: Any, profile: Profile, edges: Edges) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
-from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.errors import EngineError
 from wavepaint.runtime.device import Device
 from wavepaint.runtime.session import Tensor
 from wavepaint.runtime.trt_plan import LoadedPlan, Size, size_of, tensor_shape
@@ -121,13 +121,7 @@ class Lane:
             return self._ready[size]
         while len(self._ready) >= MAX_SIZES:
             self._release(self._ready.popitem(last=False)[1])
-        try:
-            self._ready[size] = self._make_ready(size)
-        except EngineMemoryError:
-            if not self._ready and self._scratch is None:
-                raise
-            self._release_all()
-            self._ready[size] = self._make_ready(size)
+        self._ready[size] = self._make_ready(size)
         return self._ready[size]
 
     def _make_ready(self, size: Size) -> _Ready:
@@ -152,7 +146,7 @@ class Lane:
 
     def _take_scratch(self, num_bytes: int) -> tuple[int, int]:
         if self._scratch is None or self._scratch[1] < num_bytes:
-            self._release_all()  # the other sizes' contexts and graphs point to the old one
+            self.trim()  # the other sizes' contexts and graphs point to the old one
             if num_bytes:
                 self._scratch = (self._device.allocate(num_bytes), num_bytes)
         return self._scratch or (0, 0)
@@ -172,7 +166,8 @@ class Lane:
         for memory in ready.pinned.values():
             _try(self._device.free_pinned, memory)
 
-    def _release_all(self) -> None:
+    def trim(self) -> None:
+        """Free what is kept for sizes that may come again. Nothing may be running."""
         while self._ready:
             self._release(self._ready.popitem()[1])
         self._free_scratch()
@@ -185,7 +180,7 @@ class Lane:
     def close(self) -> None:
         """Free everything; what is enqueued ends first."""
         _try(self._device.synchronize, self._stream)
-        self._release_all()
+        self.trim()
         _try(self._device.destroy_stream, self._stream)
 
 

@@ -160,12 +160,23 @@ class TensorRtSession(Session):
     def _submit(self, lane: Lane, image: Tensor, mask: Tensor) -> None:
         try:
             lane.submit(image, mask)
+            return
+        except EngineMemoryError:
+            self._trim(lane)
+        try:
+            lane.submit(image, mask)
         except EngineMemoryError as error:
             free, total = (size >> 20 for size in self._device.memory())
             raise EngineMemoryError(
                 f"{self.engine} has too little memory for a batch of shape {image.shape} ({free} of {total} MiB are "
                 f"free). Smaller images or batches may fit. {error}"
             ) from error
+
+    def _trim(self, lane: Lane) -> None:
+        """Free what this lane and the idle ones keep for other sizes."""
+        with self._lanes_changed:
+            for one in (lane, *self._free):
+                one.trim()
 
     @overload
     def _take(self, *, wait: Literal[True] = True) -> Lane: ...

@@ -139,6 +139,7 @@ def test_the_builder_calls_what_there_is(bindings: dict[str, str], tmp_path: Pat
     assert told["pool"] == ["MemoryPoolType.WORKSPACE", 256 << 20]
     assert told["level"] == 3
     assert told["cleared"] == "BuilderFlag.TF32"
+    assert ("set_preview_feature" in told["calls"]) == (not told["version"].startswith("10.0."))
     assert told["shares"][0] == 0
     assert told["shares"] == sorted(told["shares"][: len(told["shares"]) // 2]) * 2
     assert told["shares"][-1] == 1

@@ -203,9 +203,11 @@ def test_too_little_memory_is_told_and_a_smaller_input_still_runs(
 
 
 def test_memory_kept_for_other_sizes_is_given_up_first(open_plan: Open, machine: Machine) -> None:
-    machine.gpu.num_bytes = 200_000
-    session = open_plan(streams=1)
-    for side in (64, 56, 48, 64, 72):
+    machine.gpu.num_bytes = 300_000
+    session = open_plan()
+    list(session.run_many([make_batch(1, 64, 64)] * 4))
+    assert machine.gpu.used() == 2 * 4096 * (7 * 4 + 8)  # both lanes keep what they need for the next time
+    for side in (80, 48, 64, 80):
         session.run(*make_batch(1, side, side))
 
 
