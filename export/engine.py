@@ -146,9 +146,14 @@ def _build(
     details = build_plan(
         folder / model.path, unfinished, model, size_multiple, library, options, on_progress=on_progress
     )
-    targets = "-".join(details["compute_capabilities"])
-    name = f"{model.path.removesuffix('.onnx')}.{library}.{targets}.plan"
+
+    def name_plan(onnx: str) -> str:
+        return f"{onnx.removesuffix('.onnx')}.{library}.{'-'.join(details['compute_capabilities'])}.plan"
+
+    name = name_plan(model.path)
     unfinished.rename(folder / name)
+    if model.edges == "uint8":  # a plan of its sibling is built for the same GPUs, and is what it is compared with
+        details["float_edges"] = name_plan(model.details["float_edges"])
     return Artifact(path=name, kind=library, precision=model.precision, edges=model.edges, details=details)
 
 

@@ -22,7 +22,10 @@ _FEATURES = (
 )  # fmt: skip
 """What makes networks fast on a processor, x86-64 and Arm, as Linux names it."""
 
-_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13", "torch", "onnx")
+_PACKAGES = (
+    "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings", "pycuda", "torch",
+    "onnx",
+)  # fmt: skip
 
 SIDE = 256
 
@@ -113,6 +116,6 @@ def check_engines(bundle: Bundle, *, threads: int | None = None) -> list[EngineC
         except WavePaintError as error:
             found = EngineCheck(engine=way.engine, precision=way.arithmetic, problem=str(error))
         # One reason is enough for all precisions of an engine.
-        if not found.problem or found.problem not in [check.problem for check in checks]:
+        if not found.problem or (found.engine, found.problem) not in [(c.engine, c.problem) for c in checks]:
             checks.append(found)
     return checks

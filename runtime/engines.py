@@ -3,21 +3,25 @@
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from wavepaint.contract import Artifact, Bundle
 from wavepaint.errors import EngineError
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.plan import LIBRARIES, Library, Missing
 from wavepaint.runtime.session import Precision, Session
 
-EngineName = Literal["ort-cpu", "ort-cuda", "openvino"]
+EngineName = Literal["ort-cpu", "ort-cuda", "openvino", "tensorrt", "tensorrt-rtx"]
 Auto = Literal["auto"]
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-_FASTEST_FIRST: tuple[EngineName, ...] = ("ort-cuda", "openvino", "ort-cpu")
-"""For ``auto``. On two CPU cores the default model took 9.8 ms at 256x256 in OpenVINO bfloat16, 14.2 in its float32 and
-22.9 in ONNX Runtime (benchmarks/results/2026-11-21-bench.json)."""
+_FASTEST_FIRST: tuple[EngineName, ...] = ("tensorrt", "tensorrt-rtx", "ort-cuda", "openvino", "ort-cpu")
+"""For ``auto``. The order on GPUs is assumed, not measured. On two CPU cores the default model took 9.8 ms at 256x256
+in OpenVINO bfloat16, 14.2 in its float32 and 22.9 in ONNX Runtime (benchmarks/results/2026-11-21-bench.json)."""
+
+_ON_CPU: tuple[EngineName, ...] = ("ort-cpu", "openvino")
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,16 @@ class Way:
 
 
 def find_ways(artifact: Artifact) -> list[Way]:
-    """Return how the CPU of this machine can run a form of a model, exact arithmetic before reduced."""
+    """Return how this machine can run a form of a model, exact arithmetic before reduced.
+
+    ONNX models run on the CPU, plans on the GPU they fit, in the version of the library they fit.
+    """
     found: list[Way] = []
+    if artifact.kind in LIBRARIES:
+        from wavepaint.runtime.plan_store import why_not_here
+
+        if not why_not_here(artifact):
+            found.append(Way(cast(EngineName, artifact.kind), artifact, cast(Precision, artifact.precision)))
     if artifact.kind != "onnx":
         return found
     if artifact.precision != "bfloat16" and importlib.util.find_spec("onnxruntime"):
@@ -44,20 +56,35 @@ def find_ways(artifact: Artifact) -> list[Way]:
     return found
 
 
-def open_way(way: Way, path: Path, size_multiple: int, *, threads: int | None = None, streams: int = 1) -> Session:
+def open_way(
+    way: Way,
+    path: Path,
+    size_multiple: int,
+    *,
+    threads: int | None = None,
+    streams: int = 1,
+    missing: Missing = "build",
+) -> Session:
     """Open a form of a model in an engine.
 
     Args:
         way: Engine, form and arithmetic.
-        path: The form's file.
+        path: The form's file; what the form was built from lies beside it.
         size_multiple: The manifest's.
         threads: CPU threads; None leaves the choice to the engine.
-        streams: Runs that go on at once, from as many threads of the caller.
+        streams: Batches at work at the same time. TensorRT takes two at least, so that copies overlap with computing.
+        missing: For TensorRT, what to do where the bundle has no plan that fits this machine.
 
     Raises:
         EngineError: The engine is not installed, does not load, or refuses the model or the arithmetic.
     """
     edges = way.artifact.edges
+    if way.engine == "tensorrt" or way.engine == "tensorrt-rtx":
+        from wavepaint.runtime.plan_store import open_plan
+
+        return open_plan(
+            way.artifact, path, size_multiple, library=way.engine, streams=max(2, streams), missing=missing
+        )
     if way.engine == "openvino":
         from wavepaint.runtime.openvino_session import OpenVinoSession
 
@@ -94,29 +121,36 @@ def open_session(
 
     Args:
         bundle: A checked bundle.
-        engine: A name, or ``auto`` for the fastest that really opens here.
+        engine: A name, or ``auto`` for the fastest that really opens here without building anything: TensorRT is
+            taken where a plan that fits is in the bundle or was built here before. Named, it builds what it needs.
         precision: Of the arithmetic, or ``auto`` for the fastest of the engine in which the bundle was not seen to
             fail verification.
         threads: CPU threads; None leaves the choice to the engine.
-        streams: Runs that go on at once, from as many threads of the caller.
+        streams: See :func:`open_way`.
 
     Raises:
         EngineError: The named engine, or every engine, is not installed, does not load or refuses the model; each
             reason is told.
         BundleError: The bundle has no model for the engine in that precision.
     """
-    multiple, reasons = bundle.manifest.size_multiple, []
-    for name in _FASTEST_FIRST if engine == "auto" else (engine,):
+    multiple = bundle.manifest.size_multiple
+    reasons: dict[str, str] = {}
+    missing: Missing = "kept" if engine == "auto" else "build"
+    for name in _engines_here() if engine == "auto" else (engine,):
         for way in list_ways(bundle, name, precision):
+            path = bundle.path_of(way.artifact)
             try:
-                return open_way(way, bundle.path_of(way.artifact), multiple, threads=threads, streams=streams)
+                return open_way(way, path, multiple, threads=threads, streams=streams, missing=missing)
             except EngineError as error:
                 if engine != "auto" and precision != "auto":
                     raise
-                reasons.append(f"{name} {way.arithmetic}: {error}")
-    if not reasons:
-        reasons.append(f"{bundle.folder} holds no model for {engine} in {precision}.")
-    raise EngineError(" ".join(dict.fromkeys(reasons)))
+                reasons.setdefault(str(error), f"{name} {way.arithmetic}: {error}")
+    raise EngineError(" ".join(reasons.values()) or f"{bundle.folder} holds no model for {engine} in {precision}.")
+
+
+def _engines_here() -> tuple[EngineName, ...]:
+    """Return the engines worth trying; without a GPU those of the CPU, so that nothing is imported in vain."""
+    return _FASTEST_FIRST if find_gpus() else tuple(name for name in _FASTEST_FIRST if name in _ON_CPU)
 
 
 def list_ways(bundle: Bundle, engine: EngineName, precision: Precision | Auto = "auto") -> list[Way]:
@@ -124,6 +158,9 @@ def list_ways(bundle: Bundle, engine: EngineName, precision: Precision | Auto = 
 
     With ``auto``, what failed verification in that engine and arithmetic is left out.
     """
+    if engine == "tensorrt" or engine == "tensorrt-rtx":
+        found = [way for way in _list_plans(bundle, engine) if precision in ("auto", way.arithmetic)]
+        return [way for way in found if precision != "auto" or not _has_failed(bundle, way)]
     forms: dict[str, Artifact] = {}
     for artifact in bundle.manifest.artifacts:
         if artifact.kind == "onnx" and artifact.edges == "float32":
@@ -150,6 +187,26 @@ def list_ways(bundle: Bundle, engine: EngineName, precision: Precision | Auto = 
     return [way for way in found if precision != "auto" or not _has_failed(bundle, way)]
 
 
+def _list_plans(bundle: Bundle, library: Library) -> list[Way]:
+    """Return for each precision, fastest first, the plan for the GPU here, else any, else the ONNX model to build from.
+
+    Precisions that the bundle has a plan of come first: nobody has to wait for those.
+    """
+    here = next((gpu.compute_capability for gpu in find_gpus()), None)
+    ways = []
+    fastest_first: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
+    for precision in fastest_first:
+        forms = [
+            artifact
+            for artifact in bundle.manifest.artifacts
+            if artifact.kind in ("onnx", library) and artifact.edges == "float32" and artifact.precision == precision
+        ]
+        forms.sort(key=lambda form: (form.kind == "onnx", here not in form.details.get("compute_capabilities", [])))
+        if forms:
+            ways.append(Way(library, forms[0], precision))
+    return sorted(ways, key=lambda way: way.artifact.kind == "onnx")
+
+
 def list_best_ways(bundle: Bundle) -> list[Way]:
     """Return for every engine and arithmetic the fastest way, for comparing them all."""
     best = {(way.engine, way.arithmetic): way for name in ENGINES for way in reversed(list_ways(bundle, name))}
@@ -157,7 +214,8 @@ def list_best_ways(bundle: Bundle) -> list[Way]:
 
 
 _LABELS: dict[EngineName, str] = {
-    "ort-cpu": "ONNX Runtime", "ort-cuda": "ONNX Runtime", "openvino": "OpenVINO"
+    "ort-cpu": "ONNX Runtime", "ort-cuda": "ONNX Runtime", "openvino": "OpenVINO",
+    "tensorrt": "TensorRT ", "tensorrt-rtx": "TensorRT-RTX ",
 }  # fmt: skip
 """How each engine's name in a report begins."""
 

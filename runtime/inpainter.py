@@ -24,7 +24,7 @@ from wavepaint.runtime.memory import max_pixels
 from wavepaint.runtime.resample import MAX_GROWTH, Bool, Float, grow_hole
 from wavepaint.runtime.session import Closing, Precision
 from wavepaint.runtime.strategy import MIN_PIXELS, STRATEGIES, Canvas, Limits, Patch, Steps, Strategy, fill_steps
-from wavepaint.runtime.tiling import pad_to_multiple
+from wavepaint.runtime.tiling import pad_side, pad_to_multiple
 
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
@@ -79,10 +79,13 @@ class Inpainter(Closing):
         streams: Photos that are filled at once, from as many threads of the caller; each has its share of ``threads``.
         max_memory_mb: Bound on the memory of the process, in MiB, with a photo filled in each stream: larger regions
             are filled in tiles. It is kept by an estimate, measured for each engine. None: 2048, or what a photo needs.
+        max_batch: Patches of one size that go into one call of the engine at most. None: as many as make it faster,
+            which on CPUs is 1.
 
     Attributes:
         engine: What really runs, for people: engine, version, device, arithmetic.
         streams: As the argument.
+        max_batch: As the argument, or the engine's own.
 
     Raises:
         BundleError: The bundle is missing, altered or of another version.
@@ -99,20 +102,19 @@ class Inpainter(Closing):
         threads: int | None = None,
         streams: int = 1,
         max_memory_mb: int | None = None,
+        max_batch: int | None = None,
     ) -> None:
+        if max_batch is not None and max_batch < 1:
+            raise ConfigError(f"max_batch is {max_batch}: expected 1 or more.")
         if max_memory_mb is not None and max_memory_mb < 1:
             raise ConfigError(f"the memory allowed is {max_memory_mb} MiB: expected 1 or more (--max-memory).")
         self.bundle = read_bundle(Path(bundle) if bundle is not None else default_bundle_folder())
         self.max_memory_mb = max_memory_mb
         self.streams = streams
         self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads, streams=streams)
+        self.max_batch = max_batch or self._session.max_batch
         self._turns = BoundedSemaphore(streams)
         self.engine = f"{self._session.engine} {self._session.precision}"
-
-    @property
-    def max_batch(self) -> int:
-        """Patches in one call from which on more make the engine no faster."""
-        return self._session.max_batch
 
     def fill(self, image: ImageSource, mask: ImageSource, options: FillOptions | None = None) -> Image.Image:
         """Fill the hole of one photo.
@@ -232,9 +234,10 @@ class Inpainter(Closing):
         crop_side = manifest.training.get("config", {}).get("crop_size", _UNKNOWN_CROP_SIDE)
         return Limits(
             max_pixels=max_pixels(photo, bytes_per_pixel, self.max_memory_mb, self.streams),
-            max_batch=self._session.max_batch,
+            max_batch=self.max_batch,
             thickness=max(crop_side // 2, 1),
             multiple=self._session.size_multiple,
+            max_side=self._session.side_range[1],
         )
 
     def _drive(self, fills: "list[_Fill]") -> None:
@@ -259,18 +262,20 @@ class Inpainter(Closing):
 
     def _run(self, patches: list[Patch], limits: Limits) -> list[Float]:
         """Run patches padded to the size multiple, those of one size in batches; crop what comes back."""
-        multiple = limits.multiple
+        multiple, least = limits.multiple, self._session.side_range[0]
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, patch in enumerate(patches):
-            height, width = patch.hole.shape
-            by_size.setdefault((-(-height // multiple) * multiple, -(-width // multiple) * multiple), []).append(index)
+            height, width = (pad_side(side, multiple, least) for side in patch.hole.shape)
+            by_size.setdefault((height, width), []).append(index)
         fills: dict[int, Float] = {}
         for (height, width), same in by_size.items():
             at_once = max(min(limits.max_batch, limits.max_pixels // (height * width)), 1)
             for first in range(0, len(same), at_once):
                 chosen = same[first : first + at_once]
-                images = np.stack([pad_to_multiple(patches[i].image, multiple).transpose(2, 0, 1) for i in chosen])
-                masks = np.stack([pad_to_multiple(patches[i].hole, multiple)[None] for i in chosen])
+                images = np.stack(
+                    [pad_to_multiple(patches[i].image, multiple, least).transpose(2, 0, 1) for i in chosen]
+                )
+                masks = np.stack([pad_to_multiple(patches[i].hole, multiple, least)[None] for i in chosen])
                 with self._turns:
                     outputs = self._session.run(images, masks.astype(np.float32))
                 for i, output in zip(chosen, outputs, strict=True):

@@ -5,12 +5,13 @@ import glob
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from wavepaint.errors import ImageError, OutputError
+from wavepaint.errors import ImageError, OutputError, WavePaintWarning
 
 LIST_SUFFIXES = (".csv", ".jsonl")
 _MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
@@ -93,6 +94,18 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in _suffixes() and path.is_file() and not path.name.startswith(".")
 
 
+def _walk(root: Path) -> list[Path]:
+    """Return the images in a tree; a folder that cannot be read is told and passed over."""
+
+    def tell(error: OSError) -> None:
+        warnings.warn(
+            f"{error.filename} cannot be read ({error.strerror}) and is passed over.", WavePaintWarning, stacklevel=4
+        )
+
+    files = (Path(folder, name) for folder, _, names in os.walk(root, onerror=tell) for name in names)
+    return sorted(path for path in files if _is_image(path))
+
+
 def _find_images(images: str) -> tuple[Path, list[Path]]:
     """Return the tree's root and the images in it."""
     root = Path(images)
@@ -101,10 +114,7 @@ def _find_images(images: str) -> tuple[Path, list[Path]]:
         found = sorted(path for path in map(Path, matches) if _is_image(path))
         parents = [str(path.parent) for path in found]
         return Path(os.path.commonpath(parents)) if parents else root, found
-    try:
-        return root, sorted(path for path in root.rglob("*") if _is_image(path))
-    except OSError as error:
-        raise ImageError(f"{root} cannot be read: {error.strerror or error}.") from error
+    return root, _walk(root)
 
 
 def _pair(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
@@ -112,7 +122,7 @@ def _pair(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterato
     masks: dict[tuple[Path, str], list[Path]] = {}
     stems = {(path.relative_to(root).parent, path.stem) for path in found}
     mask_files: set[Path] = set()
-    for path in sorted(path for path in folder.rglob("*") if _is_image(path)):
+    for path in _walk(folder):
         place, named = path.relative_to(folder).parent, _MASK_NAME.fullmatch(path.stem)
         if named and (place, named["stem"]) in stems:
             masks.setdefault((place, named["stem"]), []).append(path)

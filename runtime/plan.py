@@ -24,6 +24,10 @@ from wavepaint.runtime.plan_callbacks import OnProgress, make_logger, make_monit
 Library = Literal["tensorrt", "tensorrt-rtx"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
 
+Missing = Literal["build", "kept", "refuse"]
+"""What to do where a bundle has no plan that fits this machine: take the one that was built here before, or build it,
+which can take minutes; take only one built before; or take none."""
+
 MAX_OPTIMIZATION_LEVEL = 5
 LARGEST_SIDE = 16_384
 
@@ -54,6 +58,10 @@ class Profile:
             raise ConfigError(
                 f"a profile reaches {max(self.max[1:])} pixels: expected {LARGEST_SIDE} at most (--shapes)."
             )
+
+    def holds(self, size: tuple[int, int, int]) -> bool:
+        """Return whether a (batch, height, width) lies in the range."""
+        return all(low <= side <= high for low, side, high in zip(self.min, size, self.max, strict=True))
 
     def require_multiple(self, size_multiple: int) -> None:
         """Raise unless every side is a multiple.
@@ -105,6 +113,11 @@ class PlanOptions:
                 f"the optimization level is {self.optimization_level}: expected 0 to {MAX_OPTIMIZATION_LEVEL} "
                 "(--optimization-level)."
             )
+
+
+def name_library(library: Library, version: str) -> str:
+    """Return a library's name and version for people."""
+    return f"{'TensorRT' if library == 'tensorrt' else 'TensorRT-RTX'} {version}"
 
 
 def load_library(library: Library) -> ModuleType:
@@ -182,7 +195,7 @@ def build_plan(
     trt = load_library(library)
     targets = choose_targets(library, options.targets, gpus)
     logger = make_logger(trt)
-    name = f"{'TensorRT' if library == 'tensorrt' else 'TensorRT-RTX'} {trt.__version__}"
+    name = name_library(library, trt.__version__)
     try:
         builder = trt.Builder(logger)
     except TypeError as error:  # what the bindings raise where the library returns nothing
@@ -191,20 +204,11 @@ def build_plan(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx_path)):
         raise EngineError(f"{name} cannot read {onnx_path.name}: {_parser_errors(parser)}")
-    config = builder.create_builder_config()
-    for index, target in enumerate(targets):
-        config.num_compute_capabilities = len(targets)
-        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
-    for profile in options.profiles:
-        _add_profile(builder, config, profile, artifact.edges)
-    if options.workspace_mb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
-    if options.optimization_level is not None:
-        config.builder_optimization_level = options.optimization_level
+    config = _configure(trt, builder, artifact.edges, options, targets)
     cache: Path | None = None
     if library == "tensorrt":  # TensorRT-RTX times nothing before it runs
         cache = options.timing_cache or cache_folder() / f"tensorrt-{trt.__version__}.timing"
-        _use_timing_cache(config, cache)
+        _use_timing_cache(config, cache, is_chosen=options.timing_cache is not None)
     monitor = make_monitor(trt, on_progress)
     config.progress_monitor = monitor
     plan = builder.build_serialized_network(network, config)
@@ -227,6 +231,25 @@ def build_plan(
     }
 
 
+def _configure(trt: Any, builder: Any, edges: Edges, options: PlanOptions, targets: tuple[str, ...]) -> Any:
+    config = builder.create_builder_config()
+    for index, target in enumerate(targets):
+        config.num_compute_capabilities = len(targets)
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
+    # It would round float32 to ten bits before every product, which is not what a float32 model is verified as.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    resize = getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+    if resize is not None:  # scratch memory for the size that runs, not for the profile's largest
+        config.set_preview_feature(resize, True)
+    for profile in options.profiles:
+        _add_profile(builder, config, profile, edges)
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    return config
+
+
 def _add_profile(builder: Any, config: Any, profile: Profile, edges: Edges) -> None:
     added = builder.create_optimization_profile()
     for name, channels in ((INPUT_IMAGE, IMAGE_CHANNELS), (INPUT_MASK, 1)):
@@ -238,14 +261,16 @@ def _add_profile(builder: Any, config: Any, profile: Profile, edges: Edges) -> N
     config.add_optimization_profile(added)
 
 
-def _use_timing_cache(config: Any, path: Path) -> None:
+def _use_timing_cache(config: Any, path: Path, *, is_chosen: bool) -> None:
     """Start from the kernels measured before; from none if there are none, or if they are of another GPU or version."""
     try:
         kept = path.read_bytes()
     except FileNotFoundError:
         kept = b""
     except OSError as error:
-        raise EngineError(f"the timing cache {path} cannot be read: {error.strerror or error}.") from error
+        if is_chosen:
+            raise EngineError(f"the timing cache {path} cannot be read: {error.strerror or error}.") from error
+        kept = b""  # a cache folder that cannot be used is told of when the new kernels are to be kept
     for content in (kept, b""):
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, False):

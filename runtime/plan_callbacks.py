@@ -22,7 +22,10 @@ def make_logger(trt: ModuleType) -> Any:
                 self.errors.append(message)
 
         def last_error(self) -> str:
-            return self.errors[-1] if self.errors else ""
+            """Return the last error and forget all, so that none is told twice."""
+            told = self.errors[-1] if self.errors else ""
+            self.errors.clear()
+            return told
 
     return Logger()
 

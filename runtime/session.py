@@ -3,6 +3,8 @@
 import os
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -51,12 +53,14 @@ class Session(Closing):
         precision: Arithmetic that really runs.
         memory_factor: Peak memory of a run over what the live tensors of the exported float32 graph take.
         max_batch: Images in one run from which on more make it no faster.
+        side_range: Least and largest height and width of an image.
     """
 
     engine: str
     precision: str
     memory_factor: float
     max_batch: int
+    side_range = (1, 2**31 - 1)
 
     def __init__(self, path: Path, *, edges: Edges = "float32", size_multiple: int = 1) -> None:
         self.path = path
@@ -77,11 +81,36 @@ class Session(Closing):
             EngineMemoryError: The engine ran out of memory.
             EngineError: Tensors that break the contract, a closed session, or another failure of the engine.
         """
+        with self._checked(image, mask):
+            return self._infer(image, mask)
+
+    def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """Fill the holes of many batches; an engine that can works on several at a time.
+
+        Args:
+            batches: Images and masks, as :meth:`run` takes them. They are read as they are needed.
+
+        Yields:
+            What :meth:`run` would return for each, in order.
+
+        Raises:
+            EngineError: As :meth:`run`, after the results of the batches before the one that failed.
+        """
+        for image, mask in batches:
+            yield self.run(image, mask)
+
+    def takes(self, batch: int, height: int, width: int) -> bool:
+        """Return whether a batch of this size may be run, apart from the size multiple; most engines take any."""
+        return True
+
+    @contextmanager
+    def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:
+        """Check a batch, then tell of an engine's failure on it in this package's words."""
         check_inputs(image, mask, self.edges, self.size_multiple)
         if not self._is_open():
             raise EngineError("this session is closed. Open another one.")
         try:
-            return self._infer(image, mask)
+            yield
         except EngineError:
             raise
         except Exception as error:  # the engines' exceptions share no base but Exception

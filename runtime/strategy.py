@@ -81,12 +81,18 @@ class Limits:
         max_batch: Patches in one call.
         thickness: Side of the largest square hole that the network was trained to fill, in pixels.
         multiple: The model's size multiple.
+        max_side: Largest height and width of a patch.
     """
 
     max_pixels: int
     max_batch: int
     thickness: int
     multiple: int
+    max_side: int = 2**31 - 1
+
+    def hold(self, height: int, width: int) -> bool:
+        """Whether a patch may pass by itself."""
+        return height * width <= self.max_pixels and max(height, width) <= self.max_side
 
 
 @dataclass(frozen=True)
@@ -147,10 +153,11 @@ def fill_steps(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
     """
     if strategy == "whole":
         height, width = canvas.hole.shape
-        if height * width > limits.max_pixels:
+        if not limits.hold(height, width):
+            side = f" and the engine {limits.max_side} a side" if limits.max_side < max(height, width) else ""
             raise ConfigError(
-                f"{width}x{height} pixels are too many for one run within the memory allowed, which holds "
-                f"{limits.max_pixels / 1e6:.1f} megapixels. Raise --max-memory, or choose --strategy auto."
+                f"{width}x{height} pixels are too many for one run: the memory allowed holds "
+                f"{limits.max_pixels / 1e6:.1f} megapixels{side}. Raise --max-memory, or choose --strategy auto."
             )
         yield from _fill_crops(canvas, [(Region(0, 0, width, height), 1)], limits)
         return
@@ -159,7 +166,7 @@ def fill_steps(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
     tiled: list[tuple[Region, int]] = []
     for region in find_regions(canvas.hole, limits.multiple):
         by_thickness = -(-measure_thickness(canvas.hole[region.slices]) // limits.thickness)
-        by_memory = _fitting_factor(region, limits.max_pixels)
+        by_memory = _fitting_factor(region, limits)
         factor = max(by_thickness, by_memory, 1)
         tiles = strategy == "tile" or (
             strategy == "auto" and (factor > MAX_CROP_FACTOR or by_memory > max(by_thickness, 1))
@@ -173,10 +180,10 @@ def fill_steps(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
         yield from _fill_tiles(canvas, region, by_thickness, limits)
 
 
-def _fitting_factor(region: Region, max_pixels: int) -> int:
-    """Return the whole factor by which a region must be scaled down to have at most so many pixels."""
-    factor = max(int((region.num_pixels / max_pixels) ** 0.5), 1)
-    while -(-region.width // factor) * -(-region.height // factor) > max_pixels:
+def _fitting_factor(region: Region, limits: Limits) -> int:
+    """Return the whole factor by which a region must be scaled down to pass at once."""
+    factor = max(int((region.num_pixels / limits.max_pixels) ** 0.5), 1)
+    while not limits.hold(-(-region.height // factor), -(-region.width // factor)):
         factor += 1
     return factor
 
@@ -223,7 +230,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
     """Fill a region in tiles; where its hole is too thick by ``factor``, on top of a coarse fill."""
     coarse: Float | None = None
     if factor > 1:
-        factor = max(factor, _fitting_factor(region, limits.max_pixels))
+        factor = max(factor, _fitting_factor(region, limits))
         patch = _reduced_patch(canvas, region, factor)
         (fill,) = yield [patch]
         coarse = canvas.colours(fill)
@@ -254,7 +261,8 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
 
 def _tile_side(limits: Limits) -> int:
     # The last tile of a row or column may be longer by a little less than the multiple.
-    side = max(min(TILE_SIDE, int(limits.max_pixels**0.5) - limits.multiple), 2 * TILE_OVERLAP + limits.multiple)
+    largest = min(TILE_SIDE, int(limits.max_pixels**0.5) - limits.multiple, limits.max_side - limits.multiple)
+    side = max(largest, 2 * TILE_OVERLAP + limits.multiple)
     return side // limits.multiple * limits.multiple
 
 

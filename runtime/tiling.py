@@ -74,11 +74,16 @@ class Region:
         )
 
 
-def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int) -> NDArray[_Pixel]:
-    """Extend (H, W) or (H, W, C) at the bottom and the right, by reflection, to multiples of ``multiple``."""
+def pad_side(side: int, multiple: int, least: int = 1) -> int:
+    """Return the least multiple of ``multiple`` that is neither smaller than a side nor than ``least``."""
+    return -(-max(side, least) // multiple) * multiple
+
+
+def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int, least: int = 1) -> NDArray[_Pixel]:
+    """Extend (H, W) or (H, W, C) at the bottom and the right, by reflection, to the sides of :func:`pad_side`."""
     height, width = pixels_HWC.shape[:2]
-    pads = ((0, -height % multiple), (0, -width % multiple), *((0, 0),) * (pixels_HWC.ndim - 2))
-    return np.pad(pixels_HWC, pads, mode="reflect")
+    down, right = pad_side(height, multiple, least) - height, pad_side(width, multiple, least) - width
+    return np.pad(pixels_HWC, ((0, down), (0, right), *((0, 0),) * (pixels_HWC.ndim - 2)), mode="reflect")
 
 
 def _reduce_cells(hole_HW: NDArray[np.bool_], operation: np.ufunc, side: int) -> NDArray[np.bool_]:

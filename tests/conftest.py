@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.fakes.machine import Machine, install
 from wavepaint.contract import Bundle
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
@@ -57,6 +58,13 @@ def half_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     out = tmp_path_factory.mktemp("bundle") / "half"
     options = ExportOptions(precisions=("float16", "bfloat16"), edges=("uint8",))
     return write_bundle(read_checkpoint(tiny_checkpoint), out, options=options)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """A machine with a simulated GPU and TensorRT, and a cache folder of its own."""
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "cache"))
+    return install(monkeypatch)
 
 
 @pytest.fixture(scope="session")

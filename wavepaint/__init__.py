@@ -3,19 +3,25 @@
 The public names are loaded on first use: importing this package imports neither torch nor numpy.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from wavepaint.runtime.inpainter import Inpainter
+    from wavepaint.runtime.batch import inpaint_many
+    from wavepaint.runtime.inpainter import FillOptions, Inpainter
 
-__all__ = ["Inpainter", "__version__"]
+__all__ = ["FillOptions", "Inpainter", "__version__", "inpaint_many"]
+
+_HOMES = {
+    "FillOptions": "wavepaint.runtime.inpainter",
+    "Inpainter": "wavepaint.runtime.inpainter",
+    "inpaint_many": "wavepaint.runtime.batch",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Inpainter":
-        from wavepaint.runtime.inpainter import Inpainter
-
-        return Inpainter
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

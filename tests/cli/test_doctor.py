@@ -6,20 +6,27 @@ import sys
 import pytest
 
 from tests.cli.conftest import Wp
+from tests.fakes.machine import Machine
 from wavepaint.contract import Bundle
+from wavepaint.errors import WavePaintWarning
 from wavepaint.runtime import doctor
+from wavepaint.runtime.engines import ENGINES
 
 
 def test_people_see_what_works_and_what_is_missing(wp: Wp, half_bundle: Bundle) -> None:
     result = wp("doctor", half_bundle.folder)
     assert result.returncode == 0, result.stderr.decode()
     text = result.stdout.decode()
-    assert "ort-cpu    float32   works: 256x256 in" in text
-    assert "openvino   float32   works" in text
+    assert "ort-cpu      float32   works: 256x256 in" in text
+    assert "openvino     float32   works" in text
     assert "usable cores" in text
     assert sys.executable in text
     if "no NVIDIA driver" in text:
-        assert "ort-cuda   does not work" in text
+        assert "ort-cuda     does not work" in text
+        for engine in ("tensorrt", "tensorrt-rtx"):
+            (line,) = [line for line in text.splitlines() if line.split()[:1] == [engine]]
+            assert "no driver or GPU was found" in line
+            assert f'pip install "wavepaint[{engine}]"' in line
 
 
 def test_programs_get_json(wp: Wp, half_bundle: Bundle) -> None:
@@ -42,4 +49,16 @@ def test_no_engine_at_all_is_told(half_bundle: Bundle, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "openvino", None)
     checks = doctor.check_engines(half_bundle)
     assert all(check.latency_ms is None for check in checks)
-    assert {check.engine for check in checks} == {"ort-cpu", "ort-cuda", "openvino"}
+    assert {check.engine for check in checks} == {*ENGINES}
+
+
+def test_with_everything_present_plans_really_run(half_bundle: Bundle, machine: Machine) -> None:
+    with pytest.warns(WavePaintWarning, match="can take minutes"):
+        checks = [check for check in doctor.check_engines(half_bundle) if check.engine.startswith("tensorrt")]
+    assert {(check.engine, check.precision) for check in checks} == {
+        (engine, precision)
+        for engine in ("tensorrt", "tensorrt-rtx")
+        for precision in ("float32", "float16", "bfloat16")
+    }
+    assert all(check.latency_ms for check in checks if check.precision != "bfloat16")  # which ONNX Runtime cannot
+    machine.require_all_freed()

@@ -13,6 +13,8 @@ from PIL import Image
 from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import REPOSITORY
 from wavepaint.contract import Bundle
+from wavepaint.runtime.image import Photo, read_photo, write_photo
+from wavepaint.runtime.resample import grow_hole
 
 Files = tuple[Path, Path]
 
@@ -150,19 +152,80 @@ def test_broken_bundles(
     assert_refused(wp("infer", *photo_files, "--model", bundle), *words)
 
 
-def test_a_12_megapixel_photo_with_a_small_hole_stays_under_4_gib(tmp_path: Path, photo: np.ndarray) -> None:
-    tiled = np.tile(photo, (10, 9, 1))[:3000, :4000]
-    mask = np.zeros(tiled.shape[:2], np.uint8)
-    mask[1400:1460, 2000:2100] = 255
-    Image.fromarray(tiled).save(tmp_path / "large.jpg", quality=90)
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    command = [sys.executable, "-m", "wavepaint", "infer", "large.jpg", "mask.png", "-o", "out.png"]
+def test_a_108_megapixel_photo_with_a_dozen_holes_stays_under_3_gib(tmp_path: Path, photo: np.ndarray) -> None:
+    mask = np.zeros((9000, 12000), np.uint8)
+    for number in range(12):
+        top, left = 200 + 2900 * (number // 4), 150 + 2950 * (number % 4)
+        mask[top : top + 20 + 60 * number, left : left + 40 + 50 * number] = 255
+    Image.fromarray(photo).resize((12000, 9000)).save(tmp_path / "large.jpg", quality=90)
+    Image.fromarray(mask).save(tmp_path / "mask.png", compress_level=1)
+    command = [sys.executable, "-m", "wavepaint", "infer", "large.jpg", "mask.png", "-o", "out.jpg"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status
     assert status == 0
-    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 4 * 2**30
-    assert read(tmp_path / "out.png").shape == (3000, 4000, 3)
+    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 3 * 2**30
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.size == (12000, 9000)
+
+
+def test_a_bound_on_memory_is_kept_or_refused(wp: Wp, tmp_path: Path, photo: np.ndarray) -> None:
+    Image.fromarray(photo).resize((3000, 2000)).save(tmp_path / "photo.png", compress_level=1)
+    mask = np.zeros((2000, 3000), np.uint8)
+    mask[200:1800, 200:2800] = np.random.default_rng(0).random((1600, 2600)) < 0.5
+    Image.fromarray(mask * 255).save(tmp_path / "mask.png")
+    arguments = ["infer", tmp_path / "photo.png", tmp_path / "mask.png", "-o", tmp_path / "out.png"]
+    assert_refused(wp(*arguments, "--max-memory", 350), "350 MiB do not suffice", "needs", "--max-memory")
+    assert_refused(
+        wp(*arguments, "--strategy", "whole", "--max-memory", 900), "too many for one run", "--strategy auto"
+    )
+    command = [sys.executable, "-m", "wavepaint", *map(str, arguments), "--max-memory", "700"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+    assert status == 0
+    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 700 * 2**20
+
+
+@pytest.mark.parametrize("strategy", ["auto", "whole", "crop", "tile"])
+def test_every_strategy_keeps_16_bits_alpha_and_what_is_known(
+    wp: Wp, tmp_path: Path, tiny_bundle: Bundle, strategy: str
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 65536, (420, 700, 4), dtype=np.uint16)
+    hole = np.zeros((420, 700), bool)
+    hole[100:300, 50:600] = True
+    write_photo(Photo(pixels), tmp_path / "deep.png")
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    arguments = [tmp_path / "deep.png", tmp_path / "mask.png", "--model", tiny_bundle.folder]
+    result = wp("infer", *arguments, "--strategy", strategy, "--dilate", 5, "--feather", 4, "-o", tmp_path / "out.tif")
+    assert result.returncode == 0, result.stderr.decode()
+    filled = read_photo(tmp_path / "out.tif").pixels
+    known = ~grow_hole(hole, 5)
+    assert filled.dtype == np.uint16
+    assert np.array_equal(filled[known], pixels[known])
+    assert np.array_equal(filled[..., 3], pixels[..., 3])
+    assert (filled[hole][:, :3] != pixels[hole][:, :3]).any(axis=1).mean() > 0.99
+    ring = grow_hole(hole, 5) & ~hole
+    assert (filled[ring][:, :3] != pixels[ring][:, :3]).any(axis=1).mean() > 0.9
+
+
+def test_pictures_of_what_was_done(wp: Wp, photo_files: Files, photo: np.ndarray, hole: np.ndarray) -> None:
+    image, mask = photo_files
+    overlay, comparison = image.with_name("overlay.png"), image.with_name("side.png")
+    arguments = ["infer", image, mask, "--save-overlay", overlay, "--compare", comparison]
+    result = wp(*arguments, "-o", image.with_name("a.png"))
+    assert result.returncode == 0, result.stderr.decode()
+    tinted = read(overlay)
+    assert np.array_equal(tinted[~hole], photo[~hole])
+    assert (tinted[hole][:, 0].astype(int) > tinted[hole][:, 1].astype(int) + 80).mean() > 0.9
+    side = read(comparison)
+    assert side.shape[1] > 3 * 451
+    assert np.array_equal(side[-300:, :451], photo)
+    assert np.array_equal(side[-300:, -451:], read(image.with_name("a.png")))
+    assert_refused(wp(*arguments, "-o", image.with_name("b.png")), "exists already")
+    assert not image.with_name("b.png").exists()
+    assert_refused(wp("infer", image, mask, "-o", overlay, "--compare", overlay, "--overwrite"), "one name")
 
 
 def test_the_runtime_never_imports_torch(photo_files: Files) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
 from wavepaint.contract import Bundle
+from wavepaint.errors import WavePaintWarning
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job, find_jobs
@@ -86,6 +87,33 @@ def test_one_mask_and_a_pattern(wp: Wp, folders: Path, half_bundle: Bundle) -> N
     result = wp("infer", pattern, mask, "-o", folders / "out", "--model", half_bundle.folder)
     assert result.returncode == 0, result.stderr.decode()
     assert "3 filled of 3" in result.stderr.decode()
+
+
+def test_pictures_of_many_keep_the_tree(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--model", half_bundle.folder]
+    arguments += ["--save-overlay", folders / "overlays", "--compare", folders / "sides"]
+    assert wp(*arguments).returncode == 1
+    for kind in ("overlays", "sides"):
+        written = sorted(path.relative_to(folders / kind).as_posix() for path in (folders / kind).rglob("*.*"))
+        assert written == ["deep/er/p1.png.png", "deep/er/p3.png.png", "p0.png.png", "p2.png.png"]
+    (folders / "out" / "p0.png").unlink()
+    resumed = wp(*arguments, "--resume")
+    assert "1 filled, 3 skipped, 2 failed" in resumed.stderr.decode()
+    assert_refused(wp(*arguments[:-1], folders / "out", "--overwrite"), "folders of their own")
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_passed_over(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(WavePaintWarning, match="deep cannot be read.*Permission denied.*passed over"):
+        jobs = find_jobs(str(folders / "images"), str(folders / "masks"), folders / "out")
+    assert [job.image.name for job in jobs] == ["p0.png", "p2.png", "p4.png"]
 
 
 @pytest.mark.parametrize(

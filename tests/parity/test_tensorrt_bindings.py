@@ -6,35 +6,21 @@ the builder touches is a mock that has exactly the attributes of the real class.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
-VERSIONS = ["10.0.1", "10.16.1.11", "11.4.0.106"]
-
-_STAND_INS = """
-void *createInferBuilder_INTERNAL(void) {return 0;}
-void *createInferRefitter_INTERNAL(void) {return 0;}
-void *createInferRuntime_INTERNAL(void) {return 0;}
-void *createNvOnnxParserRefitter_INTERNAL(void) {return 0;}
-void *createNvOnnxParser_INTERNAL(void) {return 0;}
-void *getBuilderPluginRegistry(void) {return 0;}
-int getNvOnnxParserVersion(void) {return 0;}
-void *getPluginRegistry(void) {return 0;}
-int initLibNvInferPlugins(void) {return 0;}
-"""
+from tests.conftest import REPOSITORY
 
 _PROGRAM = '''
-import inspect, json, re, sys
+import json, sys
 from pathlib import Path
 from unittest.mock import create_autospec, patch
 
 import tensorrt_bindings as real
+from tests.parity.signatures import find_wrong_calls
 from wavepaint.contract import Artifact
 from wavepaint.errors import EngineError
 from wavepaint.runtime import plan
@@ -81,17 +67,6 @@ class Library:
         ) or getattr(real, name)
 
 
-def accepts(method, count):
-    """Whether one of the real method's signatures takes so many arguments."""
-    signature = rf"^(?:\\d+\\. )?{method.__name__}\\(self: [^,)]*(?:, (.*))?\\) ->"
-    for parameters in re.findall(signature, method.__doc__, re.M):
-        names = re.findall(r"(\\w+): ", parameters or "")
-        required = [name for name in names if not re.search(rf"\\b{name}: [^,]*=", parameters)]
-        if len(required) <= count <= len(names):
-            return True
-    return False
-
-
 artifact = Artifact(path="model.onnx", kind="onnx", precision="float16")
 options = plan.PlanOptions(workspace_mb=256, optimization_level=3, timing_cache=folder / "kernels.cache")
 shares = []
@@ -122,14 +97,10 @@ with patch.object(plan, "load_library", lambda library: real), patch.object(
     except EngineError as error:
         not_started = str(error)
 
-wrong = [
-    f"{kind.__name__}.{name}{tuple(call.args)}"
-    for mock, kind in ((builder, real.Builder), (config, real.IBuilderConfig), (profile, real.IOptimizationProfile),
-                       (parser, real.OnnxParser), (cache, real.ITimingCache))
-    for name, *arguments in mock.method_calls
-    for call in [type("Call", (), {"args": arguments[0]})]
-    if "." not in name and not accepts(getattr(kind, name), len(arguments[0]))
-]
+wrong = find_wrong_calls(
+    (builder, real.Builder), (config, real.IBuilderConfig), (profile, real.IOptimizationProfile),
+    (parser, real.OnnxParser), (cache, real.ITimingCache),
+)
 print(json.dumps({
     "version": real.__version__, "details": details, "refused": refused, "not_started": not_started,
     "wrong": wrong, "shares": shares, "plan": (folder / "out.plan").read_text(),
@@ -139,53 +110,20 @@ print(json.dumps({
     "read_back": config.create_timing_cache.call_args_list[1].args[0].decode(),
     "shapes": [list(map(list, call.args[1:])) for call in profile.set_shape.call_args_list[:2]],
     "pool": [str(config.set_memory_pool_limit.call_args.args[0]), config.set_memory_pool_limit.call_args.args[1]],
-    "level": config.builder_optimization_level,
+    "level": config.builder_optimization_level, "cleared": str(config.clear_flag.call_args.args[0]),
 }))
 '''
-
-
-def _unavailable(reason: str) -> None:
-    """Skip on a machine that lacks something; in CI it has to be there."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the environment in which the bindings of a version import."""
-    version: str = request.param
-    kept = request.config.cache.mkdir(f"tensorrt-{version}")
-    package = kept / "tensorrt_bindings"
-    if not package.is_dir():
-        cuda = "cu12" if version.startswith("10.0") else "cu13"
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(kept)]
-        result = subprocess.run(
-            [*download, f"tensorrt-{cuda}-bindings=={version}"], capture_output=True, text=True, check=False
-        )
-        wheels = list(kept.glob("*.whl"))
-        if not wheels:
-            _unavailable(f"the bindings of TensorRT {version} cannot be downloaded: {result.stderr.strip()[-200:]}")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            wheel.extractall(kept)
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        _unavailable("there is no C compiler for the stand-ins of TensorRT's libraries")
-        raise AssertionError
-    folder = tmp_path_factory.mktemp("libraries")
-    (folder / "stand_ins.c").write_text(_STAND_INS)
-    major = version.split(".")[0]
-    for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
-        library = f"lib{name}.so.{major}"
-        command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", library, "stand_ins.c"]
-        subprocess.run(command, cwd=folder, check=True)
-    return {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(kept), "EXPECTED": version}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the stand-ins are built as Linux libraries")
 def test_the_builder_calls_what_there_is(bindings: dict[str, str], tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(tmp_path)], capture_output=True, text=True, env=bindings, check=False
+        [sys.executable, "-c", _PROGRAM, str(tmp_path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env=bindings,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
@@ -200,6 +138,8 @@ def test_the_builder_calls_what_there_is(bindings: dict[str, str], tmp_path: Pat
     ]
     assert told["pool"] == ["MemoryPoolType.WORKSPACE", 256 << 20]
     assert told["level"] == 3
+    assert told["cleared"] == "BuilderFlag.TF32"
+    assert ("set_preview_feature" in told["calls"]) == (not told["version"].startswith("10.0."))
     assert told["shares"][0] == 0
     assert told["shares"] == sorted(told["shares"][: len(told["shares"]) // 2]) * 2
     assert told["shares"][-1] == 1

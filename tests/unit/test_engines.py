@@ -11,8 +11,9 @@ import pytest
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.runtime import ort_session
+from wavepaint.runtime import engines, ort_session
 from wavepaint.runtime.engines import list_best_ways, list_ways, open_session
+from wavepaint.runtime.gpu import Gpu, find_gpus
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.openvino_session import cpu_precisions
 
@@ -44,7 +45,7 @@ def test_without_any_engine_every_reason_is_told(half_bundle: Bundle, monkeypatc
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(EngineError) as caught:
         open_session(half_bundle)
-    for extra in ("cpu", "gpu", "openvino"):
+    for extra in ("cpu", "openvino"):  # without a GPU its engines are not even tried
         assert f'pip install "wavepaint[{extra}]"' in str(caught.value)
 
 
@@ -122,4 +123,38 @@ def test_every_engine_and_arithmetic_is_listed_once(half_bundle: Bundle) -> None
         ("ort-cuda", "float16", "model.fp16.onnx"),
         ("openvino", "float32", "model.fp16.onnx"),
         ("openvino", "bfloat16", "model.fp16.onnx"),
+        ("tensorrt", "float32", "model.onnx"),
+        ("tensorrt", "float16", "model.fp16.onnx"),
+        ("tensorrt", "bfloat16", "model.bf16.onnx"),
+        ("tensorrt-rtx", "float32", "model.onnx"),
+        ("tensorrt-rtx", "float16", "model.fp16.onnx"),
+        ("tensorrt-rtx", "bfloat16", "model.bf16.onnx"),
     ]
+
+
+def test_without_a_gpu_auto_imports_nothing_for_one(half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_gpus", list)
+    tried: list[str] = []
+    monkeypatch.setattr(engines, "open_way", lambda way, *_, **__: tried.append(way.engine) or _fail())
+    with pytest.raises(EngineError):
+        open_session(half_bundle)
+    assert set(tried) == {"openvino", "ort-cpu"}
+    tried.clear()
+    monkeypatch.setattr(engines, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)])
+    with pytest.raises(EngineError):
+        open_session(half_bundle)
+    assert list(dict.fromkeys(tried)) == ["tensorrt", "tensorrt-rtx", "ort-cuda", "openvino", "ort-cpu"]
+
+
+def _fail() -> None:
+    raise EngineError("not here")
+
+
+@pytest.mark.skipif(find_gpus() != [], reason="needs a machine without an NVIDIA GPU")
+@pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
+def test_tensorrt_without_a_gpu_names_the_command_once(half_bundle: Bundle, engine: Any) -> None:
+    with pytest.raises(EngineError) as caught:
+        open_session(half_bundle, engine=engine)
+    assert str(caught.value).count(f'pip install "wavepaint[{engine}]"') == 1
+    assert "no driver or GPU was found" in str(caught.value)
+    assert "tensorrt" not in sys.modules

@@ -107,11 +107,14 @@ def command(
         err=True,
     )
     results: list[Measurement] = []
+    told: set[tuple[str, str]] = set()  # one reason is enough for all precisions of an engine
     for way in list_best_ways(loaded):
         try:
             session = open_way(way, loaded.path_of(way.artifact), multiple, threads=threads)
         except EngineError as error:
-            click.echo(f"not timed: {way.engine} {way.arithmetic}: {error}", err=True)
+            if (way.engine, str(error)) not in told:
+                click.echo(f"not timed: {way.engine} {way.arithmetic}: {error}", err=True)
+            told.add((way.engine, str(error)))
             continue
         with session:
             for side in sides:

@@ -31,9 +31,9 @@ def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str
         click.echo(f"{'PROBLEM':10} {conflict}")
     click.echo()
     for check in checks:
-        name = f"{check.engine:10} {check.precision:9}"
+        name = f"{check.engine:12} {check.precision:9}"
         if check.problem:
-            click.echo(f"{check.engine:10} does not work: {check.problem}")
+            click.echo(f"{check.engine:12} does not work: {check.problem}")
         else:
             click.echo(f"{name} works: 256x256 in {check.latency_ms:.1f} ms ({check.label})")
 

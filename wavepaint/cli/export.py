@@ -13,6 +13,7 @@ from wavepaint.errors import ConfigError
 from wavepaint.export.engine import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
 from wavepaint.runtime.plan import LIBRARIES, Library, PlanOptions, Profile
+from wavepaint.runtime.plan_store import why_not_here
 
 if TYPE_CHECKING:
     from wavepaint.export.fusion import Upsampling
@@ -108,12 +109,8 @@ def _report(bundle: Bundle, out: Path) -> None:
         for report in reports:
             click.echo(f"    {describe_report(report)}", err=True)
         if not reports:
-            why = (
-                "OpenVINO or a GPU runs it"
-                if artifact.kind == "onnx"
-                else "plans are built and not yet served; trtexec --loadEngine runs one on its GPU"
-            )
-            click.echo(f"    not run here: {why}", err=True)
+            why = "OpenVINO or a GPU runs it" if artifact.kind == "onnx" else why_not_here(artifact)
+            click.echo(f"    not run here: {why or 'wp verify does'}", err=True)
 
 
 @click.command()

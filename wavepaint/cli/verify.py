@@ -14,6 +14,8 @@ from wavepaint.atomic import write_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
 from wavepaint.export.verify import Report, describe_failure, summarise, verify_bundle
+from wavepaint.runtime.plan import LIBRARIES
+from wavepaint.runtime.plan_store import why_not_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,8 +66,8 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
 
 
 def _why_not_run(artifact: Artifact) -> str:
-    if artifact.kind != "onnx":
-        return "plans are not yet served"
+    if artifact.kind in LIBRARIES:
+        return why_not_here(artifact)
     return 'install "wavepaint[openvino]"' if artifact.precision == "bfloat16" else 'install "wavepaint[cpu]"'
 
 

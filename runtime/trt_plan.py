@@ -1,0 +1,198 @@
+"""A plan in memory: deserialised, held against the contract, and asked for execution contexts."""
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, Edges
+from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.runtime.plan import Library, Profile, load_library, name_library
+from wavepaint.runtime.plan_callbacks import make_logger
+
+Size = tuple[int, int, int]
+"""Batch, height and width."""
+
+_CHANNELS = {INPUT_IMAGE: 3, INPUT_MASK: 1, OUTPUT_IMAGE: 3}
+
+
+class PlanRefusedError(EngineError):
+    """The library does not take this plan; one that is built here may do."""
+
+
+def tensor_shape(name: str, size: Size, edges: Edges) -> tuple[int, ...]:
+    """Return the shape of one of the contract's tensors at a size."""
+    batch, height, width = size
+    channels = _CHANNELS[name]
+    return (batch, channels, height, width) if edges == "float32" else (batch, height, width, channels)
+
+
+def size_of(shape: tuple[int, ...], edges: Edges) -> Size:
+    """Return the size of an image batch from its shape."""
+    batch, height, width = (shape[0], *shape[2:4]) if edges == "float32" else shape[:3]
+    return batch, height, width
+
+
+class LoadedPlan:
+    """A deserialised plan, thread-safe; each of its contexts belongs to one thread at a time.
+
+    Args:
+        path: The plan's file, for messages.
+        content: The plan.
+        library: Whose plan it is.
+        edges: Kind of its inputs and outputs.
+
+    Attributes:
+        name: The library's name and version.
+        profiles: Ranges of sizes, as the plan has them.
+        library_graphs: Whether the library captures CUDA graphs by itself.
+
+    Raises:
+        PlanRefusedError: The library does not take the plan.
+        EngineError: The library is missing, or the plan breaks the contract.
+        EngineMemoryError: The GPU cannot hold the weights.
+    """
+
+    def __init__(self, path: Path, content: bytes, *, library: Library, edges: Edges) -> None:
+        trt = load_library(library)
+        self.path, self.edges, self.library_graphs = path, edges, library == "tensorrt-rtx"
+        self.name = name_library(library, trt.__version__)
+        self._trt: Any = trt
+        self._lock = threading.Lock()
+        self._logger = make_logger(trt)
+        try:
+            self._runtime = trt.Runtime(self._logger)
+        except TypeError as error:  # what the bindings raise where the library returns nothing
+            raise self._error("does not start") from error
+        self._engine = self._runtime.deserialize_cuda_engine(content)
+        if self._engine is None:
+            refusal = self._error(f"refuses {path.name}")
+            raise refusal if isinstance(refusal, EngineMemoryError) else PlanRefusedError(str(refusal))
+        self._check_tensors()
+        self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
+        self._config = self._make_config() if self.library_graphs else None
+
+    def _make_config(self) -> Any:
+        """Return how TensorRT-RTX shall run: it compiles kernels for a shape while it runs others, and so it alone
+        knows when a graph is worth capturing. What it compiled serves all contexts."""
+        trt, config = self._trt, self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        config.set_runtime_cache(config.create_runtime_cache())
+        return config
+
+    def _check_tensors(self) -> None:
+        trt, engine = self._trt, self._engine
+        kinds = {trt.DataType.FLOAT: "float32", trt.DataType.UINT8: "uint8"}
+        found = {}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            side = "input" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
+            dtype = engine.get_tensor_dtype(name)
+            found[name] = (side, kinds.get(dtype, str(dtype)))
+        expected = {
+            tensor["name"]: (side, tensor["dtype"])
+            for side in ("input", "output")
+            for tensor in TENSORS[self.edges][f"{side}s"]
+        }
+        if found != expected:
+            raise EngineError(f"{self.path} has the tensors {found}, the contract wants {expected}. Export it again.")
+
+    def _read_profile(self, index: int) -> Profile:
+        shapes = self._engine.get_tensor_profile_shape(INPUT_IMAGE, index)
+        low, best, high = (size_of(tuple(shape), self.edges) for shape in shapes)
+        return Profile(min=low, opt=best, max=high)
+
+    def find_profile(self, size: Size) -> int | None:
+        """Return the profile that holds a size and whose best size is nearest to it; None if none does."""
+        holding = [index for index, profile in enumerate(self.profiles) if profile.holds(size)]
+        return min(
+            holding,
+            key=lambda index: sum(
+                abs(math.log(a / b)) for a, b in zip(size, self.profiles[index].opt, strict=True)
+            ),
+            default=None,
+        )  # fmt: skip
+
+    def choose_profile(self, size: Size) -> int:
+        """Return the profile for a size.
+
+        Raises:
+            EngineError: Every profile is too small or too large; the profiles are named, and how to build one.
+        """
+        index = self.find_profile(size)
+        if index is None:
+            raise EngineError(self._outside(size))
+        return index
+
+    def _outside(self, size: Size) -> str:
+        nearest = self.profiles[0]
+        shapes = ",".join(
+            f"{width}x{height}"
+            for height, width in (
+                (min(size[1], nearest.min[1]), min(size[2], nearest.min[2])),
+                nearest.opt[1:],
+                (max(size[1], nearest.max[1]), max(size[2], nearest.max[2])),
+            )
+        )
+        batches = f"{min(size[0], nearest.min[0])},{nearest.opt[0]},{max(size[0], nearest.max[0])}"
+        held = "; ".join(f"{_describe(profile.min)} to {_describe(profile.max)}" for profile in self.profiles)
+        kind = "tensorrt-rtx" if self.library_graphs else "tensorrt"
+        return (
+            f"{_describe(size)} is outside every profile of {self.path.name} (batch x width x height: {held}). Build a "
+            f"plan that holds it: wp export BUNDLE -o NEW --engine {kind} --shapes {shapes} --batches {batches}"
+        )
+
+    def create_context(self, size: Size, stream: int) -> tuple[Any, int]:
+        """Return a context for one size, and how many bytes of scratch memory it needs.
+
+        A context serves one size for good, as its captured graph must; see :meth:`give_scratch`.
+        """
+        profile = self.choose_profile(size)
+        with self._lock:  # TensorRT promises thread-safety for what different contexts do, not for making them
+            context = self._engine.create_execution_context(
+                self._config or self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            )
+        if context is None:
+            raise self._error("makes no execution context")
+        self._require(context.set_optimization_profile_async(profile, stream), "does not switch the profile")
+        for name in (INPUT_IMAGE, INPUT_MASK):
+            shape = tensor_shape(name, size, self.edges)
+            self._require(context.set_input_shape(name, shape), f"does not take {name} of shape {shape}")
+        output, expected = tuple(context.get_tensor_shape(OUTPUT_IMAGE)), tensor_shape(OUTPUT_IMAGE, size, self.edges)
+        if output != expected:
+            raise EngineError(f"{self.path} gives {OUTPUT_IMAGE} of shape {output}, expected {expected}.")
+        return context, int(context.update_device_memory_size_for_shapes())
+
+    def give_scratch(self, context: Any, address: int, num_bytes: int) -> None:
+        """Let a context use scratch memory, which contexts that never run at the same time may share."""
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(address, num_bytes)
+        else:  # TensorRT 10.0
+            context.device_memory = address
+
+    def bind(self, context: Any, name: str, address: int) -> None:
+        """Tell a context where a tensor lies."""
+        self._require(context.set_tensor_address(name, address), f"does not take an address for {name}")
+
+    def enqueue(self, context: Any, stream: int) -> None:
+        """Enqueue an inference."""
+        self._require(context.execute_async_v3(stream), "does not run")
+
+    def _require(self, succeeded: bool, what: str) -> None:
+        if not succeeded:
+            raise self._error(what)
+
+    def _error(self, what: str) -> EngineError:
+        reason = self._logger.last_error() or "no reason given"
+        is_memory = "out of memory" in reason.lower() or "outofmemory" in reason.lower()
+        return (EngineMemoryError if is_memory else EngineError)(f"{self.name} {what}: {reason}")
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._config = self._engine = self._runtime = None
+
+
+def _describe(size: Size) -> str:
+    batch, height, width = size
+    return f"{batch}x{width}x{height}"

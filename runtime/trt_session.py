@@ -1,0 +1,235 @@
+"""TensorRT and TensorRT-RTX on the first NVIDIA GPU: a plan behind the one interface."""
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, overload
+
+from wavepaint.contract import Edges
+from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
+from wavepaint.runtime.device import Device, open_device
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.plan import Library
+from wavepaint.runtime.session import GPU_BATCH, Session, Tensor
+from wavepaint.runtime.trt_lane import Graphs, Lane
+from wavepaint.runtime.trt_plan import LoadedPlan
+
+
+class TensorRtSession(Session):
+    """A plan in TensorRT or TensorRT-RTX; see :class:`wavepaint.runtime.session.Session`.
+
+    Thread-safe: every run takes a free lane (:mod:`wavepaint.runtime.trt_lane`) or waits for one, so the copies of one
+    run overlap with the computing of another. :meth:`run_many` does the same from one thread. Memory follows the
+    sizes that come, not the largest of the plan. From the second run of a size on a lane TensorRT's work is one CUDA
+    graph; TensorRT-RTX captures graphs by itself.
+
+    Args:
+        path: The plan's file.
+        content: The plan, if it was read already.
+        library: Whose plan it is.
+        edges: Kind of its inputs and outputs.
+        size_multiple: Height and width must be multiples of this.
+        precision: Arithmetic inside the plan.
+        streams: Lanes, one or more.
+        device: What to run on; it is closed with the session. None opens the first GPU.
+        rebuilt_because: Why this plan is not the bundle's own.
+
+    Attributes:
+        profiles: Ranges of sizes that the plan takes.
+        rebuilt_because: Why this plan is not the bundle's own; empty if it is.
+
+    Raises:
+        PlanRefusedError: The library does not take the plan.
+        EngineError: The library, a package for CUDA, the driver or the GPU is missing, or the plan breaks the
+            contract.
+        EngineMemoryError: The GPU cannot hold the weights.
+    """
+
+    memory_factor = 2.0  # of the GPU's memory; as ONNX Runtime's, since it has not been measured
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        content: bytes | None = None,
+        library: Library = "tensorrt",
+        edges: Edges = "float32",
+        size_multiple: int = 1,
+        precision: str = "float32",
+        streams: int = 2,
+        device: Device | None = None,
+        rebuilt_because: str = "",
+    ) -> None:
+        super().__init__(path, edges=edges, size_multiple=size_multiple)
+        if streams < 1:
+            raise ConfigError(f"streams is {streams}: expected 1 or more (--streams).")
+        if content is None:
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise EngineError(f"the plan {path} cannot be read: {error.strerror or error}.") from error
+        self._device = device or open_device()
+        self._free: list[Lane] = []
+        try:
+            self._plan = LoadedPlan(path, content, library=library, edges=edges)
+            self._graphs = Graphs(self._device.supports_graphs and not self._plan.library_graphs)
+            for _ in range(streams):
+                self._free.append(Lane(self._plan, self._device, self._graphs))
+        except BaseException:
+            for lane in self._free:
+                lane.close()
+            self._device.close()
+            raise
+        self._num_lanes = self._num_open = streams
+        self._is_closed = False
+        self._lanes_changed = threading.Condition()
+        self.profiles = self._plan.profiles
+        self.max_batch = min(GPU_BATCH, max(profile.max[0] for profile in self.profiles))
+        self.side_range = (
+            max(min(max(profile.min[1:]) for profile in self.profiles), size_multiple),
+            max(min(profile.max[1:]) for profile in self.profiles),
+        )
+        self.rebuilt_because = rebuilt_because
+        self.engine = f"{self._plan.name} {next((gpu.name for gpu in find_gpus()), 'GPU')}"
+        self.precision = precision
+
+    @property
+    def graph_problem(self) -> str:
+        """Why CUDA graphs are not captured any more; empty if no capture failed."""
+        return self._graphs.problem
+
+    def takes(self, batch: int, height: int, width: int) -> bool:
+        """Return whether a profile of the plan holds a batch of this size."""
+        return self._plan.find_profile((batch, height, width)) is not None
+
+    def _is_open(self) -> bool:
+        return not self._is_closed
+
+    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+        lane = self._take()
+        try:
+            self._submit(lane, image, mask)
+            return lane.collect()
+        finally:
+            self._give(lane)
+
+    def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """Fill the holes of many batches, each submitted before the one before it is waited for.
+
+        See :meth:`wavepaint.runtime.session.Session.run_many`. Between two results a lane is always free, so the
+        caller may use :meth:`run` or another :meth:`run_many` meanwhile.
+        """
+        running: deque[Lane] = deque()
+        source = iter(batches)
+        try:
+            while True:
+                try:
+                    image, mask = next(source)
+                except StopIteration:
+                    break
+                except Exception:
+                    yield from self._collect_all(running)
+                    raise
+                # A lane is waited for only while this thread holds none: two threads that wait for each other's lanes
+                # would never end.
+                while (lane := self._take(wait=not running)) is None:
+                    yield self._collect(running)
+                try:
+                    with self._checked(image, mask):
+                        self._submit(lane, image, mask)
+                except BaseException as error:
+                    self._give(lane)
+                    if isinstance(error, Exception):  # it is told after the results of the batches before it
+                        yield from self._collect_all(running)
+                    raise
+                running.append(lane)
+                if len(running) == self._num_lanes:
+                    yield self._collect(running)
+            yield from self._collect_all(running)
+        finally:
+            while running:  # the caller wants no more
+                with contextlib.suppress(EngineError):
+                    self._collect(running)
+
+    def _collect_all(self, running: deque[Lane]) -> Iterator[Tensor]:
+        while running:
+            yield self._collect(running)
+
+    def _collect(self, running: deque[Lane]) -> Tensor:
+        lane = running.popleft()
+        try:
+            return lane.collect()
+        finally:
+            self._give(lane)
+
+    def _submit(self, lane: Lane, image: Tensor, mask: Tensor) -> None:
+        try:
+            lane.submit(image, mask)
+            return
+        except EngineMemoryError:
+            self._trim(lane)
+        try:
+            lane.submit(image, mask)
+        except EngineMemoryError as error:
+            free, total = (size >> 20 for size in self._device.memory())
+            raise EngineMemoryError(
+                f"{self.engine} has too little memory for a batch of shape {image.shape} ({free} of {total} MiB are "
+                f"free). Smaller images or batches may fit. {error}"
+            ) from error
+
+    def _trim(self, lane: Lane) -> None:
+        """Free what this lane and the idle ones keep for other sizes."""
+        with self._lanes_changed:
+            for one in (lane, *self._free):
+                one.trim()
+
+    @overload
+    def _take(self, *, wait: Literal[True] = True) -> Lane: ...
+
+    @overload
+    def _take(self, *, wait: bool) -> Lane | None: ...
+
+    def _take(self, *, wait: bool = True) -> Lane | None:
+        """Return a free lane, the one used last, whose sizes are ready; None if there is none and none is waited for.
+
+        Raises:
+            EngineError: The session was closed.
+        """
+        with self._lanes_changed:
+            while not self._free and not self._is_closed:
+                if not wait:
+                    return None
+                self._lanes_changed.wait()
+            if self._is_closed:
+                raise EngineError("this session is closed. Open another one.")
+            return self._free.pop()
+
+    def _give(self, lane: Lane) -> None:
+        with self._lanes_changed:
+            if not self._is_closed:
+                self._free.append(lane)
+                self._lanes_changed.notify()
+                return
+        self._dispose([lane])
+
+    def close(self) -> None:
+        """Free everything on the GPU. A run that is under way ends first, in its own thread."""
+        with self._lanes_changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            idle, self._free = self._free, []
+            self._lanes_changed.notify_all()
+        self._dispose(idle)
+
+    def _dispose(self, lanes: list[Lane]) -> None:
+        for lane in lanes:
+            lane.close()
+        with self._lanes_changed:
+            self._num_open -= len(lanes)
+            is_last = self._num_open == 0
+        if is_last:
+            self._plan.close()
+            self._device.close()

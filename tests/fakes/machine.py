@@ -1,0 +1,64 @@
+"""A machine with a simulated GPU, and with TensorRT on it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.fakes import tensorrt
+from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
+from wavepaint.runtime import device, engines, plan, plan_store, trt_plan, trt_session
+from wavepaint.runtime.gpu import Gpu
+
+
+@dataclass
+class Machine:
+    """What a test can look at and change.
+
+    Attributes:
+        gpu: The GPU.
+        trt: The library, both of its names.
+        devices: Every device that was opened.
+        builds: Arguments of every build of a plan.
+        build: What builds.
+        supports_graphs: Whether devices capture.
+    """
+
+    gpu: SimulatedGpu = field(default_factory=SimulatedGpu)
+    trt: Any = None
+    devices: list[SimulatedDevice] = field(default_factory=list)
+    builds: list[tuple[Any, ...]] = field(default_factory=list)
+    build: Any = tensorrt.build_plan
+    supports_graphs: bool = True
+
+    def open_device(self) -> SimulatedDevice:
+        self.devices.append(SimulatedDevice(self.gpu, supports_graphs=self.supports_graphs))
+        return self.devices[-1]
+
+    def build_plan(self, *arguments: Any, **callbacks: Any) -> dict[str, Any]:
+        self.builds.append(arguments)
+        details: dict[str, Any] = self.build(*arguments, **callbacks)
+        return details
+
+    def require_all_freed(self) -> None:
+        """Raise unless every device was closed, with nothing left on it."""
+        assert all(one.is_closed for one in self.devices)
+        assert not self.gpu.blocks
+        assert not self.gpu.pinned
+        assert not self.gpu.streams
+        assert not self.gpu.graphs
+        assert not self.trt.contexts
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Put a simulated GPU and TensorRT into the runtime."""
+    machine = Machine()
+    machine.trt = tensorrt.SimulatedTensorRt(machine.gpu)
+    for module in (trt_plan, plan_store, plan):
+        monkeypatch.setattr(module, "load_library", lambda library: machine.trt)
+    for module in (trt_session, plan_store, engines, plan):
+        monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("Simulated GPU", "sm90", 80_000)])
+    monkeypatch.setattr(trt_session, "open_device", machine.open_device)
+    monkeypatch.setattr(device, "open_device", machine.open_device)
+    monkeypatch.setattr(plan_store, "build_plan", machine.build_plan)
+    return machine

@@ -1,0 +1,150 @@
+"""The real packages for CUDA, cuda-bindings and (where it is installed) pycuda, against a simulated driver.
+
+The driver is a small C library under the real one's name: the packages are loaded, called and answered as on a GPU.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.parity.conftest import require_in_ci
+
+_PROGRAM = """
+import sys, threading
+import numpy as np
+from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.runtime.device import open_device
+from wavepaint.runtime.gpu import find_driver_version, find_gpus
+
+assert [vars(gpu) for gpu in find_gpus()] == [
+    {"name": "Simulated GPU", "compute_capability": "sm86", "memory_mb": 64}
+]
+assert find_driver_version() == "13.0"
+
+
+def told(kind, call):
+    try:
+        call()
+    except kind as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+device = open_device(sys.argv[1])
+assert device.package.startswith(sys.argv[1]), device.package
+assert device.memory() == (64 << 20, 64 << 20)
+stream = device.create_stream()
+
+
+def use():
+    address, source, target = device.allocate(1000), device.allocate_pinned(1000), device.allocate_pinned(1000)
+    assert address % 256 == 0
+    assert device.memory()[0] == (64 << 20) - 1000
+    assert (source.shape, source.dtype) == ((1000,), np.uint8)
+    source[:] = np.arange(1000) % 251
+    device.copy_to_device(address, source, stream)
+    device.copy_to_host(target, address, stream)
+    device.synchronize(stream)
+    np.testing.assert_array_equal(target, source)
+    if device.supports_graphs:
+        target[:] = 0
+        graph = device.capture(stream, lambda: device.copy_to_host(target, address, stream))
+        assert not target.any()
+        device.launch(graph, stream)
+        device.synchronize(stream)
+        np.testing.assert_array_equal(target, source)
+        device.free_graph(graph)
+        broken = told(EngineError, lambda: device.capture(stream, lambda: device.synchronize(stream)))
+        assert "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED" in broken
+        told(ZeroDivisionError, lambda: device.capture(stream, lambda: 1 / 0))
+        device.copy_to_host(target, address, stream)  # no capture is left open
+    else:
+        assert "no stream capture" in told(EngineError, lambda: device.capture(stream, lambda: None))
+    assert "out of memory" in told(EngineMemoryError, lambda: device.allocate(1 << 30))
+    device.free(address)
+    device.free_pinned(source)
+    device.free_pinned(target)
+
+
+use()
+failures = []
+def work():
+    try:
+        use()
+    except BaseException as error:
+        failures.append(repr(error))
+for _ in range(2):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+assert failures == [], failures
+assert device.memory() == (64 << 20, 64 << 20)
+device.destroy_stream(stream)
+device.close()
+device.close()
+assert "closed" in told(EngineError, device.memory)
+print("all was freed")
+"""
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a simulated CUDA driver."""
+    if sys.platform != "linux":
+        pytest.skip("the simulated driver is built as a Linux library")
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        require_in_ci("there is no C compiler for the simulated driver")
+        raise AssertionError
+    folder = tmp_path_factory.mktemp("driver")
+    source = (REPOSITORY / "tests" / "fakes" / "driver.c").read_text()
+    (folder / "driver.c").write_text(source + _unused_functions(source))
+    command = [compiler, "-w", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", "libcuda.so.1", "driver.c", "-ldl"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+def _unused_functions(source: str) -> str:
+    """Return stand-ins for what pycuda is linked to and does not call here."""
+    found = find_spec("pycuda")
+    if found is None or not found.submodule_search_locations:
+        return ""
+    (extension,) = Path(found.submodule_search_locations[0]).glob("_driver*.so")
+    names = {name.decode() for name in re.findall(rb"\0(cu[A-Z]\w+)(?=\0)", extension.read_bytes())}
+    return "\n".join(f"int {name}(void) {{ return 801; }}" for name in sorted(names) if f" {name}(" not in source)
+
+
+@pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
+def test_every_call_is_answered_and_everything_freed(driver: Path, package: str) -> None:
+    module = {"cuda-bindings": "cuda", "pycuda": "pycuda"}[package]
+    if find_spec(module) is None:
+        pytest.skip(f"{package} is not installed")
+    result = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, package],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(driver)},
+        check=False,
+    )
+    assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
+    assert result.stdout.strip() == "all was freed"
+
+
+def test_without_a_driver_that_is_told() -> None:
+    pytest.importorskip("cuda.bindings")
+    from wavepaint.errors import EngineError
+    from wavepaint.runtime.device import open_device
+    from wavepaint.runtime.gpu import find_gpus
+
+    if find_gpus():
+        pytest.skip("there is a driver")
+    with pytest.raises(EngineError, match=r"cuda-bindings .* finds no NVIDIA driver \(.*Install the GPU's driver"):
+        open_device("cuda-bindings")

@@ -1,0 +1,114 @@
+"""The same on a real GPU: real libraries, real packages for CUDA. Skipped without one."""
+
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wavepaint.contract import Bundle
+from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.export.engine import EngineRequest, add_engines
+from wavepaint.export.verify import verify_bundle
+from wavepaint.runtime.device import DevicePackage, open_device
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.plan import Library, PlanOptions, Profile, build_plan
+from wavepaint.runtime.trt_session import TensorRtSession
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(find_gpus() == [], reason="needs an NVIDIA GPU"),
+]
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx", "cuda-bindings": "cuda", "pycuda": "pycuda"}
+OPTIONS = PlanOptions(
+    profiles=(
+        Profile(min=(1, 8, 8), opt=(1, 256, 256), max=(2, 512, 512)),
+        Profile(min=(1, 8, 8), opt=(1, 64, 64), max=(4, 128, 128)),
+    )
+)
+
+
+def require_installed(name: str) -> None:
+    if find_spec(MODULES[name]) is None:
+        pytest.skip(f"{name} is not installed")
+
+
+def make_batch(batch: int, height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    image = rng.random((batch, 3, height, width), dtype=np.float32)
+    return image, (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
+def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory: Any) -> tuple[Path, Library]:
+    """A plan of the float32 model, built here."""
+    library: Library = request.param
+    require_installed(library)
+    path: Path = tmp_path_factory.mktemp("plan") / "model.plan"
+    artifact = half_bundle.find_artifact("onnx", "float32")
+    build_plan(half_bundle.path_of(artifact), path, artifact, 8, library, OPTIONS)
+    return path, library
+
+
+@pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
+def test_results_are_onnx_runtimes(built: tuple[Path, Library], half_bundle: Bundle, package: DevicePackage) -> None:
+    require_installed(package)
+    path, library = built
+    sizes = [(1, 256, 256), (2, 64, 104), (1, 256, 256), (4, 128, 8), (1, 512, 512)]
+    device = open_device(package)
+    with (
+        TensorRtSession(path, library=library, size_multiple=8, device=device) as session,
+        OrtSession(half_bundle.folder / "model.onnx", size_multiple=8) as expected,
+    ):
+        batches = [make_batch(*size, seed=k) for k, size in enumerate(sizes * 4)]
+        wanted = [expected.run(*batch) for batch in batches]
+        for batch, result in zip(batches, wanted, strict=True):
+            np.testing.assert_allclose(session.run(*batch), result, atol=1e-5)
+        for output, result in zip(session.run_many(batches), wanted, strict=True):
+            np.testing.assert_allclose(output, result, atol=1e-5)
+        assert session.graph_problem == ""
+        wrong: list[int] = []
+
+        def work(first: int) -> None:
+            for k in range(first, len(batches), 8):
+                if not np.allclose(session.run(*batches[k]), wanted[k], atol=1e-5):
+                    wrong.append(k)
+
+        threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        with pytest.raises(EngineError, match="outside every profile"):
+            session.run(*make_batch(1, 8, 1024))
+
+
+@pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
+def test_memory_is_freed_and_its_lack_recognised(built: tuple[Path, Library], package: DevicePackage) -> None:
+    require_installed(package)
+    path, library = built
+    with open_device(package) as device:
+        with pytest.raises(EngineMemoryError):
+            device.allocate(device.memory()[1] * 2)
+        for turn in range(3):
+            with TensorRtSession(path, library=library, size_multiple=8, device=open_device(package)) as session:
+                session.run(*make_batch(1, 256, 256))
+            if turn == 0:  # the first loads kernels, which stay
+                before = device.memory()[0]
+        assert device.memory()[0] >= before - (8 << 20)
+
+
+@pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
+def test_plans_of_both_edges_pass_verification(half_bundle: Bundle, tmp_path: Path, library: Library) -> None:
+    require_installed(library)
+    request = EngineRequest(libraries=(library,), required=True, precisions=("float16",), options=OPTIONS)
+    bundle = add_engines(half_bundle, tmp_path / "built", request)
+    reports = verify_bundle(bundle)
+    plans = [artifact.path for artifact in bundle.manifest.artifacts if artifact.kind == library]
+    assert len(plans) == 2
+    for path in plans:
+        assert [report["passed"] for report in reports[path]] == [True], reports[path]

@@ -1,0 +1,141 @@
+"""What runs plans against the real bindings of TensorRT 10 and 11 and the real TensorRT-RTX, without a GPU.
+
+As in test_tensorrt_bindings.py: what a session touches is a mock with exactly the attributes of the real class, and
+every call is held against the real signatures. The GPU is simulated.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+_PROGRAM = '''
+import json, sys
+from pathlib import Path
+from unittest.mock import create_autospec, patch
+
+import numpy as np
+from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
+from tests.parity.signatures import find_wrong_calls
+from wavepaint.errors import EngineError
+from wavepaint.runtime import trt_plan
+from wavepaint.runtime.trt_session import TensorRtSession
+
+if sys.argv[1] == "tensorrt":
+    import tensorrt_bindings as real
+else:
+    import tensorrt_rtx as real
+
+runtime, engine, context = (
+    create_autospec(kind, instance=True, spec_set=True)
+    for kind in (real.Runtime, real.ICudaEngine, real.IExecutionContext)
+)
+runtime.deserialize_cuda_engine.return_value = engine
+names = ["image", "mask", "image_out"]
+engine.num_io_tensors, engine.num_optimization_profiles = 3, 1
+engine.get_tensor_name.side_effect = lambda index: names[index]
+engine.get_tensor_mode.side_effect = lambda name: (
+    real.TensorIOMode.OUTPUT if name == "image_out" else real.TensorIOMode.INPUT
+)
+engine.get_tensor_dtype.return_value = real.DataType.FLOAT
+sides = ((1, 3, 8, 8), (1, 3, 16, 16), (2, 3, 64, 64))
+engine.get_tensor_profile_shape.return_value = [real.Dims(shape) for shape in sides]
+engine.create_execution_context.return_value = context
+for method in ("set_optimization_profile_async", "set_input_shape", "set_tensor_address", "execute_async_v3"):
+    getattr(context, method).return_value = True
+context.get_tensor_shape.return_value = real.Dims((1, 3, 32, 16))
+context.update_device_memory_size_for_shapes.return_value = 1000
+mocks = [(runtime, real.Runtime), (engine, real.ICudaEngine), (context, real.IExecutionContext)]
+if sys.argv[1] != "tensorrt":
+    config = create_autospec(real.IRuntimeConfig, instance=True, spec_set=True)
+    engine.create_runtime_config.return_value = config
+    mocks.append((config, real.IRuntimeConfig))
+
+gpu = SimulatedGpu()
+addresses = {}
+context.set_tensor_address.side_effect = lambda name, address: addresses.update({name: address}) or True
+def execute(stream):
+    gpu.write(addresses["image_out"], np.full(32 * 16 * 3, 0.5, np.float32).view(np.uint8))
+    return True
+context.execute_async_v3.side_effect = execute
+
+
+class Library:
+    """The real module, but for the class that needs the real library."""
+
+    def __getattr__(self, name):
+        return (lambda logger: runtime) if name == "Runtime" else getattr(real, name)
+
+
+path = Path("model.plan")
+with patch.object(trt_plan, "load_library", lambda library: Library()):
+    with TensorRtSession(path, content=b"a plan", library=sys.argv[1], device=SimulatedDevice(gpu)) as session:
+        image, mask = np.zeros((1, 3, 32, 16), np.float32), np.zeros((1, 1, 32, 16), np.float32)
+        outputs = [float(session.run(image, mask).mean()) for _ in range(3)]
+        profiles, graphs = [vars(profile) for profile in session.profiles], gpu.count("capture")
+        has_captured = not session.graph_problem
+    engine.create_execution_context.return_value = None
+    with TensorRtSession(path, content=b"a plan", library=sys.argv[1], device=SimulatedDevice(gpu)) as session:
+        try:
+            session.run(image, mask)
+            refused = ""
+        except EngineError as error:
+            refused = str(error)
+print(json.dumps({
+    "version": real.__version__, "wrong": find_wrong_calls(*mocks), "outputs": outputs, "profiles": profiles,
+    "graphs": graphs, "has_captured": has_captured, "refused": refused, "strategy": str(
+        engine.create_execution_context.call_args.args[0]),
+    "scratch": context.set_device_memory.call_args.args[1] if hasattr(context, "set_device_memory") else "an address",
+    "calls": sorted({name for mock, _ in mocks for name, *_ in mock.method_calls}),
+}))
+'''
+
+
+def _run(library: str, environment: dict[str, str]) -> dict[str, object]:
+    result = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, library],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    told: dict[str, object] = json.loads(result.stdout)
+    assert told["wrong"] == []
+    assert told["outputs"] == [0.5] * 3
+    assert told["profiles"] == [{"min": [1, 8, 8], "opt": [1, 16, 16], "max": [2, 64, 64]}]
+    assert told["has_captured"]
+    assert "makes no execution context: no reason given" in str(told["refused"])
+    assert {"deserialize_cuda_engine", "execute_async_v3", "set_optimization_profile_async"} <= {*told["calls"]}  # type: ignore[misc]
+    return told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stand-ins are built as Linux libraries")
+def test_the_session_calls_what_tensorrt_has(bindings: dict[str, str]) -> None:
+    told = _run("tensorrt", bindings)
+    assert told["version"] == bindings["EXPECTED"]
+    assert told["graphs"] == 1
+    assert "USER_MANAGED" in str(told["strategy"])
+    assert told["scratch"] == ("an address" if bindings["EXPECTED"].startswith("10.0.") else 1000)
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
+def test_the_session_calls_what_tensorrt_rtx_has() -> None:
+    told = _run("tensorrt-rtx", {**os.environ})
+    assert told["graphs"] == 0
+    assert {"create_runtime_config", "set_runtime_cache"} <= {*told["calls"]}  # type: ignore[misc]
+
+
+def test_the_real_tensorrt_rtx_refuses_what_is_no_plan(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
+    from wavepaint.runtime.trt_plan import LoadedPlan, PlanRefusedError
+
+    with pytest.raises(PlanRefusedError, match="TensorRT-RTX .* refuses x.plan: .*"):
+        LoadedPlan(tmp_path / "x.plan", b"no plan" * 100, library="tensorrt-rtx", edges="float32")

@@ -1,0 +1,391 @@
+"""Plans that do not fit: each reason told, another built and kept, and nothing that lies in the cache trusted."""
+
+import multiprocessing
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fakes import tensorrt
+from tests.fakes.machine import Machine
+from wavepaint.contract import Artifact, Bundle, hash_file
+from wavepaint.errors import BundleError, EngineError, WavePaintWarning
+from wavepaint.export.engine import EngineRequest, add_engines
+from wavepaint.runtime import gpu, plan, plan_store
+from wavepaint.runtime.engines import Way, find_ways, list_best_ways, list_ways, open_session, open_way
+from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.plan import PlanOptions, Profile
+from wavepaint.runtime.plan_store import open_plan, read_kept, why_not_here, why_unfit
+
+PROFILE = {"min": [1, 8, 8], "opt": [1, 64, 64], "max": [2, 256, 256]}
+
+
+@pytest.fixture
+def planned(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A bundle with a plan that fits the machine."""
+    folder = tmp_path / "planned"
+    folder.mkdir()
+    onnx = folder / "model.onnx"
+    onnx.write_bytes((tiny_bundle.folder / "model.onnx").read_bytes())
+    tensorrt.write_plan(folder / "model.plan", onnx, "float32", [list(PROFILE.values())])
+    details = {
+        "library_version": "11.0",
+        "compute_capabilities": ["sm90"],
+        "profiles": [PROFILE],
+        "onnx": "model.onnx",
+        "onnx_sha256": hash_file(onnx),
+    }
+    model = tiny_bundle.find_artifact("onnx")
+    artifact = Artifact(path="model.plan", kind="tensorrt", precision="float32", details=details)
+    return Bundle(folder, replace(tiny_bundle.manifest, artifacts=[model, artifact]))
+
+
+def plan_of(bundle: Bundle, **changes: Any) -> Artifact:
+    artifact = bundle.manifest.artifacts[-1]
+    return replace(artifact, details={**artifact.details, **changes})
+
+
+def open_it(bundle: Bundle, artifact: Artifact | None = None, **how: Any) -> Any:
+    artifact = artifact or bundle.manifest.artifacts[-1]
+    how = {"library": "tensorrt", **how}
+    return open_plan(artifact, bundle.path_of(artifact), bundle.manifest.size_multiple, **how)
+
+
+def require_right(session: Any, bundle: Bundle) -> None:
+    image = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
+    mask = np.zeros((1, 1, 64, 64), dtype=np.float32)
+    mask[..., 20:40, 20:40] = 1
+    with OrtSession(bundle.folder / "model.onnx", size_multiple=8, threads=1) as expected:
+        np.testing.assert_array_equal(session.run(image, mask), expected.run(image, mask))
+
+
+def test_a_plan_that_fits_is_opened_without_a_word(planned: Bundle, machine: Machine) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with open_it(planned) as session:
+            assert session.path == planned.folder / "model.plan"
+            assert session.rebuilt_because == ""
+            require_right(session, planned)
+    assert machine.builds == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"library_version": "10.9"}, "it was built by TensorRT 10.9, and TensorRT 11.0 is installed"),
+        ({"compute_capabilities": ["sm86", "sm89"]}, "it was built for sm86, sm89, and the GPU here is sm90"),
+        ({"compute_capabilities": []}, "it was built for no GPU that is named, and the GPU here is sm90"),
+        ({"onnx_sha256": "0" * 64}, "it was built from another model.onnx than the one beside it"),
+    ],
+)
+def test_each_reason_is_told_and_another_plan_built_once(
+    planned: Bundle, machine: Machine, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    artifact = plan_of(planned, **changes)
+    with pytest.warns(WavePaintWarning, match=f"model.plan cannot be used: {reason}.*can take minutes; it is kept in"):
+        session = open_it(planned, artifact)
+    with session:
+        assert session.rebuilt_because == f"model.plan cannot be used: {reason}"
+        assert session.path.parent == tmp_path / "cache" / "plans"
+        require_right(session, planned)
+    _, _, built_from, multiple, library, options = machine.builds[0]
+    assert (built_from.path, built_from.kind, multiple, library) == ("model.onnx", "onnx", 8, "tensorrt")
+    assert options == PlanOptions(profiles=(Profile(min=(1, 8, 8), opt=(1, 64, 64), max=(2, 256, 256)),))
+    with warnings.catch_warnings():  # the second time it is there
+        warnings.simplefilter("error")
+        with open_it(planned, artifact) as session:
+            assert session.rebuilt_because == f"model.plan cannot be used: {reason}"
+            require_right(session, planned)
+    assert len(machine.builds) == 1
+    machine.require_all_freed()
+
+
+def test_a_plan_the_library_refuses_is_built_again(planned: Bundle, machine: Machine) -> None:
+    (planned.folder / "model.plan").write_bytes(b"half a plan")
+    with pytest.warns(WavePaintWarning, match="model.plan cannot be used: TensorRT 11.0 refuses model.plan: Serial"):
+        session = open_it(planned)
+    with session:
+        require_right(session, planned)
+    machine.require_all_freed()
+
+
+def test_a_bundle_without_plans_gets_one_for_every_size(tiny_bundle: Bundle, machine: Machine) -> None:
+    with pytest.warns(WavePaintWarning, match="holds no plan for tensorrt-rtx.*can take minutes"):
+        session = open_session(tiny_bundle, engine="tensorrt-rtx")
+    with session:
+        assert session.profiles == (Profile(min=(1, 8, 8)),)
+        require_right(session, tiny_bundle)
+    with open_session(tiny_bundle, engine="tensorrt-rtx") as session:
+        require_right(session, tiny_bundle)
+    assert [build[4] for build in machine.builds] == ["tensorrt-rtx"]
+
+
+def test_bytes_are_built_from_one_pixel_on(half_bundle: Bundle, machine: Machine) -> None:
+    artifact = half_bundle.find_artifact("onnx", "float32", "uint8")
+    with pytest.warns(WavePaintWarning):
+        session = open_it(half_bundle, artifact)
+    with session:
+        assert session.edges == "uint8"
+        assert session.profiles[0].min == (1, 1, 1)
+
+
+@pytest.mark.parametrize("change", ["profiles", "library_version", "edges", "model", "capability"])
+def test_a_kept_plan_is_of_everything_it_depends_on(
+    planned: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    unfit = {"compute_capabilities": ["sm75"]}
+    with pytest.warns(WavePaintWarning):
+        open_it(planned, plan_of(planned, **unfit)).close()
+    artifact = plan_of(planned, **unfit)
+    if change == "profiles":
+        artifact = plan_of(planned, **unfit, profiles=[{**PROFILE, "max": [3, 256, 256]}])
+    elif change == "library_version":
+        machine.trt.__version__ = "11.1"
+        machine.build = lambda *a, **k: {**tensorrt.build_plan(*a, **k), **_made_by(a[1], "11.1")}
+    elif change == "edges":
+        artifact = replace(artifact, edges="uint8")
+        machine.build = _refuse_to_build
+    elif change == "model":
+        (planned.folder / "model.onnx").write_bytes(b"another")
+        machine.build = _refuse_to_build
+    else:
+        monkeypatch.setattr(plan_store, "find_gpus", lambda: [gpu.Gpu("Another GPU", "sm80", 1)])
+    expectation = pytest.raises(EngineError, match="asked") if machine.build is _refuse_to_build else nullcontext()
+    with expectation, pytest.warns(WavePaintWarning, match="is built now"):
+        open_it(planned, artifact).close()
+    assert len(machine.builds) == 2
+    if machine.build is not _refuse_to_build:  # the first is kept as well
+        assert len(list((tmp_path / "cache" / "plans").iterdir())) == 2
+
+
+def _made_by(path: Path, version: str) -> dict[str, Any]:
+    path.write_text(path.read_text().replace('"11.0"', f'"{version}"'))
+    return {"library_version": version}
+
+
+def _refuse_to_build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
+    raise EngineError("asked to build")
+
+
+def kept_plan(cache: Path) -> Path:
+    (kept,) = (cache / "plans").iterdir()
+    return kept
+
+
+def damage_tail(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def damage_head(path: Path) -> None:
+    path.write_bytes(b"{}\n" + path.read_bytes())
+
+
+def damage_all(path: Path) -> None:
+    path.write_bytes(b"\xff\x00")
+
+
+@pytest.mark.parametrize("damage", [damage_tail, damage_head, damage_all])
+def test_a_damaged_kept_plan_is_built_again(
+    tiny_bundle: Bundle, machine: Machine, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    artifact = tiny_bundle.find_artifact("onnx")
+    with pytest.warns(WavePaintWarning):
+        open_it(tiny_bundle, artifact).close()
+    kept = kept_plan(tmp_path / "cache")
+    assert read_kept(kept)[0] is not None
+    damage(kept)
+    with pytest.warns(WavePaintWarning, match=f"{kept.name} is damaged. A plan for this Simulated GPU is built now"):
+        session = open_it(tiny_bundle, artifact)
+    with session:
+        require_right(session, tiny_bundle)
+    assert len(machine.builds) == 2
+    assert read_kept(kept)[0] is not None
+
+
+def test_a_kept_plan_that_is_refused_is_built_again(tiny_bundle: Bundle, machine: Machine) -> None:
+    artifact = tiny_bundle.find_artifact("onnx")
+    machine.build = lambda *a, **k: {**tensorrt.build_plan(*a, **k), **_made_by(a[1], "another driver's")}
+    with pytest.warns(WavePaintWarning), pytest.raises(EngineError, match="refuses"):
+        open_it(tiny_bundle, artifact)
+    machine.build = tensorrt.build_plan
+    with pytest.warns(WavePaintWarning, match=r"cached cannot be used: TensorRT 11.0 refuses"):
+        open_it(tiny_bundle, artifact).close()
+    machine.require_all_freed()
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_the_plan_used(
+    tiny_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "file"))
+    artifact = tiny_bundle.find_artifact("onnx")
+    with pytest.warns(WavePaintWarning) as told:
+        session = open_it(tiny_bundle, artifact)
+    with session:
+        require_right(session, tiny_bundle)
+    assert "used and not kept, so the next start builds it again: cannot write" in str(told[1].message)
+    assert "WAVEPAINT_CACHE names another folder" in str(told[1].message)
+
+
+def test_a_real_build_survives_a_cache_that_cannot_be_used(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its timing cache lies there as well."""
+    (tmp_path / "file").touch()
+    config = SimpleNamespace(create_timing_cache=lambda content: content, set_timing_cache=lambda cache, flag: True)
+    plan._use_timing_cache(config, tmp_path / "file" / "kernels", is_chosen=False)
+    with pytest.raises(EngineError, match="timing cache .* cannot be read"):
+        plan._use_timing_cache(config, tmp_path / "file" / "kernels", is_chosen=True)
+
+
+def _open_in_a_process(folder: Path, barrier: Any, results: Any) -> None:
+    from wavepaint.contract import read_bundle
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        from tests.fakes.machine import install
+
+        machine = install(monkeypatch)
+
+        def build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
+            barrier.wait(60)  # neither has kept its plan before both build
+            return tensorrt.build_plan(*arguments, **callbacks)
+
+        machine.build = build
+        warnings.simplefilter("ignore")
+        bundle = read_bundle(folder)
+        with open_it(bundle, bundle.find_artifact("onnx")) as session:
+            require_right(session, bundle)
+            results.put(str(session.path))
+
+
+def test_two_processes_may_build_the_same_plan(tiny_bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    arguments = (tiny_bundle.folder, barrier, results)
+    processes = [context.Process(target=_open_in_a_process, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    kept = kept_plan(tmp_path / "cache")
+    assert results.get(timeout=5) == results.get(timeout=5) == str(kept)
+    assert read_kept(kept)[0] is not None
+
+
+def test_tensorrt_rtx_is_really_built_and_kept(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the running: the real library builds ahead of time, as there is no GPU, and the plan comes back whole."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(plan_store, "find_gpus", lambda: [gpu.Gpu("Simulated GPU", "sm86", 1)])
+    opened: list[dict[str, Any]] = []
+    monkeypatch.setattr(plan_store, "TensorRtSession", lambda path, **how: opened.append(how))
+    artifact = tiny_bundle.find_artifact("onnx")
+    with pytest.warns(WavePaintWarning, match="is built now"):
+        open_it(tiny_bundle, artifact, library="tensorrt-rtx")
+    open_it(tiny_bundle, artifact, library="tensorrt-rtx")
+    assert opened[0]["content"] == opened[1]["content"] == read_kept(kept_plan(tmp_path / "cache"))[0]
+    assert len(opened[0]["content"]) > 10_000
+
+
+def test_what_is_missing_is_told(planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfit = plan_of(planned, library_version="10.9")
+    with pytest.raises(EngineError, match="built by TensorRT 10.9.*none was built here yet.*--engine tensorrt"):
+        open_it(planned, unfit, missing="kept")
+    with pytest.raises(EngineError, match="built by TensorRT 10.9"):
+        open_it(planned, unfit, missing="refuse")
+    with pytest.raises(BundleError, match="damaged in the details of model.plan"):
+        open_it(planned, plan_of(planned, library_version="10.9", profiles=[{"min": [1, 8, 8]}]))
+    (planned.folder / "model.onnx").unlink()
+    with pytest.raises(EngineError, match="model.onnx from which it could be built is not there"):
+        open_it(planned, unfit)
+    monkeypatch.setattr(plan_store, "find_gpus", list)
+    with pytest.raises(EngineError, match=r'no driver or GPU was found.*pip install "wavepaint\[tensorrt\]"'):
+        open_it(planned)
+    assert machine.builds == []
+
+
+def test_a_verified_plan_is_never_another_than_the_bundles(planned: Bundle, machine: Machine) -> None:
+    with pytest.warns(WavePaintWarning):
+        open_it(planned, plan_of(planned, library_version="10.9")).close()
+    with pytest.raises(EngineError, match="built by TensorRT 10.9"):
+        open_it(planned, plan_of(planned, library_version="10.9"), missing="refuse")
+
+
+def test_auto_takes_a_plan_that_is_there_and_builds_none(
+    planned: Bundle, tiny_bundle: Bundle, machine: Machine
+) -> None:
+    with open_session(planned) as session:
+        assert session.engine.startswith("TensorRT 11.0")
+    with open_session(tiny_bundle) as session:
+        assert not session.engine.startswith("TensorRT")
+    with pytest.warns(WavePaintWarning):
+        open_session(tiny_bundle, engine="tensorrt").close()
+    with open_session(tiny_bundle) as session:  # it is in the cache now
+        assert session.engine.startswith("TensorRT 11.0")
+        assert session.rebuilt_because.endswith("holds no plan for tensorrt")
+    assert len(machine.builds) == 1
+
+
+def test_the_ways_of_tensorrt(planned: Bundle, half_bundle: Bundle, machine: Machine) -> None:
+    ways = [(way.arithmetic, way.artifact.path) for way in list_ways(half_bundle, "tensorrt")]
+    assert ways == [("float16", "model.fp16.onnx"), ("bfloat16", "model.bf16.onnx"), ("float32", "model.onnx")]
+    mine, other = plan_of(planned), replace(plan_of(planned, compute_capabilities=["sm75"]), path="other.plan")
+    for artifacts in ([other, mine], [mine, other]):
+        held = [*half_bundle.manifest.artifacts, *artifacts]
+        bundle = Bundle(planned.folder, replace(half_bundle.manifest, artifacts=held))
+        ways = [(way.arithmetic, way.artifact.path) for way in list_ways(bundle, "tensorrt")]
+        assert ways[0] == ("float32", "model.plan")  # nothing has to be built for it
+        assert [way.artifact.path for way in list_ways(bundle, "tensorrt", "float16")] == ["model.fp16.onnx"]
+        assert all(way.artifact.kind == "onnx" for way in list_ways(bundle, "tensorrt-rtx"))
+    assert {way.engine for way in list_best_ways(planned)} >= {"tensorrt", "tensorrt-rtx"}
+
+
+def test_streams_are_lanes_two_at_least(planned: Bundle, machine: Machine) -> None:
+    way = Way("tensorrt", plan_of(planned), "float32")
+    for streams, lanes in ((1, 2), (2, 2), (3, 3)):
+        with open_way(way, planned.folder / "model.plan", 8, streams=streams):
+            assert len(machine.gpu.streams) == lanes
+
+
+def test_a_plan_can_be_run_where_it_fits(planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())
+    assert why_not_here(plan_of(planned)) == ""
+    assert find_ways(plan_of(planned)) == [Way("tensorrt", plan_of(planned), "float32")]
+    assert "GPU here is sm90" in why_not_here(plan_of(planned, compute_capabilities=["sm86"]))
+    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: None)
+    assert 'pip install "wavepaint[tensorrt]"' in why_not_here(plan_of(planned))
+    assert find_ways(plan_of(planned)) == []
+    assert why_unfit({}, "tensorrt", "11.0", "sm90").startswith("it was built by TensorRT None")
+
+
+def test_verify_runs_plans_of_both_edges_on_the_gpu(
+    half_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wavepaint.export import engine
+    from wavepaint.export.verify import verify_bundle
+
+    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(engine, "build_plan", machine.build_plan)
+    monkeypatch.setattr(engine, "load_library", lambda library: machine.trt)
+    monkeypatch.setattr(engine, "find_gpus", plan_store.find_gpus)
+    request = EngineRequest(libraries=("tensorrt",), required=True, options=PlanOptions(profiles=(Profile(),)))
+    built = add_engines(half_bundle, tmp_path / "built", request)
+    plans = [artifact for artifact in built.manifest.artifacts if artifact.kind == "tensorrt"]
+    assert plans[1].details["float_edges"] == plans[0].path
+    only = replace(built.manifest, artifacts=[half_bundle.find_artifact("onnx"), *plans])
+    reports = verify_bundle(Bundle(built.folder, only))
+    for artifact in plans:
+        (report,) = reports[artifact.path]
+        assert report["passed"], report
+        assert report["engine"].startswith("TensorRT 11.0")
+        assert 0 < report["num_cases"] < 12  # those of 64 pixels and more
+    machine.require_all_freed()

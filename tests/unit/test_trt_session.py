@@ -1,0 +1,409 @@
+"""TensorRT's session on a simulated GPU: the tensors of ONNX Runtime bit for bit, and nothing that CUDA forbids.
+
+The simulation (tests/fakes) runs nothing before it is waited for and takes every misuse for an error.
+"""
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fakes.machine import Machine
+from tests.fakes.tensorrt import write_plan
+from wavepaint.contract import Bundle
+from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
+from wavepaint.runtime import device, trt_lane
+from wavepaint.runtime.device import open_device
+from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.trt_plan import PlanRefusedError
+from wavepaint.runtime.trt_session import TensorRtSession
+
+Batch = tuple[np.ndarray, np.ndarray]
+Open = Callable[..., TensorRtSession]
+
+WIDE = ((1, 8, 8), (1, 64, 64), (4, 128, 128))
+SMALL = ((1, 8, 8), (1, 16, 16), (2, 40, 40))
+
+
+def make_batch(batch: int, height: int, width: int, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    image = rng.random((batch, 3, height, width), dtype=np.float32)
+    return image, (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
+
+
+def make_bytes(batch: int, height: int, width: int, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    shapes = ((batch, height, width, 3), (batch, height, width, 1))
+    image, mask = (rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes)
+    return image, mask
+
+
+@pytest.fixture
+def open_plan(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Iterator[Open]:
+    """Return what opens a plan of a model; afterwards nothing may be left on the GPU."""
+    opened = []
+
+    def open_(onnx: Path | None = None, *, profiles: Any = (WIDE,), plan: dict[str, Any] | None = None, **how: Any):
+        path = tmp_path / "model.plan"
+        edges = how.get("edges", "float32")
+        write_plan(path, onnx or tiny_bundle.folder / "model.onnx", edges, profiles, plan or {})
+        opened.append(TensorRtSession(path, size_multiple=8, **how))
+        return opened[-1]
+
+    yield open_
+    for session in opened:
+        session.close()
+        session.close()
+    opened.clear()
+    if machine.trt.contexts:  # kept by nothing but a cycle, or not freed
+        gc.collect()
+    machine.require_all_freed()
+
+
+@pytest.fixture
+def expected(tiny_bundle: Bundle) -> Iterator[OrtSession]:
+    with OrtSession(tiny_bundle.folder / "model.onnx", size_multiple=8, threads=1) as session:
+        yield session
+
+
+def test_it_equals_onnx_runtime_over_sizes_batches_and_profiles(open_plan: Open, expected: OrtSession) -> None:
+    session = open_plan(profiles=(WIDE, SMALL))
+    for seed, size in enumerate([(1, 64, 64), (2, 16, 24), (1, 64, 64), (4, 128, 8), (1, 64, 64), (2, 16, 24)] * 2):
+        batch = make_batch(*size, seed=seed)
+        np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+
+
+@pytest.mark.parametrize("name", ["model.uint8.onnx", "model.fp16.onnx", "model.fp16.uint8.onnx"])
+def test_every_edge_and_precision_is_served(open_plan: Open, half_bundle: Bundle, name: str) -> None:
+    edges: Any = "uint8" if "uint8" in name else "float32"
+    onnx = half_bundle.folder / name
+    session = open_plan(onnx, edges=edges, precision="float16")
+    assert session.precision == "float16"
+    with OrtSession(onnx, edges=edges, size_multiple=8, threads=1) as expected:
+        for size in [(1, 64, 32), (2, 16, 24), (1, 64, 32)] + [(1, 13, 9)] * (edges == "uint8"):
+            batch = (make_bytes if edges == "uint8" else make_batch)(*size)
+            np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+
+
+@pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
+def test_the_engine_says_what_runs(open_plan: Open, library: Any, machine: Machine) -> None:
+    session = open_plan(library=library)
+    assert session.engine == f"TensorRT{'-RTX' if library == 'tensorrt-rtx' else ''} 11.0 Simulated GPU"
+    assert (session.edges, session.precision, session.rebuilt_because) == ("float32", "float32", "")
+    for _ in range(3):
+        session.run(*make_batch(1, 16, 16))
+    assert machine.gpu.count("capture") == (library == "tensorrt")  # TensorRT-RTX captures by itself
+
+
+def test_the_nearest_profile_is_taken(open_plan: Open, machine: Machine) -> None:
+    session = open_plan(profiles=(WIDE, SMALL))
+    for size in [(1, 16, 16), (1, 64, 64), (1, 40, 40), (2, 24, 16)]:
+        session.run(*make_batch(*size))
+    assert [entry[1] for entry in machine.gpu.log if entry[0] == "profile"] == [1, 0, 0, 1]
+
+
+def test_a_size_outside_every_profile_names_the_command(open_plan: Open) -> None:
+    session = open_plan(profiles=(WIDE, SMALL))
+    with pytest.raises(EngineError) as caught:
+        session.run(*make_batch(1, 16, 200))
+    assert "1x200x16 is outside every profile of model.plan" in str(caught.value)
+    assert "1x8x8 to 4x128x128; 1x8x8 to 2x40x40" in str(caught.value)
+    assert "--engine tensorrt --shapes 8x8,64x64,200x128 --batches 1,1,4" in str(caught.value)
+    with pytest.raises(EngineError, match="--batches 1,1,5"):
+        session.run(*make_batch(5, 16, 16))
+    assert session.takes(4, 128, 128)
+    assert not session.takes(4, 128, 136)
+    session.run(*make_batch(1, 16, 16))
+
+
+def test_a_size_that_comes_again_allocates_nothing(open_plan: Open, machine: Machine) -> None:
+    session = open_plan()
+    sizes = [(1, 64, 64), (1, 16, 16), (2, 32, 32)]
+    for size in sizes:
+        session.run(*make_batch(*size))
+    before = {name: machine.gpu.count(name) for name in ("allocate", "allocate_pinned", "free")}
+    for size in sizes * 3:
+        session.run(*make_batch(*size, seed=1))
+    assert {name: machine.gpu.count(name) for name in before} == before
+    assert len(machine.trt.contexts) == 3  # one thread takes one lane
+
+
+def test_graphs_are_captured_once_a_size_and_replayed(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+    session = open_plan(streams=1)
+    for turn in range(4):
+        for size in [(1, 64, 64), (1, 16, 16)]:
+            batch = make_batch(*size, seed=turn)
+            np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+    assert machine.gpu.count("capture") == 2
+    assert machine.gpu.count("launch") == 6
+    assert machine.gpu.count("execute") == 2 + 2  # first runs and captures
+    assert session.graph_problem == ""
+
+
+def test_a_capture_that_fails_is_the_last(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+    machine.trt.fails["capture"] = "a layer cannot be captured"
+    session = open_plan()
+    for size in [(1, 64, 64), (1, 16, 16)] * 3:
+        batch = make_batch(*size)
+        np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+    assert machine.gpu.count("capture") == 1
+    assert "a layer cannot be captured" in session.graph_problem
+
+
+def test_a_device_without_graphs_runs_without(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+    machine.supports_graphs = False
+    session = open_plan()
+    for seed in range(3):
+        batch = make_batch(1, 16, 16, seed=seed)
+        np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+    assert machine.gpu.count("capture") == 0
+
+
+def test_tensorrt_10_0_is_given_scratch_memory_in_its_way(open_plan: Open, machine: Machine) -> None:
+    machine.trt.__version__ = "10.0.1"
+    open_plan(plan={"made_by": "10.0.1"}).run(*make_batch(1, 16, 16))
+
+
+def test_the_sizes_kept_are_bounded(open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trt_lane, "MAX_SIZES", 2)
+    session = open_plan(streams=1)
+    for side in (64, 56, 48, 64, 48, 40):
+        session.run(*make_batch(1, side, side))
+        assert len(machine.trt.contexts) <= 2
+    assert len(machine.gpu.blocks) == 2 * 3 + 1  # three tensors each, and one scratch memory
+    created = machine.gpu.count("profile")
+    session.run(*make_batch(1, 48, 48))  # made before 64, but used after it: still there
+    assert machine.gpu.count("profile") == created
+
+
+def test_scratch_memory_grows_with_the_sizes_and_is_shared(open_plan: Open, machine: Machine) -> None:
+    session = open_plan(streams=1)
+    for side in (16, 64, 32, 64, 16):
+        session.run(*make_batch(1, side, side))
+        session.run(*make_batch(1, side, side))
+    scratch = [entry[1] for entry in machine.gpu.log if entry[0] == "allocate" and entry[1] in (8 * 16**2, 8 * 64**2)]
+    assert scratch == [8 * 16**2, 8 * 64**2]
+
+
+def test_too_little_memory_is_told_and_a_smaller_input_still_runs(
+    open_plan: Open, machine: Machine, expected: OrtSession
+) -> None:
+    machine.gpu.num_bytes = 200_000
+    session = open_plan(streams=1)
+    small = make_batch(1, 32, 32)
+    for _ in range(2):
+        with pytest.raises(EngineMemoryError, match=r"too little memory.*\(4, 3, 128, 128\).*OUT_OF_MEMORY") as caught:
+            session.run(*make_batch(4, 128, 128))
+        assert "Smaller images or batches" in str(caught.value)
+        np.testing.assert_array_equal(session.run(*small), expected.run(*small))
+
+
+def test_memory_kept_for_other_sizes_is_given_up_first(open_plan: Open, machine: Machine) -> None:
+    machine.gpu.num_bytes = 300_000
+    session = open_plan()
+    list(session.run_many([make_batch(1, 64, 64)] * 4))
+    assert machine.gpu.used() == 2 * 4096 * (7 * 4 + 8)  # both lanes keep what they need for the next time
+    for side in (80, 48, 64, 80):
+        session.run(*make_batch(1, side, side))
+
+
+def test_tensorrts_own_lack_of_memory_is_recognised(open_plan: Open, machine: Machine) -> None:
+    session = open_plan()
+    machine.trt.fails["execute_async_v3"] = "[defaultAllocator.cpp::allocate::31] Cuda Runtime (out of memory)"
+    with pytest.raises(EngineMemoryError, match="out of memory"):
+        session.run(*make_batch(1, 16, 16))
+    machine.trt.fails = {"deserialize": "Requested amount of GPU memory could not be allocated. OutOfMemory"}
+    with pytest.raises(EngineMemoryError):
+        open_plan()
+
+
+@pytest.mark.parametrize("method", ["execute_async_v3", "create_execution_context", "set_optimization_profile_async"])
+def test_a_context_that_fails_is_told_and_made_again(
+    open_plan: Open, machine: Machine, expected: OrtSession, method: str
+) -> None:
+    session = open_plan()
+    batch = make_batch(1, 16, 16)
+    machine.trt.fails[method] = "something broke"
+    with pytest.raises(EngineError, match=r"TensorRT 11.0 .*: something broke"):
+        session.run(*batch)
+    machine.trt.fails.clear()
+    for _ in range(3):
+        np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+
+
+@pytest.mark.parametrize("call", ["copy_to_device", "copy_to_host", "allocate_pinned"])
+def test_a_failure_of_cuda_frees_what_it_leaves(open_plan: Open, machine: Machine, call: str) -> None:
+    session = open_plan()
+    machine.gpu.fails[call] = EngineError(f"{call}: CUDA_ERROR_UNKNOWN")
+    with pytest.raises(EngineError, match="CUDA_ERROR_UNKNOWN"):
+        session.run(*make_batch(1, 16, 16))
+    assert len(machine.gpu.blocks) <= 1  # the lane's scratch memory
+    assert not machine.gpu.pinned
+    machine.gpu.fails.clear()
+    session.run(*make_batch(1, 16, 16))
+
+
+def test_a_gpu_that_broke_is_told_and_left(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+    session = open_plan()
+    machine.gpu.fails["synchronize"] = EngineError("cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS")
+    with pytest.raises(EngineError, match="ILLEGAL_ADDRESS"):
+        session.run(*make_batch(1, 16, 16))
+    with pytest.raises(EngineError, match="ILLEGAL_ADDRESS"):
+        list(session.run_many([make_batch(1, 16, 16)] * 3))
+    session.close()
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_eight_threads_get_each_its_own_result(
+    open_plan: Open, machine: Machine, expected: OrtSession, streams: int
+) -> None:
+    session = open_plan(streams=streams)
+    wrong: list[str] = []
+
+    def work(number: int) -> None:
+        for turn in range(6):
+            batch = make_batch(1, 8 * (1 + (number + turn) % 3), 16, seed=100 * number + turn)
+            if not np.array_equal(session.run(*batch), expected.run(*batch)):
+                wrong.append(f"{number}, {turn}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+    assert machine.gpu.count("copy_to_host") == 8 * 6
+
+
+def test_run_many_keeps_the_order_and_the_lanes_busy(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+    session = open_plan()
+    batches = [make_batch(1, 16, 16 + 8 * (k % 2), seed=k) for k in range(6)]
+    results = list(session.run_many(iter(batches)))
+    for batch, result in zip(batches, results, strict=True):
+        np.testing.assert_array_equal(result, expected.run(*batch))
+    # The last of every batch's calls is its copy back; each batch but the last is waited for after the next's.
+    steps = [entry for entry in machine.gpu.log if entry[0] in ("copy_to_host", "synchronize")]
+    told = [name for name, _ in steps][: 2 * 6]
+    assert told == ["copy_to_host", *["copy_to_host", "synchronize"] * 5, "synchronize"]
+    assert len({stream for name, stream in steps if name == "copy_to_host"}) == 2
+
+
+def test_run_many_reads_no_further_than_it_works(open_plan: Open) -> None:
+    session = open_plan()
+    read = []
+
+    def batches() -> Iterator[Batch]:
+        for k in range(10):
+            read.append(k)
+            yield make_batch(1, 16, 16)
+
+    results = session.run_many(batches())
+    next(results)
+    assert read == [0, 1]
+    session.run(*make_batch(1, 16, 16))  # a lane is free between two results
+    other = session.run_many(batches())
+    next(other)
+    next(results)
+    results.close()
+    other.close()
+    assert len(list(session.run_many([make_batch(1, 16, 16)] * 3))) == 3
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_run_many_tells_a_failure_after_the_results_before_it(open_plan: Open, streams: int) -> None:
+    session = open_plan(streams=streams)
+    good = make_batch(1, 16, 16)
+    results = session.run_many([good, good, make_batch(1, 16, 200), good])
+    assert [next(results).shape, next(results).shape] == [good[0].shape] * 2
+    with pytest.raises(EngineError, match="outside every profile"):
+        next(results)
+
+    def broken() -> Iterator[Batch]:
+        yield good
+        raise ValueError("the source broke")
+
+    results = session.run_many(broken())
+    next(results)
+    with pytest.raises(ValueError, match="the source broke"):
+        next(results)
+    assert len(list(session.run_many([good] * 4))) == 4
+
+
+def test_two_threads_that_run_many_never_wait_for_each_other_for_ever(open_plan: Open) -> None:
+    session = open_plan()
+    counts: list[int] = []
+
+    def work() -> None:
+        counts.append(len(list(session.run_many([make_batch(1, 16, 16)] * 20))))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert counts == [20] * 4
+
+
+def test_run_many_of_any_session_is_run_one_by_one(expected: OrtSession) -> None:
+    batches = [make_batch(1, 16, 16, seed=k) for k in range(3)]
+    for batch, result in zip(batches, expected.run_many(batches), strict=True):
+        np.testing.assert_array_equal(result, expected.run(*batch))
+
+
+def test_a_closed_session_says_so_and_a_run_under_way_ends_first(
+    open_plan: Open, machine: Machine, expected: OrtSession
+) -> None:
+    session = open_plan()
+    batches = [make_batch(1, 16, 16, seed=k) for k in range(2)]
+    results = session.run_many(batches)
+    next(results)
+    session.close()
+    assert not machine.devices[0].is_closed
+    np.testing.assert_array_equal(next(results), expected.run(*batches[1]))
+    assert machine.devices[0].is_closed
+    with pytest.raises(EngineError, match="this session is closed"):
+        session.run(*batches[0])
+
+
+@pytest.mark.parametrize(
+    ("plan", "error", "message"),
+    [
+        ({"made_by": "10.9"}, PlanRefusedError, r"refuses model.plan: .*version tag does not match"),
+        ({"names": ["image", "mask", "out"]}, EngineError, r"'out': .*the contract wants .*Export it again"),
+        ({"names": ["image", "image_out"]}, EngineError, "the contract wants"),
+        ({"edges": "float16"}, EngineError, "HALF.*the contract wants"),
+    ],
+)
+def test_a_plan_that_is_refused_or_breaks_the_contract_leaves_nothing(
+    open_plan: Open, machine: Machine, plan: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        open_plan(plan=plan)
+    assert machine.devices[0].is_closed
+
+
+def test_what_makes_no_sense_is_refused(open_plan: Open, machine: Machine, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="streams is 0"):
+        open_plan(streams=0)
+    with pytest.raises(EngineError, match="nowhere.plan cannot be read: No such file"):
+        TensorRtSession(tmp_path / "nowhere.plan")
+    machine.gpu.fails["create_stream"] = EngineError("cuStreamCreate: CUDA_ERROR_UNKNOWN")
+    with pytest.raises(EngineError, match="cuStreamCreate"):
+        open_plan()
+    assert all(one.is_closed for one in machine.devices)
+
+
+def test_without_any_package_for_cuda_both_commands_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
+    monkeypatch.setitem(__import__("sys").modules, "pycuda.driver", None)
+    with pytest.raises(EngineError) as caught:
+        device.open_device()
+    assert 'pip install "cuda-bindings>=12.8"' in str(caught.value)
+    assert 'pip install "wavepaint[pycuda]"' in str(caught.value)
+    with pytest.raises(EngineError) as caught:
+        open_device("pycuda")
+    assert "cuda-bindings" not in str(caught.value)
