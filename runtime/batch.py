@@ -11,6 +11,7 @@ from wavepaint.errors import ImageError, WavePaintError
 from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
 from wavepaint.runtime.inpainter import FillOptions, Inpainter
 from wavepaint.runtime.jobs import Job
+from wavepaint.runtime.memory import AHEAD
 from wavepaint.runtime.pictures import write_pictures
 from wavepaint.runtime.pipeline import map_groups
 from wavepaint.runtime.resample import Bool
@@ -46,7 +47,7 @@ def fill_jobs(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Iterator[JobResult]:
-    """Fill photographs in as many threads as the inpainter has streams, and one more that decodes or encodes.
+    """Fill photographs in as many threads as the inpainter has streams, and some more that decode or encode.
 
     Args:
         inpainter: The model.
@@ -59,7 +60,7 @@ def fill_jobs(
         A result for each job, in their order. Files appear whole or not at all, also where the caller stops early.
     """
     work = partial(_fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume)
-    return map_groups(work, jobs, workers=inpainter.streams + 1, group=inpainter.max_batch)
+    return map_groups(work, jobs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch)
 
 
 def inpaint_many(
@@ -90,7 +91,7 @@ def inpaint_many(
             yield from inpaint_many(pairs, opened, options=options, on_error=on_error)
         return
     work = partial(_inpaint_group, inpainter, options or FillOptions())
-    for filled in map_groups(work, pairs, workers=inpainter.streams + 1, group=inpainter.max_batch):
+    for filled in map_groups(work, pairs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch):
         if isinstance(filled, Photo):
             yield filled.to_pil()
         elif on_error == "raise":

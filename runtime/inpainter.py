@@ -76,7 +76,7 @@ class Inpainter(Closing):
         engine: Who computes; ``auto`` takes the fastest that really works here.
         precision: Of the arithmetic; ``auto`` takes the engine's fastest that did not fail verification.
         threads: CPU threads of the engine, all streams together; None leaves the choice to it.
-        streams: Photos that are filled at once, from as many threads of the caller; each has its share of ``threads``.
+        streams: Runs of the engine at one time, from as many threads of the caller; each has its share of ``threads``.
         max_memory_mb: Bound on the memory of the process, in MiB, with a photo filled in each stream: larger regions
             are filled in tiles. It is kept by an estimate, measured for each engine. None: 2048, or what a photo needs.
         max_batch: Patches of one size that go into one call of the engine at most. None: as many as make it faster,
@@ -104,8 +104,9 @@ class Inpainter(Closing):
         max_memory_mb: int | None = None,
         max_batch: int | None = None,
     ) -> None:
-        if max_batch is not None and max_batch < 1:
-            raise ConfigError(f"max_batch is {max_batch}: expected 1 or more.")
+        for name, value in (("streams", streams), ("max_batch", max_batch)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value}: expected 1 or more.")
         if max_memory_mb is not None and max_memory_mb < 1:
             raise ConfigError(f"the memory allowed is {max_memory_mb} MiB: expected 1 or more (--max-memory).")
         self.bundle = read_bundle(Path(bundle) if bundle is not None else default_bundle_folder())

@@ -10,6 +10,9 @@ DEFAULT_MB = 2048
 BASE_MB = 320
 """Interpreter, libraries and the weights of a small model."""
 
+AHEAD = 2
+"""Photographs that are decoded or encoded while all streams are filled."""
+
 _ENOUGH_PIXELS = 3 * MIN_PIXELS
 
 _PATCH_BYTES = 3 * 4 * 4 + 8
@@ -30,13 +33,13 @@ def max_pixels(photo: Photo, bytes_per_pixel: float, max_memory_mb: int | None, 
         bytes_per_pixel: Peak memory of the engine.
         max_memory_mb: Bound on the memory of the whole process, in MiB; None for :data:`DEFAULT_MB`, or what the photo
             needs.
-        streams: Runs at once. With several, one photo more is held, which is being decoded or encoded.
+        streams: Runs at once. With several, :data:`AHEAD` photos more are held.
 
     Raises:
         ConfigError: The bound is too low for this photo.
     """
     fixed, each = photo_bytes(photo), bytes_per_pixel + _PATCH_BYTES
-    num_photos = 1 if streams == 1 else streams + 1
+    num_photos = 1 if streams == 1 else streams + AHEAD
     room = ((max_memory_mb or DEFAULT_MB) - BASE_MB) << 20
     allowed = int((room - num_photos * fixed) / streams / each)
     if max_memory_mb is None:

@@ -1,15 +1,14 @@
 """OpenVINO on the CPU: float32 everywhere, bfloat16 where the processor has it."""
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from queue import Empty, LifoQueue
 from threading import Lock
 from typing import Any
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
-from wavepaint.runtime.session import Precision, Session, Tensor, first_line, share_threads
+from wavepaint.runtime.session import Precision, Session, Tensor, check_threads, first_line
 
 _HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16"}
 # 3.4 to 3.8 and 1.8 to 1.9 for the default model at 512 to 1536 pixels a side.
@@ -36,17 +35,17 @@ class OpenVinoSession(Session):
     """An ONNX model in OpenVINO's CPU plugin; see :class:`wavepaint.runtime.session.Session`.
 
     The precision of the arithmetic is OpenVINO's own choice of kernels, not the file's: a float16 file is a smaller
-    float32 file to it. Thread-safe: every stream has a compiled model and a request of its own, one thread at a time.
-    (Several requests of one compiled model, each from its own thread, hung now and then in OpenVINO 2026.4: a thread
-    that holds Python's lock waited for one of the model's, whose holder waited for Python's.)
+    float32 file to it. Thread-safe: runs take turns, each with all threads, whatever the number of streams. Two streams
+    with half the threads each were no faster, and several requests of one compiled model, each from its own thread,
+    hung now and then in OpenVINO 2026.4: a thread that holds Python's lock waited for one of the model's, whose holder
+    waited for Python's.
 
     Args:
         path: The ONNX file.
         edges: Kind of its inputs and outputs.
         size_multiple: Height and width must be multiples of this.
         precision: "float32" or "bfloat16"; "float16" (a file's own) runs as float32.
-        threads: Threads of all streams; None lets OpenVINO choose.
-        streams: Runs that go on at once, from as many threads of the caller; each has its share of the threads.
+        threads: Threads of one run; None lets OpenVINO choose.
 
     Raises:
         EngineError: OpenVINO is not installed, cannot read the file, or this processor lacks the precision.
@@ -62,7 +61,6 @@ class OpenVinoSession(Session):
         size_multiple: int = 1,
         precision: str = "float32",
         threads: int | None = None,
-        streams: int = 1,
     ) -> None:
         super().__init__(path, edges=edges, size_multiple=size_multiple)
         openvino = require("openvino", extra="openvino")
@@ -73,11 +71,13 @@ class OpenVinoSession(Session):
                 f"OpenVINO {version} computes {', '.join(cpu_precisions())} on this processor, not {precision}."
             )
         config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1"}
-        threads = share_threads(threads, streams)
+        check_threads(threads)
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = str(threads)
-        self._compile = partial(_compile, path, config, f"OpenVINO {version}")
-        model = self._compile()
+        try:
+            model: Any = _core().compile_model(path, "CPU", config)
+        except Exception as error:  # OpenVINO raises RuntimeError and its children
+            raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
         # A port that is merely converted next bears the converted tensor's name as well.
         found = [[port.get_names() for port in ports] for ports in (model.inputs, model.outputs)]
         expected = [[INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE]]
@@ -89,43 +89,20 @@ class OpenVinoSession(Session):
         self.engine = f"OpenVINO {version} CPU"
         self.precision = precision
         self.memory_factor = _MEMORY_FACTORS[precision]
-        # Further streams are compiled when they are needed.
-        self._left = streams - 1
-        self._requests: LifoQueue[Any] = LifoQueue()
-        self._requests.put(model.create_infer_request())
+        self._request = model.create_infer_request()
         self._turn = Lock()
-        self._closed = False
 
     def _is_open(self) -> bool:
-        return not self._closed
-
-    def _take(self) -> Any:
-        """Return a request nobody uses: an idle one, a new one, or else the next that is given back."""
-        try:
-            return self._requests.get_nowait()
-        except Empty:
-            with self._turn:
-                new, self._left = self._left > 0, max(self._left - 1, 0)
-            return self._compile().create_infer_request() if new else self._requests.get()
+        return self._request is not None
 
     def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
-        request = self._take()
-        try:
+        with self._turn:
             # Shared memory would hand out the request's own buffer.
-            results = request.infer({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
+            results = self._request.infer({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
             output: Tensor = results[OUTPUT_IMAGE]
             return output
-        finally:
-            self._requests.put(request)
 
     def close(self) -> None:
-        """Free the models; one that is at work goes when it is done."""
-        self._closed = True
-        self._requests = LifoQueue()
-
-
-def _compile(path: Path, config: dict[str, str], name: str) -> Any:
-    try:
-        return _core().compile_model(path, "CPU", config)
-    except Exception as error:  # OpenVINO raises RuntimeError and its children
-        raise EngineError(f"{name} cannot load {path}: {first_line(error)}") from error
+        """Free the model, when the run at work is done."""
+        with self._turn:
+            self._request = None

@@ -125,27 +125,24 @@ class Session(Closing):
         """Run checked tensors."""
 
 
-def check_threads(threads: int | None, streams: int) -> None:
-    """Raise unless numbers of threads and streams make sense; None leaves the threads to the engine.
+def check_threads(threads: int | None) -> None:
+    """Raise unless a number of threads makes sense; None leaves the choice to the engine.
 
     Raises:
         EngineError: Fewer than one.
     """
-    for name, value in (("threads", threads), ("streams", streams)):
-        if value is not None and value < 1:
-            raise EngineError(f"{name} is {value}: expected 1 or more (--{name}).")
+    if threads is not None and threads < 1:
+        raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
 
 
 def share_threads(threads: int | None, streams: int) -> int | None:
     """Return the threads of one of several runs that go on at once; None leaves them to the engine.
 
     Raises:
-        EngineError: Fewer than one thread or stream.
+        EngineError: Fewer than one thread.
     """
-    check_threads(threads, streams)
-    if streams == 1:
-        return threads
-    return max((threads or count_cores()) // streams, 1)
+    check_threads(threads)
+    return threads if streams == 1 else max((threads or count_cores()) // streams, 1)
 
 
 def count_cores() -> int:

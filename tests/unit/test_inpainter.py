@@ -130,7 +130,7 @@ def test_attributes_and_closing(tiny_bundle: Bundle, photo: np.ndarray, hole: np
 def test_arguments_that_make_no_sense(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="memory allowed is 0 MiB.*--max-memory"):
         Inpainter(tiny_bundle.folder, max_memory_mb=0)
-    with pytest.raises(EngineError, match="streams is 0"):
+    with pytest.raises(ConfigError, match="streams is 0"):
         Inpainter(tiny_bundle.folder, streams=0)
     with pytest.raises(ConfigError, match="dilate is 65 pixels: expected 0 to 64"):
         FillOptions(dilate=65)
