@@ -8,8 +8,9 @@ from typing import Literal
 
 from PIL import Image
 from wavepaint.errors import ImageError, WavePaintError
+from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
-from wavepaint.runtime.inpainter import FillOptions, Inpainter
+from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
 from wavepaint.runtime.memory import AHEAD
 from wavepaint.runtime.pictures import write_pictures

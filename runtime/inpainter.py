@@ -9,63 +9,26 @@ with Inpainter() as inpainter:
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder, read_bundle
+from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, ImageError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines import Auto, EngineName, open_session
-from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, read_mask, read_photo
+from wavepaint.runtime.fill import Fill, FillOptions, fit_hole
+from wavepaint.runtime.image import ImageSource, Photo, read_photo
 from wavepaint.runtime.memory import max_pixels
-from wavepaint.runtime.resample import MAX_GROWTH, Bool, Float, grow_hole
+from wavepaint.runtime.resample import Float
 from wavepaint.runtime.session import Closing, Precision
-from wavepaint.runtime.strategy import MIN_PIXELS, STRATEGIES, Canvas, Limits, Patch, Steps, Strategy, fill_steps
+from wavepaint.runtime.strategy import MIN_PIXELS, Limits, Patch
 from wavepaint.runtime.tiling import pad_side, pad_to_multiple
 
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FillOptions:
-    """How masks are read and holes filled.
-
-    Attributes:
-        invert_mask: Black is the hole instead of white.
-        mask_threshold: From which level of 255 on a pixel counts as white, 1 to 255.
-        mask_from: ``"alpha"`` takes the transparent pixels of the mask for the hole and makes them opaque.
-        resize_mask: Fit a mask of another size to the image, by nearest neighbour.
-        dilate: Pixels by which the hole is grown, 0 to 64; for masks that follow an object too closely.
-        feather: Pixels, 0 to 64, over which the fill leads over into its surroundings. All of it lies within the
-            (grown) hole: where it was grown, into the photo's own pixels. What is known is never touched.
-        strategy: How large photos and holes are treated; see :mod:`wavepaint.runtime.strategy`.
-
-    Raises:
-        ConfigError: A value makes no sense.
-    """
-
-    invert_mask: bool = False
-    mask_threshold: int = MASK_THRESHOLD
-    mask_from: MaskFrom = "luminance"
-    resize_mask: bool = False
-    dilate: int = 0
-    feather: int = 0
-    strategy: Strategy = "auto"
-
-    def __post_init__(self) -> None:
-        for name, value in (("dilate", self.dilate), ("feather", self.feather)):
-            if not 0 <= value <= MAX_GROWTH:
-                raise ConfigError(f"{name} is {value} pixels: expected 0 to {MAX_GROWTH} (--{name}).")
-        if self.strategy not in STRATEGIES:
-            raise ConfigError(f"the strategy is {self.strategy!r}: expected {', '.join(STRATEGIES)} (--strategy).")
-
-    def read_mask(self, source: ImageSource) -> Bool:
-        """Decode a mask: (H, W), true in the hole; see :func:`wavepaint.runtime.image.read_mask`."""
-        return read_mask(source, invert=self.invert_mask, threshold=self.mask_threshold, mask_from=self.mask_from)
 
 
 class Inpainter(Closing):
@@ -177,12 +140,12 @@ class Inpainter(Closing):
         """
         options = options or FillOptions()
         results: list[Photo | WavePaintError | None] = []
-        fills: list[_Fill] = []
+        fills: list[Fill] = []
         for photo, asked in photos:
             try:
                 holes = fit_hole(photo, asked, options)
                 if holes is not None:
-                    fills.append(_Fill(photo, *holes, options, self._limits(photo)))
+                    fills.append(Fill(photo, *holes, options, self._limits(photo)))
             except (ImageError, ConfigError) as error:
                 results.append(error)
                 continue
@@ -200,7 +163,7 @@ class Inpainter(Closing):
         finished = iter(fills)
         return [next(finished).finish() if result is None else result for result in results]
 
-    def _fill_together(self, fills: "list[_Fill]") -> bool:
+    def _fill_together(self, fills: list[Fill]) -> bool:
         """Fill several photos; return whether the engine did. Which of them is to blame is not known."""
         for fill in fills:
             fill.start()
@@ -210,7 +173,7 @@ class Inpainter(Closing):
             return False
         return True
 
-    def _fill_alone(self, fill: "_Fill") -> None:
+    def _fill_alone(self, fill: Fill) -> None:
         """Fill one photo from the start, in smaller and smaller patches where the engine runs out of memory."""
         while True:
             fill.start()
@@ -241,7 +204,7 @@ class Inpainter(Closing):
             max_side=self._session.side_range[1],
         )
 
-    def _drive(self, fills: "list[_Fill]") -> None:
+    def _drive(self, fills: list[Fill]) -> None:
         """Run all fills to their end, the patches that are due at one time together."""
         replies: dict[int, list[Float] | None] = dict.fromkeys(range(len(fills)))
         while replies:
@@ -268,18 +231,20 @@ class Inpainter(Closing):
         for index, patch in enumerate(patches):
             height, width = (pad_side(side, multiple, least) for side in patch.hole.shape)
             by_size.setdefault((height, width), []).append(index)
-        fills: dict[int, Float] = {}
+        calls: list[list[int]] = []
         for (height, width), same in by_size.items():
             at_once = max(min(limits.max_batch, limits.max_pixels // (height * width)), 1)
-            for first in range(0, len(same), at_once):
-                chosen = same[first : first + at_once]
-                images = np.stack(
-                    [pad_to_multiple(patches[i].image, multiple, least).transpose(2, 0, 1) for i in chosen]
-                )
-                masks = np.stack([pad_to_multiple(patches[i].hole, multiple, least)[None] for i in chosen])
-                with self._turns:
-                    outputs = self._session.run(images, masks.astype(np.float32))
-                for i, output in zip(chosen, outputs, strict=True):
+            calls += [same[first : first + at_once] for first in range(0, len(same), at_once)]
+
+        def batch(call: list[int]) -> tuple[Float, Float]:
+            images = [pad_to_multiple(patches[i].image, multiple, least).transpose(2, 0, 1) for i in call]
+            masks = [pad_to_multiple(patches[i].hole, multiple, least)[None] for i in call]
+            return np.stack(images), np.stack(masks).astype(np.float32)
+
+        fills: dict[int, Float] = {}
+        with self._turns:
+            for call, outputs in zip(calls, self._session.run_many(map(batch, calls)), strict=True):
+                for i, output in zip(call, outputs, strict=True):
                     rows, columns = patches[i].hole.shape
                     fills[i] = output.transpose(1, 2, 0)[:rows, :columns]
         return [fills[index] for index in range(len(patches))]
@@ -287,71 +252,3 @@ class Inpainter(Closing):
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
-
-
-class _Fill:
-    """One photo on its way: (H, W) masks of the hole that was asked for and of the one that is filled.
-
-    Attributes:
-        limits: What may pass the engine; they count from the next :meth:`start` on.
-        steps: What is left to be run.
-        error: Why it failed.
-    """
-
-    def __init__(self, photo: Photo, asked_HW: Bool, hole_HW: Bool, options: FillOptions, limits: Limits) -> None:
-        self.photo, self.options, self.limits = photo, options, limits
-        self.error: WavePaintError | None = None
-        self._hole, self._valid = hole_HW, ~asked_HW
-
-    def start(self) -> None:
-        """Begin, or begin anew."""
-        self.error = None
-        self._pixels = self.photo.pixels.copy()
-        colours = slice(0, self.photo.num_colours)
-        canvas = Canvas(
-            self.photo.pixels[..., colours], self._pixels[..., colours], self._hole, self._valid, self.options.feather
-        )
-        self.steps: Steps = fill_steps(canvas, self.options.strategy, self.limits)
-
-    def finish(self) -> Photo | WavePaintError:
-        """Return the filled photo, or why it failed."""
-        if self.error is not None:
-            return self.error
-        if self.options.mask_from == "alpha" and self.photo.has_alpha:
-            self._pixels[..., -1][self._hole] = np.iinfo(self._pixels.dtype).max
-        return self.photo.with_pixels(self._pixels)
-
-
-def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, Bool] | None:
-    """Return the hole as asked for, in the photo's size, and as it is filled; None for an empty mask.
-
-    Raises:
-        ImageError: Sizes differ, or the hole is all of the photo.
-    """
-    asked = _fit_mask(photo, hole_HW, options.resize_mask)
-    if not asked.any():
-        return None
-    hole = grow_hole(asked, options.dilate) if options.dilate else asked
-    if hole.all():
-        raise ImageError(
-            f"the mask covers all of {photo.source}, so there is nothing to continue from. White marks the hole; "
-            "--invert-mask swaps."
-        )
-    return asked, hole
-
-
-def _fit_mask(photo: Photo, hole_HW: Bool, resize_mask: bool) -> Bool:
-    width, height = photo.size
-    mask_height, mask_width = hole_HW.shape
-    if (mask_width, mask_height) == (width, height):
-        return hole_HW
-    if not resize_mask:
-        hint = ""
-        if (mask_height, mask_width) == (width, height):
-            hint = " The photo is turned by its EXIF orientation; draw the mask on the upright photo."
-        raise ImageError(
-            f"the image is {width}x{height} pixels and the mask {mask_width}x{mask_height}; they must be equal."
-            f"{hint} --resize-mask fits the mask to the image."
-        )
-    resized = Image.fromarray(hole_HW).resize((width, height), Image.Resampling.NEAREST)
-    return np.array(resized, dtype=np.bool_)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.grid import HOLE_COLOUR, make_grid, mark_hole
+from wavepaint.runtime.fill import FillOptions, fit_hole
 from wavepaint.runtime.image import Photo, write_photo
-from wavepaint.runtime.inpainter import FillOptions, fit_hole
 from wavepaint.runtime.resample import Bool
 
 PANEL_SIDE = 1280

@@ -9,7 +9,9 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import REPOSITORY
 from wavepaint.contract import hash_file, read_bundle
@@ -132,10 +134,31 @@ def test_every_wp_command_of_the_readme_parses() -> None:
         assert {a for a in arguments[1:] if a.startswith("-") and a != "-"} <= known, line
 
 
-def test_files_of_the_readme_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))])
+def test_files_that_pages_point_to_exist(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (REPOSITORY / page).read_text()):
         if not target.startswith("http"):
-            assert (REPOSITORY / target).exists(), target
+            assert ((REPOSITORY / page).parent / target).exists(), target
+
+
+def test_the_python_of_the_pages_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: np.ndarray, hole: np.ndarray
+) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    for name in ("mask.png", "mask0.png", "mask1.png", "mask2.png"):
+        Image.fromarray(hole).save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    pages = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
+    blocks = [block for page in pages for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)]
+    assert len(blocks) >= 3
+    for block in blocks:
+        exec(compile(block, "page", "exec"), {})
+    assert {path.name for path in tmp_path.glob("filled*")} >= {
+        "filled.png",
+        "filled0.png",
+        "filled2.png",
+        "filled.jpg",
+    }
 
 
 def test_the_runtime_package_imports_without_numpy_heavy_friends() -> None:

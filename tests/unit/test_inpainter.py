@@ -12,7 +12,7 @@ from PIL import Image
 from wavepaint import Inpainter
 from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
-from wavepaint.runtime.inpainter import FillOptions
+from wavepaint.runtime.fill import FillOptions
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +149,31 @@ def test_many_threads_share_one_inpainter(inpainter: Inpainter, photo: np.ndarra
     with ThreadPoolExecutor(4) as pool:
         for filled in pool.map(lambda _: np.asarray(inpainter.fill(photo, hole)), range(8)):
             assert np.array_equal(filled, expected)
+
+
+def test_an_engine_with_a_least_and_a_largest_side_gets_nothing_else(
+    tiny_bundle: Bundle, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 256, (1000, 1300, 3), dtype=np.uint8)
+    mask = np.zeros((1000, 1300), bool)
+    mask[100:900, 200:1200] = rng.random((800, 1000)) < 0.3
+    with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
+        run, sides = inpainter._session.run, set[int]()
+
+        def note(image: np.ndarray, holes: np.ndarray) -> np.ndarray:
+            sides.update(image.shape[2:])
+            return run(image, holes)
+
+        monkeypatch.setattr(inpainter._session, "run", note)
+        monkeypatch.setattr(inpainter._session, "side_range", (64, 512))
+        small = inpainter.fill_array(photo[:20, :30], mask[190:210, 190:220])
+        assert sides == {64}
+        for strategy in ("auto", "crop", "tile"):
+            filled = inpainter.fill_array(large, mask, FillOptions(strategy=strategy))  # type: ignore[arg-type]
+            assert np.array_equal(filled[~mask], large[~mask])
+        assert min(sides) >= 64
+        assert max(sides) <= 512
+        with pytest.raises(ConfigError, match="and the engine 512 a side"):
+            inpainter.fill_array(large, mask, FillOptions(strategy="whole"))
+    assert small.shape == (20, 30, 3)

@@ -11,8 +11,9 @@ import pytest
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineMemoryError
 from wavepaint.runtime.engines import open_session
+from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.image import Photo
-from wavepaint.runtime.inpainter import FillOptions, Inpainter
+from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.memory import BASE_MB, max_pixels, photo_bytes
 from wavepaint.runtime.session import Session
 from wavepaint.runtime.strategy import MIN_PIXELS

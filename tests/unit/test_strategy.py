@@ -13,7 +13,8 @@ from wavepaint.errors import ConfigError
 from wavepaint.export.bundle import write_bundle
 from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.inpainter import FillOptions, Inpainter
+from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.strategy import (
     MAX_CROP_PIXELS,
     MIN_PIXELS,

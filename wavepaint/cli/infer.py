@@ -14,8 +14,9 @@ from wavepaint.cli.infer_many import fill_many, with_pictures
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import OutputError
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
+from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_photo
-from wavepaint.runtime.inpainter import FillOptions, Inpainter
+from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import find_jobs, is_many
 from wavepaint.runtime.memory import DEFAULT_MB
 from wavepaint.runtime.pictures import write_pictures

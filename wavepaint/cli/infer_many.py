@@ -12,7 +12,8 @@ import click
 from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError
 from wavepaint.runtime.batch import JobResult, fill_jobs
-from wavepaint.runtime.inpainter import FillOptions, Inpainter
+from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
 
 INTERRUPTED = 130
