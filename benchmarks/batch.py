@@ -124,6 +124,9 @@ def race(
             "engine": many.engine,
             "suffix": suffix,
             "images_per_s": {name: float(np.median(values)) for name, values in rates.items()},
+            "times_one_by_one": {
+                name: float(np.median(np.divide(values, rates["one by one"]))) for name, values in rates.items()
+            },
             "rounds": rates,
         }
 
@@ -135,7 +138,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels on "
         f"average, three boxes of 16 to 64 pixels each, {report['threads']} threads, {report['rounds']} rounds, "
-        f"{report['machine']['processor']}. Images a second (median), and times the rate of one by one. Command: "
+        f"{report['machine']['processor']}. Images a second (median), and times one by one (median of the rounds' ratios, since machines drift). Command: "
         f"`{report['command']}`",
         "",
         "| engine | result | " + " | ".join(ways) + " |",
@@ -143,7 +146,7 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     for row in report["rows"]:
         rates = row["images_per_s"]
-        cells = [f"{rates[way]:.1f} ({rates[way] / rates['one by one']:.2f})" for way in ways]
+        cells = [f"{rates[way]:.1f} ({row['times_one_by_one'][way]:.2f})" for way in ways]
         lines.append(f"| {row['engine']} | {row['suffix'][1:].upper()} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

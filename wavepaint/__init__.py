@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from wavepaint.runtime.batch import inpaint_many
     from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.inpainter import Inpainter
+    from wavepaint.runtime.inpainter import Inpainter
 
 __all__ = ["FillOptions", "Inpainter", "__version__", "inpaint_many"]
 

@@ -88,7 +88,7 @@ def test_photos_of_one_size_share_a_call_of_the_engine(
         spots = np.zeros_like(hole)
         spots[100:110, 100:110] = True
         together = list(inpaint_many([(np.roll(photo, step, axis=0), spots) for step in range(6)], batched))
-        assert sizes == [4, 2]
+        assert sorted(sizes) == [2, 4]
         alone = [batched.fill_array(np.roll(photo, step, axis=0), spots) for step in range(6)]
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(np.asarray(one), other)
