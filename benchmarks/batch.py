@@ -138,7 +138,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels on "
         f"average, three boxes of 16 to 64 pixels each, {report['threads']} threads, {report['rounds']} rounds, "
-        f"{report['machine']['processor']}. Images a second (median), and times one by one (median of the rounds' ratios, since machines drift). Command: "
+        f"{report['machine']['processor']}. Images a second (median), and times one by one "
+        "(median of the rounds' ratios, since machines drift). Command: "
         f"`{report['command']}`",
         "",
         "| engine | result | " + " | ".join(ways) + " |",
