@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from wavepaint.contract import Artifact, Bundle, Edges, Manifest
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import Image
+from wavepaint.export.cost import measure_cost
 from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.fusion import Upsampling, fuse
-from wavepaint.export.memory import measure_activations
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
 from wavepaint.export.verify import Report, Suite, make_suite, require_passed, summarise, verify_artifact
@@ -209,7 +209,7 @@ def write_bundle(
             hyper_parameters=checkpoint.parameters,
             num_parameters=sum(parameter.numel() for parameter in network.parameters()),
             size_multiple=size_multiple,
-            activation_bytes_per_pixel=measure_activations(folder / artifacts[0].path, size_multiple),
+            **asdict(measure_cost(folder / artifacts[0].path, size_multiple)),
             artifacts=artifacts,
             files=contract.describe_files(folder),
             source={"file": checkpoint.path.name, "sha256": checkpoint.sha256},

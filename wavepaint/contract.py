@@ -104,6 +104,7 @@ class Manifest:
         hyper_parameters: Arguments of the architecture.
         num_parameters: Trainable weights.
         size_multiple: Height and width must be multiples of this.
+        macs_per_pixel: Multiply-accumulates of the float32 model for 256x256 pixels, divided by their number.
         activation_bytes_per_pixel: Most memory that the live tensors of a run take, in float32, for each pixel of the
             batch. Engines need a multiple of it.
         artifacts: Runnable forms, the preferred one first.
@@ -122,6 +123,7 @@ class Manifest:
     hyper_parameters: dict[str, Any]
     num_parameters: int
     size_multiple: int
+    macs_per_pixel: float
     activation_bytes_per_pixel: float
     artifacts: list[Artifact]
     files: dict[str, dict[str, Any]]

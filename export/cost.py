@@ -1,0 +1,87 @@
+"""What a run of an exported model costs: multiply-accumulates, and the memory it holds at its height."""
+
+import json
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
+
+SIDE = 256
+"""Height and width of the image that is measured; transforms over whole rows cost more a pixel at larger sizes."""
+
+_BYTES = {"float": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1, "uint8": 1, "double": 8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of an image of 256x256 pixels, each divided by the number of pixels.
+
+    Attributes:
+        macs_per_pixel: Multiply-accumulates of convolutions and matrix products.
+        activation_bytes_per_pixel: Most bytes that tensors alive at one time take. A tensor lives from the node that
+            makes it to the last that reads it, in the file's order, without any reuse in place. What an engine adds
+            (its own layouts, scratch, what its allocator does not give back) is the engine's factor.
+    """
+
+    macs_per_pixel: float
+    activation_bytes_per_pixel: float
+
+
+def measure_cost(path: Path, size_multiple: int) -> Cost:
+    """Return the cost of an ONNX model with float32 edges, from the shapes that ONNX Runtime's profile tells."""
+    graph = onnx.load(path).graph
+    side = -(-SIDE // size_multiple) * size_multiple
+    shapes, sizes = _observe(path, side)
+    shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}
+    alive = most = sizes[INPUT_IMAGE] + sizes[INPUT_MASK]
+    num_macs = 0
+    for index, node in enumerate(graph.node):
+        num_macs += _count_macs(node, shapes)
+        alive += sum(sizes.get(name, 0) for name in node.output)
+        most = max(most, alive)
+        alive -= sum(sizes.get(name, 0) for name in set(node.input) if last_read[name] == index)
+    return Cost(macs_per_pixel=num_macs / side**2, activation_bytes_per_pixel=most / side**2)
+
+
+def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Run a model once, as it stands, and return shape and bytes of every tensor that its nodes make."""
+    image, mask = np.zeros((1, 3, side, side), np.float32), np.ones((1, 1, side, side), np.float32)
+    shapes: dict[str, tuple[int, ...]] = {INPUT_IMAGE: image.shape, INPUT_MASK: mask.shape}
+    sizes = {INPUT_IMAGE: image.nbytes, INPUT_MASK: mask.nbytes}
+    nodes = {node.name: node for node in onnx.load(path, load_external_data=False).graph.node}
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "run")
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session.run(None, {INPUT_IMAGE: image, INPUT_MASK: mask})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    for event in events:
+        node = nodes.get(event["name"].removesuffix("_kernel_time"))
+        if event.get("cat") != "Node" or node is None:
+            continue
+        for name, described in zip(node.output, event["args"].get("output_type_shape", []), strict=False):
+            ((kind, shape),) = described.items()
+            shapes[name] = tuple(shape)
+            sizes[name] = math.prod(shape) * _BYTES[kind]
+    return shapes, sizes
+
+
+def _count_macs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
+    if node.op_type == "Conv":
+        return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(shapes[node.input[0]]) * math.prod(shapes[node.input[1]][1:])
+    if node.op_type in ("MatMul", "Gemm"):
+        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-2 if transposed else -1]
+    return 0
