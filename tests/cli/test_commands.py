@@ -150,24 +150,3 @@ def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     shutil.copytree(tiny_bundle.folder, tmp_path / "odd")
     (tmp_path / "odd" / "manifest.json").write_text(json.dumps({**manifest, "verification": {"model.onnx": [{}]}}))
     assert_refused(wp("info", tmp_path / "odd"), "manifest is damaged")
-
-
-def test_bench(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
-    report = tmp_path / "bench.json"
-    result = wp("bench", tiny_bundle.folder, "--sizes", "30,64", "--seconds", 0, "--threads", 1, "--json", report)
-    assert result.returncode == 0, result.stderr.decode()
-    table = result.stdout.decode()
-    assert "32x32" in table
-    assert "PyTorch" in table
-    rows = json.loads(report.read_text())["results"]
-    engines = [(row["engine"].split()[0], row["precision"], row["width"]) for row in rows]
-    assert engines[:4] == [
-        ("ONNX", "float32", 32), ("ONNX", "float32", 64), ("OpenVINO", "float32", 32), ("OpenVINO", "float32", 64)
-    ]  # fmt: skip
-    assert engines[-2:] == [("PyTorch", "float32", 32), ("PyTorch", "float32", 64)]
-    for row in rows:
-        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-        assert row["images_per_s"] == pytest.approx(1000 / row["p50_ms"])
-        assert row["peak_memory_mb"] > 10
-    assert_refused(wp("bench", "--sizes", "big"), "not a list of pixels", status=2)
-    assert_refused(wp("bench", tmp_path), "holds no manifest.json")

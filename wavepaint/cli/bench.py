@@ -1,8 +1,9 @@
-"""wp bench: time a bundle in the engines of this machine."""
+"""wp bench: race models, engines and precisions on this machine."""
 
 import importlib.util
 import json
-from dataclasses import asdict
+import shlex
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,137 +12,195 @@ import click
 
 from wavepaint import __version__
 from wavepaint.atomic import write_file
-from wavepaint.contract import Bundle, default_bundle_folder, read_bundle
-from wavepaint.errors import EngineError
-from wavepaint.runtime.engines import list_best_ways, open_way
-from wavepaint.timing import Measurement, describe_machine, measure
+from wavepaint.bench import report
+from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
+from wavepaint.bench.race import PYTORCH, Result, list_cells, race
+from wavepaint.bench.subjects import DEFAULT, Subject, open_subject
+from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintError
+from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.timing import describe_machine
 
+RIVAL = "lama"
 NOISY_VARIATION = 0.1
+ON_CPU = ("ort-cpu", "openvino", PYTORCH)
 
 
-def _parse_sizes(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
+def _numbers(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
     try:
-        sizes = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        sizes = []
-    if not sizes or min(sizes) < 1:
-        raise click.BadParameter(f"{text!r} is not a list of pixels such as 256,512.")
-    return sizes
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise click.BadParameter(f"{text!r} is not a list of numbers such as 256,512.")
+    return numbers
 
 
-def _measure_torch(bundle: Bundle, threads: int | None, side: int, batch: int, seconds: float) -> Measurement:
-    import torch
-
-    from wavepaint.models.registry import build_model
-
-    if threads:
-        torch.set_num_threads(threads)
-    model = build_model(bundle.manifest.architecture, bundle.manifest.hyper_parameters).eval()
-
-    def run(image: Any, mask: Any) -> Any:
-        with torch.inference_mode():
-            return model(torch.from_numpy(image), torch.from_numpy(mask))
-
-    return measure(
-        run,
-        engine=f"PyTorch {torch.__version__} eager",
-        precision="float32",
-        height=side,
-        width=side,
-        batch=batch,
-        min_seconds=seconds,
-        note="random weights",
-    )
+def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown {name!r}: expected some of {', '.join(known)} ({option}).")
+    return names
 
 
-def _table(results: list[Measurement]) -> str:
-    header = ("engine", "precision", "size", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "peak MB", "")
-    rows = [
-        (
-            r.engine, r.precision, f"{r.width}x{r.height}", str(r.batch), f"{r.p50_ms:.1f}", f"{r.p90_ms:.1f}",
-            f"{r.p99_ms:.1f}", f"{r.images_per_s:.1f}", f"{r.peak_memory_mb:.0f}", r.note,
-        )
-        for r in results
-    ]  # fmt: skip
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    left = (0, 1, len(header) - 1)
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    )
+def _tell(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{text[:100]:<100}", nl=False, err=True)
+
+
+def _open_subjects(names: list[str], chosen: bool) -> list[Subject]:
+    """Open the models; what was not named and cannot be had here is told and left out."""
+    subjects = []
+    for name in names:
+        try:
+            subjects.append(open_subject(name, on_stage=_tell))
+        except EngineError as error:
+            if chosen:
+                raise
+            click.echo(f"not raced: {name}: {error}", err=True)
+    return subjects
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--sizes", default="256,512", show_default=True, callback=_parse_sizes, help="Sides in pixels.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images a call.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
+@click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
-    "--seconds", type=click.FloatRange(min=0), default=3.0, show_default=True, help="Least time for each row."
+    "--models", help="Names and bundles, with commas. Default: BUNDLES (or the model that ships), wavepaint and lama."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results to this file as well.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing --json file.")
+@click.option("--engines", help=f"Of {', '.join((*ENGINES, PYTORCH))}. Default: those of this machine.")
+@click.option("--precisions", help=f"Of {', '.join(PRECISIONS)}. Default: all.")
+@click.option("--sizes", default="256,512", show_default=True, callback=_numbers, help="Sides in pixels.")
+@click.option("--batch", default="1", show_default=True, callback=_numbers, help="Images a call.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternating rounds.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Least time of a cell in a round."
+)
+@click.option("--quick", is_flag=True, help="256 pixels, two rounds, a fifth of a second: to see that all works.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results to this file.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the results as a page.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the results (needs the plot extra).")
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Compare with a former --json file; exit status 1 if anything became slower by more than the margin.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0),
+    default=0.15,
+    show_default=True,
+    help="Share of latency that --compare allows.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(
-    bundle: Path | None,
+    bundles: tuple[Path, ...],
+    models: str | None,
+    engines: str | None,
+    precisions: str | None,
     sizes: list[int],
-    batch: int,
+    batch: list[int],
     threads: int | None,
+    rounds: int,
     seconds: float,
+    quick: bool,
     json_path: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
+    compare: Path | None,
+    margin: float,
     overwrite: bool,
 ) -> None:
-    """Time BUNDLE (default: the one that ships with the package) in every engine that works here, and in PyTorch.
+    """Race BUNDLES against WavePaint and LaMa as their papers have them, in every engine that works here.
 
-    Sizes are rounded up to the model's size multiple. One run compares; figures of different runs or machines do not.
+    Every cell is checked before it is timed, rounds alternate, and what cannot run says why. Baselines have random
+    weights, which is all the same for speed; they are exported once, which needs the train extra, and kept in the
+    cache folder. Sizes are rounded up to each model's multiple. One run compares; figures of different runs or
+    machines do not.
     """
-    loaded = read_bundle(bundle or default_bundle_folder())
-    multiple = loaded.manifest.size_multiple
-    sides = [-(-side // multiple) * multiple for side in sizes]
-    machine = describe_machine()
-    click.echo(
-        f"{loaded.manifest.name} ({loaded.manifest.num_parameters / 1e6:.2f} M parameters) on {machine['processor']}, "
-        f"{machine['cores']} cores, threads: {threads or 'default'}",
-        err=True,
-    )
-    results: list[Measurement] = []
-    told: set[tuple[str, str]] = set()  # one reason is enough for all precisions of an engine
-    for way in list_best_ways(loaded):
-        try:
-            session = open_way(way, loaded.path_of(way.artifact), multiple, threads=threads)
-        except EngineError as error:
-            if (way.engine, str(error)) not in told:
-                click.echo(f"not timed: {way.engine} {way.arithmetic}: {error}", err=True)
-            told.add((way.engine, str(error)))
-            continue
-        with session:
-            for side in sides:
-                results.append(
-                    measure(
-                        session.run, engine=session.engine, precision=session.precision, height=side, width=side,
-                        batch=batch, min_seconds=seconds, note=way.artifact.path,
-                    )
-                )  # fmt: skip
-    if not results:
-        raise EngineError("no engine works here. wp doctor says what is missing.")
-    if importlib.util.find_spec("torch"):
-        results += [_measure_torch(loaded, threads, side, batch, seconds) for side in sides]
-    else:
+    _check_files([path for path in (json_path, markdown, plot) if path is not None], compare, overwrite)
+    if quick:
+        sizes, rounds, seconds = [256], 2, 0.2
+    own = [str(path) for path in bundles] or [DEFAULT]
+    names = models.split(",") if models else [*own, "wavepaint", RIVAL]
+    here = tuple(ENGINES) if find_gpus() else ON_CPU
+    chosen = _names(engines, (*ENGINES, PYTORCH), "--engines") if engines else [*here]
+    wanted = _names(precisions, PRECISIONS, "--precisions") if precisions else []
+    if PYTORCH in chosen and importlib.util.find_spec("torch") is None:
+        chosen.remove(PYTORCH)
         click.echo('PyTorch is not installed and not timed: pip install "wavepaint[train]" adds it.', err=True)
-    click.echo(_table(results))
-    noisy = max(result.variation for result in results)
-    if noisy > NOISY_VARIATION:
-        click.echo(f"warning: latencies vary by up to {noisy:.0%}; something else is using this machine.", err=True)
+    subjects = _open_subjects([name.strip() for name in names], models is not None)
+    cells = list_cells(subjects, sizes, batch, engines=chosen, precisions=wanted)
+    if not cells:
+        raise WavePaintError("nothing is left to time: no model runs in these engines and precisions.")
+    roofs: dict[tuple[str, str, str], float | None] = {}
+
+    def ceiling(way: Way) -> float | None:
+        key = (way.engine, way.arithmetic, way.artifact.precision)
+        if key not in roofs:
+            _tell(f"measuring the roof of {way.engine} {way.arithmetic}")
+            roofs[key] = measure_matrix_rate(way, threads=threads, seconds=min(seconds, 1.0))
+        return roofs[key]
+
+    results = race(cells, threads=threads, rounds=rounds, seconds=seconds, ceilings=ceiling, on_progress=_tell)
+    _tell("")
+    click.echo(report.make_table(results, RIVAL))
+    content: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["wp", *sys.argv[1:]]),
+        "wavepaint": __version__,
+        "machine": describe_machine(),
+        "threads": threads,
+        "rounds": rounds,
+        "seconds": seconds,
+        "copy_gb_per_s": measure_copy_rate(threads, seconds=min(seconds, 1.0)),
+        "matrix_gmac_per_s": {" ".join(key): rate for key, rate in roofs.items()},
+        "results": [result.as_dict() for result in results],
+    }
+    _write(content, results, json_path, markdown, plot, overwrite)
+    _judge(results, compare, margin)
+
+
+def _check_files(written: list[Path], compare: Path | None, overwrite: bool) -> None:
+    """Refuse before minutes of work what could not be done after them."""
+    for path in written:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
+    if compare is not None and not compare.is_file():
+        raise ConfigError(f"{compare} is not the --json file of a race (--compare).")
+
+
+def _write(
+    content: dict[str, Any],
+    results: list[Result],
+    json_path: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
+    overwrite: bool,
+) -> None:
     if json_path is not None:
-        report = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "wavepaint": __version__,
-            "bundle": {"name": loaded.manifest.name, "files": loaded.manifest.files},
-            "machine": machine,
-            "threads": threads,
-            "results": [asdict(result) for result in results],
-        }
         with write_file(json_path, overwrite=overwrite) as temporary:
-            temporary.write_text(json.dumps(report, indent=2) + "\n")
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+    if markdown is not None:
+        with write_file(markdown, overwrite=overwrite) as temporary:
+            temporary.write_text(report.make_markdown(content, results, RIVAL))
+    if plot is not None:
+        report.write_plot(plot, results, overwrite=overwrite)
+
+
+def _judge(results: list[Result], compare: Path | None, margin: float) -> None:
+    """Tell what a reader must know; exit with 1 if nothing was timed or something became slower."""
+    noisy = max((result.variation or 0.0 for result in results), default=0.0)
+    if noisy > NOISY_VARIATION:
+        click.echo(f"warning: rounds vary by up to {noisy:.0%}; something else is using this machine.", err=True)
+    if any(result.weights == "random" for result in results):
+        click.echo("Baselines have random weights: they say all about speed and nothing about quality.", err=True)
+    if all(result.p50_ms is None for result in results):
+        raise WavePaintError("nothing could be timed. wp doctor says what is missing.")
+    if compare is not None:
+        slower = report.find_slowdowns(results, compare, margin)
+        for line in slower:
+            click.echo(f"slower: {line}", err=True)
+        if slower:
+            sys.exit(1)
+        click.echo(f"nothing is slower than in {compare} by more than {margin:.0%}.", err=True)
