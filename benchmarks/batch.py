@@ -1,12 +1,15 @@
 """How much faster many photographs are filled together than one by one, and how near that is to the engine's limit.
 
-Four ways fill the same photographs into the same kind of files, in turn and repeatedly:
+Five ways run over the same photographs and the same kind of files, in turn and repeatedly:
 
 * one by one: decode, fill and encode, each after the other, as a loop over ``wp infer`` in one process would;
 * overlapped: the batch pipeline with one stream, which has all threads;
 * streams: the batch pipeline with one stream for each thread, as ``wp infer FOLDER`` runs it;
-* engine alone: patches of the same sizes through the engine in as many streams, nothing decoded and nothing encoded:
-  more than this no pipeline reaches.
+* files alone: decode and encode, one after the other, nothing filled;
+* engine alone: patches of the same sizes through the engine in as many streams, nothing decoded and nothing encoded.
+
+More than the limit no pipeline reaches: the engine uses all threads by itself, so its time and the files' time, shared
+by the threads, add up.
 
 Masks are drawn here, a few boxes on each photo, with a fixed seed. Writes batch.json and batch.md into a new folder.
 """
@@ -101,6 +104,12 @@ def race(
                 assert job.mask is not None
                 write_photo(one.fill_photo(read_photo(job.image), read_mask(job.mask)), job.out, overwrite=True)
 
+        def files_alone() -> None:
+            for job in jobs:
+                assert job.mask is not None
+                read_mask(job.mask)
+                write_photo(read_photo(job.image), job.out, overwrite=True)
+
         def together(inpainter: Inpainter) -> Callable[[], None]:
             def run() -> None:
                 statuses = {result.status for result in fill_jobs(inpainter, jobs, overwrite=True)}
@@ -112,6 +121,7 @@ def race(
             "one by one": one_by_one,
             "overlapped": together(one),
             "streams": together(many),
+            "files alone": files_alone,
             "engine alone": lambda: run_engine(many._session, shapes, threads),
         }
         for number in range(rounds + 1):
@@ -120,8 +130,14 @@ def race(
                 run()
                 if number:  # the first round warms up
                     rates.setdefault(name, []).append(len(jobs) / (time.perf_counter() - started))
+        alone = [
+            1 / (1 / engine + 1 / files / threads)
+            for engine, files in zip(rates["engine alone"], rates["files alone"], strict=True)
+        ]
         return {
             "engine": many.engine,
+            "limit": float(np.median(alone)),
+            "share_of_limit": float(np.median(np.divide(rates["streams"], alone))),
             "suffix": suffix,
             "images_per_s": {name: float(np.median(values)) for name, values in rates.items()},
             "times_one_by_one": {
@@ -142,12 +158,13 @@ def markdown(report: dict[str, Any]) -> str:
         "(median of the rounds' ratios, since machines drift). Command: "
         f"`{report['command']}`",
         "",
-        "| engine | result | " + " | ".join(ways) + " |",
-        "|---|---|" + "---|" * len(ways),
+        "| engine | result | " + " | ".join(ways) + " | limit | streams reach |",
+        "|---|---|" + "---|" * (len(ways) + 2),
     ]
     for row in report["rows"]:
         rates = row["images_per_s"]
         cells = [f"{rates[way]:.1f} ({row['times_one_by_one'][way]:.2f})" for way in ways]
+        cells += [f"{row['limit']:.1f}", f"{row['share_of_limit']:.0%}"]
         lines.append(f"| {row['engine']} | {row['suffix'][1:].upper()} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
