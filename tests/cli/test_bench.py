@@ -14,7 +14,9 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
     files = ["--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md", "--plot", tmp_path / "b.png"]
     result = wp(*arguments, *files)
     assert result.returncode == 0, result.stderr.decode()
-    table = result.stdout.decode().splitlines()
+    races, _, where = result.stdout.decode().partition("\n\n")
+    assert [line.split()[0] for line in where.splitlines()[1:]] == ["model", "default", "half"]
+    table = races.splitlines()
     assert table[0].split()[:5] == ["model", "engine", "precision", "size", "batch"]
     assert {line.split()[0] for line in table[1:]} == {"default", "half"}
     assert {line.split()[1] for line in table[1:]} == {"ort-cpu", "openvino", "pytorch"}
@@ -22,6 +24,8 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
     assert len(content["results"]) == len(table) - 1
     assert content["machine"]["cores"] >= 1
     assert content["copy_gb_per_s"] > 0
+    for split in content["splits"]:
+        assert all(split[f"{part}_ms"] > 0 for part in ("decode", "prepare", "compute", "encode"))
     assert all(row["roofline"] for row in content["results"] if row["engine"] != "pytorch")
     assert "| default | ort-cpu | float32 | 256x256 |" in (tmp_path / "b.md").read_text()
     assert (tmp_path / "b.png").stat().st_size > 5000

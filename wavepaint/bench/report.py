@@ -67,22 +67,30 @@ def _header(rival: str) -> tuple[str, ...]:
 def make_table(results: Sequence[Result], rival: str) -> str:
     """Return a table for a terminal."""
     header, rows = _header(rival), make_rows(results, rival)
-    full = [row for row in rows if len(row) == len(header)]
-    widths = [
-        max(len(row[i]) for row in (header, *(rows if i < 5 else full))) for i in range(len(header))
-    ]  # reasons run on beyond the columns
-    lines = []
-    for row in (header, *rows):
-        cells = [
-            cell.ljust(widths[i]) if i < _LEFT or len(row) < len(header) else cell.rjust(widths[i])
-            for i, cell in enumerate(row)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    timed = [row for row in rows if len(row) == len(header)]
+    lines = iter(align([header, *timed], _LEFT).splitlines())
+    told = [next(lines)]
+    for row in rows:
+        told.append(next(lines) if row in timed else "  ".join(row))
+    return "\n".join(told)
 
 
-def make_markdown(report: dict[str, Any], results: Sequence[Result], rival: str) -> str:
-    """Return the race as a page."""
+def align(rows: Sequence[tuple[str, ...]], num_left: int) -> str:
+    """Return rows of one length in columns, the first ones aligned to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < num_left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def make_markdown(
+    report: dict[str, Any], results: Sequence[Result], rival: str, splits: Sequence[tuple[str, ...]] = ()
+) -> str:
+    """Return the race as a page; ``splits`` are the rows of where a photo's time goes."""
     machine, header = report["machine"], _header(rival)
     lines = [
         "# Race",
@@ -102,6 +110,9 @@ def make_markdown(report: dict[str, Any], results: Sequence[Result], rival: str)
         f"| {r.model} | {r.weights} | {r.num_parameters / 1e6:.2f} | {r.gmac * 256**2 / (r.height * r.width):.1f} |"
         for r in models.values()
     ]
+    if splits:
+        lines += ["", "Where the time of one photo goes:", "", "| " + " | ".join(splits[0]) + " |"]
+        lines += ["|" + "---|" * len(splits[0]), *("| " + " | ".join(row) + " |" for row in splits[1:])]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from wavepaint.atomic import write_file
 from wavepaint.bench import report
 from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.race import PYTORCH, Result, list_cells, race
+from wavepaint.bench.split import find_fastest, make_split_rows, measure_split
 from wavepaint.bench.subjects import DEFAULT, Subject, open_subject
 from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintError
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
@@ -143,8 +144,16 @@ def command(
         return roofs[key]
 
     results = race(cells, threads=threads, rounds=rounds, seconds=seconds, ceilings=ceiling, on_progress=_tell)
+    splits = []
+    for result in find_fastest(results):
+        _tell(f"{result.height}x{result.height}: where the time of {result.model} goes")
+        (subject,) = [subject for subject in subjects if subject.name == result.model]
+        splits.append(measure_split(subject, result, threads=threads))
     _tell("")
     click.echo(report.make_table(results, RIVAL))
+    rows = make_split_rows(splits)
+    if splits:
+        click.echo(f"\nWhere the time of one photo goes, filled as a whole:\n{report.align(rows, 3)}")
     content: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["wp", *sys.argv[1:]]),
@@ -156,8 +165,10 @@ def command(
         "copy_gb_per_s": measure_copy_rate(threads, seconds=min(seconds, 1.0)),
         "matrix_gmac_per_s": {" ".join(key): rate for key, rate in roofs.items()},
         "results": [result.as_dict() for result in results],
+        "splits": [split.as_dict() for split in splits],
     }
-    _write(content, results, json_path, markdown, plot, overwrite)
+    page = report.make_markdown(content, results, RIVAL, rows if splits else ())
+    _write(content, page, results, json_path, markdown, plot, overwrite)
     _judge(results, compare, margin)
 
 
@@ -172,6 +183,7 @@ def _check_files(written: list[Path], compare: Path | None, overwrite: bool) -> 
 
 def _write(
     content: dict[str, Any],
+    page: str,
     results: list[Result],
     json_path: Path | None,
     markdown: Path | None,
@@ -183,7 +195,7 @@ def _write(
             temporary.write_text(json.dumps(content, indent=2) + "\n")
     if markdown is not None:
         with write_file(markdown, overwrite=overwrite) as temporary:
-            temporary.write_text(report.make_markdown(content, results, RIVAL))
+            temporary.write_text(page)
     if plot is not None:
         report.write_plot(plot, results, overwrite=overwrite)
 
