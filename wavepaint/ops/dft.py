@@ -97,7 +97,9 @@ class InverseRealDFT2d(nn.Module):
         if _takes_fft(spectrum_NCHW):
             parts = spectrum_NCHW.float() if spectrum_NCHW.dtype != torch.float64 else spectrum_NCHW
             parts = parts.reshape(batch, channels, 2, height, half)
-            return torch.fft.irfft2(torch.complex(parts[:, :, 0], parts[:, :, 1]), s=(height, width), norm="ortho")
+            spectrum = torch.complex(parts[:, :, 0], parts[:, :, 1])
+            inverse: Tensor = torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
+            return inverse
         columns = spectrum_NCHW.reshape(batch, channels, 2, height, half).permute(0, 2, 3, 1, 4)
         # The inverse of an orthogonal matrix is its transpose.
         columns = _height_matrix(height, spectrum_NCHW).T @ columns.reshape(batch, 2 * height, channels * half)
