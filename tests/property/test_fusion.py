@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import randomise
 from tests.property.test_round_trip import wavepaint_parameters
-from wavepaint.export.fusion import FusedStem, PhaseBlocks, SubPixelUpsample, Upsampling, fuse
+from wavepaint.export.fusion import FusedStem, PhaseBlocks, Upsampling, fuse
+from wavepaint.export.upsampling import SubPixelUpsample
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}

@@ -26,7 +26,7 @@ class FourierUnit(nn.Module):
         super().__init__()
         self.dft = RealDFT2d()
         self.conv_layer = nn.Conv2d(2 * channels, 2 * channels, 1, bias=False)
-        self.bn = nn.BatchNorm2d(2 * channels)
+        self.bn: nn.Module = nn.BatchNorm2d(2 * channels)
         self.inverse_dft = InverseRealDFT2d()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
