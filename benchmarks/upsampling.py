@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.atomic import write_folder
-from wavepaint.export.fusion import PhaseConvs, PhaseUpsample, SubPixelUpsample
 from wavepaint.export.to_onnx import OPSET
+from wavepaint.export.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample
 from wavepaint.timing import describe_machine
 
 WARMUP_CALLS, CALLS = 3, 10

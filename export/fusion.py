@@ -35,6 +35,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from wavepaint.export.fusion_lama import fold_ffc_layer, fold_fourier_unit, upsample_in_phases
+from wavepaint.export.upsampling import PhaseUpsample, SubPixelUpsample, bias_of, interleave, make_conv
+from wavepaint.models.lama import FFCLayer, FourierUnit, LaMa
 from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock
 from wavepaint.models.wavepaint import WaveMixModule
 
@@ -60,6 +63,9 @@ def _rewrite(module: nn.Module, upsampling: Upsampling) -> nn.Module:
         return FusedWaveMixBlock(module, upsampling)
     for name, child in module.named_children():
         setattr(module, name, _rewrite(child, upsampling))
+    _fold_in_place(module)
+    if isinstance(module, LaMa) and upsampling == "phases":
+        upsample_in_phases(module.model)
     if isinstance(module, nn.Sequential):
         return _fuse_stem(_fold_batch_norms(module))
     return module
@@ -69,12 +75,17 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode whose BatchNorms behind a convolution are in its weights, names unchanged."""
     network = copy.deepcopy(network).eval()
     for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            _fold_in_place(module)
+        _fold_in_place(module)
     return network
 
 
-def _fold_in_place(layers: nn.Sequential) -> None:
+def _fold_in_place(layers: nn.Module) -> None:
+    if isinstance(layers, FFCLayer):
+        fold_ffc_layer(layers)
+    elif isinstance(layers, FourierUnit):
+        fold_fourier_unit(layers)
+    if not isinstance(layers, nn.Sequential):
+        return
     for index in range(1, len(layers)):
         former, layer = layers[index - 1], layers[index]
         if isinstance(layer, nn.BatchNorm2d) and isinstance(former, nn.Conv2d | nn.ConvTranspose2d):
@@ -86,22 +97,6 @@ def _fold_batch_norms(layers: nn.Sequential) -> nn.Sequential:
     """Fold, and drop what does nothing."""
     _fold_in_place(layers)
     return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Dropout | nn.Identity)))
-
-
-def _conv(weight: Tensor, bias: Tensor | None, like: Tensor, *, stride: int = 1, padding: int = 0) -> nn.Conv2d:
-    """Return a convolution with these weights in the precision and on the device of ``like``."""
-    out_channels, in_channels, height, width = weight.shape
-    conv = nn.Conv2d(in_channels, out_channels, (height, width), stride, padding, bias=bias is not None)
-    conv = conv.to(like)
-    with torch.no_grad():
-        conv.weight.copy_(weight)
-        if bias is not None and conv.bias is not None:
-            conv.bias.copy_(bias)
-    return conv
-
-
-def _bias_of(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    return conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
 
 
 class FusedStem(nn.Module):
@@ -122,8 +117,8 @@ class FusedStem(nn.Module):
             for x in range(3):
                 part = torch.einsum("om,mihw->oihw", w2[:, :, y, x], w1)
                 weight[:, :, y * stride : y * stride + 3, x * stride : x * stride + 3] += part
-        bias = _bias_of(second).double() + torch.einsum("omhw,m->o", w2, _bias_of(first).double())
-        self.composed = _conv(weight, bias, first.weight, stride=2 * stride)
+        bias = bias_of(second).double() + torch.einsum("omhw,m->o", w2, bias_of(first).double())
+        self.composed = make_conv(weight, bias, first.weight, stride=2 * stride)
 
     def _pair(self, x_NCHW: Tensor) -> Tensor:
         return self.second(self.first(x_NCHW))  # type: ignore[no-any-return]
@@ -177,9 +172,9 @@ class FusedWaveMixBlock(nn.Module):
             details = weight[:, channels : 4 * channels].unflatten(1, (channels, 3))  # type: ignore[no-untyped-call]
             per_band = torch.cat([weight[:, :channels, None], details], dim=2)
             composed = torch.einsum("ocb,bhw->ochw", per_band, bank)
-            self.bands.append(_conv(composed, _bias_of(mix).double(), mix.weight, stride=2))
+            self.bands.append(make_conv(composed, bias_of(mix).double(), mix.weight, stride=2))
             if n < block.level:
-                self.coarser.append(_conv(weight[:, 4 * channels :, None, None], None, mix.weight))
+                self.coarser.append(make_conv(weight[:, 4 * channels :, None, None], None, mix.weight))
             rest = _fold_batch_norms(nn.Sequential(*list(layers)[1:]))
             up = rest[-1]
             assert isinstance(up, nn.ConvTranspose2d)
@@ -207,7 +202,7 @@ class PhaseWaveMixBlock(FusedWaveMixBlock):
         assert isinstance(finest, nn.Conv2d)
         # Of every 2x2 patch each phase holds one pixel.
         stacked = finest.weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
-        self.bands[0] = _conv(stacked, finest.bias, finest.weight)
+        self.bands[0] = make_conv(stacked, finest.bias, finest.weight)
         *feedforward, upsample = self.rest[0].children()
         assert isinstance(upsample, PhaseUpsample)
         self.rest[0] = nn.Sequential(*feedforward, upsample.phases)
@@ -235,64 +230,7 @@ class PhaseBlocks(ResidualBlocks):
         phases = [x_NCHW[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)]
         for block in self:
             phases = [new + former for new, former in zip(block(phases), phases, strict=True)]
-        return _interleave(phases)
-
-
-def _interleave(phases: Sequence[Tensor]) -> Tensor:
-    """Join the four phases of a grid: even rows and columns first, columns fastest."""
-    return F.pixel_shuffle(torch.stack(list(phases), dim=2).flatten(1, 2), 2)
-
-
-class SubPixelUpsample(nn.Module):
-    """ConvTranspose 4x4 of stride 2 and padding 1 as a 2x2 convolution and a pixel shuffle.
-
-    Output rows 2j - 1 and 2j both read input rows j - 1 and j, so on the padded grid one 2x2 convolution gives both.
-    """
-
-    def __init__(self, weight_IOHW: Tensor, bias: Tensor, like: Tensor) -> None:
-        super().__init__()
-        # Output 2j - 1 weighs (j - 1, j) by taps (2, 0), output 2j by taps (3, 1).
-        taps = torch.tensor([[2, 0], [3, 1]])
-        phases = weight_IOHW[:, :, taps][:, :, :, :, taps]  # (I, O, phase y, y, phase x, x)
-        weight = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
-        self.conv = _conv(weight, bias.repeat_interleave(4), like, padding=1)
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.conv(x_NCHW), 2)[:, :, 1:-1, 1:-1]
-
-
-class PhaseConvs(nn.Module):
-    """ConvTranspose 4x4 of stride 2 and padding 1 as four 2x2 convolutions, one for each phase of the output grid.
-
-    Even output rows 2i weigh input rows (i - 1, i) by taps (3, 1), odd ones (i, i + 1) by taps (2, 0); so for columns.
-    The arithmetic is the same.
-    """
-
-    def __init__(self, up: nn.ConvTranspose2d) -> None:
-        super().__init__()
-        weight = up.weight.detach()
-        self.convs = nn.ModuleList()
-        for taps_y in _PHASE_TAPS:
-            for taps_x in _PHASE_TAPS:
-                kernel = weight[:, :, list(taps_y)][:, :, :, list(taps_x)].transpose(0, 1)
-                self.convs.append(_conv(kernel, _bias_of(up), weight))
-
-    def forward(self, x_NCHW: Tensor) -> list[Tensor]:
-        return [conv(F.pad(x_NCHW, (1 - n % 2, n % 2, 1 - n // 2, n // 2))) for n, conv in enumerate(self.convs)]
-
-
-_PHASE_TAPS = ((3, 1), (2, 0))
-
-
-class PhaseUpsample(nn.Module):
-    """:class:`PhaseConvs`, interleaved."""
-
-    def __init__(self, up: nn.ConvTranspose2d) -> None:
-        super().__init__()
-        self.phases = PhaseConvs(up)
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        return _interleave(self.phases(x_NCHW))
+        return interleave(phases)
 
 
 class FusedWaveMixModule(nn.Module):
@@ -311,9 +249,9 @@ class FusedWaveMixModule(nn.Module):
         matrix = to_rgb.weight.detach()[:, :, 0, 0].double()
         features = matrix[:, : up.out_channels]
         weight = torch.einsum("rm,imhw->irhw", features, up.weight.detach().double())
-        bias = _bias_of(to_rgb).double() + features @ _bias_of(up).double()
+        bias = bias_of(to_rgb).double() + features @ bias_of(up).double()
         self.upsample = SubPixelUpsample(weight, bias, to_rgb.weight)
-        self.colour = _conv(matrix[:, up.out_channels :, None, None], None, to_rgb.weight)
+        self.colour = make_conv(matrix[:, up.out_channels :, None, None], None, to_rgb.weight)
 
     def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
         x = torch.cat([image_NCHW, mask_N1HW], dim=1) if self.in_channels == 4 else image_NCHW

@@ -21,6 +21,10 @@ from wavepaint.errors import VerificationError
 from wavepaint.export.cases import Case
 from wavepaint.export.fusion import fold_batch_norms
 from wavepaint.export.verify import HALF_MIN_PSNR_DB, min_psnr_hole_db
+from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
+
+_TRANSFORMS = (RealDFT2d, InverseRealDFT2d)
+"""Layers without weights whose sums are as long as a convolution's."""
 
 FLAGS = {torch.float16: "--fp16", torch.bfloat16: "--bf16"}
 
@@ -32,20 +36,21 @@ class TypedLayer(nn.Module):
     precisions are float32.
 
     ``emulated`` computes in float32 what is rounded to the precision before and after, as engines do that multiply in
-    half and add in float32. PyTorch's own float16 convolutions on a CPU take 40 to 100 times as long.
+    half and add in float32. PyTorch's own float16 convolutions on a CPU take 40 to 100 times as long. Its matrix
+    products do not, so that a Fourier transform, which rounds between its products as well, runs as it will.
     """
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype, *, emulated: bool) -> None:
         super().__init__()
-        self.layer = layer.to(dtype).float() if emulated else layer.to(dtype)
+        self.emulated = emulated and not isinstance(layer, _TRANSFORMS)
+        self.layer = layer.to(dtype).float() if self.emulated else layer.to(dtype)
         self.dtype = dtype
-        self.emulated = emulated
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *sizes: int) -> Tensor:
         x = x.to(self.dtype)
         if self.emulated:
-            return self.layer(x.float()).to(self.dtype)  # type: ignore[no-any-return]
-        return self.layer(x)  # type: ignore[no-any-return]
+            return self.layer(x.float(), *sizes).to(self.dtype)  # type: ignore[no-any-return]
+        return self.layer(x, *sizes)  # type: ignore[no-any-return]
 
 
 class HalfPrecision(nn.Module):
@@ -76,13 +81,17 @@ class HalfResult:
     min_psnr_hole_db: float
 
 
-def _layers_with_weights(network: nn.Module) -> list[str]:
-    return [name for name, layer in network.named_modules() if list(layer.parameters(recurse=False))]
+def _layers_that_compute(network: nn.Module) -> list[str]:
+    return [
+        name
+        for name, layer in network.named_modules()
+        if list(layer.parameters(recurse=False)) or isinstance(layer, _TRANSFORMS)
+    ]
 
 
 def _with_half_layers(network: nn.Module, kept: Sequence[str], dtype: torch.dtype, *, emulated: bool) -> HalfPrecision:
     network = copy.deepcopy(network)
-    for name in _layers_with_weights(network):
+    for name in _layers_that_compute(network):
         parent, _, child = name.rpartition(".")
         layer = network.get_submodule(name)
         typed = TypedLayer(layer, torch.float32 if name in kept else dtype, emulated=emulated)
@@ -148,7 +157,7 @@ def to_half(
         from_right = smallest(right, kept + left)
         return smallest(left, kept + from_right) + from_right
 
-    layers = _layers_with_weights(network)
+    layers = _layers_that_compute(network)
     needed: list[str] = []
     if measure([]) < min_psnr_db:
         if measure(layers) < min_psnr_db:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import randomise
-from tests.property.test_round_trip import wavepaint_parameters
-from wavepaint.export.fusion import FusedStem, PhaseBlocks, SubPixelUpsample, Upsampling, fuse
+from tests.property.test_round_trip import lama_parameters, wavepaint_parameters
+from wavepaint.export.fusion import FusedStem, PhaseBlocks, Upsampling, fuse
+from wavepaint.export.upsampling import PhaseUpsample, SubPixelUpsample, has_phases
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -75,6 +76,49 @@ def test_wavemix(name: str, strided: bool, dtype: torch.dtype, level: int, upsam
         assert relative_error(fused(image), model(image)) <= TOLERANCES[dtype]
     if name == "wavemix-segmenter" or strided:
         assert any(isinstance(module, FusedStem) for module in fused.modules())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    network=st.one_of(
+        st.tuples(st.just("lama"), lama_parameters),
+        st.tuples(st.just("unet"), st.fixed_dictionaries({"base_channels": st.integers(1, 6)})),
+    ),
+    dtype=st.sampled_from(list(TOLERANCES)),
+    rows=st.integers(1, 6),
+    columns=st.integers(1, 6),
+    upsampling=st.sampled_from(get_args(Upsampling)),
+    seed=st.integers(0, 999),
+)
+def test_baselines(
+    network: tuple[str, HyperParameters],
+    dtype: torch.dtype,
+    rows: int,
+    columns: int,
+    upsampling: Upsampling,
+    seed: int,
+) -> None:
+    name, parameters = network
+    model = randomise(build_model(name, parameters), seed).to(dtype)
+    multiple = get_architecture(name).size_multiple(parameters)
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(2, 3, rows * multiple, columns * multiple, generator=generator, dtype=dtype)
+    mask = (torch.rand(2, 1, *image.shape[2:], generator=generator) > 0.5).to(dtype)
+    fused = fuse(model, upsampling=upsampling)
+    with torch.no_grad():
+        assert relative_error(fused(image, mask), model(image, mask)) <= TOLERANCES[dtype]
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fused.modules())
+    if name == "lama":
+        assert any(isinstance(module, PhaseUpsample) for module in fused.modules()) == (upsampling == "phases")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)], ids=str)
+@pytest.mark.parametrize("kernel", [3, 4])
+def test_phases_are_the_transposed_convolution(size: tuple[int, int], kernel: int) -> None:
+    up = torch.nn.ConvTranspose2d(5, 3, kernel, stride=2, padding=1, output_padding=4 - kernel).double()
+    assert has_phases(up)
+    x = torch.rand(2, 5, *size, dtype=torch.float64)
+    torch.testing.assert_close(PhaseUpsample(up)(x), up(x), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)], ids=str)

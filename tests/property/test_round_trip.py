@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from tests.conftest import randomise
 from wavepaint.models.checkpoint import read_checkpoint
-from wavepaint.models.registry import HyperParameters, build_model, detect_architecture
+from wavepaint.models.registry import HyperParameters, build_model, detect_architecture, get_architecture
 
 wavepaint_parameters = st.fixed_dictionaries(
     {
@@ -70,12 +70,49 @@ def test_wavemix_is_found_from_names_and_shapes(name: str, parameters: HyperPara
     build_model(name, found).load_state_dict(state, strict=True)
 
 
-@settings(max_examples=15, deadline=None)
-@given(parameters=wavepaint_parameters, seed=st.integers(0, 1000))
-def test_known_pixels_are_bit_identical_and_the_hole_is_ignored(parameters: HyperParameters, seed: int) -> None:
-    model = randomise(build_model("wavepaint", parameters), seed)
+lama_parameters = st.fixed_dictionaries(
+    {
+        "num_blocks": st.integers(1, 3),
+        "base_channels": st.integers(2, 5),
+        "num_downsampling": st.integers(1, 3),
+        "global_channels": st.integers(2, 3),
+        "spectral_l2g": st.booleans(),
+    }
+)
+inpainting_networks = st.one_of(
+    st.tuples(st.just("wavepaint"), wavepaint_parameters),
+    st.tuples(st.just("lama"), lama_parameters),
+    st.tuples(st.just("unet"), st.fixed_dictionaries({"base_channels": st.integers(1, 6)})),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    network=inpainting_networks.filter(lambda network: network[0] != "wavepaint"),
+    prefix=st.sampled_from(["", "module.", "generator."]),
+)
+def test_baselines_are_found_from_names_and_shapes(
+    tmp_path_factory: pytest.TempPathFactory, network: tuple[str, HyperParameters], prefix: str
+) -> None:
+    name, parameters = network
+    state = randomise(build_model(name, parameters)).state_dict()
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save({prefix + entry: tensor for entry, tensor in state.items()}, path)
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.architecture.name, checkpoint.parameters) == (name, parameters)
+    loaded = checkpoint.build().state_dict()
+    assert all(torch.equal(loaded[entry], tensor) for entry, tensor in state.items())
+
+
+@settings(max_examples=30, deadline=None)
+@given(network=inpainting_networks, seed=st.integers(0, 1000))
+def test_known_pixels_are_bit_identical_and_the_hole_is_ignored(
+    network: tuple[str, HyperParameters], seed: int
+) -> None:
+    name, parameters = network
+    model = randomise(build_model(name, parameters), seed)
     generator = torch.Generator().manual_seed(seed)
-    side = 2 ** (parameters["level"] + 1)
+    side = get_architecture(name).size_multiple(parameters)
     image = torch.rand(2, 3, side, 2 * side, generator=generator)
     mask = (torch.rand(2, 1, side, 2 * side, generator=generator) > 0.5).float()
     with torch.no_grad():

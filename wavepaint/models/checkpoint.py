@@ -1,8 +1,9 @@
 """Reading weights from the files people have, and writing this project's own.
 
-Read: ``.pth``/``.pt``/``.ckpt`` (tensors and plain containers only; a file that needs arbitrary pickle is refused)
-and ``.safetensors``; a bare state dict or one under ``model``, ``state_dict``, ``params_ema`` or ``params``; names
-with a ``module.`` prefix from DataParallel.
+Read: ``.pth``/``.pt``/``.ckpt``, of which only tensors and plain containers are taken and nothing is run (other
+objects, as in checkpoints of PyTorch Lightning, are passed over; TorchScript files give their weights), and
+``.safetensors``; a bare state dict or one under ``model``, ``state_dict``, ``params_ema`` or ``params``; names with a
+``module.`` prefix from DataParallel; of a file with a ``generator.`` that alone.
 
 Written: a ``.pt`` file with the keys ``format``, ``architecture`` (name and hyper-parameters), ``model`` (the state
 dict), ``training`` (what a manifest keeps of it) and, for resuming, ``resume``.
@@ -22,11 +23,15 @@ from torch import Tensor, nn
 from wavepaint.atomic import write_file
 from wavepaint.contract import hash_file
 from wavepaint.errors import CheckpointError
+from wavepaint.models.archive import Inert, read_archive
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
 
 FORMAT = "wavepaint-checkpoint/1"
 _WRAPPERS = ("model", "state_dict", "params_ema", "params")
 _PREFIX = "module."
+_GENERATORS = ("generator.", "model.generator.")
+"""Where a file of adversarial training (LaMa's) keeps the network, beside a discriminator and the losses' networks;
+the second in TorchScript files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +118,22 @@ def _read_torch(path: Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         with path.open("rb") as stream:
             start = stream.read(2)
-        pickled = isinstance(error, pickle.UnpicklingError) and (start == _ZIP or start[:1] == _PICKLE)
-        if pickled or "TorchScript" in str(error):
-            raise CheckpointError(
-                f"{path} holds more than weights (a pickled model, or a TorchScript file) and loading it could run "
-                "code. Save its state_dict() instead, or convert it to .safetensors where you trust it."
-            ) from error
+        more_than_tensors = isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error)
+        if start == _ZIP and more_than_tensors:
+            content = read_archive(path)
+            if isinstance(content, Inert):
+                raise _not_weights_alone(path) from error
+            return content
+        if start[:1] == _PICKLE and more_than_tensors:
+            raise _not_weights_alone(path) from error
         raise CheckpointError(f"{path} is not a PyTorch checkpoint, or is damaged or cut off.") from error
+
+
+def _not_weights_alone(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} holds more than weights (a pickled model, or objects in a format from before PyTorch 1.6) and "
+        "loading it could run code. Save its state_dict() instead, or convert it to .safetensors where you trust it."
+    )
 
 
 def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
@@ -138,6 +152,10 @@ def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
         )
     if all(key.startswith(_PREFIX) for key in state):
         state = {key[len(_PREFIX) :]: value for key, value in state.items()}
+    for prefix in _GENERATORS:
+        generator = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        if generator:
+            return generator
     return state
 
 

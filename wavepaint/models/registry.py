@@ -7,6 +7,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from wavepaint.errors import CheckpointError, ConfigError
+from wavepaint.models.lama import LaMa, detect_lama
+from wavepaint.models.unet import UNet, detect_unet
 from wavepaint.models.wavemix import WaveMixClassifier, WaveMixSegmenter, detect_classifier, detect_segmenter
 from wavepaint.models.wavepaint import WavePaint, detect_wavepaint
 
@@ -48,6 +50,20 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=WavePaint,
             detect=detect_wavepaint,
             size_multiple=lambda parameters: 2 ** (int(parameters.get("level", 1)) + 1),
+        ),
+        Architecture(
+            name="lama",
+            task="inpainting",
+            build=LaMa,
+            detect=detect_lama,
+            size_multiple=lambda parameters: 2 ** int(parameters.get("num_downsampling", 3)),
+        ),
+        Architecture(
+            name="unet",
+            task="inpainting",
+            build=UNet,
+            detect=detect_unet,
+            size_multiple=lambda parameters: UNet.size_multiple,
         ),
         Architecture(
             name="wavemix-classifier",

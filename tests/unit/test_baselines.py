@@ -1,0 +1,87 @@
+"""LaMa and the custom CNN: their published sizes, the sizes of images that they take, and what they refuse."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import randomise
+from wavepaint.errors import ConfigError
+from wavepaint.models.lama import LaMa
+from wavepaint.models.registry import build_model, get_architecture
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "count"),
+    [
+        ("lama", {}, 27_048_835),
+        ("lama", {"num_blocks": 18}, 50_975_875),
+        ("unet", {}, 11_865_315),
+    ],
+)
+def test_parameter_counts(name: str, parameters: dict[str, int], count: int) -> None:
+    with torch.device("meta"):
+        model = build_model(name, parameters)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+@pytest.mark.parametrize(("name", "multiple"), [("lama", 8), ("unet", 32)])
+def test_size_multiples(name: str, multiple: int) -> None:
+    assert get_architecture(name).size_multiple({}) == multiple
+    small = {"base_channels": 4, "global_channels": 24} if name == "lama" else {"base_channels": 4}
+    model = randomise(build_model(name, small))
+    with torch.no_grad():
+        image = torch.rand(1, 3, multiple, 3 * multiple)
+        filled = model(image, torch.ones(1, 1, multiple, 3 * multiple))
+    assert filled.shape == image.shape
+    assert torch.isfinite(filled).all()
+
+
+def test_a_side_of_one_feature_is_continued_by_its_last_pixels() -> None:
+    model = randomise(LaMa(num_blocks=1, base_channels=4, global_channels=20))
+    image, mask = torch.rand(1, 3, 8, 24), (torch.rand(1, 1, 8, 24) > 0.5).float()
+    continued = [torch.cat([x, x[:, :, -1:].expand(-1, -1, 8, -1)], dim=2) for x in (image, mask)]
+    with torch.no_grad():
+        assert torch.equal(model(image, mask), model(*continued)[:, :, :8])
+
+
+def test_the_spectral_variant_sees_the_whole_image_from_its_local_channels() -> None:
+    """A convolution passes on what changed within its reach, a spectral transform everywhere."""
+    reached = {}
+    for spectral in (False, True):
+        model = randomise(LaMa(num_blocks=1, base_channels=4, global_channels=20, spectral_l2g=spectral))
+        layer = model.model[5].conv1.ffc
+        quiet, changed = torch.rand(2, 12, 9, 9)[:1].repeat(2, 1, 1, 1), torch.zeros(1, 20, 9, 9)
+        quiet[1, :, 0, 0] += 1
+        with torch.no_grad():
+            _, to_global = layer(quiet, changed.expand(2, -1, -1, -1))
+        reached[spectral] = bool((to_global[0] - to_global[1]).abs()[:, 5:, 5:].max() > 1e-6)
+    assert reached == {False: False, True: True}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("lama", {"num_blocks": 0}, "num_blocks is 0"),
+        ("lama", {"num_downsampling": 0}, "num_downsampling 0: expected 1 or more"),
+        ("lama", {"global_channels": 512}, "expected 2 to 511, part of the 512 channels"),
+        ("lama", {"global_channels": 1}, "global_channels is 1"),
+        ("lama", {"ratio": 0.75}, "lama cannot be built"),
+        ("unet", {"base_channels": 0}, "base_channels is 0: expected 1 or more"),
+    ],
+)
+def test_impossible_hyper_parameters_are_refused(name: str, parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_model(name, parameters)
+
+
+@pytest.mark.parametrize("name", ["lama", "unet"])
+def test_training_reaches_every_parameter(name: str) -> None:
+    small = {"base_channels": 4, "global_channels": 24, "num_blocks": 2} if name == "lama" else {"base_channels": 4}
+    model = build_model(name, small).train()
+    side = 2 * get_architecture(name).size_multiple(small)
+    mask = (torch.rand(2, 1, side, side) > 0.5).float()
+    model(torch.rand(2, 3, side, side), mask).square().mean().backward()
+    for entry, parameter in model.named_parameters():
+        assert parameter.grad is not None, entry
+        assert parameter.grad.abs().max() > 0, entry
