@@ -32,6 +32,10 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
         "wavepaint",
         {"num_modules": 8, "blocks_per_module": 4, "final_dim": 128, "mult": 4, "ff_channel": 128, "level": 1},
     ),
+    "lama": ("lama", {"num_blocks": 9}),
+    "big-lama": ("lama", {"num_blocks": 18}),
+    "lama-spectral": ("lama", {"num_blocks": 9, "spectral_l2g": True}),
+    "cnn": ("unet", {}),
 }
 """Architecture and hyper-parameters by name."""
 
