@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from wavepaint.bench import race as race_module
 from wavepaint.bench import report
 from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.race import PYTORCH, Result, list_cells, race
-from wavepaint.bench.subjects import Subject, open_subject
+from wavepaint.bench.subjects import BASELINES, Subject, open_subject
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
+from wavepaint.models.registry import build_model
 from wavepaint.runtime.engines import list_best_ways, open_way
 from wavepaint.runtime.session import Session
 
@@ -201,3 +203,13 @@ def test_models_are_named_or_bundles(half_bundle: Bundle, tmp_path: Path) -> Non
     assert open_subject(str(half_bundle.folder)).name == "half"
     with pytest.raises(ConfigError, match="unknown model 'nothing': expected default, wavepaint.*--models"):
         open_subject("nothing")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_can_be_built(name: str) -> None:
+    architecture, parameters = BASELINES[name]
+    with torch.device("meta"):
+        network = build_model(architecture, parameters)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    expected = {"wavepaint": 6.69, "lama": 27.05, "big-lama": 50.98, "cnn": 11.87}
+    assert millions == pytest.approx(expected.get(name, millions), abs=0.05)

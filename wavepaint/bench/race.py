@@ -283,7 +283,8 @@ def _time(lane: _Lane, seconds: float) -> None:
     latencies: list[float] = []
     finish = time.perf_counter() + seconds
     try:
-        lane.run(image, mask)  # the others had the caches
+        if not lane.rounds or lane.rounds[-1][-1] < seconds * 1e3:
+            lane.run(image, mask)  # the others had the caches, which matters little where a call takes long
         while not latencies or time.perf_counter() < finish:
             started = time.perf_counter()
             lane.run(image, mask)
