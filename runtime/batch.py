@@ -28,7 +28,7 @@ class JobResult:
     Attributes:
         job: Which.
         status: "filled", "skipped" (its result was there already) or "failed".
-        seconds: From the first byte read to the last written, those of other photographs in the same call included.
+        seconds: Of filling it, decoding and encoding left out, with the other photographs of the same call.
         hole: Share of the photograph, 0 to 1.
         error: Why it failed.
     """
