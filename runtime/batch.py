@@ -129,7 +129,18 @@ def _fill_decoded(inpainter: Inpainter, decoded: Sequence[Decoded], options: Fil
 def _inpaint_group(
     inpainter: Inpainter, options: FillOptions, pairs: list[tuple[ImageSource, ImageSource]]
 ) -> list[Filled]:
-    return _fill_decoded(inpainter, [_decode(image, mask, options) for image, mask in pairs], options)
+    decoded = [_check_pil(_decode(image, mask, options)) for image, mask in pairs]
+    return _fill_decoded(inpainter, decoded, options)
+
+
+def _check_pil(decoded: Decoded) -> Decoded:
+    """Return the error in place of a photo that could not be handed out after the work."""
+    try:
+        if isinstance(decoded, tuple):
+            decoded[0].check_pil()
+    except ImageError as error:
+        return error
+    return decoded
 
 
 def _fill_group(

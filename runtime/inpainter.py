@@ -217,12 +217,11 @@ class Inpainter(Closing):
                     continue
                 except ConfigError as error:
                     fills[index].error = error
-            at_once = min((fills[index].limits for index in due), key=lambda limits: limits.max_pixels, default=None)
-            if at_once is not None:
-                outputs = iter(self._run([patch for patches in due.values() for patch in patches], at_once))
-                replies = {index: [next(outputs) for _ in patches] for index, patches in due.items()}
-            else:
-                replies = {}
+            if not due:
+                return
+            limits = min((fills[index].limits for index in due), key=lambda limits: limits.max_pixels)
+            outputs = iter(self._run([patch for patches in due.values() for patch in patches], limits))
+            replies = {index: [next(outputs) for _ in patches] for index, patches in due.items()}
 
     def _run(self, patches: list[Patch], limits: Limits) -> list[Float]:
         """Run patches padded to the size multiple, those of one size in batches; crop what comes back."""

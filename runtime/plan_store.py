@@ -35,7 +35,7 @@ class Recipe:
         model: The ONNX file.
         artifact: What the manifest says of it.
         size_multiple: The manifest's.
-        library: Who builds, in ``version``.
+        builder: The library that builds, in ``version``.
         version: Of the library.
         capability: The GPU's compute capability.
         options: How.
@@ -44,7 +44,7 @@ class Recipe:
     model: Path
     artifact: Artifact
     size_multiple: int
-    library: Library
+    builder: Library
     version: str
     capability: str
     options: PlanOptions
@@ -59,7 +59,7 @@ class Recipe:
             "optimization_level": self.options.optimization_level,
         }
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-        return cache_folder() / "plans" / f"{key}.{self.library}-{self.version}.{self.capability}.cached"
+        return cache_folder() / "plans" / f"{key}.{self.builder}-{self.version}.{self.capability}.cached"
 
 
 def require_gpu(library: Library) -> Gpu:
@@ -148,7 +148,7 @@ def open_plan(
         model=model,
         artifact=replace(artifact, path=model.name, kind="onnx", details={}),
         size_multiple=size_multiple,
-        library=library,
+        builder=library,
         version=trt.__version__,
         capability=gpu.compute_capability,
         options=options,
@@ -216,7 +216,7 @@ def _open_built(recipe: Recipe, path: Path, content: bytes, streams: int, reason
     return TensorRtSession(
         path,
         content=content,
-        library=recipe.library,
+        library=recipe.builder,
         streams=streams,
         rebuilt_because=reason,
         **_describe(recipe.artifact, recipe.size_multiple),
@@ -241,7 +241,7 @@ def _build(recipe: Recipe, kept: Path) -> bytes:
     with tempfile.TemporaryDirectory(prefix="wavepaint-plan-") as folder:
         unfinished = Path(folder) / "plan"
         details = build_plan(
-            recipe.model, unfinished, recipe.artifact, recipe.size_multiple, recipe.library, recipe.options
+            recipe.model, unfinished, recipe.artifact, recipe.size_multiple, recipe.builder, recipe.options
         )
         content = unfinished.read_bytes()
     head = json.dumps({**details, "plan_sha256": hashlib.sha256(content).hexdigest()})

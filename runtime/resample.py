@@ -6,14 +6,12 @@ Everything works through strips or windows, so that what is held is bounded wher
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from wavepaint.runtime.strips import slice_rows
 from wavepaint.runtime.tiling import MIN_CONTEXT, Region, find_regions
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Levels = NDArray[np.uint8] | NDArray[np.uint16]
-
-STRIP_PIXELS = 1 << 20
-"""About how many pixels are worked on at a time."""
 
 MAX_GROWTH = MIN_CONTEXT
 """Most pixels by which a hole can be grown or its edge softened: the least margin of a region."""
@@ -43,18 +41,16 @@ def reduce(levels_HWC: Levels, hole_HW: Bool, factor: int) -> tuple[Float, Bool]
     image = np.zeros((small_height, small_width, channels), np.float32)
     hole = np.zeros((small_height, small_width), np.bool_)
     columns = np.arange(0, width, factor)
-    rows_at_once = max(STRIP_PIXELS // (width * factor), 1)
-    for first in range(0, small_height, rows_at_once):
-        last = min(first + rows_at_once, small_height)
-        part = slice(first * factor, min(last * factor, height))
+    for strip in slice_rows((small_height, width * factor)):
+        part = slice(strip.start * factor, min(strip.stop * factor, height))
         known = ~hole_HW[part]
         rows = np.arange(0, known.shape[0], factor)
         colours = to_unit(levels_HWC[part]) * known[..., None]
         sums = np.add.reduceat(np.add.reduceat(colours, rows, axis=0), columns, axis=1)
         counts = np.add.reduceat(np.add.reduceat(known.astype(np.float32), rows, axis=0), columns, axis=1)
         sizes = np.diff(np.append(rows, known.shape[0]))[:, None] * np.diff(np.append(columns, width))[None, :]
-        image[first:last] = sums / np.maximum(counts, 1)[..., None]
-        hole[first:last] = counts * 2 < sizes
+        image[strip] = sums / np.maximum(counts, 1)[..., None]
+        hole[strip] = counts * 2 < sizes
     return image, hole
 
 

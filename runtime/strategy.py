@@ -24,7 +24,6 @@ import numpy as np
 from wavepaint.errors import ConfigError
 from wavepaint.runtime.image import to_levels
 from wavepaint.runtime.resample import (
-    STRIP_PIXELS,
     Bool,
     Float,
     Levels,
@@ -34,6 +33,7 @@ from wavepaint.runtime.resample import (
     soften_edge,
     to_unit,
 )
+from wavepaint.runtime.strips import slice_rows
 from wavepaint.runtime.tiling import (
     TILE_OVERLAP,
     Region,
@@ -121,9 +121,8 @@ class Canvas:
             fill: Returns the fill of a window, in pixels of the photo, (H, W, 1 or 3) float32 in [0, 1].
             feather: As the attribute.
         """
-        rows = max(STRIP_PIXELS // region.width, 1)
-        for top in range(region.top, region.bottom, rows):
-            window = Region(region.left, top, region.right, min(top + rows, region.bottom))
+        for rows in slice_rows((region.height, region.width)):
+            window = Region(region.left, region.top + rows.start, region.right, region.top + rows.stop)
             hole = self.hole[window.slices]
             if hole.any():
                 values = fill(window)

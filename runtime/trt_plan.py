@@ -45,7 +45,7 @@ class LoadedPlan:
     Attributes:
         name: The library's name and version.
         profiles: Ranges of sizes, as the plan has them.
-        library_graphs: Whether the library captures CUDA graphs by itself.
+        captures_itself: Whether the library captures CUDA graphs by itself.
 
     Raises:
         PlanRefusedError: The library does not take the plan.
@@ -55,7 +55,7 @@ class LoadedPlan:
 
     def __init__(self, path: Path, content: bytes, *, library: Library, edges: Edges) -> None:
         trt = load_library(library)
-        self.path, self.edges, self.library_graphs = path, edges, library == "tensorrt-rtx"
+        self.path, self.edges, self.captures_itself = path, edges, library == "tensorrt-rtx"
         self.name = name_library(library, trt.__version__)
         self._trt: Any = trt
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class LoadedPlan:
             raise refusal if isinstance(refusal, EngineMemoryError) else PlanRefusedError(str(refusal))
         self._check_tensors()
         self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
-        self._config = self._make_config() if self.library_graphs else None
+        self._config = self._make_config() if self.captures_itself else None
 
     def _make_config(self) -> Any:
         """Return how TensorRT-RTX shall run: it compiles kernels for a shape while it runs others, and so it alone
@@ -137,7 +137,7 @@ class LoadedPlan:
         )
         batches = f"{min(size[0], nearest.min[0])},{nearest.opt[0]},{max(size[0], nearest.max[0])}"
         held = "; ".join(f"{_describe(profile.min)} to {_describe(profile.max)}" for profile in self.profiles)
-        kind = "tensorrt-rtx" if self.library_graphs else "tensorrt"
+        kind = "tensorrt-rtx" if self.captures_itself else "tensorrt"
         return (
             f"{_describe(size)} is outside every profile of {self.path.name} (batch x width x height: {held}). Build a "
             f"plan that holds it: wp export BUNDLE -o NEW --engine {kind} --shapes {shapes} --batches {batches}"

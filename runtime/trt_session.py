@@ -74,7 +74,7 @@ class TensorRtSession(Session):
         self._free: list[Lane] = []
         try:
             self._plan = LoadedPlan(path, content, library=library, edges=edges)
-            self._graphs = Graphs(self._device.supports_graphs and not self._plan.library_graphs)
+            self._graphs = Graphs(self._device.supports_graphs and not self._plan.captures_itself)
             for _ in range(streams):
                 self._free.append(Lane(self._plan, self._device, self._graphs))
         except BaseException:

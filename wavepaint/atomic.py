@@ -14,7 +14,12 @@ from pathlib import Path
 from wavepaint.errors import OutputError
 
 
-def _check_target(path: Path, overwrite: bool, flag: str) -> None:
+def check_target(path: Path, overwrite: bool, flag: str = "--overwrite") -> None:
+    """Refuse, before any work is done, a file or folder that could not be written after it.
+
+    Raises:
+        OutputError: ``path`` exists and ``overwrite`` is false, or a file is in the way.
+    """
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already. Choose another name or pass {flag} to replace it.")
     parent = path.parent
@@ -34,7 +39,7 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
     Raises:
         OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written.
     """
-    _check_target(path, overwrite, flag)
+    check_target(path, overwrite, flag)
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
     try:
@@ -66,7 +71,7 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
     Raises:
         OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written.
     """
-    _check_target(path, overwrite, flag)
+    check_target(path, overwrite, flag)
     if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write the folder {path}: a file of that name is in the way.")
     try:

@@ -52,11 +52,12 @@ def test_an_endless_source_is_read_only_a_little_ahead(
 
 
 def test_an_error_ends_it_or_takes_its_place(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
-    pairs = [(photo, hole), (photo, np.ones_like(hole)), (photo, hole[:10]), (photo, hole)]
+    deep = photo.astype(np.uint16)
+    pairs = [(photo, hole), (photo, np.ones_like(hole)), (photo, hole[:10]), (deep, hole), (photo, hole)]
     with pytest.raises(ImageError, match="covers all"):
         list(inpaint_many(pairs, inpainter))
     kinds = [type(result) for result in inpaint_many(pairs, inpainter, on_error="yield")]
-    assert kinds == [Image.Image, ImageError, ImageError, Image.Image]
+    assert kinds == [Image.Image, ImageError, ImageError, ImageError, Image.Image]
 
 
 def test_an_error_of_the_source_itself_is_raised(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:

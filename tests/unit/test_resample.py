@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wavepaint.runtime import resample
+from wavepaint.runtime import strips
 from wavepaint.runtime.resample import enlarge, erode, grow_hole, reduce, soften_edge
 from wavepaint.runtime.tiling import Region
 
@@ -22,7 +22,7 @@ def random_photo(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np
 def test_reducing_is_the_mean_of_the_known_pixels_of_a_block(height: int, width: int, factor: int, strip: int) -> None:
     levels, hole = random_photo(height, width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resample, "STRIP_PIXELS", strip)
+        patch.setattr(strips, "STRIP_PIXELS", strip)
         image, small_hole = reduce(levels, hole, factor)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):

@@ -18,6 +18,7 @@ from wavepaint.bench.subjects import Subject
 from wavepaint.errors import WavePaintError
 from wavepaint.metrics import psnr
 from wavepaint.runtime.engines import Way, list_best_ways, open_way
+from wavepaint.runtime.session import first_line
 from wavepaint.timing import Array, Run, make_batch, peak_memory_mb, reset_peak_memory
 
 WARMUP_CALLS = 2
@@ -143,6 +144,12 @@ class _Lane:
         self.run: Run | None = None
         self.rounds: list[list[float]] = []
 
+    def fail(self, error: Exception) -> None:
+        """Time it no more, and say why."""
+        self.run = None
+        self.problem = "out of memory" if isinstance(error, MemoryError) else first_line(error)
+        self.rounds.clear()
+
     def finish(self, ceiling: float | None) -> Result:
         cell, manifest = self.cell, self.cell.subject.bundle.manifest
         gmac = manifest.macs_per_pixel * cell.height * cell.width / 1e9
@@ -237,7 +244,7 @@ def _open(lane: _Lane, stack: ExitStack, references: dict[str, Array], threads: 
             output = lane.run(image, mask)
         lane.peak_memory_mb = peak_memory_mb() - before
     except (WavePaintError, MemoryError, RuntimeError) as error:
-        lane.run, lane.problem = None, str(error).strip().splitlines()[0] if str(error).strip() else "out of memory"
+        lane.fail(error)
         return
     if cell.way is not None:
         lane.problem = _check(lane, np.asarray(output), image, mask, references)
@@ -290,7 +297,6 @@ def _time(lane: _Lane, seconds: float) -> None:
             lane.run(image, mask)
             latencies.append((time.perf_counter() - started) * 1e3)
     except (WavePaintError, MemoryError, RuntimeError) as error:
-        lane.run, lane.problem = None, str(error).strip().splitlines()[0] if str(error).strip() else "out of memory"
-        lane.rounds.clear()
+        lane.fail(error)
         return
     lane.rounds.append(latencies)

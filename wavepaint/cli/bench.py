@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from wavepaint import __version__
-from wavepaint.atomic import write_file
+from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.race import PYTORCH, Result, list_cells, race
 from wavepaint.bench.split import find_fastest, make_split_rows, measure_split
 from wavepaint.bench.subjects import DEFAULT, Subject, open_subject
-from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintError
+from wavepaint.errors import ConfigError, EngineError, WavePaintError
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.timing import describe_machine
@@ -175,8 +175,7 @@ def command(
 def _check_files(written: list[Path], compare: Path | None, overwrite: bool) -> None:
     """Refuse before minutes of work what could not be done after them."""
     for path in written:
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
+        check_target(path, overwrite)
     if compare is not None and not compare.is_file():
         raise ConfigError(f"{compare} is not the --json file of a race (--compare).")
 

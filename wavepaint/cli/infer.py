@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from wavepaint.atomic import write_file
+from wavepaint.atomic import check_target, write_file
 from wavepaint.cli.infer_many import fill_many, with_pictures
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import OutputError
@@ -45,8 +45,7 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
     if path.exists():
         if mask != STREAM and Path(mask).exists() and path.samefile(mask):
             raise OutputError(f"{path} is the mask and is not overwritten. Choose another name with --out.")
-        if not overwrite:
-            raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
+        check_target(path, overwrite)
     return path
 
 
@@ -55,8 +54,7 @@ def _check_pictures(paths: list[Path], overwrite: bool) -> None:
     if len({path.resolve() for path in paths}) < len(paths):
         raise OutputError("two of the files to be written have one name (--out, --save-overlay, --compare).")
     for path in paths:
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists already. Choose another name or pass --overwrite to replace it.")
+        check_target(path, overwrite)
 
 
 @click.command()
