@@ -194,15 +194,24 @@ class LaMa(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(base_channels, 3, 7), nn.Sigmoid()]
         self.model = nn.Sequential(*layers)
 
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        known = image_NCHW * (1 - mask_N1HW)
-        x = torch.cat([known, mask_N1HW], dim=1)
+    def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        """Return the whole image as the network sees it, known pixels too, for losses that look at those.
+
+        Args:
+            known_NCHW: The image, black inside the hole.
+            mask_N1HW: 1 = hole.
+        """
+        x = torch.cat([known_NCHW, mask_N1HW], dim=1)
         height, width = x.shape[2:]
         missing = [torch.sym_max(2 * self.size_multiple - side, 0) for side in (width, height)]  # type: ignore[no-untyped-call]
         x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate")
         for layer in self.model:
             x = layer(*x) if isinstance(x, tuple) else layer(x)  # from the stem to the concatenation maps are pairs
-        return x[:, :, :height, :width] * mask_N1HW + known
+        return x[:, :, :height, :width]
+
+    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        known = image_NCHW * (1 - mask_N1HW)
+        return self.predict(known, mask_N1HW) * mask_N1HW + known
 
 
 def detect_lama(state: Mapping[str, Tensor]) -> dict[str, int | bool] | None:

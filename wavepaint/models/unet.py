@@ -49,9 +49,14 @@ class UNet(nn.Module):
             inputs = 2 * outputs  # its own result and the skip connection's
         self.up.append(nn.Sequential(nn.ConvTranspose2d(inputs, 3, 3, stride=2, padding=1, output_padding=1)))
 
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        known = image_NCHW * (1 - mask_N1HW)
-        x = torch.cat([known, mask_N1HW], dim=1)
+    def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        """Return the whole image as the network sees it, known pixels too, for losses that look at those.
+
+        Args:
+            known_NCHW: The image, black inside the hole.
+            mask_N1HW: 1 = hole.
+        """
+        x = torch.cat([known_NCHW, mask_N1HW], dim=1)
         skips = []
         for down in self.down:
             x = down(x)
@@ -61,7 +66,11 @@ class UNet(nn.Module):
             x = up(x)
             if skips:
                 x = torch.cat([x, skips.pop()], dim=1)
-        return x * mask_N1HW + known
+        return x
+
+    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        known = image_NCHW * (1 - mask_N1HW)
+        return self.predict(known, mask_N1HW) * mask_N1HW + known
 
 
 def detect_unet(state: Mapping[str, Tensor]) -> dict[str, int] | None:

@@ -125,12 +125,21 @@ class WavePaint(nn.Module):
             for parameter in module.get_submodule("decoder2").parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        known = image_NCHW * (1 - mask_N1HW)
-        x = pyramid_fill(known, mask_N1HW, self.prefill_levels) if self.prefill_levels else known
+    def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        """Return the whole image as the network sees it, known pixels too, for losses that look at those.
+
+        Args:
+            known_NCHW: The image, black inside the hole.
+            mask_N1HW: 1 = hole.
+        """
+        x = pyramid_fill(known_NCHW, mask_N1HW, self.prefill_levels) if self.prefill_levels else known_NCHW
         for module in self.wavemodules:
             x = module(x, mask_N1HW) + x
-        return x * mask_N1HW + known
+        return x
+
+    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        known = image_NCHW * (1 - mask_N1HW)
+        return self.predict(known, mask_N1HW) * mask_N1HW + known
 
 
 def detect_wavepaint(state: Mapping[str, Tensor]) -> dict[str, int] | None:

@@ -1,14 +1,250 @@
-"""What a training run is made of, and the recipes."""
+"""What a training run is made of: frozen sections, readable from and written to TOML.
+
+A section's attributes are the command line's flags (``crop_size`` is ``--crop-size``) and the keys of its table in a
+TOML file; their descriptions here are the flags' help.
+"""
 
 import dataclasses
-from collections.abc import Callable
+import difflib
+import json
+import math
+import tomllib
+import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from wavepaint.errors import ConfigError
 from wavepaint.training.masks import MASK_KINDS, MaskKind
 
-Precision = Literal["auto", "float32", "bf16"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
+ScheduleKind = Literal["cosine", "constant", "epochs", "plateau"]
+Monitor = Literal["psnr", "ssim", "lpips"]
+LpipsNetwork = Literal["alexnet", "vgg16"]
+AdversarialKind = Literal["none", "non-saturating", "wasserstein"]
+
+
+def _bad(name: str, value: object, expected: str) -> ConfigError:
+    return ConfigError(f"--{name.replace('_', '-')} is {value}: expected {expected}.")
+
+
+def _check(section: object, *, least: Mapping[str, float], positive: tuple[str, ...] = ()) -> None:
+    """Raise a ConfigError for values below their least, not above 0, not finite, or not among a Literal's."""
+    for name, kind in get_type_hints(type(section)).items():
+        value = getattr(section, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise _bad(name, value, f"one of {', '.join(get_args(kind))}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _bad(name, value, "a finite number")
+    for name, bound in least.items():
+        if getattr(section, name) < bound:
+            raise _bad(name, getattr(section, name), f"{bound:g} or more")
+    for name in positive:
+        if getattr(section, name) <= 0:
+            raise _bad(name, getattr(section, name), "a number above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What the network is shown.
+
+    Attributes:
+        crop_size: Side of the square training crops in pixels.
+        min_scale: Smallest factor by which a photo is scaled before it is cropped; never so small that the crop does
+            not fit.
+        max_scale: Largest such factor.
+        flip: Mirror every second crop.
+        colour: Strength of the random change of brightness, contrast, saturation and hue; 0 is none.
+        perspective: Share of the side by which corners are moved at random; 0 is none.
+        masks: Mask kinds, drawn with equal probability.
+        silhouettes: Folder of cut-outs for the mask kind "silhouettes".
+        val_fraction: Share of the photos held out for validation where no folder is given for it.
+        test_fraction: Share of the photos held out and not touched.
+        val_size: Side of the validation images in pixels.
+        val_masks: Mask kinds of the validation, in turn; the same masks every time.
+        val_images: At most so many validation images are used.
+        max_broken: So many photos may be undecodable before the run stops.
+        workers: Loader processes; 0 loads in the training process.
+    """
+
+    crop_size: int = 256
+    min_scale: float = 0.25
+    max_scale: float = 1.0
+    flip: bool = True
+    colour: float = 0.0
+    perspective: float = 0.0
+    masks: tuple[MaskKind, ...] = ("thin", "medium", "thick")
+    silhouettes: str = ""
+    val_fraction: float = 0.05
+    test_fraction: float = 0.0
+    val_size: int = 256
+    val_masks: tuple[MaskKind, ...] = ("medium",)
+    val_images: int = 512
+    max_broken: int = 100
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        _check(
+            self,
+            least={"crop_size": 1, "val_size": 1, "val_images": 1, "colour": 0, "perspective": 0, "max_broken": 0,
+                   "workers": 0},
+            positive=("min_scale",),
+        )  # fmt: skip
+        if self.max_scale < self.min_scale:
+            raise _bad("max_scale", self.max_scale, f"at least --min-scale ({self.min_scale})")
+        if not 0 < self.val_fraction < 1:
+            raise _bad("val_fraction", self.val_fraction, "a share between 0 and 1")
+        if not 0 <= self.test_fraction < 1 - self.val_fraction:
+            raise _bad("test_fraction", self.test_fraction, "a share that leaves photos to train on")
+        for name in ("masks", "val_masks"):
+            kinds = getattr(self, name)
+            if not kinds or set(kinds) - set(MASK_KINDS):
+                raise _bad(name, ",".join(kinds) or "empty", f"one or more of {', '.join(MASK_KINDS)}")
+        if "silhouettes" in (*self.masks, *self.val_masks) and not self.silhouettes:
+            raise ConfigError("mask kind silhouettes needs a folder of cut-outs: add --silhouettes FOLDER.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The weights of the losses; see ``wavepaint/training/objective.py`` for their definitions.
+
+    Attributes:
+        ssim_weight: Of 1 - SSIM over the whole image.
+        mae_weight: Of the mean absolute error over the whole image.
+        mse_weight: Of the mean squared error over the whole image.
+        hole_l1_weight: Of the mean absolute error over the hole alone.
+        known_l1_weight: Of the mean absolute error of what the network puts out over the known pixels.
+        lpips_weight: Of LPIPS over the whole image.
+        hole_lpips_weight: Of LPIPS over the hole alone.
+        perceptual_weight: Of the mean squared difference of the LPIPS network's own features.
+        lpips_network: Whose features are compared.
+        adversarial: Kind of the adversarial loss.
+        adversarial_weight: Of the generator's adversarial loss.
+        feature_matching_weight: Of the mean absolute difference of the discriminator's features.
+        r1_weight: Of the squared gradient of the discriminator at real images (non-saturating).
+        gradient_penalty_weight: Of the gradient penalty between real and filled images (wasserstein).
+    """
+
+    ssim_weight: float = 0.0
+    mae_weight: float = 0.0
+    mse_weight: float = 0.0
+    hole_l1_weight: float = 0.0
+    known_l1_weight: float = 0.0
+    lpips_weight: float = 0.0
+    hole_lpips_weight: float = 0.0
+    perceptual_weight: float = 0.0
+    lpips_network: LpipsNetwork = "alexnet"
+    adversarial: AdversarialKind = "none"
+    adversarial_weight: float = 0.0
+    feature_matching_weight: float = 0.0
+    r1_weight: float = 0.0
+    gradient_penalty_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = [f.name for f in dataclasses.fields(self) if f.name.endswith("_weight")]
+        _check(self, least=dict.fromkeys(weights, 0))
+        adversarial = ("adversarial_weight", "feature_matching_weight", "r1_weight", "gradient_penalty_weight")
+        if not any(getattr(self, name) for name in weights if name not in adversarial):
+            raise ConfigError(
+                "every weight of a reconstruction loss is 0: set one, for example --hole-l1-weight 1 or --mae-weight 1."
+            )
+        if self.adversarial == "none":
+            for name in adversarial:
+                if getattr(self, name):
+                    raise _bad(name, getattr(self, name), "0 without --adversarial non-saturating or wasserstein")
+        elif not self.adversarial_weight:
+            raise _bad("adversarial_weight", 0, f"a number above 0 with --adversarial {self.adversarial}")
+        if self.r1_weight and self.adversarial == "wasserstein":
+            raise _bad("r1_weight", self.r1_weight, "0 with --adversarial wasserstein (it has --gradient-penalty-weight)")
+        if self.gradient_penalty_weight and self.adversarial == "non-saturating":
+            raise _bad("gradient_penalty_weight", self.gradient_penalty_weight, "0 with --adversarial non-saturating")
+
+    @property
+    def needs_lpips(self) -> bool:
+        """Whether a perceptual network's weights are needed."""
+        return bool(self.lpips_weight or self.hole_lpips_weight or self.perceptual_weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationConfig:
+    """How the weights are found.
+
+    Attributes:
+        batch_size: Crops an optimizer step, over all processes and accumulated parts.
+        accumulate: Parts into which a process cuts its share of a batch, to spare memory.
+        steps: Optimizer steps in all; 0 counts by epochs.
+        epochs: Epochs in all; 0 counts by steps.
+        steps_per_epoch: Steps between validations; 0 is one pass over the photos.
+        schedule: "cosine": AdamW to 1 % of its peak; "constant": AdamW; "epochs" and "plateau": AdamW, then the best
+            weights again with SGD, after --adamw-epochs or after --patience epochs without gain.
+        learning_rate: Of AdamW, its peak.
+        beta1: AdamW's decay of the mean gradient.
+        beta2: AdamW's decay of the mean squared gradient.
+        weight_decay: AdamW's.
+        warmup_steps: Linear warm-up of the learning rate.
+        adamw_epochs: Epochs of AdamW with --schedule epochs.
+        patience: Epochs without gain before --schedule plateau goes on; 0 with the others.
+        sgd_learning_rate: Of SGD.
+        sgd_momentum: Of SGD.
+        discriminator_learning_rate: Of the discriminator's AdamW.
+        clip_norm: Gradients are scaled down to this norm; 0 leaves them.
+        ema_decay: Decay of the running mean of the weights, which is validated and exported; 0 takes the weights.
+        precision: Autocast type; "auto" is bf16 where the hardware has it.
+        channels_last: Keep tensors in the layout that convolutions are fastest in.
+        compile: Compile the network with torch.compile.
+        monitor: Which validation figure says what is best: PSNR, SSIM or LPIPS inside the hole.
+        save_every: Steps between saves within an epoch; 0 saves at its end alone.
+    """
+
+    batch_size: int = 16
+    accumulate: int = 1
+    steps: int = 0
+    epochs: int = 0
+    steps_per_epoch: int = 0
+    schedule: ScheduleKind = "cosine"
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float = 0.01
+    warmup_steps: int = 0
+    adamw_epochs: int = 0
+    patience: int = 0
+    sgd_learning_rate: float = 1e-3
+    sgd_momentum: float = 0.9
+    discriminator_learning_rate: float = 1e-4
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    precision: Precision = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    monitor: Monitor = "psnr"
+    save_every: int = 0
+
+    def __post_init__(self) -> None:
+        names = ("steps", "epochs", "steps_per_epoch", "weight_decay", "warmup_steps", "adamw_epochs", "patience",
+                 "sgd_momentum", "clip_norm", "save_every")  # fmt: skip
+        _check(
+            self,
+            least={**dict.fromkeys(names, 0), "batch_size": 1, "accumulate": 1},
+            positive=("learning_rate", "sgd_learning_rate", "discriminator_learning_rate"),
+        )
+        for name in ("beta1", "beta2", "ema_decay", "sgd_momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise _bad(name, getattr(self, name), "a number from 0 to below 1")
+        if bool(self.steps) == bool(self.epochs):
+            raise ConfigError(
+                f"--steps is {self.steps} and --epochs {self.epochs}: a run is as long as one of them says, so set "
+                "one and leave the other 0."
+            )
+        if self.batch_size % self.accumulate:
+            raise _bad("accumulate", self.accumulate, f"a divisor of --batch-size ({self.batch_size})")
+        for name, kind in (("adamw_epochs", "epochs"), ("patience", "plateau")):
+            value = getattr(self, name)
+            if self.schedule == kind and not value:
+                raise _bad(name, value, f"1 or more with --schedule {kind}")
+            if self.schedule != kind and value:
+                raise _bad(name, value, f"0 with --schedule {self.schedule}; it belongs to --schedule {kind}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,144 +255,159 @@ class TrainConfig:
         recipe: Name of the recipe it began from.
         architecture: Name in the registry.
         hyper_parameters: Arguments of the architecture.
-        crop_size: Side of the square training crops, in pixels.
-        min_scale: Smallest factor by which a photo is scaled before it is cropped; never so small that the crop
-            does not fit.
-        max_scale: Largest such factor.
-        masks: Mask kinds, drawn with equal probability.
-        batch_size: Crops a step.
-        steps: Optimizer steps in all.
-        steps_per_epoch: Steps between validations.
-        learning_rate: Peak of AdamW's learning rate.
-        warmup_steps: Linear warm-up; a cosine to 1 % of the peak follows.
-        weight_decay: AdamW's.
-        clip_norm: Gradients are scaled down to this norm.
-        ssim_weight: Weight of 1 - SSIM over the whole image.
-        mae_weight: Weight of the mean absolute error over the whole image.
-        hole_l1_weight: Weight of the mean absolute error over the hole alone.
-        precision: Autocast type; "auto" is bf16 where the hardware has it.
-        seed: Of weights, crops and masks.
-        workers: Loader processes; 0 loads in the training process.
-        val_size: Side of the validation images, in pixels.
-        val_masks: Mask kind of the validation, the same masks every time.
-        val_fraction: Share of the photos held out for validation where no folder is given for it.
+        seed: Of weights, split, crops and masks.
+        data: What the network is shown.
+        loss: What is minimised.
+        optimization: How.
     """
 
     recipe: str
     architecture: str = "wavepaint"
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
-    crop_size: int = 256
-    min_scale: float = 0.25
-    max_scale: float = 1.0
-    masks: tuple[MaskKind, ...] = MASK_KINDS
-    batch_size: int = 16
-    steps: int = 10_000
-    steps_per_epoch: int = 500
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    ssim_weight: float = 0.0
-    mae_weight: float = 0.0
-    hole_l1_weight: float = 0.0
-    precision: Precision = "auto"
     seed: int = 0
-    workers: int = 1
-    val_size: int = 256
-    val_masks: MaskKind = "medium"
-    val_fraction: float = 0.05
+    data: DataConfig = DataConfig()
+    loss: LossConfig
+    optimization: OptimizationConfig
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "batch_size", "steps", "steps_per_epoch", "val_size"):
-            if getattr(self, name) < 1:
-                raise _bad(name, getattr(self, name), "1 or more")
-        for name in ("warmup_steps", "workers", "seed", "weight_decay", "ssim_weight", "mae_weight", "hole_l1_weight"):
-            if getattr(self, name) < 0:
-                raise _bad(name, getattr(self, name), "0 or more")
-        for name in ("learning_rate", "clip_norm", "min_scale"):
-            if not getattr(self, name) > 0:
-                raise _bad(name, getattr(self, name), "a number above 0")
-        if self.max_scale < self.min_scale:
-            raise _bad("max_scale", self.max_scale, f"at least --min-scale ({self.min_scale})")
-        if not 0 < self.val_fraction < 1:
-            raise _bad("val_fraction", self.val_fraction, "a share between 0 and 1")
-        if not self.masks or set(self.masks) - set(MASK_KINDS):
-            raise _bad("masks", ",".join(self.masks), f"one or more of {', '.join(MASK_KINDS)}")
-        if self.ssim_weight + self.mae_weight + self.hole_l1_weight == 0:
-            raise ConfigError("every loss weight is 0: set --ssim-weight, --mae-weight or --hole-l1-weight.")
+        if self.seed < 0:
+            raise _bad("seed", self.seed, "0 or more")
+        if self.optimization.monitor == "lpips" and not self.loss.needs_lpips:
+            raise _bad("monitor", "lpips", "a loss that loads a perceptual network, such as --hole-lpips-weight")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON."""
-        return {**dataclasses.asdict(self), "masks": list(self.masks)}
+        """Return plain values, fit for JSON and TOML."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Invert :meth:`to_dict`.
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Invert :meth:`to_dict`; what is left out has its default.
 
         Raises:
-            ConfigError: Unknown or missing keys, or values that make no sense.
+            ConfigError: Unknown keys, values of another type, or values that make no sense.
         """
-        unknown = set(values) - {f.name for f in dataclasses.fields(cls)}
-        if unknown:
-            raise ConfigError(f"unknown training settings: {', '.join(sorted(unknown))}.")
-        return cls(**{**values, "masks": tuple(values.get("masks", MASK_KINDS))})
+        return _build(cls, values, "")
+
+    def change(self, values: Mapping[str, Any]) -> "TrainConfig":
+        """Return this configuration with some values changed.
+
+        Setting ``steps`` or ``epochs`` alone takes the place of the other.
+
+        Args:
+            values: Nested like :meth:`to_dict`. Hyper-parameters are changed one by one, or all at once where the
+                architecture is another.
+
+        Raises:
+            ConfigError: As :meth:`from_dict`.
+        """
+        new = self.to_dict()
+        if values.get("architecture", self.architecture) != self.architecture:
+            new["hyper_parameters"] = {}
+        length = values.get("optimization", {})
+        if isinstance(length, Mapping):
+            for one, other in (("steps", "epochs"), ("epochs", "steps")):
+                if length.get(one) and other not in length:
+                    new["optimization"][other] = 0
+        for key, value in values.items():
+            if isinstance(value, Mapping) and isinstance(new.get(key), dict):
+                new[key] = {**new[key], **value}
+            else:
+                new[key] = value
+        return self.from_dict(new)
 
 
-def _bad(name: str, value: object, expected: str) -> ConfigError:
-    return ConfigError(f"--{name.replace('_', '-')} is {value}: expected {expected}.")
+Section = TypeVar("Section")
 
 
-def default() -> TrainConfig:
-    """The network that ships with the package: small, prefilled, three wavelet levels.
-
-    Chosen by short runs on a CPU (one module with three levels reached more PSNR in the same time than two with one
-    level; the prefill was worth 2 dB). Thick masks are left out: most of what they hide cannot be guessed, and their
-    gradients drown what can be learnt from the others in a run this short. For the same reason the loss is L1 inside
-    the hole alone.
-    """
-    return TrainConfig(
-        recipe="default",
-        hyper_parameters={
-            "num_modules": 1,
-            "blocks_per_module": 4,
-            "final_dim": 64,
-            "mult": 2,
-            "ff_channel": 64,
-            "level": 3,
-            "prefill_levels": 8,
-        },
-        crop_size=128,
-        masks=("thin", "medium"),
-        batch_size=16,
-        steps=5_200,
-        learning_rate=1.5e-3,
-        hole_l1_weight=1.0,
-    )
+def _build(kind: type[Section], values: Mapping[str, Any], where: str) -> Section:
+    hints = get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" Expected {', '.join(hints)}."
+            raise ConfigError(f"unknown training setting {where}{name}.{hint}")
+    try:
+        return kind(**{name: _convert(hints[name], value, where + name) for name, value in values.items()})
+    except TypeError as error:
+        raise ConfigError(f"the training settings are incomplete: {error}.") from error
 
 
-def wavemix_inpainting() -> TrainConfig:
-    """The resource-efficient paper's loss (SSIM : MAE = 3 : 1) and optimizer on its own kind of network."""
-    return TrainConfig(
-        recipe="wavemix-inpainting",
-        hyper_parameters={"num_modules": 1, "blocks_per_module": 7, "final_dim": 128, "mult": 2, "ff_channel": 128},
-        crop_size=96,
-        batch_size=40,
-        steps=200_000,
-        steps_per_epoch=2_000,
-        ssim_weight=3.0,
-        mae_weight=1.0,
-    )
+def _convert(kind: Any, value: Any, name: str) -> Any:
+    """Return a plain value as the type of its field, or raise a ConfigError."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} is {value!r}: expected a table of settings.")
+        return _build(kind, value, f"{name}.")
+    if get_origin(kind) is Literal:
+        return value  # the section says which are allowed, by flag
+    if get_origin(kind) is tuple:
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{name} is {value!r}: expected a list of names.")
+        return tuple(value)
+    if get_origin(kind) is dict:
+        kind = dict
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{name} is {value!r}: expected {_TYPE_NAMES[kind]}.")
+    return value
 
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {"default": default, "wavemix-inpainting": wavemix_inpainting}
+_TYPE_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    dict: "a table",
+}
 
 
-def get_recipe(name: str) -> TrainConfig:
-    """Return the configuration of a recipe.
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read settings for :meth:`TrainConfig.change` from a TOML file.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The file cannot be read, or is no TOML.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)} (--recipe).")
-    return RECIPES[name]()
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path} cannot be read as TOML ({reason}). See wp train --show-config for one.") from error
+
+
+def write_toml(config: TrainConfig) -> str:
+    """Return a configuration as TOML text that :func:`read_toml` reads."""
+    values = config.to_dict()
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    lines = [f"{name} = {_toml_value(value)}" for name, value in values.items() if name not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # JSON's numbers, booleans and escaped strings are TOML's as well; only a float must not look like an integer.
+    return repr(value) if isinstance(value, float) else json.dumps(value)
+
+
+def describe_fields(section: type) -> dict[str, str]:
+    """Return the description of every attribute of a section, read from its docstring."""
+    texts: dict[str, str] = {}
+    name = ""
+    for line in (section.__doc__ or "").partition("Attributes:")[2].splitlines():
+        indent = len(line) - len(line.lstrip())
+        if indent == 8 and ":" in line:
+            name, _, text = line.strip().partition(": ")
+            texts[name] = text
+        elif indent > 8 and name:
+            texts[name] += " " + line.strip()
+    return texts
+
+
+SECTIONS: Mapping[str, type] = types.MappingProxyType(
+    {"data": DataConfig, "loss": LossConfig, "optimization": OptimizationConfig}
+)
+"""The sections of a configuration by name."""

@@ -1,0 +1,171 @@
+"""The processes of a run: one, or as many as ``torchrun`` started.
+
+The training code asks this module for its rank, for means over all processes and for one process to act for all; with
+one process every answer is the plain one.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce  # differentiable, unlike dist.all_reduce
+from torch.nn.parallel import DistributedDataParallel
+
+from wavepaint.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run.
+
+    Attributes:
+        rank: This process's number.
+        size: Their number.
+        local_rank: This process's number on its machine, which is also its GPU's.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def mean(self, values: Iterable[float]) -> list[float]:
+        """Return the means of numbers over all processes."""
+        numbers = list(values)
+        if self.size == 1:
+            return numbers
+        tensor = torch.tensor(numbers, dtype=torch.float64, device=_collective_device())
+        dist.all_reduce(tensor)
+        return [float(number) / self.size for number in tensor]
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is true in any process."""
+        return self.mean([float(flag)])[0] > 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's value, in order of rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Return once every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replace gradients by their means over all processes, as DistributedDataParallel does, in one message.
+
+        For networks it cannot wrap: gradient penalties differentiate with respect to the input.
+        """
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, part in zip(gradients, (flat / self.size).split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Return a network whose backward pass averages gradients over all processes."""
+        if self.size == 1:
+            return model
+        ids = [device.index] if device.type == "cuda" else None
+        # Buffers agree without being sent: batch statistics are those of all processes.
+        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+
+
+def _collective_device() -> torch.device:
+    if dist.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def join_world(device: str | None) -> World:
+    """Join the processes that ``torchrun`` started, if it did.
+
+    Args:
+        device: What the user asked for; GPUs talk over NCCL, CPUs over Gloo.
+
+    Raises:
+        ConfigError: ``torchrun`` started more processes than there are GPUs.
+    """
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return World()
+    world = World(
+        rank=int(os.environ["RANK"]),
+        size=int(os.environ["WORLD_SIZE"]),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+    )
+    on_gpu = torch.cuda.is_available() and device != "cpu"
+    if on_gpu and world.local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"torchrun started process {world.local_rank + 1} on a machine with {torch.cuda.device_count()} GPU(s). "
+            "Pass --nproc-per-node with their number, or --device cpu."
+        )
+    if world.size > 1 and not dist.is_initialized():
+        if on_gpu:
+            torch.cuda.set_device(world.local_rank)
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    return world
+
+
+def leave_world() -> None:
+    """End what :func:`join_world` began."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation whose statistics in training are those of all processes, on any device.
+
+    PyTorch's SyncBatchNorm runs on GPUs alone. Every process must have equally many images.
+    """
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x_NCHW)
+        with torch.autocast(x_NCHW.device.type, enabled=False):
+            x = x_NCHW.float() if x_NCHW.dtype in (torch.bfloat16, torch.float16) else x_NCHW
+            size = dist.get_world_size()
+            mean = all_reduce(x.mean(dim=(0, 2, 3))) / size
+            centred = x - mean[:, None, None]
+            variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / size
+            self._update(mean.detach(), variance.detach(), size * x.numel() // x.shape[1])
+            scale = torch.rsqrt(variance + self.eps) * self.weight
+            return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x_NCHW.dtype)
+
+    def _update(self, mean_C: Tensor, variance_C: Tensor, count: int) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean_C, momentum)
+            self.running_var.lerp_(variance_C * count / max(count - 1, 1), momentum)
+
+
+def synchronise_batch_norm(model: nn.Module, world: World, device: torch.device) -> nn.Module:
+    """Return the model with batch statistics over all processes; with one process, as it is."""
+    if world.size == 1:
+        return model
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for name, child in list(model.named_children()):
+        if type(child) is nn.BatchNorm2d:
+            synced = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
+            synced.load_state_dict(child.state_dict())
+            setattr(model, name, synced)
+        else:
+            synchronise_batch_norm(child, world, device)
+    return model

@@ -1,0 +1,190 @@
+"""The recipes: functions that return a whole configuration.
+
+Where a paper and its authors' released script differ, or neither says a value, the recipe's text tells which was taken.
+A photo's whole shorter side is shown where ``max_scale`` is smaller than any photo needs (``WHOLE_PHOTO``).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wavepaint.errors import ConfigError
+from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+
+WHOLE_PHOTO: Mapping[str, float] = {"min_scale": 0.001, "max_scale": 0.001}
+
+_MAIN_WAVEPAINT: Mapping[str, Any] = {
+    "num_modules": 4,
+    "blocks_per_module": 4,
+    "final_dim": 128,
+    "mult": 2,
+    "ff_channel": 128,
+    "level": 1,
+    "dropout": 0.5,
+}
+
+_HYBRID = LossConfig(lpips_weight=10.0, mae_weight=5.0, mse_weight=5.0, lpips_network="alexnet")
+"""10 * (LPIPS + (1 - a) L1 + a L2) with a = 0.5; the authors' script takes AlexNet's LPIPS."""
+
+_STL10_LOSS = LossConfig(ssim_weight=3.0, mae_weight=1.0)
+
+_STL10_DATA = DataConfig(
+    crop_size=96, val_size=96, **WHOLE_PHOTO, masks=("thick",), val_masks=("thick",), val_fraction=0.1, test_fraction=0.1
+)
+
+_STL10_OPTIMIZATION = OptimizationConfig(batch_size=40, epochs=100, schedule="epochs", adamw_epochs=50, monitor="ssim")
+
+
+def default() -> TrainConfig:
+    """The network that ships with the package: small, prefilled, three wavelet levels."""
+    raise NotImplementedError
+
+
+def wavepaint_celebahq() -> TrainConfig:
+    """WavePaint on CelebA-HQ at 256 pixels (arXiv 2307.00407, section 4).
+
+    The paper's network of 4 modules of 4 blocks; batch size, masks (medium), no augmentation and the validation figure
+    (LPIPS) from the authors' script at pranavphoenix/WavePaint@6489c7e.
+    """
+    return TrainConfig(
+        recipe="wavepaint-celebahq",
+        hyper_parameters=dict(_MAIN_WAVEPAINT),
+        data=DataConfig(crop_size=256, **WHOLE_PHOTO, flip=False, masks=("medium",)),
+        loss=_HYBRID,
+        optimization=OptimizationConfig(
+            batch_size=22, epochs=1_000, schedule="plateau", patience=20, monitor="lpips"
+        ),
+    )  # fmt: skip
+
+
+def wavepaint_imagenet() -> TrainConfig:
+    """WavePaint on ImageNet at 224 pixels, with the patience of 10 epochs (arXiv 2307.00407, section 4)."""
+    return TrainConfig(
+        recipe="wavepaint-imagenet",
+        hyper_parameters=dict(_MAIN_WAVEPAINT),
+        data=DataConfig(crop_size=224, val_size=224, **WHOLE_PHOTO, flip=False, masks=("medium",), workers=4),
+        loss=_HYBRID,
+        optimization=OptimizationConfig(
+            batch_size=22, epochs=1_000, schedule="plateau", patience=10, monitor="lpips"
+        ),
+    )  # fmt: skip
+
+
+def wavemix_stl10() -> TrainConfig:
+    """WaveMix-Inpainting on STL-10's unlabelled images (D. Kumar et al., 2023, section 3 and appendix B).
+
+    SSIM : MAE = 3 : 1, batches of 40, at most 100 epochs of which the last 50 with SGD, 80:10:10. One module, as the
+    paper's figure 1; seven blocks of 128 channels. LaMa's masks at their sizes for 256 pixels cover most of a 96-pixel
+    image, so half of it is the hole at most.
+    """
+    return TrainConfig(
+        recipe="wavemix-stl10",
+        hyper_parameters={"num_modules": 1, "blocks_per_module": 7, "final_dim": 128, "mult": 2, "ff_channel": 128},
+        data=_STL10_DATA,
+        loss=_STL10_LOSS,
+        optimization=_STL10_OPTIMIZATION,
+    )
+
+
+def cnn_stl10() -> TrainConfig:
+    """The custom CNN of the same paper's table 1, trained alike."""
+    return TrainConfig(
+        recipe="cnn-stl10",
+        architecture="unet",
+        data=_STL10_DATA,
+        loss=_STL10_LOSS,
+        optimization=_STL10_OPTIMIZATION,
+    )
+
+
+def _lama(recipe: str, *, loss: LossConfig, optimization: OptimizationConfig, **parameters: Any) -> TrainConfig:
+    return TrainConfig(
+        recipe=recipe,
+        architecture="lama",
+        hyper_parameters={"num_blocks": 9, **parameters},
+        data=DataConfig(
+            crop_size=256, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.05,
+            masks=("thin", "medium", "thick"), workers=4,
+        ),
+        loss=loss,
+        optimization=optimization,
+    )  # fmt: skip
+
+
+_LAMA_LOSS = LossConfig(
+    known_l1_weight=10.0,
+    perceptual_weight=30.0,
+    lpips_network="vgg16",
+    adversarial="non-saturating",
+    adversarial_weight=10.0,
+    feature_matching_weight=100.0,
+    r1_weight=0.001,
+)
+
+_LAMA_OPTIMIZATION = OptimizationConfig(
+    batch_size=10,
+    steps=1_000_000,
+    steps_per_epoch=25_000,
+    schedule="constant",
+    learning_rate=1e-3,
+    discriminator_learning_rate=1e-4,
+    weight_decay=0.0,
+    monitor="lpips",
+    save_every=1_000,
+)
+
+
+def lama_places() -> TrainConfig:
+    """LaMa on Places at 256 pixels (arXiv 2109.07161, section 3 and appendix).
+
+    Its perceptual loss compares features of a dilated ResNet-50 trained on ADE20k, whose weights are not to be had
+    here; VGG16's take their place at the same weight, as in LaMa's own code before it.
+    """
+    return _lama("lama-places", loss=_LAMA_LOSS, optimization=_LAMA_OPTIMIZATION)
+
+
+def lama_spectral() -> TrainConfig:
+    """LaMa with its local convolutions replaced by spectral transforms (Baker and Cho, "Improvement on Image inpainting
+    with Fourier Convolutions", 2022), otherwise trained alike."""
+    return _lama("lama-spectral", loss=_LAMA_LOSS, optimization=_LAMA_OPTIMIZATION, spectral_l2g=True)
+
+
+def lama_wgan() -> TrainConfig:
+    """LaMa with a Wasserstein adversarial loss (same authors), with the gradient penalty of I. Gulrajani et al. (2017),
+    its weight of 10 and its betas, trained on squares and polygons."""
+    config = _lama(
+        "lama-wgan",
+        loss=LossConfig(
+            known_l1_weight=10.0,
+            perceptual_weight=30.0,
+            lpips_network="vgg16",
+            adversarial="wasserstein",
+            adversarial_weight=10.0,
+            feature_matching_weight=100.0,
+            gradient_penalty_weight=10.0,
+        ),
+        optimization=_LAMA_OPTIMIZATION,
+    )
+    return config.change({"data": {"masks": ["squares", "polygons"]}, "optimization": {"beta1": 0.0, "beta2": 0.9}})
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "default": default,
+    "wavepaint-celebahq": wavepaint_celebahq,
+    "wavepaint-imagenet": wavepaint_imagenet,
+    "wavemix-stl10": wavemix_stl10,
+    "cnn-stl10": cnn_stl10,
+    "lama-places": lama_places,
+    "lama-wgan": lama_wgan,
+    "lama-spectral": lama_spectral,
+}
+
+
+def get_recipe(name: str) -> TrainConfig:
+    """Return the configuration of a recipe.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)} (--recipe).")
+    return RECIPES[name]()

@@ -1,0 +1,191 @@
+"""One optimizer step: forward and backward passes of the network and, adversarially, of its discriminator."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wavepaint.training.averaging import AveragedWeights
+from wavepaint.training.config import TrainConfig
+from wavepaint.training.distributed import World
+from wavepaint.training.losses import composite
+from wavepaint.training.lpips import LPIPS
+from wavepaint.training.objective import Objective, make_adversarial_loss, make_discriminator
+from wavepaint.training.schedule import Schedule
+
+Batch = tuple[Tensor, Tensor]
+
+
+class _Predictor(nn.Module):
+    """The network's whole prediction as a forward pass, which DistributedDataParallel and torch.compile need."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
+        return self.model.predict(known_NCHW, mask_N1HW)  # type: ignore[no-any-return, operator]
+
+
+class Updater:
+    """Changes a network's weights, step by step.
+
+    Args:
+        config: The run's.
+        model: The network, on its device.
+        schedule: Which optimizer, which learning rate.
+        world: The run's processes.
+        device: Where they compute.
+        autocast_dtype: bfloat16 or float16; None is float32 throughout.
+        lpips: The perceptual network, if the losses need one.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: nn.Module,
+        schedule: Schedule,
+        world: World,
+        device: torch.device,
+        *,
+        autocast_dtype: torch.dtype | None,
+        lpips: LPIPS | None,
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.schedule = schedule
+        self.device = device
+        self._world = world
+        self._dtype = autocast_dtype
+        predictor: nn.Module = world.wrap(_Predictor(model), device)
+        self._predict = torch.compile(predictor) if config.optimization.compile else predictor
+        self._objective = Objective(config.loss, lpips)
+        self._adversarial = make_adversarial_loss(config.loss)
+        # A fixed seed of its own, so that the network starts from the same weights with a discriminator and without.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.discriminator = make_discriminator(config.loss)
+        self.optimizer = schedule.build_optimizer(model.parameters())
+        self.scaler = torch.amp.GradScaler(device.type, enabled=autocast_dtype is torch.float16)
+        if self.discriminator is not None:
+            self.discriminator.to(device, memory_format=self._layout)  # type: ignore[call-overload]
+            self.discriminator_optimizer = torch.optim.AdamW(
+                self.discriminator.parameters(),
+                lr=config.optimization.discriminator_learning_rate,
+                betas=(config.optimization.beta1, config.optimization.beta2),
+                weight_decay=config.optimization.weight_decay,
+            )
+        decay = config.optimization.ema_decay
+        self.averaged = AveragedWeights(model, decay) if decay else None
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        return torch.channels_last if self.config.optimization.channels_last else torch.contiguous_format
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that is validated and exported."""
+        return self.averaged.model if self.averaged else self.model
+
+    def restart_with_best(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to the best weights with the optimizer of the schedule's present stage."""
+        self.model.load_state_dict(state)
+        if self.averaged:
+            self.averaged.model.load_state_dict(state)
+        self.optimizer = self.schedule.build_optimizer(self.model.parameters())
+
+    def update(self, parts: Sequence[Batch], step: int) -> dict[str, Tensor]:
+        """Take one step.
+
+        Args:
+            parts: This process's share of the batch, in as many parts as gradients are accumulated over: image
+                (n, 3, S, S) in [0, 1] and mask (n, 1, S, S).
+            step: Its number, from 0.
+
+        Returns:
+            Mean losses of this process by name, on the device: "loss", what is minimised; the weighted terms it is
+            the sum of; "gradient", the norm before clipping; the discriminator's terms as "discriminator_x".
+        """
+        # Whatever is random in a step follows from its number: a run that is resumed needs no random states.
+        torch.manual_seed((self.config.seed << 40) ^ (step << 12) ^ self._world.rank)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate(step)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.discriminator is not None:
+            self.discriminator.train()
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for index, (image, mask) in enumerate(parts):
+            for name, value in self._backward(image, mask, len(parts), last=index + 1 == len(parts)).items():
+                sums[name] = sums[name] + value if name in sums else value
+        means = {name: value / len(parts) for name, value in sums.items()}
+        if self.discriminator is not None:
+            self._world.average_gradients(self.discriminator)
+            self.discriminator_optimizer.step()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimization.clip_norm or float("inf"))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.averaged:
+            self.averaged.update(self.model)
+        if not self.scaler.is_enabled():  # float16's overflows are skipped by the scaler and no cause for alarm
+            means["gradient"] = norm
+        return means
+
+    def _backward(self, image: Tensor, mask: Tensor, num_parts: int, *, last: bool) -> dict[str, Tensor]:
+        known = (image * (1 - mask)).contiguous(memory_format=self._layout)
+        no_sync = getattr(self._predict, "no_sync", None)
+        if no_sync is not None and not last:
+            with no_sync():
+                return self._backward_part(known, image, mask, num_parts)
+        return self._backward_part(known, image, mask, num_parts)
+
+    def _backward_part(self, known: Tensor, image: Tensor, mask: Tensor, num_parts: int) -> dict[str, Tensor]:
+        with self._autocast():
+            predicted = self._predict(known, mask)
+        predicted = predicted.float()
+        with self._autocast():
+            loss, terms = self._objective(predicted, image, mask)
+        if self._adversarial is not None and self.discriminator is not None:
+            filled = composite(predicted, image, mask)
+            with self._adversarial_autocast():
+                judged = self._adversarial.discriminator(self.discriminator, filled, image, mask)
+                torch.stack(list(judged.values())).sum().div(num_parts).backward()  # type: ignore[no-untyped-call]
+                persuaded = self._adversarial.generator(self.discriminator, filled, image, mask)
+            loss = loss + torch.stack(list(persuaded.values())).sum()
+            terms |= {name: term.detach() for name, term in persuaded.items()}
+            terms |= {f"discriminator_{name}": term.detach() for name, term in judged.items()}
+        self.scaler.scale(loss / num_parts).backward()  # type: ignore[no-untyped-call]
+        return {"loss": loss.detach(), **terms}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
+
+    def _adversarial_autocast(self) -> torch.autocast:
+        # The discriminator's gradients are not scaled, which float16 would need.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._dtype is torch.bfloat16)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the network's weights that the next step depends on."""
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        if self.averaged:
+            state["averaged"] = self.averaged.model.state_dict()
+            state["averaged_updates"] = self.averaged.num_updates
+        if self.discriminator is not None:
+            state["discriminator"] = self.discriminator.state_dict()
+            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Invert :meth:`state_dict`; the schedule must be in its place already."""
+        self.optimizer = self.schedule.build_optimizer(self.model.parameters())
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.averaged:
+            self.averaged.model.load_state_dict(state["averaged"])
+            self.averaged.num_updates = int(state["averaged_updates"])
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])

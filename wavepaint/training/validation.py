@@ -1,0 +1,96 @@
+"""How well a network fills the validation images, whose masks never change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wavepaint import metrics
+from wavepaint.training.distributed import World
+from wavepaint.training.lpips import LPIPS
+
+Pixels = NDArray[np.uint8]
+Pair = tuple[Pixels, Pixels]
+
+BATCH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Means over the validation images, inside the hole.
+
+    Attributes:
+        psnr_db: PSNR.
+        ssim: Structural similarity.
+        lpips: Perceptual distance; None without a perceptual network.
+    """
+
+    psnr_db: float
+    ssim: float
+    lpips: float | None
+
+    def rank_by(self, monitor: str) -> float:
+        """Return the figure of that name, turned so that more is better."""
+        if monitor == "lpips":
+            return -self.lpips if self.lpips is not None else -float("inf")
+        return self.psnr_db if monitor == "psnr" else self.ssim
+
+
+def lpips_inside(lpips: LPIPS, a_N3HW: Tensor, b_N3HW: Tensor, mask_N1HW: Tensor) -> Tensor:
+    """Return the perceptual distance of each pair over the pixels of its mask, (N,)."""
+    distance = lpips(a_N3HW, b_N3HW, spatial=True)
+    inside: Tensor = (distance * mask_N1HW).sum(dim=(1, 2, 3)) / mask_N1HW.sum(dim=(1, 2, 3)).clamp_min(1)
+    return inside
+
+
+class Validation:
+    """The validation images of a run, shared among its processes.
+
+    Args:
+        pairs: Image (S, S, 3) uint8 and mask (S, S) of 0 and 1, the same in every process.
+        device: Where the network is.
+        lpips: A perceptual network, where there is one.
+        world: The run's processes.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], device: torch.device, lpips: LPIPS | None, world: World) -> None:
+        self.pairs = pairs
+        self._own = list(pairs[world.rank :: world.size])
+        self._device = device
+        self._lpips = lpips
+        self._world = world
+
+    @torch.inference_mode()
+    def run(self, model: nn.Module) -> Figures:
+        """Measure a network in float32; every process returns the same figures."""
+        model.eval()
+        rows: list[tuple[float, float, float]] = []
+        for first in range(0, len(self._own), BATCH):
+            batch = self._own[first : first + BATCH]
+            image, mask = self._stack(batch)
+            filled = model(image, mask).clamp(0, 1)
+            distances = lpips_inside(self._lpips, filled, image, mask).tolist() if self._lpips else [0.0] * len(batch)
+            outputs = filled.permute(0, 2, 3, 1).cpu().numpy()
+            for (truth, hole), output, distance in zip(batch, outputs, distances, strict=True):
+                rows.append((metrics.psnr(output, truth / 255, hole), metrics.ssim(output, truth / 255, hole), distance))
+        everyone = [row for part in self._world.gather(rows) for row in part]
+        psnr_db, ssim, lpips = np.mean(everyone, axis=0)
+        return Figures(psnr_db=float(psnr_db), ssim=float(ssim), lpips=float(lpips) if self._lpips else None)
+
+    @torch.inference_mode()
+    def fill_samples(self, model: nn.Module, count: int) -> list[tuple[Pixels, Pixels, Pixels]]:
+        """Return image, mask and filled image of the first validation images."""
+        model.eval()
+        samples = []
+        for pair in self.pairs[:count]:
+            filled = model(*self._stack([pair])).clamp(0, 1)[0].permute(1, 2, 0).cpu().numpy()
+            samples.append((*pair, np.round(filled * 255).astype(np.uint8)))
+        return samples
+
+    def _stack(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+        image = torch.from_numpy(np.stack([image for image, _ in pairs])).to(self._device).permute(0, 3, 1, 2)
+        mask = torch.from_numpy(np.stack([mask for _, mask in pairs])).to(self._device)[:, None]
+        return image.float() / 255, mask.float()
