@@ -158,7 +158,8 @@ class LPIPS(nn.Module):
 
 
 def _normalise(x_NChw: Tensor) -> Tensor:
-    norm = x_NChw.square().sum(dim=1, keepdim=True).sqrt()
+    # Where no channel is active, the derivative of a square root of a sum of squares is NaN; that of vector_norm is 0.
+    norm: Tensor = torch.linalg.vector_norm(x_NChw, dim=1, keepdim=True)
     return x_NChw / (norm + _EPSILON)
 
 
