@@ -14,6 +14,7 @@ from wavepaint.errors import WavePaintError, WavePaintWarning
 _COMMANDS = {
     "infer": "Fill the hole of a photo.",
     "train": "Train an inpainting network on a folder of photos.",
+    "masks": "Write a fixed set of photos and masks for evaluation.",
     "export": "Turn a checkpoint into a verified ONNX bundle, and build engines.",
     "verify": "Compare a bundle's models with their source.",
     "bench": "Time a bundle in the engines of this machine.",

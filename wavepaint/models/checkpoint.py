@@ -159,12 +159,8 @@ def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint of any accepted kind; see the module's text.
-
-    Raises:
-        CheckpointError: Missing, unreadable, of an unknown kind, or without the weights of a known architecture.
-    """
+def _read_content(path: Path) -> tuple[Any, str]:
+    """Return what a file holds, and its hash."""
     if not path.exists():
         raise CheckpointError(f"{path} does not exist. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
     if path.is_dir():
@@ -176,6 +172,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return content, digest
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the weights alone, of any network: names to tensors, prefixes removed.
+
+    Raises:
+        CheckpointError: Missing, unreadable or without weights.
+    """
+    return _find_state(_read_content(path)[0], path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint of any accepted kind; see the module's text.
+
+    Raises:
+        CheckpointError: Missing, unreadable, of an unknown kind, or without the weights of a known architecture.
+    """
+    content, digest = _read_content(path)
     state = _find_state(content, path)
     record = content.get("architecture") if isinstance(content, Mapping) else None
     try:

@@ -1,7 +1,10 @@
-"""Training losses on composited images.
+"""Training losses that compare an output with its target.
 
-All take (N, 3, H, W) in [0, 1] and masks (N, 1, H, W) with 1 = hole, and compute in float32.
+All take (N, 3, H, W) in [0, 1] and masks (N, 1, H, W) with 1 = hole, and compute in float32. They return scalars that
+are 0 for an output equal to its target; :func:`ssim` alone, a similarity, is 1 then.
 """
+
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +45,80 @@ def hole_l1(output: Tensor, target: Tensor, mask_N1HW: Tensor) -> Tensor:
     """Mean absolute error over the pixels of the hole alone, all channels."""
     error = (output.float() - target.float()).abs() * mask_N1HW
     return error.sum() / (mask_N1HW.sum() * output.shape[1]).clamp_min(1)
+
+
+def l1(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error over the whole image."""
+    return (output.float() - target.float()).abs().mean()
+
+
+def l2(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over the whole image."""
+    return (output.float() - target.float()).square().mean()
+
+
+def weighted_l1(
+    output: Tensor, target: Tensor, mask_N1HW: Tensor, *, known_weight: float, hole_weight: float
+) -> Tensor:
+    """Mean over all pixels of the absolute error, weighted by whether the pixel is known.
+
+    LaMa has 10 for known pixels and 0 for the hole. Of a network that returns known pixels as they are, as all of
+    this package do, their error is 0 and nothing is learnt from it.
+
+    Source: R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions" (2022), section 2.3
+    and ``masked_l1_loss`` of the authors' code.
+    """
+    weight = known_weight + (hole_weight - known_weight) * mask_N1HW.float()
+    return ((output.float() - target.float()).abs() * weight).mean()
+
+
+def hybrid(
+    output: Tensor, target: Tensor, distance: Callable[[Tensor, Tensor], Tensor], *, alpha: float = 0.5
+) -> Tensor:
+    """WavePaint's loss: 10 (LPIPS + (1 - alpha) L1 + alpha L2).
+
+    Args:
+        output: What the network made.
+        target: What it should have made.
+        distance: LPIPS, (N,) for a batch of N.
+        alpha: Share of L2, 0 to 1.
+
+    The authors' code gives LPIPS, of AlexNet, images in [0, 1] where it expects [-1, 1]; here they are scaled as they
+    should be, which about doubles what contrast it sees.
+
+    Source: P. Jeevan et al., "WavePaint: Resource-efficient Token-mixer for Self-supervised Inpainting" (2023).
+    """
+    perceptual = distance(output, target).mean()
+    return 10 * (perceptual + (1 - alpha) * l1(output, target) + alpha * l2(output, target))
+
+
+def composite(output: Tensor, target: Tensor, mask_N1HW: Tensor) -> Tensor:
+    """Put what the network made into the hole, and the target everywhere else."""
+    return torch.where(mask_N1HW > 0.5, output, target.to(output.dtype))
+
+
+def dilate_mask(mask_N1HW: Tensor, margin: int) -> Tensor:
+    """Grow the hole by ``margin`` pixels in each direction, diagonals included."""
+    return F.max_pool2d(mask_N1HW.float(), 2 * margin + 1, stride=1, padding=margin)
+
+
+def mean_around_hole(map_N1HW: Tensor, mask_N1HW: Tensor, *, margin: int) -> Tensor:
+    """Mean of a map over the hole and the ``margin`` pixels around it; 0 where no image has a hole.
+
+    With the map of :class:`wavepaint.training.lpips.LPIPS` (``spatial=True``) of a composite it is LPIPS in and around
+    the hole: neither diluted by known pixels nor blind to a visible seam, whatever share of the image is hole.
+    """
+    region = dilate_mask(mask_N1HW, margin)
+    return (map_N1HW.float() * region).sum() / region.sum().clamp_min(1)
+
+
+def feature_distance(features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> Tensor:
+    """Sum over layers of the mean squared difference of their maps.
+
+    Source: LaMa's perceptual loss (Suvorov et al. 2022, eq. 3), ``ResNetPL`` and ``PerceptualLoss`` of its code.
+    """
+    pairs = zip(features_a, features_b, strict=True)
+    return torch.stack([F.mse_loss(a.float(), b.float()) for a, b in pairs]).sum()
 
 
 def training_loss(config: TrainConfig, output: Tensor, target: Tensor, mask_N1HW: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
-"""Random hole masks: LaMa's thin, medium and thick generators.
+"""Random hole masks: LaMa's thin, medium and thick generators, and who draws one of several kinds.
 
 Source: R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions" (arXiv 2109.07161),
 section 3.3 and the settings of its training configurations at 256 pixels. Widths and lengths are in pixels and are
-not scaled with the image: a 512-pixel image gets the same strokes.
+not scaled with the image: a 512-pixel image gets the same strokes. The other kinds are in ``mask_shapes`` and
+``silhouettes``.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,12 +18,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from wavepaint.errors import ConfigError
+from wavepaint.training.mask_shapes import draw_paper_box, draw_polygons, draw_squares
+from wavepaint.training.silhouettes import SilhouetteFolder
 
-MaskKind = Literal["thin", "medium", "thick"]
-MASK_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
+MaskKind = Literal["thin", "medium", "thick", "squares", "boxes", "polygons", "silhouettes"]
+ALL_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
+MASK_KINDS: tuple[MaskKind, ...] = ("thin", "medium", "thick")
+"""LaMa's own, which a recipe takes unless it says otherwise."""
 
 MAX_HOLE_FRACTION = 0.5
 """LaMa rejects masks that cover more than half of the image."""
+
+Draw = Callable[[ImageDraw.ImageDraw, tuple[int, int], np.random.Generator], None]
+"""Draws holes of value 1 on an empty canvas of (width, height) pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,34 +114,97 @@ def _draw_boxes(draw: ImageDraw.ImageDraw, size: tuple[int, int], s: BoxSettings
         draw.rectangle([*starts, starts[0] + sides[0] - 1, starts[1] + sides[1] - 1], fill=1)
 
 
-def random_mask(height: int, width: int, kinds: tuple[MaskKind, ...], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one mask of a kind chosen at random among ``kinds``.
+def _draw_lama(
+    draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.random.Generator, *, settings: MaskSettings
+) -> None:
+    if settings.boxes is not None and rng.random() < settings.box_probability:
+        _draw_boxes(draw, size, settings.boxes, rng)
+    else:
+        _draw_strokes(draw, size, settings.strokes, rng)
 
-    Returns:
-        (height, width) of 0 (known) and 1 (hole). The hole is never empty and covers at most half of the image.
+
+_DRAW: dict[MaskKind, Draw] = {
+    **{kind: partial(_draw_lama, settings=settings) for kind, settings in SETTINGS.items()},
+    "squares": draw_squares,
+    "boxes": draw_paper_box,
+    "polygons": draw_polygons,
+}
+
+
+def parse_kind(text: str) -> tuple[MaskKind, float]:
+    """Split ``"thin"`` or ``"thin:2"`` into a kind and its weight.
 
     Raises:
-        ConfigError: No kind, an unknown kind, or an image too small to hold a hole (under 2 pixels).
+        ConfigError: There is no such kind, or the weight is no number above 0.
     """
-    if not kinds or any(kind not in SETTINGS for kind in kinds):
-        raise ConfigError(f"mask kinds are {list(kinds)}: expected one or more of {', '.join(MASK_KINDS)} (--masks).")
-    if height * width < 2:
-        raise ConfigError(f"a {width}x{height} image is too small for a mask: it needs 2 pixels or more.")
-    settings = SETTINGS[kinds[int(rng.integers(len(kinds)))]]
-    for _ in range(100):
-        canvas = Image.new("L", (width, height))
-        draw = ImageDraw.Draw(canvas)
-        if settings.boxes is not None and rng.random() < settings.box_probability:
-            _draw_boxes(draw, canvas.size, settings.boxes, rng)
+    name, colon, number = text.partition(":")
+    for kind in ALL_KINDS:
+        if kind == name:
+            try:
+                weight = float(number) if colon else 1.0
+            except ValueError:
+                weight = 0.0
+            if not 0 < weight < math.inf:
+                raise ConfigError(f"mask kind {text!r}: expected a weight above 0 after the colon, as in thin:2.")
+            return kind, weight
+    raise ConfigError(f"there are no {text!r} masks: expected one or more of {', '.join(ALL_KINDS)} (--masks).")
+
+
+class MaskSampler:
+    """Draws masks of several kinds; may be pickled and copied into loader processes.
+
+    Args:
+        kinds: Each a kind, drawn with equal probability, or a kind and its weight: ``("thin:2", "medium")``.
+        silhouettes: Folder of cut-outs, for the kind "silhouettes".
+
+    Raises:
+        ConfigError: No kind, an unknown one, or silhouettes without a usable folder.
+    """
+
+    def __init__(self, kinds: Sequence[str], silhouettes: Path | None = None) -> None:
+        if not kinds:
+            raise ConfigError(f"there is no mask kind: expected one or more of {', '.join(ALL_KINDS)} (--masks).")
+        self.kinds, weights = zip(*map(parse_kind, kinds), strict=True)
+        self._weights = None if len(set(weights)) == 1 else np.divide(weights, sum(weights))
+        self._draw = dict(_DRAW)
+        if "silhouettes" in self.kinds:
+            if silhouettes is None:
+                raise ConfigError(
+                    "silhouette masks are drawn from a folder of cut-outs, and none was given. Pass --silhouettes DIR "
+                    "with PNGs of one object each, transparent around it or white on black."
+                )
+            self._draw["silhouettes"] = SilhouetteFolder(silhouettes).draw
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Draw one mask.
+
+        Returns:
+            (height, width) of 0 (known) and 1 (hole). The hole is never empty and covers at most half of the image.
+
+        Raises:
+            ConfigError: An image too small to hold a hole (under 2 pixels).
+            TrainingError: A cut-out cannot be read.
+        """
+        if height * width < 2:
+            raise ConfigError(f"a {width}x{height} image is too small for a mask: it needs 2 pixels or more.")
+        # Equal weights draw as they did before there were weights, so that earlier runs can be repeated.
+        place = rng.integers(len(self.kinds)) if self._weights is None else rng.choice(len(self.kinds), p=self._weights)
+        draw_holes = self._draw[self.kinds[int(place)]]
+        for _ in range(100):
+            canvas = Image.new("L", (width, height))
+            draw_holes(ImageDraw.Draw(canvas), canvas.size, rng)
+            mask = np.array(canvas, dtype=np.uint8)
+            if 0 < mask.mean() <= MAX_HOLE_FRACTION:
+                return mask
+        # On images much smaller than the shapes every draw may cover too much: half of the image is then the hole.
+        mask = np.zeros((height, width), dtype=np.uint8)
+        if width >= height:
+            mask[:, : width // 2] = 1
         else:
-            _draw_strokes(draw, canvas.size, settings.strokes, rng)
-        mask = np.array(canvas, dtype=np.uint8)
-        if 0 < mask.mean() <= MAX_HOLE_FRACTION:
-            return mask
-    # On images much smaller than the strokes every draw may cover too much: half of the image is then the hole.
-    mask = np.zeros((height, width), dtype=np.uint8)
-    if width >= height:
-        mask[:, : width // 2] = 1
-    else:
-        mask[: height // 2] = 1
-    return mask
+            mask[: height // 2] = 1
+        return mask
+
+
+def random_mask(height: int, width: int, kinds: Sequence[str], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Draw one mask of a kind chosen at random among ``kinds``; see :class:`MaskSampler`."""
+    return MaskSampler(kinds)(height, width, rng)
