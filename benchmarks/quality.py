@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from wavepaint.training.data import find_photos, load_validation, to_tensor
 
 from wavepaint import Inpainter, __version__, metrics
 from wavepaint.atomic import write_folder
@@ -26,7 +27,6 @@ from wavepaint.grid import make_grid, mark_hole
 from wavepaint.ops.pyramid import pyramid_fill
 from wavepaint.timing import describe_machine
 from wavepaint.training.config import get_recipe
-from wavepaint.training.data import find_photos, load_validation, to_tensor
 from wavepaint.training.masks import MASK_KINDS
 
 Pixels = NDArray[np.uint8]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from wavepaint.training.data import RandomCrops, find_photos, load_validation, split_photos
 
 from tests.conftest import TINY
 from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
 from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.training.config import RECIPES, TrainConfig, get_recipe
-from wavepaint.training.data import RandomCrops, find_photos, load_validation, split_photos
 from wavepaint.training.loop import BEST, LAST, EpochReport, Trainer
 
 CONFIG = TrainConfig(

@@ -1,8 +1,8 @@
-"""wp train: train an inpainting network on a folder of photos."""
+"""wp train: train an inpainting network on photos."""
 
-import dataclasses
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,105 +10,166 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from wavepaint.training.config import RECIPES, TrainConfig, get_recipe
-from wavepaint.training.loop import BEST, EpochReport, Trainer
+from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
+from wavepaint.training.config import TrainConfig
+from wavepaint.training.recipes import RECIPES, get_recipe
+from wavepaint.training.toml import read_toml, write_toml
 
 
 class _ConsoleReporter:
     """Progress on stderr: a bar for the steps, a line an epoch."""
 
-    bar: "tqdm[None]"
+    bar: "tqdm[None] | None" = None
 
     def on_start(
-        self, config: TrainConfig, *, num_train: int, num_val: int, device: str, precision: str, step: int
+        self,
+        config: TrainConfig,
+        *,
+        num_train: int,
+        num_val: int,
+        device: str,
+        precision: str,
+        world_size: int,
+        step: int,
+        total_steps: int,
     ) -> None:
+        processes = f", {world_size} processes" if world_size > 1 else ""
         click.echo(
             f"training {config.architecture} ({config.recipe}) on {num_train} photos, validating on {num_val}; "
-            f"{device}, {precision}, {config.steps} steps of {config.batch_size} crops of {config.crop_size} px",
+            f"{device}{processes}, {precision}, {total_steps} steps of {config.optimization.batch_size} crops of "
+            f"{config.data.crop_size} px",
             err=True,
         )
-        self.bar = tqdm(total=config.steps, initial=step, unit="step", mininterval=1, file=sys.stderr)
+        self.bar = tqdm(total=total_steps, initial=step, unit="step", mininterval=1, file=sys.stderr)
 
-    def on_step(self, step: int, loss: float) -> None:
-        self.bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        self.bar.update()
+    def on_step(self, step: int, loss: float, images_per_s: float) -> None:
+        assert self.bar is not None
+        self.bar.set_postfix(loss=f"{loss:.4f}", images_per_s=f"{images_per_s:.1f}", refresh=False)
+        self.bar.update(step - self.bar.n)
 
-    def on_epoch(self, report: EpochReport) -> None:
+    def on_epoch(self, report: Any) -> None:
+        assert self.bar is not None
+        lpips = "" if report.val_lpips is None else f", LPIPS {report.val_lpips:.4f}"
+        waiting = f", {report.loader_share:.0%} of it waiting for photos" if report.loader_share > 0.1 else ""
         self.bar.write(
-            f"epoch {report.epoch}: loss {report.loss:.4f}, validation {report.val_psnr_db:.2f} dB and SSIM "
-            f"{report.val_ssim:.4f} inside the hole, {report.images_per_s:.1f} images/s"
+            f"epoch {report.epoch}: loss {report.loss:.4f}, validation {report.val_psnr_db:.2f} dB, SSIM "
+            f"{report.val_ssim:.4f}{lpips} inside the hole, {report.images_per_s:.1f} images/s{waiting}"
             + (" (best)" if report.best else ""),
             file=sys.stderr,
         )
 
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, Any]) -> TrainConfig:
+    """Return the recipe, changed by the file, changed by the flags."""
+    values = read_toml(config_file) if config_file else {}
+    config = get_recipe(recipe or values.get("recipe", "default"))
+    if recipe:
+        values.pop("recipe", None)
+    return config.change(values).change(changes)
+
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--val-data", type=click.Path(path_type=Path), help="Validation photos. Default: a share of DATA.")
-@click.option(
-    "--recipe", type=click.Choice(list(RECIPES)), default="default", show_default=True, help="Where to begin."
-)
-@click.option("--steps", type=int, help="Optimizer steps in all.")
-@click.option("--steps-per-epoch", type=int, help="Steps between validations.")
-@click.option("--batch-size", type=int, help="Crops a step.")
-@click.option("--crop-size", type=int, help="Side of the crops in pixels.")
-@click.option("--min-scale", type=float, help="Smallest scale of a photo before cropping.")
-@click.option("--max-scale", type=float, help="Largest scale of a photo before cropping.")
-@click.option("--masks", help="Comma-separated mask kinds: thin, medium, thick.")
-@click.option("--learning-rate", type=float, help="Peak learning rate of AdamW.")
-@click.option("--ssim-weight", type=float, help="Weight of 1 - SSIM.")
-@click.option("--mae-weight", type=float, help="Weight of the mean absolute error.")
-@click.option("--hole-l1-weight", type=float, help="Weight of the mean absolute error inside the hole.")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), help="Autocast type.")
-@click.option("--seed", type=int, help="Seed of weights, crops and masks.")
-@click.option("--workers", type=int, help="Loader processes.")
-@click.option("--val-size", type=int, help="Side of the validation images in pixels.")
+@click.option("--recipe", type=click.Choice(list(RECIPES)), help="Where to begin.  [default: default]")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file of settings.")
+@click.option("--show-config", is_flag=True, help="Print the settings as TOML, and stop.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--init-from", type=click.Path(path_type=Path), help="Checkpoint to begin from.")
+@click.option("--architecture", help="Network, by its name in wp info.")
+@click.option("--hyper-parameter", "hyper_parameters", multiple=True, metavar="NAME=VALUE", help="Of the network.")
+@click.option("--seed", type=int, help="Seed of weights, split, crops and masks.")
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="File or folder of LPIPS's weights.")
+@click.option("--download", is_flag=True, help="Fetch LPIPS's weights from their authors if they are not here.")
+@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard as well.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: PyTorch's choice.")
 @click.option("--device", help="For example cpu or cuda:0. Default: a GPU if there is one.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@add_flags
 def command(
-    data: Path,
-    out: Path,
+    data: Path | None,
+    out: Path | None,
     val_data: Path | None,
-    recipe: str,
-    masks: str | None,
+    recipe: str | None,
+    config_file: Path | None,
+    show_config: bool,
+    resume: bool,
+    init_from: Path | None,
+    architecture: str | None,
+    hyper_parameters: tuple[str, ...],
+    seed: int | None,
+    lpips_weights: Path | None,
+    download: bool,
+    tensorboard: bool,
     threads: int | None,
     device: str | None,
-    resume: bool,
-    **overrides: Any,
+    **flags: Any,
 ) -> None:
-    """Train an inpainting network on the photos below the folder DATA.
+    """Train an inpainting network on DATA: a folder of photos, a tar or zip archive, or STL-10's binary file.
 
-    Leaves last.pt (to resume), best.pt (to export), log.jsonl and a sample picture an epoch in the run's folder.
+    Leaves last.pt (to resume), best.pt (to export), split.json, log.jsonl and a sample picture an epoch in the run's
+    folder. With torchrun in front (torchrun --nproc-per-node 4 -m wavepaint train ...) as many processes share the
+    work.
     """
+    changes: dict[str, Any] = collect(flags)
+    named = {"architecture": architecture, "seed": seed, "hyper_parameters": parse_hyper_parameters(hyper_parameters)}
+    changes |= {name: value for name, value in named.items() if value is not None and value != {}}
+    config = _resolve(recipe, config_file, changes)
+    if show_config:
+        click.echo(write_toml(config), nl=False)
+        return
+    if data is None or out is None:
+        raise click.UsageError("DATA (the photos) and --out (the run's folder) are needed to train.")
+    if resume and init_from:
+        raise click.UsageError("--resume goes on with the run's own weights: leave --init-from out.")
+
     import torch
+
+    from wavepaint.training.distributed import join_world, leave_world
+    from wavepaint.training.loop import BEST, Trainer
 
     if threads:
         torch.set_num_threads(threads)
-    changed = {name: value for name, value in overrides.items() if value is not None}
-    if masks is not None:
-        changed["masks"] = tuple(kind.strip() for kind in masks.split(","))
-    config = dataclasses.replace(get_recipe(recipe), **changed)
-    trainer = Trainer(config, data, out, val_data=val_data, resume=resume, device=device)
-
+    world = join_world(device)
+    if not world.is_first:
+        warnings.simplefilter("ignore")  # the first process says what there is to say
     stop_requested = False
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         nonlocal stop_requested
         stop_requested = True
 
-    former = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     reporter = _ConsoleReporter()
+    former: dict[int, Any] = {}
     try:
+        trainer = Trainer(
+            config,
+            data,
+            out,
+            val_data=val_data,
+            resume=resume,
+            init_from=init_from,
+            device=device,
+            lpips_weights=lpips_weights,
+            download=download,
+            tensorboard=tensorboard,
+            world=world,
+        )
+        former = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         finished = trainer.run(reporter, lambda: stop_requested)
+        trainer.close()
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        if hasattr(reporter, "bar"):
-            reporter.bar.close()
-    if finished:
+        reporter.close()
+        leave_world()
+    if finished and world.is_first:
         click.echo(f"done: export it with: wp export {out / BEST} -o BUNDLE", err=True)
-    else:
-        click.echo(f"stopped at step {trainer.step} and saved. Go on with the same command and --resume.", err=True)
+    if not finished:
+        if world.is_first:
+            click.echo(f"stopped at step {trainer.step} and saved. Go on with the same command and --resume.", err=True)
         sys.exit(130)

@@ -8,21 +8,23 @@ import dataclasses
 import difflib
 import json
 import math
-import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.masks import MASK_KINDS, MaskKind
+from wavepaint.training.masks import ALL_KINDS, parse_kind
 
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScheduleKind = Literal["cosine", "constant", "epochs", "plateau"]
 Monitor = Literal["psnr", "ssim", "lpips"]
 LpipsNetwork = Literal["alexnet", "vgg16"]
 AdversarialKind = Literal["none", "non-saturating", "wasserstein"]
+
+_PIXELS = ("ssim", "mae", "mse", "hole_l1", "known_l1")
+_PERCEPTUAL = ("lpips", "lpips_hole", "perceptual")
+_ADVERSARIAL = ("adversarial", "feature_matching", "r1", "gradient_penalty")
 
 
 def _bad(name: str, value: object, expected: str) -> ConfigError:
@@ -57,12 +59,12 @@ class DataConfig:
         flip: Mirror every second crop.
         colour: Strength of the random change of brightness, contrast, saturation and hue; 0 is none.
         perspective: Share of the side by which corners are moved at random; 0 is none.
-        masks: Mask kinds, drawn with equal probability.
+        masks: Mask kinds, drawn with equal probability, or with weights (thin:2,medium:1).
         silhouettes: Folder of cut-outs for the mask kind "silhouettes".
         val_fraction: Share of the photos held out for validation where no folder is given for it.
         test_fraction: Share of the photos held out and not touched.
         val_size: Side of the validation images in pixels.
-        val_masks: Mask kinds of the validation, in turn; the same masks every time.
+        val_masks: Mask kinds of the validation; the same masks every time.
         val_images: At most so many validation images are used.
         max_broken: So many photos may be undecodable before the run stops.
         workers: Loader processes; 0 loads in the training process.
@@ -74,12 +76,12 @@ class DataConfig:
     flip: bool = True
     colour: float = 0.0
     perspective: float = 0.0
-    masks: tuple[MaskKind, ...] = ("thin", "medium", "thick")
+    masks: tuple[str, ...] = ("thin", "medium", "thick")
     silhouettes: str = ""
     val_fraction: float = 0.05
     test_fraction: float = 0.0
     val_size: int = 256
-    val_masks: tuple[MaskKind, ...] = ("medium",)
+    val_masks: tuple[str, ...] = ("medium",)
     val_images: int = 512
     max_broken: int = 100
     workers: int = 1
@@ -98,72 +100,106 @@ class DataConfig:
         if not 0 <= self.test_fraction < 1 - self.val_fraction:
             raise _bad("test_fraction", self.test_fraction, "a share that leaves photos to train on")
         for name in ("masks", "val_masks"):
-            kinds = getattr(self, name)
-            if not kinds or set(kinds) - set(MASK_KINDS):
-                raise _bad(name, ",".join(kinds) or "empty", f"one or more of {', '.join(MASK_KINDS)}")
-        if "silhouettes" in (*self.masks, *self.val_masks) and not self.silhouettes:
+            if not getattr(self, name):
+                raise _bad(name, "empty", f"one or more of {', '.join(ALL_KINDS)}")
+        if "silhouettes" in [parse_kind(kind)[0] for kind in (*self.masks, *self.val_masks)] and not self.silhouettes:
             raise ConfigError("mask kind silhouettes needs a folder of cut-outs: add --silhouettes FOLDER.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """The weights of the losses; see ``wavepaint/training/objective.py`` for their definitions.
+class LossWeights:
+    """How much each loss counts; 0 leaves it out, and nothing is computed for it.
 
     Attributes:
-        ssim_weight: Of 1 - SSIM over the whole image.
-        mae_weight: Of the mean absolute error over the whole image.
-        mse_weight: Of the mean squared error over the whole image.
-        hole_l1_weight: Of the mean absolute error over the hole alone.
-        known_l1_weight: Of the mean absolute error of what the network puts out over the known pixels.
-        lpips_weight: Of LPIPS over the whole image.
-        hole_lpips_weight: Of LPIPS over the hole alone.
-        perceptual_weight: Of the mean squared difference of the LPIPS network's own features.
-        lpips_network: Whose features are compared.
-        adversarial: Kind of the adversarial loss.
-        adversarial_weight: Of the generator's adversarial loss.
-        feature_matching_weight: Of the mean absolute difference of the discriminator's features.
-        r1_weight: Of the squared gradient of the discriminator at real images (non-saturating).
-        gradient_penalty_weight: Of the gradient penalty between real and filled images (wasserstein).
+        ssim: Of 1 - SSIM over the whole image.
+        mae: Of the mean absolute error over the whole image.
+        mse: Of the mean squared error over the whole image.
+        hole_l1: Of the mean absolute error over the hole alone.
+        known_l1: Of the absolute error of what is predicted for known pixels, averaged over all; it never shows in
+            a filled image.
+        lpips: Of LPIPS.
+        lpips_hole: Of LPIPS in the hole and the 16 pixels around it.
+        perceptual: Of the squared differences of the maps inside LPIPS's trunk. LaMa's are those of a ResNet50 with
+            dilations, trained to segment (ADE20K); this is the other kind that its code has, with the trunk at
+            hand for its VGG19.
+        adversarial: Of the generator's adversarial term.
+        feature_matching: Of the squared differences of what the discriminator makes of output and target.
+        r1: Of the gradient's norm at real images, in the discriminator's half.
+        gradient_penalty: Of the critic's gradient penalty.
+        adversarial_kind: "none"; "non-saturating", LaMa's; "wasserstein", with gradient penalty.
+        lpips_network: Trunk of LPIPS and of the perceptual loss.
+        discriminator_channels: Of its first layer.
+        discriminator_layers: Its layers of stride 2: with 3 a judgement sees 70x70 pixels, with LaMa's 4 142x142.
+        discriminator_sees_mask: Whether it is told where the hole is.
     """
 
-    ssim_weight: float = 0.0
-    mae_weight: float = 0.0
-    mse_weight: float = 0.0
-    hole_l1_weight: float = 0.0
-    known_l1_weight: float = 0.0
-    lpips_weight: float = 0.0
-    hole_lpips_weight: float = 0.0
-    perceptual_weight: float = 0.0
+    ssim: float = 0.0
+    mae: float = 0.0
+    mse: float = 0.0
+    hole_l1: float = 0.0
+    known_l1: float = 0.0
+    lpips: float = 0.0
+    lpips_hole: float = 0.0
+    perceptual: float = 0.0
+    adversarial: float = 0.0
+    feature_matching: float = 0.0
+    r1: float = 0.0
+    gradient_penalty: float = 0.0
+    adversarial_kind: AdversarialKind = "none"
     lpips_network: LpipsNetwork = "alexnet"
-    adversarial: AdversarialKind = "none"
-    adversarial_weight: float = 0.0
-    feature_matching_weight: float = 0.0
-    r1_weight: float = 0.0
-    gradient_penalty_weight: float = 0.0
+
+    discriminator_channels: int = 64
+    discriminator_layers: int = 4
+    discriminator_sees_mask: bool = False
 
     def __post_init__(self) -> None:
-        weights = [f.name for f in dataclasses.fields(self) if f.name.endswith("_weight")]
-        _check(self, least=dict.fromkeys(weights, 0))
-        adversarial = ("adversarial_weight", "feature_matching_weight", "r1_weight", "gradient_penalty_weight")
-        if not any(getattr(self, name) for name in weights if name not in adversarial):
-            raise ConfigError(
-                "every weight of a reconstruction loss is 0: set one, for example --hole-l1-weight 1 or --mae-weight 1."
-            )
-        if self.adversarial == "none":
-            for name in adversarial:
+        for name in (*_PIXELS, *_PERCEPTUAL, *_ADVERSARIAL):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{_flag(name)} is {getattr(self, name)}: expected a number from 0 on.")
+        _check(self, least={"discriminator_channels": 1, "discriminator_layers": 1})
+        self._check_adversarial()
+        generator = (*_PIXELS, *_PERCEPTUAL, "adversarial", "feature_matching")
+        if not any(getattr(self, name) for name in generator):
+            raise ConfigError(f"every loss weight is 0: set one or more of {', '.join(map(_flag, generator))}.")
+
+    def _check_adversarial(self) -> None:
+        kind = self.adversarial_kind
+        if kind == "none":
+            for name in _ADVERSARIAL:
                 if getattr(self, name):
-                    raise _bad(name, getattr(self, name), "0 without --adversarial non-saturating or wasserstein")
-        elif not self.adversarial_weight:
-            raise _bad("adversarial_weight", 0, f"a number above 0 with --adversarial {self.adversarial}")
-        if self.r1_weight and self.adversarial == "wasserstein":
-            raise _bad("r1_weight", self.r1_weight, "0 with --adversarial wasserstein (it has --gradient-penalty-weight)")
-        if self.gradient_penalty_weight and self.adversarial == "non-saturating":
-            raise _bad("gradient_penalty_weight", self.gradient_penalty_weight, "0 with --adversarial non-saturating")
+                    raise ConfigError(
+                        f"{_flag(name)} is {getattr(self, name)}, but there is no discriminator: set "
+                        f"--adversarial-kind non-saturating or wasserstein, or {_flag(name)} 0."
+                    )
+            return
+        if not self.adversarial:
+            raise ConfigError(
+                f"--adversarial-kind is {kind}, but {_flag('adversarial')} is 0: set it above 0, or "
+                "--adversarial-kind none."
+            )
+        if kind == "non-saturating" and self.gradient_penalty:
+            raise ConfigError(
+                f"{_flag('gradient_penalty')} is {self.gradient_penalty}, which --adversarial-kind non-saturating does "
+                f"not have: set it to 0 and {_flag('r1')} above 0."
+            )
+        if kind == "wasserstein" and self.r1:
+            raise ConfigError(
+                f"{_flag('r1')} is {self.r1}, which --adversarial-kind wasserstein does not have: set it to 0."
+            )
+        if kind == "wasserstein" and not self.gradient_penalty:
+            raise ConfigError(
+                f"{_flag('gradient_penalty')} is 0: --adversarial-kind wasserstein is a distance only with it; set it "
+                "above 0 (its authors have 10)."
+            )
 
     @property
     def needs_lpips(self) -> bool:
-        """Whether a perceptual network's weights are needed."""
-        return bool(self.lpips_weight or self.hole_lpips_weight or self.perceptual_weight)
+        """Whether a trained trunk is needed."""
+        return any(getattr(self, name) for name in _PERCEPTUAL)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}-weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +302,7 @@ class TrainConfig:
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     data: DataConfig = DataConfig()
-    loss: LossConfig
+    loss: LossWeights
     optimization: OptimizationConfig
 
     def __post_init__(self) -> None:
@@ -363,51 +399,7 @@ _TYPE_NAMES: dict[Any, str] = {
 }
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read settings for :meth:`TrainConfig.change` from a TOML file.
-
-    Raises:
-        ConfigError: The file cannot be read, or is no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path} cannot be read as TOML ({reason}). See wp train --show-config for one.") from error
-
-
-def write_toml(config: TrainConfig) -> str:
-    """Return a configuration as TOML text that :func:`read_toml` reads."""
-    values = config.to_dict()
-    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
-    lines = [f"{name} = {_toml_value(value)}" for name, value in values.items() if name not in tables]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    # JSON's numbers, booleans and escaped strings are TOML's as well; only a float must not look like an integer.
-    return repr(value) if isinstance(value, float) else json.dumps(value)
-
-
-def describe_fields(section: type) -> dict[str, str]:
-    """Return the description of every attribute of a section, read from its docstring."""
-    texts: dict[str, str] = {}
-    name = ""
-    for line in (section.__doc__ or "").partition("Attributes:")[2].splitlines():
-        indent = len(line) - len(line.lstrip())
-        if indent == 8 and ":" in line:
-            name, _, text = line.strip().partition(": ")
-            texts[name] = text
-        elif indent > 8 and name:
-            texts[name] += " " + line.strip()
-    return texts
-
-
 SECTIONS: Mapping[str, type] = types.MappingProxyType(
-    {"data": DataConfig, "loss": LossConfig, "optimization": OptimizationConfig}
+    {"data": DataConfig, "loss": LossWeights, "optimization": OptimizationConfig}
 )
 """The sections of a configuration by name."""

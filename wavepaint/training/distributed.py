@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce  # differentiable, unlike dist.all_reduce
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from wavepaint.errors import ConfigError
@@ -73,7 +73,8 @@ class World:
             return
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        for gradient, part in zip(gradients, (flat / self.size).split([g.numel() for g in gradients]), strict=True):
+        parts = torch.split(flat / self.size, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
@@ -126,6 +127,12 @@ def leave_world() -> None:
         dist.destroy_process_group()
 
 
+def _sum_over_processes(x: Tensor) -> Tensor:
+    """Sum, differentiably (unlike dist.all_reduce)."""
+    total: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
+    return total
+
+
 class SyncedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation whose statistics in training are those of all processes, on any device.
 
@@ -138,12 +145,13 @@ class SyncedBatchNorm(nn.BatchNorm2d):
         with torch.autocast(x_NCHW.device.type, enabled=False):
             x = x_NCHW.float() if x_NCHW.dtype in (torch.bfloat16, torch.float16) else x_NCHW
             size = dist.get_world_size()
-            mean = all_reduce(x.mean(dim=(0, 2, 3))) / size
+            mean = _sum_over_processes(x.mean(dim=(0, 2, 3))) / size
             centred = x - mean[:, None, None]
-            variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / size
+            variance = _sum_over_processes(centred.square().mean(dim=(0, 2, 3))) / size
             self._update(mean.detach(), variance.detach(), size * x.numel() // x.shape[1])
             scale = torch.rsqrt(variance + self.eps) * self.weight
-            return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x_NCHW.dtype)
+            normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+            return normalised.to(x_NCHW.dtype)
 
     def _update(self, mean_C: Tensor, variance_C: Tensor, count: int) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
@@ -160,7 +168,8 @@ def synchronise_batch_norm(model: nn.Module, world: World, device: torch.device)
     if world.size == 1:
         return model
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
     for name, child in list(model.named_children()):
         if type(child) is nn.BatchNorm2d:
             synced = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)

@@ -1,98 +1,87 @@
 """The training loop: steps, validation, checkpoints and what they leave behind.
 
-A run's folder holds ``last.pt`` (with everything needed to go on), ``best.pt`` (the best validation PSNR inside the
-hole, fit for ``wp export``), ``log.jsonl`` (a line an epoch) and ``samples/epoch_NNNN.png``.
+A run's folder holds ``last.pt`` (with everything needed to go on), ``best.pt`` (the best validation, fit for
+``wp export``), ``split.json`` (which photos train), ``log.jsonl`` (a line an epoch), ``samples/epoch_NNNN.png`` and,
+where asked for, TensorBoard's events. Checkpoints are replaced whole or not at all, so that whatever ends a run, the
+last good state stays.
 """
 
-import hashlib
-import json
 import math
 import platform
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
-from wavepaint import __version__, metrics
-from wavepaint.atomic import write_file
-from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from wavepaint.grid import make_grid, mark_hole
-from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
+from wavepaint import __version__
+from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
+from wavepaint.models.checkpoint import Checkpoint, load_strictly, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.training.config import TrainConfig
-from wavepaint.training.data import RandomCrops, find_photos, load_validation, split_photos, to_tensor
-from wavepaint.training.losses import training_loss
+from wavepaint.training.augment import Augmentation
+from wavepaint.training.config import OptimizationConfig, TrainConfig
+from wavepaint.training.crops import RandomCrops, load_validation, to_float
+from wavepaint.training.distributed import World, synchronise_batch_norm
+from wavepaint.training.lpips import load_lpips
+from wavepaint.training.masks import MaskSampler
+from wavepaint.training.record import NUM_SAMPLE_ROWS, EpochReport, RunRecord
+from wavepaint.training.schedule import Schedule
+from wavepaint.training.sources import PhotoSource, open_source
+from wavepaint.training.split import Split, check_split, split_names, write_split
+from wavepaint.training.update import Batch, Updater
+from wavepaint.training.validation import Validation
 
-LAST, BEST = "last.pt", "best.pt"
-NUM_SAMPLE_ROWS = 6
-VAL_BATCH = 4
+LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
 
+_FREE_TO_CHANGE = {"data": ("workers", "max_broken"), "optimization": ("save_every", "compile")}
+"""Settings that may be others when a run is resumed, since no weight depends on them."""
 
-@dataclass(frozen=True, kw_only=True)
-class EpochReport:
-    """What an epoch came to.
-
-    Attributes:
-        epoch: Counted from 1.
-        step: Steps so far.
-        loss: Mean training loss of the epoch.
-        val_psnr_db: Mean PSNR inside the hole of the validation images.
-        val_ssim: Mean SSIM inside the hole.
-        images_per_s: Training throughput, loading included, validation not.
-        best: Whether this is the best epoch so far.
-    """
-
-    epoch: int
-    step: int
-    loss: float
-    val_psnr_db: float
-    val_ssim: float
-    images_per_s: float
-    best: bool
+_STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 20}
+"""Reading a loss makes the GPU's queue run empty, so it is done every so many steps."""
 
 
 class Reporter(Protocol):
     """Who watches a run."""
 
     def on_start(
-        self, config: TrainConfig, *, num_train: int, num_val: int, device: str, precision: str, step: int
+        self,
+        config: TrainConfig,
+        *,
+        num_train: int,
+        num_val: int,
+        device: str,
+        precision: str,
+        world_size: int,
+        step: int,
+        total_steps: int,
     ) -> None: ...
-    def on_step(self, step: int, loss: float) -> None: ...
+    def on_step(self, step: int, loss: float, images_per_s: float) -> None: ...
     def on_epoch(self, report: EpochReport) -> None: ...
 
 
-def _pick_precision(config: TrainConfig, device: torch.device) -> torch.dtype | None:
+def _pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the autocast type, or None for plain float32."""
-    if config.precision == "float32":
+    if precision == "float32":
         return None
+    if precision == "fp16":
+        if device.type != "cuda":
+            raise ConfigError("--precision fp16 trains on GPUs alone. Expected bf16 or float32 on a CPU.")
+        return torch.float16
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported()
     else:
         capabilities = torch.cpu.get_capabilities()
         fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
-    return torch.bfloat16 if fast or config.precision == "bf16" else None
+    return torch.bfloat16 if fast or precision == "bf16" else None
 
 
-def _learning_rate_factor(config: TrainConfig) -> Callable[[int], float]:
-    def factor(step: int) -> float:
-        if step < config.warmup_steps:
-            return (step + 1) / config.warmup_steps
-        progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-    return factor
-
-
-def _pick_device(name: str | None) -> torch.device:
+def _pick_device(name: str | None, world: World) -> torch.device:
     """Return the device of that name, or a GPU if there is one.
 
     Raises:
@@ -101,6 +90,8 @@ def _pick_device(name: str | None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", world.local_rank)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
@@ -112,15 +103,18 @@ def _pick_device(name: str | None) -> torch.device:
 def _check_sizes(config: TrainConfig) -> None:
     """Raise a ConfigError unless crops and validation images fit the network's size multiple."""
     multiple = get_architecture(config.architecture).size_multiple(config.hyper_parameters)
-    for flag, size in (("--crop-size", config.crop_size), ("--val-size", config.val_size)):
+    for flag, size in (("--crop-size", config.data.crop_size), ("--val-size", config.data.val_size)):
         if size % multiple:
             raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
 
 
-def _describe_data(photos: list[Path], root: Path) -> dict[str, Any]:
-    """Return the number of photos and a hash of their names and sizes (contents would take hours on a large set)."""
-    listing = "".join(f"{p.relative_to(root).as_posix()} {p.stat().st_size}\n" for p in photos)
-    return {"num_photos": len(photos), "listing_sha256": hashlib.sha256(listing.encode()).hexdigest()}
+def _check_shares(config: OptimizationConfig, world: World) -> None:
+    parts = world.size * config.accumulate
+    if config.batch_size % parts:
+        raise ConfigError(
+            f"--batch-size is {config.batch_size}: expected a multiple of {parts} ({world.size} processes times "
+            f"--accumulate {config.accumulate})."
+        )
 
 
 def _ignore_interrupts(worker: int) -> None:
@@ -128,20 +122,61 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig) -> None:
+    """Begin from a checkpoint's weights; modules that it does not have yet are left as they are."""
+    if checkpoint.architecture.name != config.architecture:
+        raise CheckpointError(
+            f"{checkpoint.path} is a {checkpoint.architecture.name} network: expected {config.architecture}, as this "
+            "configuration says (--init-from)."
+        )
+    fresh = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith("wavemodules.") and ".".join(name.split(".")[:2]) not in _modules_of(checkpoint)
+    }
+    load_strictly(model, {**checkpoint.state, **fresh}, checkpoint.path)
+
+
+def _modules_of(checkpoint: Checkpoint) -> set[str]:
+    return {".".join(name.split(".")[:2]) for name in checkpoint.state}
+
+
+class _EpochSums:
+    """What has been added up since an epoch began; part of a checkpoint, so that a resumed epoch reports the whole."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.seconds = 0.0
+        self.waited = 0.0
+        self.losses: dict[str, float] = {}
+
+    def add_losses(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        return {name: value / max(self.steps, 1) for name, value in self.losses.items()}
+
+
 class Trainer:
     """One training run.
 
     Args:
         config: The resolved configuration.
-        data: Folder of training photos.
-        val_data: Folder of validation photos; None holds out a share of ``data``.
+        data: Training photos, as :func:`wavepaint.training.sources.open_source` takes them.
+        val_data: Validation photos; None holds out a share of ``data``.
         out: The run's folder.
         resume: Go on from ``out/last.pt``; the configuration must be the same.
+        init_from: A checkpoint to begin from, of the same network or of one with fewer modules.
         device: Where to train; None takes the GPU if there is one.
+        lpips_weights: File or folder of the perceptual network's weights, if the losses need one.
+        download: Fetch them if they are nowhere here.
+        tensorboard: Write events for TensorBoard.
+        world: The processes of the run.
 
     Raises:
-        TrainingError: No or too few photos, a broken validation photo, or a network for another task.
-        CheckpointError: Nothing to resume, or a checkpoint of another configuration.
+        TrainingError: No or too few photos, a network for another task, or no perceptual weights.
+        CheckpointError: Nothing to resume, or a checkpoint of another configuration or network.
         ConfigError: Sizes that do not fit the network, or a device that is not there.
         OutputError: A run is there already, or its folder cannot be written.
     """
@@ -154,210 +189,344 @@ class Trainer:
         *,
         val_data: Path | None = None,
         resume: bool = False,
+        init_from: Path | None = None,
         device: str | None = None,
+        lpips_weights: Path | None = None,
+        download: bool = False,
+        tensorboard: bool = False,
+        world: World | None = None,
     ) -> None:
         if get_architecture(config.architecture).task != "inpainting":
             raise TrainingError(f"{config.architecture} is not an inpainting network; wp train trains only those.")
+        self.config, self.out, self.world = config, out, world or World()
         _check_sizes(config)
-        self.config = config
-        self.out = out
-        self.device = _pick_device(device)
-        self.autocast_dtype = _pick_precision(config, self.device)
-        photos = find_photos(data)
-        if val_data is None:
-            self.train_photos, val_photos = split_photos(photos, data, config.val_fraction)
-        else:
-            self.train_photos, val_photos = photos, find_photos(val_data)
-        self.validation = load_validation(val_photos, config)
+        _check_shares(config.optimization, self.world)
         last = out / LAST
         if last.exists() and not resume:
             raise OutputError(f"{out} holds a run already. Pass --resume to go on with it, or choose another folder.")
         if resume and not last.exists():
             raise CheckpointError(f"{last} does not exist, so there is nothing to resume. Leave --resume out.")
-
-        torch.manual_seed(config.seed)
-        self.model = build_model(config.architecture, config.hyper_parameters)
-        if isinstance(self.model, WavePaint) and self.model.prefill_levels:
-            self.model.start_from_prefill()
-        self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, _learning_rate_factor(config))
-        self.step = 0
-        self.best_psnr_db = -math.inf
-        self.seconds = 0.0
-        self._data_record = {
-            "train": _describe_data(self.train_photos, data),
-            "val": _describe_data(val_photos, val_data or data),
-        }
+        self.device = _pick_device(device, self.world)
+        self.autocast_dtype = _pick_precision(config.optimization.precision, self.device)
+        # Cheap checks come first: weights that are missing are told before a million photos are listed.
+        lpips = None
+        if config.loss.needs_lpips:
+            lpips = load_lpips(config.loss.lpips_network, lpips_weights, self.device, download=download)
+        beginning = read_checkpoint(init_from) if init_from and not resume else None
+        self._open_photos(data, val_data)
+        self._build(lpips, beginning)
         if resume:
             self._restore(last)
-        try:
-            (out / "samples").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write the run's folder {out}: {error.strerror or error}.") from error
+        self.record = RunRecord(out, step=self.step, tensorboard=tensorboard) if self.world.is_first else None
+        if self.world.is_first:
+            self._write_split(resume=resume)
+        self.world.wait()
+
+    def _open_photos(self, data: Path, val_data: Path | None) -> None:
+        settings = self.config.data
+        self.source = open_source(data)
+        val_source: PhotoSource = self.source
+        if val_data is None:
+            self.split = split_names(
+                self.source.names,
+                seed=self.config.seed,
+                val_fraction=settings.val_fraction,
+                test_fraction=settings.test_fraction,
+            )
+        else:
+            val_source = open_source(val_data)
+            self.split = Split(train=tuple(self.source.names), val=tuple(val_source.names), seed=self.config.seed)
+        silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
+        self.masks = MaskSampler(settings.masks, silhouettes)
+        self.val_pairs = load_validation(
+            val_source,
+            self.split.val,
+            size=settings.val_size,
+            masks=MaskSampler(settings.val_masks, silhouettes),
+            max_photos=settings.val_images,
+            max_broken=settings.max_broken,
+        )
+        self._data_record = {
+            "train": self.source.describe(self.split.train),
+            "val": val_source.describe(self.split.val),
+        }
+
+    def _build(self, lpips: Any, beginning: Checkpoint | None) -> None:
+        config = self.config
+        self.steps_per_epoch = config.optimization.steps_per_epoch or max(
+            len(self.split.train) // config.optimization.batch_size, 1
+        )
+        self.total_steps = config.optimization.steps or config.optimization.epochs * self.steps_per_epoch
+        torch.manual_seed(config.seed)
+        model = build_model(config.architecture, config.hyper_parameters)
+        if isinstance(model, WavePaint) and (model.prefill_levels or beginning):
+            model.start_from_prefill()
+        if beginning:
+            _load_beginning(model, beginning, config)
+        layout = torch.channels_last if config.optimization.channels_last else torch.contiguous_format
+        model = synchronise_batch_norm(model, self.world, self.device)
+        self.model: nn.Module = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.schedule = Schedule(config.optimization, self.total_steps)
+        self.updater = Updater(
+            config,
+            self.model,
+            self.schedule,
+            self.world,
+            self.device,
+            autocast_dtype=self.autocast_dtype,
+            lpips=lpips,
+        )
+        self.validation = Validation(self.val_pairs, self.device, lpips, self.world)
+        self.step = 0
+        self.best_rank = -math.inf
+        self.seconds = 0.0
+        self._sums = _EpochSums()
+        self._begun_from = {"file": beginning.path.name, "sha256": beginning.sha256} if beginning else None
+
+    def _write_split(self, *, resume: bool) -> None:
+        path = self.out / SPLIT
+        if resume and path.exists():
+            check_split(path, self.split)
+        else:
+            write_split(path, self.split, overwrite=True)
 
     def _restore(self, last: Path) -> None:
         checkpoint = read_checkpoint(last)
         if not checkpoint.resume:
             raise CheckpointError(f"{last} holds weights only and cannot be resumed.")
-        saved = TrainConfig.from_dict(checkpoint.training["config"])
-        differing = [k for k, v in saved.to_dict().items() if v != self.config.to_dict()[k] and k != "workers"]
+        differing = _find_differences(checkpoint.training["config"], self.config.to_dict())
         if differing:
             raise CheckpointError(
                 f"{last} was trained with other settings ({', '.join(differing)}). Resume with the same ones."
             )
         load_strictly(self.model, checkpoint.state, last)
-        self.optimizer.load_state_dict(checkpoint.resume["optimizer"])
-        self.schedule.load_state_dict(checkpoint.resume["schedule"])
-        torch.set_rng_state(checkpoint.resume["torch_rng"])
-        self.step = int(checkpoint.resume["step"])
-        self.best_psnr_db = float(checkpoint.resume["best_psnr_db"])
-        self.seconds = float(checkpoint.resume["seconds"])
+        resume = checkpoint.resume
+        self.schedule.load_state_dict(resume["schedule"])
+        self.updater.load_state_dict(resume["updater"])
+        self.step = int(resume["step"])
+        self.best_rank = float(resume["best_rank"])
+        self.seconds = float(resume["seconds"])
+        self._sums.__dict__.update(resume["sums"])
+        self._begun_from = checkpoint.training.get("begun_from")
+        if int(resume["world_size"]) != self.world.size:
+            warnings.warn(
+                f"the run was trained by {resume['world_size']} process(es) and goes on with {self.world.size}: its "
+                "weights will differ by rounding from those of an uninterrupted run.",
+                WavePaintWarning,
+                stacklevel=2,
+            )
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        crops = RandomCrops(self.train_photos, self.config)
-        done = self.step * self.config.batch_size
+    def _batches(self) -> Iterator[list[Batch]]:
+        """Yield this process's share of each step's batch, in parts."""
+        config = self.config.optimization
+        crops = RandomCrops(
+            self.source,
+            self.split.train,
+            Augmentation(
+                crop_size=self.config.data.crop_size,
+                min_scale=self.config.data.min_scale,
+                max_scale=self.config.data.max_scale,
+                flip=self.config.data.flip,
+                colour=self.config.data.colour,
+                perspective=self.config.data.perspective,
+            ),
+            self.masks,
+            seed=self.config.seed,
+            num_samples=self.total_steps * config.batch_size,
+            workers=self.config.data.workers,
+            max_broken=self.config.data.max_broken,
+        )
+        share = config.batch_size // (self.world.size * config.accumulate)
+        firsts = (
+            step * config.batch_size + (self.world.rank * config.accumulate + part) * share
+            for step in range(self.step, self.total_steps)
+            for part in range(config.accumulate)
+        )
+        workers = self.config.data.workers
         loader = DataLoader(
-            Subset(crops, range(done, len(crops))),
-            batch_size=self.config.batch_size,
-            num_workers=self.config.workers,
-            # A generator of its own: drawing a loader's seed must not shift the state that is saved for resuming.
+            crops,
+            batch_sampler=(list(range(first, first + share)) for first in firsts),
+            num_workers=workers,
+            # A generator of its own: drawing a loader's seed must not shift the state of the others.
             generator=torch.Generator(),
-            prefetch_factor=4 if self.config.workers else None,
+            prefetch_factor=4 if workers else None,
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_ignore_interrupts,
         )
+        parts: list[Batch] = []
         for image, mask in loader:
-            yield (
-                image.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last),
-                mask.to(self.device, non_blocking=True),
-            )
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
-
-    def _train_step(self, image: Tensor, mask: Tensor) -> float:
-        self.model.train()
-        with self._autocast():
-            output = self.model(image, mask)
-        loss = training_loss(self.config, output, image, mask)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise TrainingError(
-                f"the loss or its gradient is not finite at step {self.step + 1}. The last good state is in "
-                f"{self.out / LAST}, if an epoch was finished; try a lower --learning-rate or --precision float32."
-            )
-        self.optimizer.step()
-        self.schedule.step()
-        return loss.item()
+            parts.append(to_float(image.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)))
+            if len(parts) == config.accumulate:
+                yield parts
+                parts = []
 
     def run(self, reporter: Reporter, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``should_stop`` returns true after a step.
 
         Returns:
-            Whether the run reached its last step; otherwise it is saved and can be resumed.
+            Whether the run is over; otherwise it is saved and can be resumed.
+
+        Raises:
+            TrainingError: A loss is not finite, or too many photos are broken.
+            OutputError: The run's folder cannot be written, or is full.
         """
-        config = self.config
-        reporter.on_start(
-            config,
-            num_train=len(self.train_photos),
-            num_val=len(self.validation),
-            device=str(self.device),
-            precision="bf16" if self.autocast_dtype else "float32",
-            step=self.step,
-        )
-        losses: list[float] = []
-        started = time.perf_counter()
-        for image, mask in self._batches():
-            losses.append(self._train_step(image, mask))
+        if self.world.is_first:
+            reporter.on_start(
+                self.config,
+                num_train=len(self.split.train),
+                num_val=len(self.val_pairs),
+                device=str(self.device),
+                precision={torch.bfloat16: "bf16", torch.float16: "fp16", None: "float32"}[self.autocast_dtype],
+                world_size=self.world.size,
+                step=self.step,
+                total_steps=self.total_steps,
+            )
+        if self.schedule.finished:
+            return True
+        between_looks = _STEPS_BETWEEN_LOOKS.get(self.device.type, 1)
+        save_every = self.config.optimization.save_every
+        pending: list[dict[str, Tensor]] = []
+        since = time.perf_counter()
+        for parts in self._batches():
+            self._sums.waited += time.perf_counter() - since
+            pending.append(self.updater.update(parts, self.step))
             self.step += 1
-            reporter.on_step(self.step, losses[-1])
-            if self.step % config.steps_per_epoch == 0 or self.step == config.steps:
-                self.seconds += (elapsed := time.perf_counter() - started)
-                reporter.on_epoch(self._finish_epoch(losses, elapsed))
-                losses, started = [], time.perf_counter()
-            if self.step < config.steps and should_stop():
-                self.seconds += time.perf_counter() - started
-                self._save(LAST, resumable=True)
+            self._sums.steps += 1
+            epoch_over = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
+            save = bool(save_every and self.step % save_every == 0)
+            stop = not epoch_over and self.world.any(should_stop())
+            look = len(pending) >= between_looks or epoch_over or save or stop
+            if look:
+                loss = self._look_at(pending)
+                pending = []
+            self._sums.seconds += (now := time.perf_counter()) - since
+            since = now
+            if look and self.world.is_first:
+                reporter.on_step(self.step, loss, self._images_per_s())
+            if epoch_over:
+                report = self._finish_epoch()
+                if self.world.is_first:
+                    reporter.on_epoch(report)
+                stop = self.step < self.total_steps and self.world.any(should_stop())
+                if self.schedule.finished:
+                    return True
+            elif save or stop:
+                self._save(LAST)
+            if stop:
                 return False
+            since = time.perf_counter()
         return True
 
-    def _finish_epoch(self, losses: list[float], elapsed: float) -> EpochReport:
-        outputs = self._fill_validation()
-        truth = [image / 255 for image, _ in self.validation]
-        masks = [mask for _, mask in self.validation]
-        psnr_db = float(np.mean([metrics.psnr(o, t, m) for o, t, m in zip(outputs, truth, masks, strict=True)]))
-        ssim = float(np.mean([metrics.ssim(o, t, m) for o, t, m in zip(outputs, truth, masks, strict=True)]))
-        epoch = math.ceil(self.step / self.config.steps_per_epoch)
-        best = psnr_db > self.best_psnr_db
+    def _images_per_s(self) -> float:
+        return self._sums.steps * self.config.optimization.batch_size / max(self._sums.seconds, 1e-9)
+
+    def _look_at(self, pending: list[dict[str, Tensor]]) -> float:
+        """Add up the losses of the last steps, over all processes; return the last loss.
+
+        Raises:
+            TrainingError: One of them is not finite, in any process.
+        """
+        names = list(pending[0])
+        table = torch.stack([torch.stack([row[name].float() for name in names]) for row in pending]).double().cpu()
+        sums = dict(zip(names, self.world.mean(table.sum(dim=0).tolist()), strict=True))
+        bad = [name for name, value in sums.items() if not math.isfinite(value)]
+        if bad:
+            good = f"The last good state is in {self.out / LAST}" if (self.out / LAST).exists() else "Nothing was saved"
+            raise TrainingError(
+                f"{'the gradient' if bad == ['gradient'] else f'the loss ({bad[0]})'} is not finite at step "
+                f"{self.step}. {good}; try a lower --learning-rate, --clip-norm 1 or --precision float32."
+            )
+        self._sums.add_losses(sums)
+        return float(table[-1, names.index("loss")])
+
+    def _finish_epoch(self) -> EpochReport:
+        figures = self.validation.run(self.updater.result)
+        rank = figures.rank_by(self.config.optimization.monitor)
+        best = rank > self.best_rank
+        means = self._sums.means()
+        loss = means.pop("loss")
         report = EpochReport(
-            epoch=epoch,
+            epoch=math.ceil(self.step / self.steps_per_epoch),
             step=self.step,
-            loss=float(np.mean(losses)),
-            val_psnr_db=psnr_db,
-            val_ssim=ssim,
-            images_per_s=len(losses) * self.config.batch_size / elapsed,
+            stage=self.schedule.stage,
+            learning_rate=self.schedule.learning_rate(self.step - 1),
+            loss=loss,
+            parts=means,
+            val_psnr_db=figures.psnr_db,
+            val_ssim=figures.ssim,
+            val_lpips=figures.lpips,
+            images_per_s=self._images_per_s(),
+            loader_share=self._sums.waited / max(self._sums.seconds, 1e-9),
             best=best,
         )
+        self.seconds += self._sums.seconds
+        self._sums = _EpochSums()
         if best:
-            self.best_psnr_db = psnr_db
-            self._save(BEST, resumable=False, metrics={"psnr_hole_db": psnr_db, "ssim_hole": ssim})
-        self._save(LAST, resumable=True)
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(report.__dict__) + "\n")
-        self._draw_samples(outputs, epoch)
+            self.best_rank = rank
+            self._save(BEST, figures={"psnr_hole_db": figures.psnr_db, "ssim_hole": figures.ssim,
+                                      "lpips_hole": figures.lpips})  # fmt: skip
+        self.world.wait()
+        if self.schedule.finish_epoch(improved=best) == "switch":
+            self.updater.restart_with_best(read_checkpoint(self.out / BEST).state)
+        # The log first: a run killed between the two repeats the epoch, and its line is cut off then.
+        if self.record:
+            self.record.add_epoch(report, self.validation.fill_samples(self.updater.result, NUM_SAMPLE_ROWS))
+        self._save(LAST)
         return report
 
-    @torch.inference_mode()
-    def _fill_validation(self) -> list[NDArray[np.float32]]:
-        """Return the filled validation images, (S, S, 3) in [0, 1], computed in float32."""
-        self.model.eval()
-        outputs: list[NDArray[np.float32]] = []
-        for first in range(0, len(self.validation), VAL_BATCH):
-            batch = self.validation[first : first + VAL_BATCH]
-            image = torch.stack([to_tensor(image) for image, _ in batch]).to(self.device)
-            mask = torch.stack([torch.from_numpy(mask)[None].float() for _, mask in batch]).to(self.device)
-            filled = self.model(image.contiguous(memory_format=torch.channels_last), mask).clamp(0, 1)
-            outputs.extend(filled.permute(0, 2, 3, 1).cpu().numpy())
-        return outputs
-
-    def _draw_samples(self, outputs: list[NDArray[np.float32]], epoch: int) -> None:
-        rows = [
-            (mark_hole(image, mask), np.round(output * 255).astype(np.uint8), image)
-            for (image, mask), output in zip(self.validation[:NUM_SAMPLE_ROWS], outputs, strict=False)
-        ]
-        with write_file(self.out / "samples" / f"epoch_{epoch:04d}.png", overwrite=True) as temporary:
-            make_grid(rows, ("hole", "filled", "original")).save(temporary)
-
-    def _save(self, name: str, *, resumable: bool, metrics: dict[str, float] | None = None) -> None:
+    def _save(self, name: str, figures: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint: what is exported as ``best.pt``, or what is needed to go on as ``last.pt``."""
+        if not self.world.is_first:
+            return
         resume = {
             "step": self.step,
-            "best_psnr_db": self.best_psnr_db,
+            "best_rank": self.best_rank,
             "seconds": self.seconds,
-            "optimizer": self.optimizer.state_dict(),
+            "sums": dict(self._sums.__dict__),
             "schedule": self.schedule.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "updater": self.updater.state_dict(),
+            "world_size": self.world.size,
         }
         training = {
             "config": self.config.to_dict(),
             "step": self.step,
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self.seconds + self._sums.seconds, 1),
             "data": self._data_record,
-            "validation": metrics,
+            "begun_from": self._begun_from,
+            "validation": figures,
             "device": self.device.type,
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
+            "processes": self.world.size,
             "versions": {"wavepaint": __version__, "torch": str(torch.__version__)},
         }
-        save_checkpoint(
-            self.out / name,
-            self.model,
-            architecture=self.config.architecture,
-            parameters=self.config.hyper_parameters,
-            training=training,
-            resume=resume if resumable else None,
-        )
+        try:
+            save_checkpoint(
+                self.out / name,
+                self.model if name == LAST else self.updater.result,
+                architecture=self.config.architecture,
+                parameters=self.config.hyper_parameters,
+                training=training,
+                resume=resume if name == LAST else None,
+            )
+        except OutputError as error:
+            kept = " The state before is kept: make room and go on with --resume." if (self.out / LAST).exists() else ""
+            raise OutputError(f"{error}{kept}") from error
+
+    def close(self) -> None:
+        """Close the run's files."""
+        if self.record:
+            self.record.close()
+
+
+def _find_differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the names of settings that differ and matter, sections' names before a dot."""
+    differing = []
+    for key in sorted(saved.keys() | new.keys()):
+        a, b = saved.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and key != "hyper_parameters":
+            free = _FREE_TO_CHANGE.get(key, ())
+            differing += [n for n in sorted(a.keys() | b.keys()) if a.get(n) != b.get(n) and n not in free]
+        elif a != b:
+            differing.append(key)
+    return differing

@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wavepaint.training.config import TrainConfig
-
 
 def _gaussian_blur(x_NCHW: Tensor, size: int = 11, sigma: float = 1.5) -> Tensor:
     """Blur without padding: (N, C, H, W) -> (N, C, H - 10, W - 10)."""
@@ -119,15 +117,3 @@ def feature_distance(features_a: Sequence[Tensor], features_b: Sequence[Tensor])
     """
     pairs = zip(features_a, features_b, strict=True)
     return torch.stack([F.mse_loss(a.float(), b.float()) for a, b in pairs]).sum()
-
-
-def training_loss(config: TrainConfig, output: Tensor, target: Tensor, mask_N1HW: Tensor) -> Tensor:
-    """The weighted sum that ``config`` describes."""
-    loss = output.new_zeros((), dtype=torch.float32)
-    if config.ssim_weight:
-        loss = loss + config.ssim_weight * (1 - ssim(output, target))
-    if config.mae_weight:
-        loss = loss + config.mae_weight * (output.float() - target.float()).abs().mean()
-    if config.hole_l1_weight:
-        loss = loss + config.hole_l1_weight * hole_l1(output, target, mask_N1HW)
-    return loss

@@ -83,7 +83,7 @@ class RunRecord:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._events = SummaryWriter(str(out / EVENTS), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+            self._events = SummaryWriter(str(out / EVENTS), purge_step=step + 1 if step else None)
 
     def _cut_log(self, step: int) -> None:
         path = self.out / LOG

@@ -34,6 +34,7 @@ class Schedule:
         self.stage: Stage = "adamw"
         self.epoch = 0
         self.epochs_without_gain = 0
+        self.finished = False
 
     def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return a fresh optimizer for the present stage."""
@@ -79,16 +80,19 @@ class Schedule:
         if not over:
             return "go on"
         if self.stage == "sgd":
+            self.finished = True
             return "stop"
         self.stage, self.epochs_without_gain = "sgd", 0
         return "switch"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what :meth:`load_state_dict` needs."""
-        return {"stage": self.stage, "epoch": self.epoch, "epochs_without_gain": self.epochs_without_gain}
+        names = ("stage", "epoch", "epochs_without_gain", "finished")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the place that :meth:`state_dict` was taken at."""
         self.stage = state["stage"]
         self.epoch = int(state["epoch"])
         self.epochs_without_gain = int(state["epochs_without_gain"])
+        self.finished = bool(state["finished"])

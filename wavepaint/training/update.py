@@ -108,7 +108,7 @@ class Updater:
             the sum of; "gradient", the norm before clipping; the discriminator's terms as "discriminator_x".
         """
         # Whatever is random in a step follows from its number: a run that is resumed needs no random states.
-        torch.manual_seed((self.config.seed << 40) ^ (step << 12) ^ self._world.rank)
+        torch.manual_seed(((self.config.seed << 44) ^ (step << 12) ^ self._world.rank) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(step)
         self.model.train()
@@ -157,7 +157,7 @@ class Updater:
             loss = loss + torch.stack(list(persuaded.values())).sum()
             terms |= {name: term.detach() for name, term in persuaded.items()}
             terms |= {f"discriminator_{name}": term.detach() for name, term in judged.items()}
-        self.scaler.scale(loss / num_parts).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss / num_parts).backward()
         return {"loss": loss.detach(), **terms}
 
     def _autocast(self) -> torch.autocast:

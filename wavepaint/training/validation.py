@@ -75,7 +75,9 @@ class Validation:
             distances = lpips_inside(self._lpips, filled, image, mask).tolist() if self._lpips else [0.0] * len(batch)
             outputs = filled.permute(0, 2, 3, 1).cpu().numpy()
             for (truth, hole), output, distance in zip(batch, outputs, distances, strict=True):
-                rows.append((metrics.psnr(output, truth / 255, hole), metrics.ssim(output, truth / 255, hole), distance))
+                rows.append(
+                    (metrics.psnr(output, truth / 255, hole), metrics.ssim(output, truth / 255, hole), distance)
+                )
         everyone = [row for part in self._world.gather(rows) for row in part]
         psnr_db, ssim, lpips = np.mean(everyone, axis=0)
         return Figures(psnr_db=float(psnr_db), ssim=float(ssim), lpips=float(lpips) if self._lpips else None)
