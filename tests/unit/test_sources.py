@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import os
 import pickle
 import tarfile
 import zipfile
@@ -186,6 +187,9 @@ def test_the_description_follows_names_and_sizes(tree: Path, tmp_path: Path) -> 
     assert source.describe(["z.jpg"]) != source.describe(["n01/b.png"])
     (tree / "z.jpg").write_bytes(encode("z.jpg") + b"\0")
     assert source.describe() != before
+    (tree / "z.jpg").unlink()
+    with pytest.raises(TrainingError, match="no longer there"):
+        source.describe()
 
 
 def test_a_broken_photo_is_named_with_its_archive(tree: Path, tmp_path: Path) -> None:
@@ -220,6 +224,14 @@ def test_places_without_photos_are_refused_with_what_was_found(tmp_path: Path) -
     (tmp_path / "a.parquet").touch()
     assert "of another kind" in refusal(tmp_path / "a.parquet")
     assert "no photos" in refusal(write_tar(tmp_path / "x.tar", ()))
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert refusal(tree) == f"{tree} cannot be listed: Permission denied."
 
 
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.tgz"])
