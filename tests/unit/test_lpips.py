@@ -74,20 +74,29 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     assert (gradient * direction).sum().item() == pytest.approx(slope.item(), rel=1e-5)
 
 
-def test_gradients_are_finite_where_no_channel_is_active() -> None:
+def test_gradients_are_finite_where_no_channel_is_active(alexnet: LPIPS) -> None:
     """There the length of a feature is 0, and the derivative of a square root infinite."""
+    a, b = images()
+    filled = a.clone()
+    filled[..., :40, :] = alexnet.mean[0]  # 0 to the trunk
+    filled.requires_grad_()
     lpips = seeded("alexnet")
     for layer in lpips.trunk:
-        if isinstance(layer, torch.nn.Conv2d):
-            layer.bias.fill_(-0.1)
-    flat = torch.full((1, 3, 64, 64), 0.45)
-    assert lpips.features(flat)[4].abs().sum() == 0
-    flat[..., :32, :] += images()[0][:1, :, :32, :]
-    flat.requires_grad_()
-    lpips(flat, images()[1][:1]).sum().backward()
-    assert flat.grad is not None
-    assert flat.grad.isfinite().all()
-    assert flat.grad.abs().sum() > 0
+        if isinstance(layer, torch.nn.Conv2d) and layer.bias is not None:
+            layer.bias.fill_(-0.2)
+    dead = [(layer == 0).all(dim=1) for layer in lpips.features(filled)]
+    assert any(layer.any() and not layer.all() for layer in dead)
+    lpips(filled, b).sum().backward()
+    assert filled.grad is not None
+    assert filled.grad.isfinite().all()
+    assert filled.grad.abs().sum() > 0
+
+    empty = [torch.zeros_like(layer).requires_grad_() for layer in lpips.features(a)]
+    for layer in lpips.compare(empty, lpips.features(b)):
+        layer.sum().backward()
+    for leaf in empty:
+        assert leaf.grad is not None
+        assert leaf.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("network", NETWORKS)
