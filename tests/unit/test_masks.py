@@ -1,18 +1,25 @@
-"""Mask generators: what LaMa's settings promise must hold for every mask."""
+"""Mask generators: what LaMa's settings and the papers promise must hold for every mask."""
+
+import hashlib
+import pickle
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
-from wavepaint.errors import ConfigError
-from wavepaint.training.masks import MASK_KINDS, SETTINGS, MaskKind, random_mask
+from wavepaint.errors import ConfigError, TrainingError
+from wavepaint.training.masks import ALL_KINDS, MASK_KINDS, SETTINGS, MaskKind, MaskSampler, parse_kind, random_mask
+
+DRAWN_KINDS = tuple(kind for kind in ALL_KINDS if kind != "silhouettes")
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    kind=st.sampled_from(MASK_KINDS), height=st.integers(1, 300), width=st.integers(2, 300), seed=st.integers(0, 999)
+    kind=st.sampled_from(DRAWN_KINDS), height=st.integers(1, 300), width=st.integers(2, 300), seed=st.integers(0, 999)
 )
 def test_masks_are_binary_never_empty_and_at_most_half(kind: MaskKind, height: int, width: int, seed: int) -> None:
     mask = random_mask(height, width, (kind,), np.random.default_rng(seed))
@@ -28,6 +35,155 @@ def test_same_seed_same_mask_other_seed_other_mask() -> None:
 
     assert np.array_equal(draw(1), draw(1))
     assert not np.array_equal(draw(1), draw(2))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        (("thin",), "78e1f979cc5c623d"),
+        (("medium",), "d2f311953c71b66f"),
+        (("thick",), "c3485521f9bbce17"),
+        (("thin", "medium", "thick"), "02122330424de918"),
+    ],
+)
+def test_lamas_kinds_are_those_of_earlier_runs(kinds: tuple[MaskKind, ...], expected: str) -> None:
+    masks = [random_mask(200, 256, kinds, np.random.default_rng(seed)) for seed in range(20)]
+    assert hashlib.sha256(b"".join(mask.tobytes() for mask in masks)).hexdigest()[:16] == expected
+
+
+def draw_many(kind: MaskKind, height: int, width: int, number: int = 100) -> list[np.ndarray]:
+    sampler = MaskSampler((kind,))
+    return [sampler(height, width, np.random.default_rng(seed)) for seed in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"),
+    [
+        ("thin", 0.10, 0.30),
+        ("medium", 0.08, 0.25),
+        ("thick", 0.15, 0.35),
+        ("squares", 0.05, 0.20),
+        ("polygons", 0.03, 0.15),
+        ("boxes", 0.001, 0.0022),
+    ],
+)
+def test_the_mean_share_of_the_hole_at_256_pixels(kind: MaskKind, low: float, high: float) -> None:
+    assert low < np.mean([mask.mean() for mask in draw_many(kind, 256, 256)]) < high
+
+
+def test_boxes_are_one_of_8x8_or_12x12_anywhere_in_the_image() -> None:
+    sides, places = [], []
+    for mask in draw_many("boxes", 96, 96, 200):
+        rows, columns = np.nonzero(mask)
+        side = int(np.ptp(rows)) + 1
+        assert np.ptp(columns) + 1 == side
+        assert mask.sum() == side**2
+        sides.append(side)
+        places += [rows.min() / (96 - side), columns.min() / (96 - side)]
+    assert set(sides) == {8, 12}
+    assert 70 < sides.count(8) < 130
+    assert min(places) == pytest.approx(0, abs=0.02)
+    assert max(places) == pytest.approx(1, abs=0.02)
+
+
+def test_squares_are_one_to_three_squares_from_an_eighth_to_three_eighths_of_the_side() -> None:
+    singles = []
+    for mask in draw_many("squares", 256, 320):
+        number, _, boxes, _ = cv2.connectedComponentsWithStats(mask)
+        assert 1 <= number - 1 <= 3
+        if number == 2 and boxes[1, cv2.CC_STAT_AREA] == boxes[1, 2] * boxes[1, 3] and boxes[1, 2] == boxes[1, 3]:
+            singles.append(int(boxes[1, 2]))
+    assert len(singles) > 20
+    assert min(singles) >= 32
+    assert max(singles) <= 96
+
+
+def test_polygons_are_filled_shapes_with_straight_edges_and_few_corners() -> None:
+    corners = []
+    for mask in draw_many("polygons", 256, 256):
+        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        assert 1 <= len(contours) <= 4  # three polygons, and what they may enclose
+        corners += [len(cv2.approxPolyDP(c, 2, True)) for c in contours if cv2.contourArea(c) > 500]
+    assert len(corners) > 100
+    assert min(corners) >= 3
+    assert 4 < np.mean(corners) < 10
+
+
+def test_weights_say_how_often_a_kind_is_drawn() -> None:
+    sampler = MaskSampler(("boxes:3", "squares"))
+    few = sum(sampler(96, 96, np.random.default_rng(seed)).sum() <= 144 for seed in range(400))
+    assert 260 < few < 340
+    assert parse_kind("thin:2.5") == ("thin", 2.5)
+    equal, plain = MaskSampler(("thin:2", "thick:2")), MaskSampler(("thin", "thick"))
+    for seed in range(5):
+        assert np.array_equal(*(s(64, 64, np.random.default_rng(seed)) for s in (equal, plain)))
+
+
+@pytest.mark.parametrize("kind", ["thin:0", "thin:-1", "thin:x", "thin:", "thin:nan", "thin:inf"])
+def test_weights_that_make_no_sense_are_refused(kind: str) -> None:
+    with pytest.raises(ConfigError, match="weight above 0"):
+        MaskSampler((kind,))
+
+
+@pytest.fixture(scope="module")
+def cutouts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disc by its alpha, and an upright bar as white on black, below each other."""
+    folder = tmp_path_factory.mktemp("cutouts")
+    disc = Image.new("RGBA", (60, 60), (10, 20, 30, 0))
+    ImageDraw.Draw(disc).ellipse([10, 10, 49, 49], fill=(10, 20, 30, 255))
+    disc.save(folder / "disc.png")
+    bar = Image.new("L", (100, 100))
+    ImageDraw.Draw(bar).rectangle([40, 5, 49, 94], fill=255)
+    (folder / "deep").mkdir()
+    bar.save(folder / "deep" / "bar.png")
+    return folder
+
+
+def test_silhouettes_have_the_objects_shapes_turned_and_scaled(cutouts: Path) -> None:
+    sampler = MaskSampler(("silhouettes",), cutouts)
+    elongations, long_sides, tilts = [], [], []
+    for seed in range(200):
+        mask = sampler(256, 256, np.random.default_rng(seed))
+        assert 0 < mask.mean() <= 0.5
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        assert 1 <= len(contours) <= 2
+        points = contours[0][:, 0]
+        if len(contours) == 2 or points.min() == 0 or points.max() == 255:
+            continue  # more than one object, or cut by the edge
+        (_, (a, b), _) = cv2.minAreaRect(contours[0])
+        elongations.append(max(a, b) / max(min(a, b), 1))
+        if elongations[-1] > 5:
+            long_sides.append(max(a, b))
+            top, bottom = points[points[:, 1].argmin()], points[points[:, 1].argmax()]
+            tilts.append(np.degrees(np.arctan2(bottom[0] - top[0], bottom[1] - top[1])))
+    assert sum(value < 1.2 for value in elongations) > 5, "discs stay discs"
+    assert len(tilts) > 5, "bars stay bars"
+    assert 60 <= min(long_sides) < max(long_sides) <= 200  # a quarter to three quarters of 256
+    assert -40 < min(tilts) < -5
+    assert 5 < max(tilts) < 40
+
+
+def test_silhouettes_are_the_same_in_every_process(cutouts: Path) -> None:
+    sampler = MaskSampler(("silhouettes", "thin"), cutouts)
+    for seed in range(5):
+        drawn = [s(90, 120, np.random.default_rng(seed)) for s in (sampler, pickle.loads(pickle.dumps(sampler)))]
+        assert drawn[0].shape == (90, 120)
+        assert np.array_equal(*drawn)
+
+
+def test_silhouettes_without_a_usable_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--silhouettes DIR"):
+        MaskSampler(("thin", "silhouettes"))
+    with pytest.raises(ConfigError, match="is no folder"):
+        MaskSampler(("silhouettes",), tmp_path / "none")
+    with pytest.raises(ConfigError, match="holds no cut-outs"):
+        MaskSampler(("silhouettes",), tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    with pytest.raises(TrainingError, match=r"black\.png shows no object"):
+        MaskSampler(("silhouettes",), tmp_path)
+    (tmp_path / "black.png").write_bytes(b"\x89PNG")
+    with pytest.raises(TrainingError, match=r"black\.png cannot be decoded"):
+        MaskSampler(("silhouettes",), tmp_path)
 
 
 def widest_stroke(mask: np.ndarray) -> float:

@@ -5,7 +5,7 @@ The dataset yields bytes: a quarter of what floats take through the queue betwee
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -43,6 +43,28 @@ def to_float(image: Tensor, mask: Tensor) -> Sample:
         The same as float32, the image in [0, 1], with the memory format of the arguments.
     """
     return image.float() / 255, mask.float()
+
+
+def read_batches(loader: Iterable[Sample]) -> Generator[Sample, None, None]:
+    """Yield a loader's batches; errors of its processes come as they would without processes.
+
+    A :class:`~torch.utils.data.DataLoader` hands on an error of a process as one of the same kind, with the whole
+    traceback for its message.
+
+    Raises:
+        TrainingError: Loading failed, in one line.
+    """
+    try:
+        yield from loader
+    except TrainingError as error:
+        raise TrainingError(str(error).strip().rsplit("TrainingError: ", 1)[-1]) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a loader process died ({str(error).splitlines()[0]}), mostly for want of memory or of shared memory. "
+            "Try fewer --workers."
+        ) from error
 
 
 def probe_sizes(source: PhotoSource, names: Sequence[str], crop_size: int) -> None:

@@ -158,7 +158,7 @@ class LPIPS(nn.Module):
 
 
 def _normalise(x_NChw: Tensor) -> Tensor:
-    # Where no channel is active, the derivative of a square root of a sum of squares is NaN; that of vector_norm is 0.
+    # Where no channel is active, a square root of a sum of squares has no derivative (NaN); vector_norm's is 0 there.
     norm: Tensor = torch.linalg.vector_norm(x_NChw, dim=1, keepdim=True)
     return x_NChw / (norm + _EPSILON)
 

@@ -147,7 +147,9 @@ def parse_kind(text: str) -> tuple[MaskKind, float]:
             if not 0 < weight < math.inf:
                 raise ConfigError(f"mask kind {text!r}: expected a weight above 0 after the colon, as in thin:2.")
             return kind, weight
-    raise ConfigError(f"there are no {text!r} masks: expected one or more of {', '.join(ALL_KINDS)} (--masks).")
+    raise ConfigError(
+        f"there are no {text!r} masks: expected one or more of {', '.join(ALL_KINDS)} (--masks; in wp masks --kinds)."
+    )
 
 
 class MaskSampler:
@@ -163,7 +165,9 @@ class MaskSampler:
 
     def __init__(self, kinds: Sequence[str], silhouettes: Path | None = None) -> None:
         if not kinds:
-            raise ConfigError(f"there is no mask kind: expected one or more of {', '.join(ALL_KINDS)} (--masks).")
+            raise ConfigError(
+                f"there is no mask kind: expected one or more of {', '.join(ALL_KINDS)} (--masks; in wp masks --kinds)."
+            )
         self.kinds, weights = zip(*map(parse_kind, kinds), strict=True)
         self._weights = None if len(set(weights)) == 1 else np.divide(weights, sum(weights))
         self._draw = dict(_DRAW)

@@ -1,0 +1,157 @@
+"""How many crops a second does the loader deliver, from a folder, a tar and a zip, with and without augmentation?
+
+Each way loads every photo twice. In the first pass photos are read and decoded; in the second they come from memory,
+as far as the same process met them before (with two about half) and they fit there: a data set far larger than memory
+is always in its first pass. Nothing is trained meanwhile, so that the loader has the machine for itself. Processes are
+started before the clock is, and are busy with what follows when it stops.
+
+Crops are of --size pixels with thin, medium and thick masks; "plain" scales, crops and flips, "full" changes
+perspective (0.02) and colour (0.2) besides. Writes loader.json and loader.md into a new folder.
+"""
+
+import itertools
+import json
+import tarfile
+import tempfile
+import time
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL
+import torch
+from torch.utils.data import DataLoader
+
+from wavepaint import __version__
+from wavepaint.atomic import write_folder
+from wavepaint.timing import describe_machine
+from wavepaint.training.augment import Augmentation
+from wavepaint.training.crops import RandomCrops, read_batches
+from wavepaint.training.masks import MASK_KINDS, MaskSampler
+from wavepaint.training.sources import PhotoSource, open_source
+
+WORKERS = (0, 1, 2)
+BATCH = 16
+AHEAD = 8
+"""Batches after the last that is timed: else processes would idle before the end."""
+CHANGES: dict[str, dict[str, float]] = {"plain": {}, "full": {"perspective": 0.02, "colour": 0.2}}
+
+
+def pack(photos: Path, names: list[str], folder: Path) -> dict[str, Path]:
+    """Copy the photos into a tar and a zip without compression."""
+    with tarfile.open(folder / "photos.tar", "w") as tar, zipfile.ZipFile(folder / "photos.zip", "w") as archive:
+        for name in names:
+            tar.add(photos / name, name)
+            archive.write(photos / name, name)
+    return {"folder": photos, "tar": folder / "photos.tar", "zip": folder / "photos.zip"}
+
+
+def time_passes(source: PhotoSource, augmentation: Augmentation, workers: int) -> tuple[float, float]:
+    """Return images a second of the first pass over the photos and of the second."""
+    number = len(source.names) // BATCH
+    crops = RandomCrops(
+        source,
+        source.names,
+        augmentation,
+        MaskSampler(MASK_KINDS),
+        seed=0,
+        num_samples=(1 + 2 * number + AHEAD) * BATCH,
+        workers=workers,
+    )
+    batches = read_batches(DataLoader(crops, batch_size=BATCH, num_workers=workers))
+    next(batches)  # starts the processes
+    ends = [time.perf_counter()]
+    for _ in range(2):
+        for _ in itertools.islice(batches, number):
+            pass
+        ends.append(time.perf_counter())
+    batches.close()
+    first, second = np.diff(ends)
+    return number * BATCH / first, number * BATCH / second
+
+
+def measure(sources: dict[str, PhotoSource], size: int, rounds: int) -> list[dict[str, Any]]:
+    """Return a row for each way, the median of alternating rounds."""
+    ways = list(itertools.product(sources, CHANGES, WORKERS))
+    rates: dict[tuple[str, str, int], list[tuple[float, float]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for kind, changes, workers in ways:
+            augmentation = Augmentation(crop_size=size, min_scale=0.25, max_scale=1.0, **CHANGES[changes])  # type: ignore[arg-type]
+            rates[kind, changes, workers].append(time_passes(sources[kind], augmentation, workers))
+    rows = []
+    for (kind, changes, workers), values in rates.items():
+        first, second = np.median(values, axis=0)
+        rows.append(
+            {
+                "source": kind,
+                "augmentation": changes,
+                "workers": workers,
+                "first_pass_images_per_s": float(first),
+                "second_pass_images_per_s": float(second),
+                "rounds": values,
+            }
+        )
+    return rows
+
+
+def markdown(report: dict[str, Any]) -> str:
+    lines = [
+        "# The loader",
+        "",
+        f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels and "
+        f"{report['kilobytes']:.0f} kB on average, crops of {report['size']} pixels in batches of {BATCH}, "
+        f"{report['rounds']} alternating rounds, {report['machine']['processor']}, {report['machine']['cores']} cores, "
+        f"PyTorch {report['torch']}, Pillow {report['pillow']}. Images a second, median. Command: "
+        f"`{report['command']}`",
+        "",
+        "| photos in a | augmentation | workers | first pass (decoding) | second pass (from memory) |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['source']} | {row['augmentation']} | {row['workers']} | {row['first_pass_images_per_s']:.0f} | "
+        f"{row['second_pass_images_per_s']:.0f} |"
+        for row in report["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
+@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of the crops.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Alternating rounds.")
+@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+def main(photos: Path, out: Path, size: int, rounds: int, overwrite: bool) -> None:
+    """Time the loader on the photos below the folder PHOTOS."""
+    torch.set_num_threads(1)
+    folder = open_source(photos)
+    names = list(folder.names)
+    with tempfile.TemporaryDirectory() as work:
+        sources = {kind: open_source(path) for kind, path in pack(photos, names, Path(work)).items()}
+        rows = measure(sources, size, rounds)
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python benchmarks/loader.py PHOTOS -o DIR --size {size} --rounds {rounds}",
+        "machine": describe_machine(),
+        "wavepaint": __version__,
+        "torch": str(torch.__version__),
+        "pillow": PIL.__version__,
+        "numpy": np.__version__,
+        "num_photos": len(names),
+        "megapixels": float(np.mean([np.prod(folder.measure(name)) / 1e6 for name in names])),
+        "kilobytes": float(np.mean([(photos / name).stat().st_size / 1e3 for name in names])),
+        "size": size,
+        "rounds": rounds,
+        "rows": rows,
+    }
+    with write_folder(out, overwrite=overwrite) as written:
+        (written / "loader.json").write_text(json.dumps(report, indent=2) + "\n")
+        (written / "loader.md").write_text(markdown(report))
+    click.echo(markdown(report))
+
+
+if __name__ == "__main__":
+    main()

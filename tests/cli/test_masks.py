@@ -1,0 +1,195 @@
+"""wp masks: a fixed set in the layout of LaMa's tools, and one line where it cannot be."""
+
+import hashlib
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Wp, assert_refused
+from wavepaint.errors import ImageError
+from wavepaint.training.evaluation import read_pairs
+from wavepaint.training.sources import open_source
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "deep").mkdir()
+    for seed, name in enumerate(("a.png", "b.jpg", "deep/c.d.png", "deep/unmasked.png")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def hash_tree(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_one_kind_lies_flat_and_several_in_folders_of_their_own(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    result = wp("masks", photos, "-o", tmp_path / "one", "--kinds", "thin", "--size", 64, "--per-image", 2)
+    assert result.returncode == 0, result.stderr
+    images = ["a", "b", "deep/c.d", "deep/unmsked"]  # LaMa's tools take every name with "mask" for a mask
+    assert set(hash_tree(tmp_path / "one")) == {
+        "masks.json",
+        *(f"{image}{end}.png" for image in images for end in ("", "_mask000", "_mask001")),
+    }
+    result = wp("masks", photos, "-o", tmp_path / "two", "--kinds", "thin,boxes", "--size", 64)
+    assert result.returncode == 0, result.stderr
+    assert set(hash_tree(tmp_path / "two")) == {
+        "masks.json",
+        *(f"{kind}/{image}{end}.png" for kind in ("thin", "boxes") for image in images for end in ("", "_mask000")),
+    }
+    # a photo's masks do not depend on what else is in the set
+    one, two = hash_tree(tmp_path / "one"), hash_tree(tmp_path / "two")
+    assert one["a_mask000.png"] == two["thin/a_mask000.png"] != two["boxes/a_mask000.png"]
+    assert one["a_mask000.png"] != one["a_mask001.png"]
+
+
+def test_the_set_reads_back_as_photos_and_masks(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    assert wp("masks", photos, "-o", tmp_path / "set", "--kinds", "boxes,thin", "--size", 64).returncode == 0
+    pairs = list(read_pairs(tmp_path / "set"))
+    assert [name for name, _, _ in pairs[:4]] == [
+        "boxes/a_mask000", "boxes/b_mask000", "boxes/deep/c.d_mask000", "boxes/deep/unmsked_mask000",
+    ]  # fmt: skip
+    assert len(pairs) == 8
+    for name, image, mask in pairs:
+        assert (image.shape, image.dtype, mask.shape, mask.dtype) == ((64, 64, 3), np.uint8, (64, 64), np.uint8)
+        assert set(np.unique(mask)) == {0, 1}
+        if name.startswith("boxes"):
+            assert mask.sum() in (64, 144)
+    with Image.open(tmp_path / "set" / "boxes" / "a_mask000.png") as file:
+        assert file.mode == "L"
+        assert np.array_equal(np.asarray(file), pairs[0][2] * 255)
+
+
+def test_the_same_arguments_give_the_same_files_and_another_seed_others(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    for out, seed in (("first", 3), ("second", 3), ("third", 4)):
+        arguments = ("--kinds", "medium", "--size", 64, "--seed", seed)
+        assert wp("masks", photos, "-o", tmp_path / out, *arguments).returncode == 0
+    first, second, third = (hash_tree(tmp_path / out) for out in ("first", "second", "third"))
+    assert first == second
+    masks = [name for name in first if "mask0" in name]
+    assert len(masks) == 4
+    assert all(first[name] != third[name] for name in masks)
+    assert first["a.png"] == third["a.png"]
+
+
+def test_a_count_chooses_photos_and_passes_over_broken_ones(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "photos")
+    arguments = ("--kinds", "thin", "--size", 32, "--count", 3)
+    assert wp("masks", tmp_path / "photos", "-o", tmp_path / "set", *arguments).returncode == 0
+    chosen = {name.removesuffix("_mask000") for name, _, _ in read_pairs(tmp_path / "set")}
+    every = {"a", "b", "deep/c.d", "deep/unmsked"}
+    assert len(chosen) == 3
+    assert "b" in chosen
+    (tmp_path / "photos" / "b.jpg").write_bytes(b"no photo")
+    result = wp("masks", tmp_path / "photos", "-o", tmp_path / "other", *arguments)
+    assert result.returncode == 0
+    assert b"warning: skipped: " in result.stderr
+    assert b"b.jpg cannot be decoded" in result.stderr
+    assert {name.removesuffix("_mask000") for name, _, _ in read_pairs(tmp_path / "other")} == every - {"b"}
+
+
+def test_silhouettes_come_from_a_folder(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "cutouts").mkdir()
+    Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 5)).save(tmp_path / "cutouts" / "square.png")
+    arguments = ("masks", photos, "-o", tmp_path / "set", "--kinds", "silhouettes", "--size", 64)
+    assert_refused(wp(*arguments), "--silhouettes DIR")
+    assert_refused(wp(*arguments, "--silhouettes", tmp_path / "none"), "no folder")
+    assert wp(*arguments, "--silhouettes", tmp_path / "cutouts").returncode == 0
+    assert len(list(read_pairs(tmp_path / "set"))) == 4
+
+
+def test_a_set_is_replaced_only_if_asked_and_nothing_else_ever(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    arguments = ("masks", photos, "--kinds", "thin", "--size", 32, "-o")
+    assert wp(*arguments, tmp_path / "set").returncode == 0
+    assert_refused(wp(*arguments, tmp_path / "set"), "exists already", "--overwrite")
+    assert wp(*arguments, tmp_path / "set", "--overwrite").returncode == 0
+    before = hash_tree(photos)
+    assert_refused(wp(*arguments, photos, "--overwrite"), "folder apart")
+    assert_refused(wp(*arguments, photos / "new"), "folder apart")
+    assert_refused(wp(*arguments, photos.parent, "--overwrite"), "folder apart")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("years of work")
+    assert_refused(wp(*arguments, tmp_path / "other", "--overwrite"), "something else")
+    assert (tmp_path / "other" / "thesis.txt").exists()
+    assert hash_tree(photos) == before
+
+
+def test_photos_that_would_have_one_name_are_refused(wp: Wp, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.new("RGB", (40, 40)).save(tmp_path / "photos" / name)
+    assert_refused(wp("masks", tmp_path / "photos", "-o", tmp_path / "set"), "a.jpg and a.png", "a.png")
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--kinds", "round"), "'round'"),
+        (("--kinds", "thin,thin"), "each once"),
+        (("--kinds", ""), "''"),
+        (("--size", 1), "--size is 1"),
+        (("--per-image", 0), "--per-image is 0"),
+        (("--per-image", 1001), "1 to 1000"),
+        (("--seed", -1), "--seed is -1"),
+        (("--count", 9), "--count is 9"),
+        (("--count", 0), "--count is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    wp: Wp, photos: Path, tmp_path: Path, arguments: tuple[object, ...], word: str
+) -> None:
+    assert_refused(wp("masks", photos, "-o", tmp_path / "set", *arguments), word)
+    assert not (tmp_path / "set").exists()
+
+
+def test_bad_data_are_one_line(wp: Wp, photos: Path, tmp_path: Path) -> None:
+    def refuse(place: Path, *words: str) -> None:
+        assert_refused(wp("masks", place, "-o", tmp_path / "set"), *words)
+        assert not (tmp_path / "set").exists()
+
+    (tmp_path / "empty").mkdir()
+    refuse(tmp_path / "empty", "holds no photos", "it is empty")
+    refuse(tmp_path / "none", "does not exist")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for path in photos.rglob("*.*"):
+            archive.write(path, path.name)
+            tar.add(path, path.name)
+    assert len(open_source(tmp_path / "x.zip").names) == len(open_source(tmp_path / "x.tar").names) == 4
+    for name in ("x.zip", "x.tar"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:15_000])
+        refuse(tmp_path / name, f"cannot be read as a {name[2:]}")
+    (tmp_path / "unlabeled_X.bin").write_bytes(bytes(1000))
+    refuse(tmp_path / "unlabeled_X.bin", "cut off")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"no photo")
+    refuse(tmp_path / "broken", "0 of the photos")
+
+
+def test_sets_that_are_not_whole_are_refused_by_the_reader(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="is no folder"):
+        read_pairs(tmp_path / "none")
+    with pytest.raises(ImageError, match="holds no masks"):
+        read_pairs(tmp_path)
+    Image.new("L", (8, 8)).save(tmp_path / "a_mask000.png")
+    with pytest.raises(ImageError, match=r"a_mask000\.png has no image"):
+        read_pairs(tmp_path)
+    Image.new("RGB", (8, 9)).save(tmp_path / "a.jpg")  # LaMa's own sets may hold JPEGs
+    with pytest.raises(ImageError, match="is 8x8, its image 8x9"):
+        list(read_pairs(tmp_path))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    assert [name for name, _, _ in read_pairs(tmp_path)] == ["a_mask000"]
+    (tmp_path / "a_mask000.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        list(read_pairs(tmp_path))

@@ -1,0 +1,266 @@
+"""Crops and validation pairs: a sample depends on seed and number alone, and broken photos are passed over."""
+
+import hashlib
+import os
+import pickle
+import signal
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
+from wavepaint.training.augment import Augmentation
+from wavepaint.training.crops import RandomCrops, load_validation, probe_sizes, read_batches, to_float
+from wavepaint.training.masks import MaskSampler
+from wavepaint.training.sources import PhotoSource, open_source
+
+PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
+FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)
+MASKS = MaskSampler(("thin", "medium"))
+
+
+class Dying(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """A data set whose process is killed, as the system does for want of memory."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four photographs, without loss, in nested folders."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "deep").mkdir()
+    names = ("a.png", "b.png", "deep/c.png", "deep a.png")
+    for name, load in zip(names, (data.chelsea, data.coffee, data.rocket, data.cat), strict=True):
+        image = Image.fromarray(load())
+        image.thumbnail((200, 200))
+        image.save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def source(folder: Path) -> PhotoSource:
+    return open_source(folder)
+
+
+def make_crops(
+    source: PhotoSource, augmentation: Augmentation = PLAIN, *, seed: int = 0, workers: int = 0, max_broken: int = 100
+) -> RandomCrops:
+    return RandomCrops(
+        source, source.names, augmentation, MASKS, seed=seed, num_samples=40, workers=workers, max_broken=max_broken
+    )
+
+
+def hash_samples(crops: RandomCrops, numbers: range) -> str:
+    digest = hashlib.sha256()
+    for number in numbers:
+        for tensor in crops[number]:
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def test_samples_are_bytes_of_an_image_and_a_mask(source: PhotoSource) -> None:
+    crops = make_crops(source)
+    image, mask = crops[7]
+    assert (image.shape, image.dtype) == ((3, 64, 64), torch.uint8)
+    assert (mask.shape, mask.dtype) == ((1, 64, 64), torch.uint8)
+    assert set(mask.unique().tolist()) == {0, 1}
+    assert len(crops) == 40
+    image_f, mask_f = to_float(image[None], mask[None])
+    assert (image_f.dtype, mask_f.dtype) == (torch.float32, torch.float32)
+    assert torch.equal(image_f, image[None] / 255)
+    assert torch.equal(mask_f, mask[None].float())
+    layout = torch.channels_last
+    nhwc = to_float(image[None].contiguous(memory_format=layout), mask[None])[0]
+    assert nhwc.is_contiguous(memory_format=layout)
+
+
+def test_plain_samples_are_those_of_earlier_runs(source: PhotoSource) -> None:
+    assert list(source.names) == ["a.png", "b.png", "deep/c.png", "deep a.png"]
+    assert hash_samples(make_crops(source), range(12)) == "b4c66bef27d66d50"
+
+
+@pytest.mark.parametrize("augmentation", [PLAIN, FULL])
+def test_samples_depend_on_seed_and_number_alone(source: PhotoSource, augmentation: Augmentation) -> None:
+    crops, again = make_crops(source, augmentation), make_crops(source, augmentation)
+    backwards = {number: again[number] for number in reversed(range(12))}
+    for number in range(12):
+        for tensor, expected in zip(backwards[number], crops[number], strict=True):
+            assert torch.equal(tensor, expected)
+    other = make_crops(source, augmentation, seed=1)
+    assert not any(torch.equal(other[number][0], crops[number][0]) for number in range(12))
+
+
+def test_samples_are_the_same_for_any_number_of_workers(source: PhotoSource) -> None:
+    def load(workers: int, first: int = 0) -> list[torch.Tensor]:
+        crops = Subset(make_crops(source, FULL, workers=workers), range(first, 20))
+        return [tensor for batch in DataLoader(crops, batch_size=4, num_workers=workers) for tensor in batch]
+
+    alone = load(0)
+    assert len(alone) == 10
+    for workers in (1, 2):
+        assert all(torch.equal(a, b) for a, b in zip(load(workers), alone, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(load(2, first=8), alone[4:], strict=True))
+
+
+def test_the_dataset_may_be_pickled_for_processes_that_are_started_afresh(source: PhotoSource) -> None:
+    crops = make_crops(source, FULL)
+    again = pickle.loads(pickle.dumps(crops))
+    for number in (0, 9):
+        assert all(torch.equal(a, b) for a, b in zip(again[number], crops[number], strict=True))
+
+
+def test_every_photo_is_seen_before_any_is_seen_twice(source: PhotoSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = make_crops(source)
+    seen: list[int] = []
+    load = crops._photo
+    monkeypatch.setattr(crops, "_photo", lambda place: seen.append(place) or load(place))
+    for number in range(12):
+        crops[number]
+    orders = [tuple(seen[first : first + 4]) for first in (0, 4, 8)]
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    assert len(set(orders)) > 1
+
+
+def test_decoded_photos_are_kept_as_far_as_there_is_room(source: PhotoSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    decode = type(source).read
+    monkeypatch.setattr(type(source), "read", lambda self, name: read.append(name) or decode(self, name))
+    crops = make_crops(source)
+    for number in range(12):
+        crops[number]
+    assert sorted(read) == sorted(source.names)
+    read.clear()
+    monkeypatch.setattr("wavepaint.training.crops.CACHE_BYTES", 200 * 150 * 3)
+    crops = make_crops(source)
+    for number in range(12):
+        crops[number]
+    assert len(read) > 8
+
+
+@pytest.fixture
+def half_broken(folder: Path, tmp_path: Path) -> PhotoSource:
+    for name in ("a.png", "b.png", "deep a.png"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    for name in ("x.png", "y.jpg", "z.png"):
+        (tmp_path / name).write_bytes((folder / "a.png").read_bytes()[:3000])
+    return open_source(tmp_path)
+
+
+def test_broken_photos_are_reported_once_and_replaced(half_broken: PhotoSource) -> None:
+    crops = make_crops(half_broken)
+    with pytest.warns(WavePaintWarning, match="skipped: .* cannot be decoded") as caught:
+        samples = [crops[number] for number in range(18)]
+    assert len(samples) == 18
+    told = [str(warning.message) for warning in caught]
+    assert sorted(text.split(" cannot")[0][-5:] for text in told) == ["x.png", "y.jpg", "z.png"]
+
+
+def test_broken_photos_are_reported_once_for_all_workers(
+    half_broken: PhotoSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_down(message: Warning | str, *place: object) -> None:
+        with (tmp_path / "told.txt").open("a") as file:
+            file.write(f"{message}\n")
+
+    monkeypatch.setattr(warnings, "showwarning", write_down)
+    warnings.simplefilter("always")
+    loader = DataLoader(make_crops(half_broken, workers=1), batch_size=4, num_workers=1)
+    for _ in range(2):  # the loader starts its process anew each time
+        assert sum(len(image) for image, _ in loader) == 40
+    told = (tmp_path / "told.txt").read_text()
+    for name in ("x.png", "y.jpg", "z.png"):
+        assert told.count(f"{name} cannot be decoded") == 1
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_more_broken_photos_than_allowed_end_the_run(half_broken: PhotoSource) -> None:
+    crops = make_crops(half_broken, max_broken=2)
+    with pytest.raises(TrainingError, match="3 of 6 training photos .*--max-broken .2."):
+        for number in range(6):
+            crops[number]
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_of_loader_processes_are_one_line(half_broken: PhotoSource, workers: int) -> None:
+    loader = DataLoader(make_crops(half_broken, workers=workers, max_broken=0), batch_size=4, num_workers=workers)
+    with pytest.raises(TrainingError) as caught:
+        list(read_batches(loader))
+    assert str(caught.value).startswith("1 of 6 training photos cannot be decoded, more than --max-broken (0)")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loader_process_that_dies_is_said_in_one_line() -> None:
+    loader = DataLoader(Dying(), batch_size=1, num_workers=1)
+    with pytest.raises(TrainingError, match="a loader process died .*Try fewer --workers"):
+        list(read_batches(loader))
+
+
+def test_nothing_but_broken_photos_is_said_before_training(tmp_path: Path) -> None:
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_bytes(b"no photo")
+    with pytest.raises(TrainingError, match="none of 2 training photos can be decoded"):
+        make_crops(open_source(tmp_path))
+
+
+def test_photos_smaller_than_the_crop_are_enlarged_with_a_warning(source: PhotoSource) -> None:
+    large = Augmentation(crop_size=400, min_scale=0.25, max_scale=1.0)
+    with pytest.warns(WavePaintWarning, match="4 of 4 photos .* smaller than the crop of 400 pixels .*--crop-size"):
+        crops = make_crops(source, large)
+    assert crops[0][0].shape == (3, 400, 400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probe_sizes(source, source.names, 64)
+
+
+@pytest.mark.parametrize("changes", [{"seed": -1}, {"num_samples": -1}, {"workers": -1}, {"max_broken": -1}])
+def test_numbers_that_make_no_sense_are_refused(source: PhotoSource, changes: dict[str, int]) -> None:
+    values = {"seed": 0, "num_samples": 1, "workers": 0, "max_broken": 0, **changes}
+    with pytest.raises(ConfigError, match="is -1: expected 0 or more"):
+        RandomCrops(source, source.names, PLAIN, MASKS, **values)
+    with pytest.raises(TrainingError, match="leaves no photo"):
+        RandomCrops(source, (), PLAIN, MASKS, seed=0, num_samples=1, workers=0)
+
+
+def test_validation_pairs_are_those_of_earlier_runs(source: PhotoSource) -> None:
+    pairs = load_validation(source, source.names, size=64, masks=MaskSampler(("medium",)))
+    digest = hashlib.sha256(b"".join(part.tobytes() for pair in pairs for part in pair)).hexdigest()
+    assert digest[:16] == "297f5eb0bcc02f1f"
+
+
+def test_validation_may_take_a_few_photos_evenly_spread(source: PhotoSource) -> None:
+    masks = MaskSampler(("medium",))
+    every = load_validation(source, source.names, size=64, masks=masks)
+    few = load_validation(source, source.names, size=64, masks=masks, max_photos=2)
+    assert len(few) == 2
+    assert np.array_equal(few[0][0], every[0][0])
+    assert np.array_equal(few[1][0], every[2][0])
+
+
+def test_broken_validation_photos_are_left_out_and_the_others_keep_their_masks(folder: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "deep a.png"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    source, masks = open_source(tmp_path), MaskSampler(("thin",))
+    whole = load_validation(source, source.names, size=64, masks=masks)
+    (tmp_path / "b.png").write_bytes(b"no photo")
+    with pytest.warns(WavePaintWarning, match=r"skipped: .*b\.png"):
+        rest = load_validation(source, source.names, size=64, masks=masks)
+    for pair, expected in zip(rest, (whole[0], whole[2]), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(pair, expected, strict=True))
+    with pytest.raises(TrainingError, match="more than 0 validation photos"):
+        load_validation(source, source.names, size=64, masks=masks, max_broken=0)
+    with pytest.raises(TrainingError, match="no photo to validate on"), pytest.warns(WavePaintWarning):
+        load_validation(source, ["b.png"], size=64, masks=masks)
