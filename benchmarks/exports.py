@@ -32,7 +32,7 @@ from wavepaint.models.registry import HyperParameters, build_model, get_architec
 from wavepaint.runtime.engines import Way, find_ways, open_way
 from wavepaint.runtime.session import Session
 from wavepaint.timing import describe_machine, make_batch
-from wavepaint.training.config import get_recipe
+from wavepaint.training.recipes import get_recipe
 
 NETWORKS: dict[str, HyperParameters] = {
     "WavePaint 4x4x128, mult 2": {

@@ -1,5 +1,6 @@
 """The losses against independent computations: by hand, in numpy, by scikit-image and by finite differences."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable
@@ -22,18 +23,10 @@ from wavepaint.training.adversarial import (
     gradient_penalty,
     r1_penalty,
 )
+from wavepaint.training.config import LossWeights
 from wavepaint.training.lpips import LPIPS
-from wavepaint.training.objective import (
-    HOLE_MARGIN,
-    HYBRID,
-    LAMA,
-    RESOURCE_EFFICIENT,
-    WASSERSTEIN,
-    LossWeights,
-    Objective,
-    make_adversarial_loss,
-    make_discriminator,
-)
+from wavepaint.training.objective import HOLE_MARGIN, Objective, make_adversarial_loss, make_discriminator
+from wavepaint.training.recipes import HYBRID, LAMA, RESOURCE_EFFICIENT, WASSERSTEIN
 
 RNG = np.random.default_rng(0)
 SIDE = 64
@@ -333,7 +326,8 @@ def test_each_half_gives_gradients_to_its_own_side_alone(loss: NonSaturatingLoss
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_discriminator_learns_to_tell_filled_from_real(weights: LossWeights, autocast: bool) -> None:
     torch.manual_seed(0)
-    loss, discriminator = make_adversarial_loss(weights), make_discriminator(weights, channels=4, num_layers=2)
+    weights = dataclasses.replace(weights, discriminator_channels=4, discriminator_layers=2)
+    loss, discriminator = make_adversarial_loss(weights), make_discriminator(weights)
     assert loss is not None
     assert discriminator is not None
     optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3, betas=(0.5, 0.9))
@@ -363,9 +357,9 @@ def test_the_sum_is_that_of_its_weighted_terms(alexnet: LPIPS) -> None:
     filled = losses.composite(output, target, mask)
     with torch.no_grad():
         expected = {
-            "ssim": 1 - losses.ssim(output, target),
-            "mae": losses.l1(output, target),
-            "mse": losses.l2(output, target),
+            "ssim": 1 - losses.ssim(filled, target),
+            "mae": losses.l1(filled, target),
+            "mse": losses.l2(filled, target),
             "hole_l1": losses.hole_l1(output, target, mask),
             "known_l1": losses.weighted_l1(output, target, mask, known_weight=1, hole_weight=0),
             "lpips": alexnet(filled, target).mean(),
@@ -465,9 +459,9 @@ def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
         ({"adversarial": 1, "adversarial_kind": "wasserstein"}, "--gradient-penalty-weight is 0"),
         (
             {"mae": 1, "adversarial_kind": "hinge"},
-            "--adversarial-kind is 'hinge': expected one of none, non-saturating",
+            "--adversarial-kind is hinge: expected one of none, non-saturating",
         ),
-        ({"mae": 1, "lpips_network": "squeeze"}, "--lpips-network is 'squeeze'"),
+        ({"mae": 1, "lpips_network": "squeeze"}, "--lpips-network is squeeze"),
     ],
 )
 def test_weights_that_make_no_sense_are_refused_by_their_flags(arguments: dict[str, float], message: str) -> None:

@@ -118,8 +118,9 @@ def _check_shares(config: OptimizationConfig, world: World) -> None:
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which a terminal sends to every process of a run, to the training process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave to the training process what a terminal or a job scheduler sends to every process of a run."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig) -> None:

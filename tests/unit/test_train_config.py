@@ -1,0 +1,141 @@
+"""Training configurations: recipes, TOML, changes, and settings that make no sense."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wavepaint.cli.train_flags import describe_fields, flag_of
+from wavepaint.errors import ConfigError
+from wavepaint.models.registry import build_model
+from wavepaint.training.config import SECTIONS, DataConfig, LossWeights, OptimizationConfig, TrainConfig
+from wavepaint.training.recipes import RECIPES, get_recipe
+from wavepaint.training.toml import read_toml, write_toml
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
+    config = get_recipe(name)
+    assert config.recipe == name
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    (tmp_path / "config.toml").write_text(write_toml(config))
+    values = read_toml(tmp_path / "config.toml")
+    assert get_recipe(values["recipe"]).change(values) == config
+    with torch.device("meta"):
+        build_model(config.architecture, {**config.hyper_parameters, "prefill_levels": 0}
+                    if config.architecture == "wavepaint" else config.hyper_parameters)  # fmt: skip
+
+
+def test_the_papers_settings() -> None:
+    """Facts of the papers: appendix B of the resource-efficient one, section 4 of WavePaint, LaMa's configuration."""
+    stl10 = get_recipe("wavemix-stl10")
+    assert (stl10.loss.ssim, stl10.loss.mae) == (3, 1)
+    optimization = stl10.optimization
+    assert (optimization.batch_size, optimization.epochs, optimization.adamw_epochs) == (40, 100, 50)
+    assert (optimization.learning_rate, optimization.weight_decay) == (1e-3, 0.01)
+    assert (optimization.sgd_learning_rate, optimization.sgd_momentum) == (1e-3, 0.9)
+    assert (stl10.data.val_fraction, stl10.data.test_fraction, stl10.data.crop_size) == (0.1, 0.1, 96)
+    assert get_recipe("wavepaint-celebahq").optimization.patience == 20
+    assert get_recipe("wavepaint-imagenet").optimization.patience == 10
+    assert get_recipe("wavepaint-celebahq").hyper_parameters["dropout"] == 0.5
+    lama = get_recipe("lama-places").loss
+    assert (lama.known_l1, lama.adversarial, lama.feature_matching, lama.perceptual, lama.r1) == (10, 10, 100, 30, 1e-3)
+    assert get_recipe("lama-wgan").loss.adversarial_kind == "wasserstein"
+    assert get_recipe("lama-spectral").hyper_parameters["spectral_l2g"]
+
+
+def test_every_setting_is_described_and_has_a_flag_of_its_own() -> None:
+    flags = []
+    for name, section in SECTIONS.items():
+        fields = [field.name for field in dataclasses.fields(section)]
+        assert list(describe_fields(section)) == fields, name
+        flags += [flag_of(name, field.name, field.type) for field in dataclasses.fields(section)]
+    assert len(set(flags)) == len(flags)
+    assert {"--crop-size", "--ssim-weight", "--batch-size", "--adversarial-kind"} <= set(flags)
+
+
+CONFIG = TrainConfig(recipe="test", loss=LossWeights(mae=1.0), optimization=OptimizationConfig(steps=10))
+
+
+def test_changes_are_merged_into_their_section() -> None:
+    changed = CONFIG.change({"data": {"crop_size": 64}, "hyper_parameters": {"level": 2}, "loss": {"mae": 2}})
+    assert changed.data == dataclasses.replace(CONFIG.data, crop_size=64)
+    assert changed.hyper_parameters == {"level": 2}
+    assert changed.loss.mae == 2.0
+    assert changed.optimization == CONFIG.optimization
+
+
+def test_steps_take_the_place_of_epochs_and_the_other_way_round() -> None:
+    by_epochs = CONFIG.change({"optimization": {"epochs": 3}})
+    assert (by_epochs.optimization.steps, by_epochs.optimization.epochs) == (0, 3)
+    assert by_epochs.change({"optimization": {"steps": 7}}).optimization.epochs == 0
+    with pytest.raises(ConfigError, match="--steps is 7 and --epochs 3"):
+        CONFIG.change({"optimization": {"steps": 7, "epochs": 3}})
+
+
+def test_another_architecture_starts_without_the_formers_hyper_parameters() -> None:
+    config = get_recipe("default").change({"architecture": "unet"})
+    assert config.hyper_parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"colour": 1}, "unknown training setting colour. Expected recipe, architecture"),
+        ({"data": {"crop_sise": 1}}, "unknown training setting data.crop_sise. Did you mean crop_size?"),
+        ({"data": {"crop_size": 1.5}}, "data.crop_size is 1.5: expected a whole number"),
+        ({"data": {"flip": 1}}, "data.flip is 1: expected true or false"),
+        ({"data": {"masks": "thin"}}, "data.masks is 'thin': expected a list of names"),
+        ({"data": 3}, "data is 3: expected a table"),
+        ({"loss": {"ssim": "much"}}, "loss.ssim is 'much': expected a number"),
+        ({"loss": {"ssim": True}}, "loss.ssim is True: expected a number"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"optimization": {"monitor": "lpips"}}, "--monitor is lpips"),
+    ],
+)
+def test_settings_of_another_name_or_type(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        CONFIG.change(values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        (DataConfig, {"crop_size": 0}, "--crop-size is 0: expected 1 or more"),
+        (DataConfig, {"workers": -1}, "--workers is -1"),
+        (DataConfig, {"min_scale": 2.0}, "--max-scale is 1.0: expected at least --min-scale"),
+        (DataConfig, {"masks": ()}, "--masks is empty"),
+        (DataConfig, {"masks": ("round",)}, "there are no 'round' masks"),
+        (DataConfig, {"masks": ("silhouettes",)}, "add --silhouettes FOLDER"),
+        (DataConfig, {"val_fraction": 1.0}, "--val-fraction"),
+        (DataConfig, {"val_fraction": 0.5, "test_fraction": 0.5}, "--test-fraction is 0.5"),
+        (OptimizationConfig, {}, "--steps is 0 and --epochs 0"),
+        (OptimizationConfig, {"steps": 1, "learning_rate": 0.0}, "--learning-rate is 0.0"),
+        (OptimizationConfig, {"steps": 1, "learning_rate": float("nan")}, "--learning-rate is nan"),
+        (OptimizationConfig, {"steps": 1, "beta2": 1.0}, "--beta2 is 1.0"),
+        (OptimizationConfig, {"steps": 1, "schedule": "plateau"}, "--patience is 0: expected 1 or more"),
+        (OptimizationConfig, {"steps": 1, "patience": 3}, "--patience is 3: expected 0 with --schedule cosine"),
+        (OptimizationConfig, {"steps": 1, "schedule": "stairs"}, "--schedule is stairs: expected one of cosine"),
+        (OptimizationConfig, {"steps": 1, "batch_size": 6, "accumulate": 4}, "a divisor of --batch-size"),
+    ],
+)
+def test_settings_that_make_no_sense_name_their_flag(section: type, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        section(**change)
+    assert message in str(caught.value)
+
+
+def test_files_that_are_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("crop_size = = 3")
+    for path in (tmp_path / "broken.toml", tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read as TOML"):
+            read_toml(path)
+
+
+def test_unknown_recipes() -> None:
+    with pytest.raises(ConfigError, match="unknown recipe 'x'"):
+        get_recipe("x")
