@@ -32,10 +32,10 @@ from torch.utils.data import DataLoader
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
 from wavepaint.timing import describe_machine
-from wavepaint.training.augment import Augmentation
-from wavepaint.training.crops import RandomCrops, read_batches
-from wavepaint.training.masks import MASK_KINDS, MaskSampler
-from wavepaint.training.sources import PhotoSource, open_source
+from wavepaint.training.data.augment import Augmentation
+from wavepaint.training.data.crops import RandomCrops, read_batches
+from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.training.data.sources import PhotoSource, open_source
 
 WORKERS = (0, 1, 2)
 BATCH = 16

@@ -1,14 +1,15 @@
-"""How well does a bundle fill, against OpenCV's Telea and Navier-Stokes?
+"""How well do bundles fill, against OpenCV's Telea and Navier-Stokes?
 
 Photos are scaled so that their shorter side is --size and cropped in the middle; masks are the fixed validation masks
-of ``wp train``. PSNR, SSIM and L1 are means over the photos, inside the hole only. Writes quality.json, quality.md
-and one picture a mask kind into a new folder.
+of ``wp train``. PSNR, SSIM and L1 are means over the photos, inside the hole only; LPIPS (AlexNet, with the authors'
+weights) is given inside the hole, in the 16 pixels around it, where seams show, and over the whole image. Writes
+quality.json, quality.md and one picture a mask kind into a new folder.
 """
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from wavepaint.training.data import find_photos, load_validation, to_tensor
+from torch import Tensor
 
 from wavepaint import Inpainter, __version__, metrics
 from wavepaint.atomic import write_folder
 from wavepaint.grid import make_grid, mark_hole
 from wavepaint.ops.pyramid import pyramid_fill
 from wavepaint.timing import describe_machine
-from wavepaint.training.config import get_recipe
-from wavepaint.training.masks import MASK_KINDS
+from wavepaint.training.data.crops import load_validation
+from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.training.data.sources import open_source
+from wavepaint.training.losses.lpips import LPIPS, load_lpips
+from wavepaint.training.losses.objective import HOLE_MARGIN
+from wavepaint.training.losses.terms import dilate_mask
 
 Pixels = NDArray[np.uint8]
 Method = Callable[[Pixels, Pixels], Pixels]
@@ -35,18 +40,43 @@ Method = Callable[[Pixels, Pixels], Pixels]
 TELEA_RADIUS = 3
 PREFILL_LEVELS = 8
 ROWS = 10
+FIGURES = {
+    "psnr_hole_db": ("PSNR in the hole", "{:.2f} dB"),
+    "ssim_hole": ("SSIM in the hole", "{:.4f}"),
+    "l1_hole": ("L1 in the hole", "{:.4f}"),
+    "lpips_hole": ("LPIPS in the hole", "{:.4f}"),
+    "lpips_around": ("around it", "{:.4f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+}
 
 
 def opencv(flag: int) -> Method:
     return lambda image, mask: np.asarray(cv2.inpaint(image, mask, TELEA_RADIUS, flag), np.uint8)
 
 
+def to_tensor(image: Pixels) -> Tensor:
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+
+
 def prefill(image: Pixels, mask: Pixels) -> Pixels:
-    fill = pyramid_fill(to_tensor(image)[None], torch.from_numpy(mask)[None, None].float(), PREFILL_LEVELS)
+    fill = pyramid_fill(to_tensor(image), torch.from_numpy(mask)[None, None].float(), PREFILL_LEVELS)
     return np.round(fill[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
 
 
-def score(method: Method, pairs: list[tuple[Pixels, Pixels]]) -> tuple[dict[str, float], list[Pixels]]:
+@torch.inference_mode()
+def measure_lpips(lpips: LPIPS, output: Pixels, image: Pixels, mask: Pixels) -> tuple[float, float, float]:
+    """Return LPIPS inside the hole, in the ring around it, and of the whole image."""
+    hole = torch.from_numpy(mask)[None, None].float()
+    ring = dilate_mask(hole, HOLE_MARGIN) - hole
+    at_pixels = lpips(to_tensor(output), to_tensor(image), spatial=True)
+    whole = lpips(to_tensor(output), to_tensor(image))
+    inside, around = ((at_pixels * region).sum() / region.sum().clamp_min(1) for region in (hole, ring))
+    return float(inside), float(around), float(whole)
+
+
+def score(
+    method: Method, pairs: Sequence[tuple[Pixels, Pixels]], lpips: LPIPS | None
+) -> tuple[dict[str, float], list[Pixels]]:
     outputs: list[Pixels] = []
     seconds = 0.0
     for image, mask in pairs:
@@ -55,45 +85,63 @@ def score(method: Method, pairs: list[tuple[Pixels, Pixels]]) -> tuple[dict[str,
         outputs.append(method(hidden, mask))
         seconds += time.perf_counter() - started
     cases = [(output / 255, image / 255, mask) for output, (image, mask) in zip(outputs, pairs, strict=True)]
-    return {
+    figures = {
         "psnr_hole_db": float(np.mean([metrics.psnr(*case) for case in cases])),
         "ssim_hole": float(np.mean([metrics.ssim(*case) for case in cases])),
         "l1_hole": float(np.mean([metrics.masked_l1(*case) for case in cases])),
         "ms_per_image": seconds / len(pairs) * 1e3,
-    }, outputs
+    }
+    if lpips:
+        rows = [measure_lpips(lpips, output, *pair) for output, pair in zip(outputs, pairs, strict=True)]
+        figures |= dict(zip(("lpips_hole", "lpips_around", "lpips"), map(float, np.mean(rows, axis=0)), strict=True))
+    return figures, outputs
 
 
 def markdown(report: dict[str, Any]) -> str:
-    lines = ["| masks | method | PSNR in the hole | SSIM in the hole | L1 in the hole |", "|---|---|---|---|---|"]
+    shown = [
+        name for name in FIGURES if all(name in row for rows in report["results"].values() for row in rows.values())
+    ]
+    lines = [
+        f"| masks | method | {' | '.join(FIGURES[name][0] for name in shown)} |",
+        "|---|---|" + "---|" * len(shown),
+    ]
     for kind, rows in report["results"].items():
-        for name, row in rows.items():
-            lines.append(
-                f"| {kind} | {name} | {row['psnr_hole_db']:.2f} dB | {row['ssim_hole']:.4f} | {row['l1_hole']:.4f} |"
-            )
+        for method, row in rows.items():
+            lines.append(f"| {kind} | {method} | " + " | ".join(FIGURES[n][1].format(row[n]) for n in shown) + " |")
     return "\n".join(lines) + "\n"
 
 
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="Default: the one that ships with the package.")
+@click.option(
+    "--bundle", "bundles", multiple=True, type=click.Path(path_type=Path),
+    help="May be repeated. Default: the one that ships with the package.",
+)  # fmt: skip
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="LPIPS's weights; without them no LPIPS.")
 @click.option("--overwrite", is_flag=True, help="Replace a former report.")
-def main(photos: Path, out: Path, bundle: Path | None, size: int, overwrite: bool) -> None:
-    """Compare a bundle with OpenCV on the photos below PHOTOS."""
+def main(
+    photos: Path, out: Path, bundles: tuple[Path, ...], size: int, lpips_weights: Path | None, overwrite: bool
+) -> None:
+    """Compare bundles with OpenCV on the photos below PHOTOS."""
     results: dict[str, Any] = {}
     pictures: dict[str, Image.Image] = {}
-    paths = find_photos(photos)
-    with Inpainter(bundle) as inpainter:
-        methods: dict[str, Method] = {
-            inpainter.bundle.manifest.name: lambda image, mask: np.asarray(inpainter.fill(image, mask > 0)),
-            "OpenCV Telea": opencv(cv2.INPAINT_TELEA),
-            "OpenCV Navier-Stokes": opencv(cv2.INPAINT_NS),
-            "pyramid prefill alone": prefill,
-        }
+    source = open_source(photos)
+    lpips = load_lpips("alexnet", lpips_weights) if lpips_weights else None
+    with ExitStack() as stack:
+        inpainters = [stack.enter_context(Inpainter(bundle)) for bundle in bundles or (None,)]
+        methods: dict[str, Method] = {}
+        for inpainter in inpainters:
+            methods[inpainter.bundle.manifest.name] = lambda image, mask, inpainter=inpainter: np.asarray(
+                inpainter.fill(image, mask > 0)
+            )
+        methods["OpenCV Telea"] = opencv(cv2.INPAINT_TELEA)
+        methods["OpenCV Navier-Stokes"] = opencv(cv2.INPAINT_NS)
+        methods["pyramid prefill alone"] = prefill
         for kind in MASK_KINDS:
-            pairs = load_validation(paths, replace(get_recipe("default"), val_size=size, val_masks=kind))
-            scored = {name: score(method, pairs) for name, method in methods.items()}
+            pairs = load_validation(source, source.names, size=size, masks=MaskSampler((kind,)))
+            scored = {name: score(method, pairs, lpips) for name, method in methods.items()}
             results[kind] = {name: row for name, (row, _) in scored.items()}
             grid = [
                 (mark_hole(image, mask), *(outputs[i] for _, outputs in scored.values()), image)
@@ -103,13 +151,20 @@ def main(photos: Path, out: Path, bundle: Path | None, size: int, overwrite: boo
             click.echo(f"{kind}: done", err=True)
         report = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": f"python benchmarks/quality.py PHOTOS --size {size}",
+            "command": f"python benchmarks/quality.py PHOTOS --size {size}"
+            + " --bundle BUNDLE" * len(bundles)
+            + " --lpips-weights WEIGHTS" * bool(lpips),
             "wavepaint": __version__,
             "opencv": cv2.__version__,
-            "engine": inpainter.engine,
-            "model_sha256": inpainter.bundle.manifest.files["model.onnx"]["sha256"],
+            "models": {
+                inpainter.bundle.manifest.name: {
+                    "engine": inpainter.engine,
+                    "sha256": inpainter.bundle.manifest.files["model.onnx"]["sha256"],
+                }
+                for inpainter in inpainters
+            },
             "machine": describe_machine(),
-            "num_photos": len(paths),
+            "num_photos": len(source.names),
             "results": results,
         }
     with write_folder(out, overwrite=overwrite) as folder:

@@ -71,7 +71,10 @@ def test_from_photos_to_a_filled_photo(wp: Wp, photo_folder: Path, tmp_path: Pat
     assert filled.returncode == 0, filled.stderr.decode()
 
 
-def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_is_saved_and_resumed(
+    photo_folder: Path, tmp_path: Path, wp: Wp, number: signal.Signals
+) -> None:
     arguments = ["train", photo_folder, "-o", tmp_path / "run", "--steps", 100_000, *TINY_TRAINING, "--workers", 1]
     process = subprocess.Popen(
         [sys.executable, "-m", "wavepaint", *map(str, arguments)],
@@ -84,7 +87,7 @@ def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_pa
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)  # to the loader's process as well, as Ctrl-C in a terminal does
+    os.killpg(process.pid, number)  # to the loader's process as well, as a terminal and job schedulers do
     _, message = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "saved. Go on with the same command and --resume" in message
@@ -98,21 +101,41 @@ def test_an_interrupted_training_is_saved_and_resumed(photo_folder: Path, tmp_pa
     ("arguments", "words"),
     [
         (("DATA", "--steps", 0), ("--steps is 0",)),
-        (("DATA", "--masks", "round"), ("--masks is round",)),
+        (("DATA", "--epochs", 3, "--steps", 3), ("--steps is 3 and --epochs 3",)),
+        (("DATA", "--masks", "round"), ("'round' masks", "--masks")),
+        (("DATA", "--masks", "silhouettes"), ("--silhouettes FOLDER",)),
+        (("DATA", "--ssim-weight", -1), ("--ssim-weight is -1",)),
+        (("DATA", "--adversarial-weight", 1), ("--adversarial-kind",)),
+        (("DATA", "--recipe", "lama-places"), ("weights of LPIPS (vgg16)", "--lpips-weights")),
+        (("DATA", "--config", "NONE"), ("cannot be read as TOML",)),
+        (("DATA", "--config", "TYPO"), ("unknown training setting data.crop_sise", "Did you mean crop_size?")),
+        (("DATA", "--hyper-parameter", "levels=2"), ("levels",)),
+        (("DATA", "--init-from", "NONE"), ("does not exist",)),
+        (("DATA", "--precision", "fp16", "--device", "cpu"), ("--precision fp16 trains on GPUs alone",)),
+        (("DATA", "--batch-size", 5, "--accumulate", 2), ("--accumulate is 2",)),
         (("DATA", "--resume"), ("nothing to resume",)),
         (("DATA", "--crop-size", 100), ("--crop-size is 100", "multiple of 16")),
         (("DATA", "--device", "abacus"), ("--device abacus is not usable here",)),
         (("DATA", "--device", "cuda:77"), ("--device cuda:77 is not usable here",)),
         (("EMPTY",), ("holds no photos",)),
-        (("NONE",), ("is not a folder",)),
-        (("DATA", "--val-data", "NONE"), ("is not a folder",)),
+        (("NONE",), ("does not exist",)),
+        (("DATA", "--val-data", "NONE"), ("does not exist",)),
     ],
 )
 def test_training_that_cannot_start(
-    wp: Wp, photo_folder: Path, tmp_path: Path, arguments: tuple[object, ...], words: tuple[str]
+    wp: Wp,
+    photo_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[object, ...],
+    words: tuple[str],
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"DATA": photo_folder, "EMPTY": tmp_path / "empty", "NONE": tmp_path / "none"}
+    (tmp_path / "typo.toml").write_text("[data]\ncrop_sise = 64\n")
+    places = {"DATA": photo_folder, "EMPTY": tmp_path / "empty", "NONE": tmp_path / "none",
+              "TYPO": tmp_path / "typo.toml"}  # fmt: skip
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("WAVEPAINT_LPIPS", raising=False)
     result = wp("train", *(places.get(str(a), a) for a in arguments), "-o", tmp_path / "run")
     assert_refused(result, *words)
     assert not (tmp_path / "run").exists()
@@ -150,3 +173,28 @@ def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     shutil.copytree(tiny_bundle.folder, tmp_path / "odd")
     (tmp_path / "odd" / "manifest.json").write_text(json.dumps({**manifest, "verification": {"model.onnx": [{}]}}))
     assert_refused(wp("info", tmp_path / "odd"), "manifest is damaged")
+
+
+def test_settings_are_printed_as_a_file_that_trains(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
+    shown = wp("train", "--show-config", *TINY_TRAINING, "--steps", 2, "--hyper-parameter", "final_dim=8")
+    assert shown.returncode == 0, shown.stderr.decode()
+    (tmp_path / "mine.toml").write_bytes(shown.stdout)
+    again = wp("train", "--config", tmp_path / "mine.toml", "--show-config")
+    assert again.stdout == shown.stdout
+    trained = wp("train", photo_folder, "-o", tmp_path / "run", "--config", tmp_path / "mine.toml", "--seed", 7)
+    assert trained.returncode == 0, trained.stderr.decode()
+    config = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["training"]["config"]
+    assert (config["seed"], config["data"]["crop_size"], config["hyper_parameters"]["final_dim"]) == (7, 32, 8)
+
+
+def test_what_a_training_needs_is_said_by_its_usage(wp: Wp, photo_folder: Path) -> None:
+    for arguments, words in (
+        ((photo_folder,), "--out"),
+        (("-o", "run"), "DATA"),
+        ((photo_folder, "-o", "run", "--resume", "--init-from", "x.pt"), "leave --init-from out"),
+        ((photo_folder, "-o", "run", "--hyper-parameter", "level"), "expected NAME=VALUE"),
+        (("--recipe", "unknown"), "lama-places"),
+    ):
+        result = wp("train", *arguments)
+        assert result.returncode == 2
+        assert words in result.stderr.decode()

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
 from wavepaint.errors import ImageError
-from wavepaint.training.evaluation import read_pairs
-from wavepaint.training.sources import open_source
+from wavepaint.training.data.evaluation import read_pairs
+from wavepaint.training.data.sources import open_source
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.augment import Augmentation, augment
+from wavepaint.training.data.augment import Augmentation, augment
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 

@@ -14,10 +14,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
-from wavepaint.training.augment import Augmentation
-from wavepaint.training.crops import RandomCrops, load_validation, probe_sizes, read_batches, to_float
-from wavepaint.training.masks import MaskSampler
-from wavepaint.training.sources import PhotoSource, open_source
+from wavepaint.training.data.augment import Augmentation
+from wavepaint.training.data.crops import RandomCrops, load_validation, probe_sizes, read_batches, to_float
+from wavepaint.training.data.masks import MaskSampler
+from wavepaint.training.data.sources import PhotoSource, open_source
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)
@@ -143,7 +143,7 @@ def test_decoded_photos_are_kept_as_far_as_there_is_room(source: PhotoSource, mo
         crops[number]
     assert sorted(read) == sorted(source.names)
     read.clear()
-    monkeypatch.setattr("wavepaint.training.crops.CACHE_BYTES", 200 * 150 * 3)
+    monkeypatch.setattr("wavepaint.training.data.crops.CACHE_BYTES", 200 * 150 * 3)
     crops = make_crops(source)
     for number in range(12):
         crops[number]

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wavepaint.errors import ConfigError
-from wavepaint.training import losses
-from wavepaint.training.adversarial import (
+from wavepaint.training.config import LossWeights
+from wavepaint.training.losses import terms
+from wavepaint.training.losses.adversarial import (
     NonSaturatingLoss,
     PatchDiscriminator,
     WassersteinLoss,
@@ -23,9 +24,8 @@ from wavepaint.training.adversarial import (
     gradient_penalty,
     r1_penalty,
 )
-from wavepaint.training.config import LossWeights
-from wavepaint.training.lpips import LPIPS
-from wavepaint.training.objective import HOLE_MARGIN, Objective, make_adversarial_loss, make_discriminator
+from wavepaint.training.losses.lpips import LPIPS
+from wavepaint.training.losses.objective import HOLE_MARGIN, Objective, make_adversarial_loss, make_discriminator
 from wavepaint.training.recipes import HYBRID, LAMA, RESOURCE_EFFICIENT, WASSERSTEIN
 
 RNG = np.random.default_rng(0)
@@ -61,17 +61,17 @@ def test_ssim_is_scikit_images_but_for_windows_that_leave_the_image() -> None:
         _, similarity = structural_similarity(a, b, full=True, **options)
         expected.append(similarity[:, 5:-5, 5:-5].mean())
     output, target, _ = tensors()
-    assert losses.ssim(output, target).item() == pytest.approx(np.mean(expected), abs=1e-5)
+    assert terms.ssim(output, target).item() == pytest.approx(np.mean(expected), abs=1e-5)
 
 
 def test_pixel_losses_equal_their_definitions() -> None:
     output, target, mask = tensors()
     error = np.abs(OUTPUT - TARGET)
-    assert losses.l1(output, target).item() == pytest.approx(error.mean(), rel=1e-5)
-    assert losses.l2(output, target).item() == pytest.approx((error**2).mean(), rel=1e-5)
-    assert losses.hole_l1(output, target, mask).item() == pytest.approx(error[HOLE].mean(), rel=1e-5)
+    assert terms.l1(output, target).item() == pytest.approx(error.mean(), rel=1e-5)
+    assert terms.l2(output, target).item() == pytest.approx((error**2).mean(), rel=1e-5)
+    assert terms.hole_l1(output, target, mask).item() == pytest.approx(error[HOLE].mean(), rel=1e-5)
     expected = (10 * error[~HOLE].sum() + 3 * error[HOLE].sum()) / error.size
-    weighted = losses.weighted_l1(output, target, mask, known_weight=10, hole_weight=3)
+    weighted = terms.weighted_l1(output, target, mask, known_weight=10, hole_weight=3)
     assert weighted.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -84,29 +84,29 @@ def test_hybrid_is_ten_times_lpips_and_the_mixed_pixel_errors() -> None:
     error = np.abs(OUTPUT - TARGET)
     for alpha in (0.5, 0.2):
         expected = 10 * (0.3 + (1 - alpha) * error.mean() + alpha * (error**2).mean())
-        assert losses.hybrid(output, target, distance, alpha=alpha).item() == pytest.approx(expected, rel=1e-5)
+        assert terms.hybrid(output, target, distance, alpha=alpha).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_composite_has_the_output_in_the_hole_alone() -> None:
     output, target, mask = tensors()
-    filled = losses.composite(output, target, mask).numpy()
+    filled = terms.composite(output, target, mask).numpy()
     np.testing.assert_array_equal(filled, np.where(HOLE, output.numpy(), target.numpy()))
 
 
 def test_a_mean_around_the_hole_counts_its_neighbourhood_and_no_more() -> None:
     mask = torch.zeros(1, 1, 20, 20)
     mask[..., 5, 8] = 1
-    region = losses.dilate_mask(mask, 2)
+    region = terms.dilate_mask(mask, 2)
     assert region.sum() == 25
     assert region[..., 3:8, 6:11].min() == 1
     values = torch.where(region > 0, 7.0, 100.0)
-    assert losses.mean_around_hole(values, mask, margin=2).item() == 7
-    assert losses.mean_around_hole(values, torch.zeros_like(mask), margin=2).item() == 0
+    assert terms.mean_around_hole(values, mask, margin=2).item() == 7
+    assert terms.mean_around_hole(values, torch.zeros_like(mask), margin=2).item() == 0
 
 
 def test_feature_distance_is_a_sum_over_layers_of_means() -> None:
     a, b = [torch.zeros(1, 2, 4, 4), torch.zeros(1, 8, 2, 2)], [torch.ones(1, 2, 4, 4), torch.full((1, 8, 2, 2), 3.0)]
-    assert losses.feature_distance(a, b).item() == 1 + 9
+    assert terms.feature_distance(a, b).item() == 1 + 9
 
 
 # The discriminator.
@@ -354,17 +354,17 @@ def test_a_critic_with_batch_norm_is_refused() -> None:
 
 def test_the_sum_is_that_of_its_weighted_terms(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
-    filled = losses.composite(output, target, mask)
+    filled = terms.composite(output, target, mask)
     with torch.no_grad():
         expected = {
-            "ssim": 1 - losses.ssim(filled, target),
-            "mae": losses.l1(filled, target),
-            "mse": losses.l2(filled, target),
-            "hole_l1": losses.hole_l1(output, target, mask),
-            "known_l1": losses.weighted_l1(output, target, mask, known_weight=1, hole_weight=0),
+            "ssim": 1 - terms.ssim(filled, target),
+            "mae": terms.l1(filled, target),
+            "mse": terms.l2(filled, target),
+            "hole_l1": terms.hole_l1(output, target, mask),
+            "known_l1": terms.weighted_l1(output, target, mask, known_weight=1, hole_weight=0),
             "lpips": alexnet(filled, target).mean(),
-            "lpips_hole": losses.mean_around_hole(alexnet(filled, target, spatial=True), mask, margin=HOLE_MARGIN),
-            "perceptual": losses.feature_distance(alexnet.features(filled), alexnet.features(target)),
+            "lpips_hole": terms.mean_around_hole(alexnet(filled, target, spatial=True), mask, margin=HOLE_MARGIN),
+            "perceptual": terms.feature_distance(alexnet.features(filled), alexnet.features(target)),
         }
     weights = {name: 0.5 + index for index, name in enumerate(expected)}
     total, parts = Objective(LossWeights(**weights), alexnet)(output, target, mask)
@@ -386,11 +386,11 @@ def test_a_term_without_weight_is_not_computed(alexnet: LPIPS) -> None:
 
 def test_the_papers_sets(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
-    output = losses.composite(output, target, mask)
+    output = terms.composite(output, target, mask)
     total, _ = Objective(HYBRID, alexnet)(output, target, mask)
-    assert total.item() == pytest.approx(losses.hybrid(output, target, alexnet).item(), rel=1e-5)
+    assert total.item() == pytest.approx(terms.hybrid(output, target, alexnet).item(), rel=1e-5)
     total, _ = Objective(RESOURCE_EFFICIENT)(output, target, mask)
-    expected = 3 * (1 - losses.ssim(output, target)) + losses.l1(output, target)
+    expected = 3 * (1 - terms.ssim(output, target)) + terms.l1(output, target)
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     lama = make_adversarial_loss(LAMA)
     assert isinstance(lama, NonSaturatingLoss)

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from wavepaint.errors import ConfigError, TrainingError
-from wavepaint.training.masks import ALL_KINDS, MASK_KINDS, SETTINGS, MaskKind, MaskSampler, parse_kind, random_mask
+from wavepaint.training.data.masks import (
+    ALL_KINDS,
+    MASK_KINDS,
+    SETTINGS,
+    MaskKind,
+    MaskSampler,
+    parse_kind,
+    random_mask,
+)
 
 DRAWN_KINDS = tuple(kind for kind in ALL_KINDS if kind != "silhouettes")
 

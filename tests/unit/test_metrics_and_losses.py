@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from wavepaint import metrics
-from wavepaint.training.losses import hole_l1, ssim
+from wavepaint.training.losses.terms import hole_l1, ssim
 
 RNG = np.random.default_rng(0)
 A = RNG.random((40, 50, 3))

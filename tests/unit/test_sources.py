@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wavepaint.errors import TrainingError, WavePaintWarning
-from wavepaint.training.names import PackedNames, sort_key
-from wavepaint.training.sources import PhotoSource, open_source
+from wavepaint.training.data.names import PackedNames, sort_key
+from wavepaint.training.data.sources import PhotoSource, open_source
 
 NAMES = ("n01/a.JPEG", "n01/b.png", "n01 more/c.webp", "z.jpg", "deep/er/ä.png")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wavepaint.errors import ConfigError, OutputError, TrainingError
-from wavepaint.training.split import Split, check_split, read_split, split_names, write_split
+from wavepaint.training.data.split import Split, check_split, read_split, split_names, write_split
 
 NAMES = [f"{i}.jpg" for i in range(40)]
 

@@ -17,9 +17,9 @@ from wavepaint.errors import CheckpointError, ConfigError, OutputError, Training
 from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.training.averaging import AveragedWeights
 from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
+from wavepaint.training.data.split import read_split
 from wavepaint.training.loop import BEST, LAST, SPLIT, Trainer
 from wavepaint.training.record import EpochReport
-from wavepaint.training.split import read_split
 
 CONFIG = TrainConfig(
     recipe="test",

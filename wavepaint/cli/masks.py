@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from wavepaint.training.evaluation import write_pairs
-from wavepaint.training.masks import ALL_KINDS
-from wavepaint.training.sources import open_source
+from wavepaint.training.data.evaluation import write_pairs
+from wavepaint.training.data.masks import ALL_KINDS
+from wavepaint.training.data.sources import open_source
 
 
 @click.command()

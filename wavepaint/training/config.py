@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.masks import ALL_KINDS, parse_kind
+from wavepaint.training.data.masks import ALL_KINDS, parse_kind
 
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScheduleKind = Literal["cosine", "constant", "epochs", "plateau"]

@@ -24,16 +24,16 @@ from wavepaint.errors import CheckpointError, ConfigError, OutputError, Training
 from wavepaint.models.checkpoint import Checkpoint, load_strictly, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.training.augment import Augmentation
 from wavepaint.training.config import OptimizationConfig, TrainConfig
-from wavepaint.training.crops import RandomCrops, load_validation, to_float
+from wavepaint.training.data.augment import Augmentation
+from wavepaint.training.data.crops import RandomCrops, load_validation, read_batches, to_float
+from wavepaint.training.data.masks import MaskSampler
+from wavepaint.training.data.sources import PhotoSource, open_source
+from wavepaint.training.data.split import Split, check_split, split_names, write_split
 from wavepaint.training.distributed import World, synchronise_batch_norm
-from wavepaint.training.lpips import load_lpips
-from wavepaint.training.masks import MaskSampler
+from wavepaint.training.losses.lpips import load_lpips
 from wavepaint.training.record import NUM_SAMPLE_ROWS, EpochReport, RunRecord
 from wavepaint.training.schedule import Schedule
-from wavepaint.training.sources import PhotoSource, open_source
-from wavepaint.training.split import Split, check_split, split_names, write_split
 from wavepaint.training.update import Batch, Updater
 from wavepaint.training.validation import Validation
 
@@ -164,7 +164,7 @@ class Trainer:
 
     Args:
         config: The resolved configuration.
-        data: Training photos, as :func:`wavepaint.training.sources.open_source` takes them.
+        data: Training photos, as :func:`wavepaint.training.data.sources.open_source` takes them.
         val_data: Validation photos; None holds out a share of ``data``.
         out: The run's folder.
         resume: Go on from ``out/last.pt``; the configuration must be the same.
@@ -355,7 +355,7 @@ class Trainer:
             worker_init_fn=_ignore_interrupts,
         )
         parts: list[Batch] = []
-        for image, mask in loader:
+        for image, mask in read_batches(loader):
             parts.append(to_float(image.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)))
             if len(parts) == config.accumulate:
                 yield parts

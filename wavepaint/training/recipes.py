@@ -24,7 +24,7 @@ _MAIN_WAVEPAINT: Mapping[str, Any] = {
 }
 
 HYBRID = LossWeights(lpips=10.0, mae=5.0, mse=5.0, lpips_network="alexnet")
-"""10 (LPIPS + L1 / 2 + L2 / 2), as :func:`wavepaint.training.losses.hybrid` has it; the authors' script has AlexNet."""
+"""10 (LPIPS + L1 / 2 + L2 / 2), as :func:`~wavepaint.training.losses.terms.hybrid` has it; AlexNet as the authors."""
 
 RESOURCE_EFFICIENT = LossWeights(ssim=3.0, mae=1.0)
 """SSIM and MAE, 3 : 1. Source: D. Kumar et al., "Resource-efficient Image Inpainting" (2023), section 2."""

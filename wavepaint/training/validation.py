@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wavepaint import metrics
 from wavepaint.training.distributed import World
-from wavepaint.training.lpips import LPIPS
+from wavepaint.training.losses.lpips import LPIPS
 
 Pixels = NDArray[np.uint8]
 Pair = tuple[Pixels, Pixels]

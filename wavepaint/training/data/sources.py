@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from wavepaint.errors import TrainingError, WavePaintWarning
-from wavepaint.training.archives import ARCHIVE_SUFFIXES, Member, index_archive, is_compressed_tar, read_member
-from wavepaint.training.names import PackedNames, encode_name, sort_key
+from wavepaint.training.data.archives import ARCHIVE_SUFFIXES, Member, index_archive, is_compressed_tar, read_member
+from wavepaint.training.data.names import PackedNames, encode_name, sort_key
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 STL10_SIDE = 96

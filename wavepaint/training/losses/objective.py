@@ -10,10 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.training import losses
-from wavepaint.training.adversarial import AdversarialLoss, NonSaturatingLoss, PatchDiscriminator, WassersteinLoss
 from wavepaint.training.config import LossWeights
-from wavepaint.training.lpips import LPIPS, average_and_add, enlarge_and_add
+from wavepaint.training.losses import terms
+from wavepaint.training.losses.adversarial import (
+    AdversarialLoss,
+    NonSaturatingLoss,
+    PatchDiscriminator,
+    WassersteinLoss,
+)
+from wavepaint.training.losses.lpips import LPIPS, average_and_add, enlarge_and_add
 
 HOLE_MARGIN = 16
 """Pixels around the hole that count in its LPIPS: as far as the eye looks for a seam, a stride of AlexNet's trunk."""
@@ -58,22 +63,22 @@ class Objective(nn.Module):
         """
         weights = self.weights
         values: dict[str, Tensor] = {}
-        filled = losses.composite(predicted, target, mask_N1HW)
+        filled = terms.composite(predicted, target, mask_N1HW)
         if weights.ssim:
-            values["ssim"] = 1 - losses.ssim(filled, target)
+            values["ssim"] = 1 - terms.ssim(filled, target)
         if weights.mae:
-            values["mae"] = losses.l1(filled, target)
+            values["mae"] = terms.l1(filled, target)
         if weights.mse:
-            values["mse"] = losses.l2(filled, target)
+            values["mse"] = terms.l2(filled, target)
         if weights.hole_l1:
-            values["hole_l1"] = losses.hole_l1(filled, target, mask_N1HW)
+            values["hole_l1"] = terms.hole_l1(filled, target, mask_N1HW)
         if weights.known_l1:
-            values["known_l1"] = losses.weighted_l1(predicted, target, mask_N1HW, known_weight=1, hole_weight=0)
+            values["known_l1"] = terms.weighted_l1(predicted, target, mask_N1HW, known_weight=1, hole_weight=0)
         if self.lpips is not None:
             values |= self._compare_features(self.lpips, filled, target, mask_N1HW)
-        terms = {name: getattr(weights, name) * value for name, value in values.items()}
-        total = torch.stack(list(terms.values())).sum() if terms else predicted.float().sum() * 0
-        return total, {name: term.detach() for name, term in terms.items()}
+        weighted = {name: getattr(weights, name) * value for name, value in values.items()}
+        total = torch.stack(list(weighted.values())).sum() if weighted else predicted.float().sum() * 0
+        return total, {name: term.detach() for name, term in weighted.items()}
 
     def _compare_features(self, lpips: LPIPS, filled: Tensor, target: Tensor, mask_N1HW: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -86,9 +91,9 @@ class Objective(nn.Module):
                 values["lpips"] = average_and_add(maps).mean()
             if self.weights.lpips_hole:
                 at_pixels = enlarge_and_add(maps, (target.shape[2], target.shape[3]))
-                values["lpips_hole"] = losses.mean_around_hole(at_pixels, mask_N1HW, margin=HOLE_MARGIN)
+                values["lpips_hole"] = terms.mean_around_hole(at_pixels, mask_N1HW, margin=HOLE_MARGIN)
         if self.weights.perceptual:
-            values["perceptual"] = losses.feature_distance(features_filled, features_target)
+            values["perceptual"] = terms.feature_distance(features_filled, features_target)
         return values
 
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.mask_shapes import draw_paper_box, draw_polygons, draw_squares
-from wavepaint.training.silhouettes import SilhouetteFolder
+from wavepaint.training.data.mask_shapes import draw_paper_box, draw_polygons, draw_squares
+from wavepaint.training.data.silhouettes import SilhouetteFolder
 
 MaskKind = Literal["thin", "medium", "thick", "squares", "boxes", "polygons", "silhouettes"]
 ALL_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)

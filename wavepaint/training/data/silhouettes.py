@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from wavepaint.errors import ConfigError, TrainingError
-from wavepaint.training.sources import SUFFIXES, find_files
+from wavepaint.training.data.sources import SUFFIXES, find_files
 
 MAX_SIDE = 512
 """Cut-outs are kept at no more than this, in pixels: holes are not larger."""

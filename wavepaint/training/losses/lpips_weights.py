@@ -149,7 +149,7 @@ def _missing(network: str, places: str) -> TrainingError:
 
 
 def read_weights(files: WeightFiles) -> dict[str, Tensor]:
-    """Read the weights under the names that :class:`wavepaint.training.lpips.LPIPS` has for them.
+    """Read the weights under the names that :class:`wavepaint.training.losses.lpips.LPIPS` has for them.
 
     Raises:
         TrainingError: A published file differs from what was published.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wavepaint.atomic import write_file
 from wavepaint.errors import ConfigError, TrainingError
-from wavepaint.training.names import encode_name
+from wavepaint.training.data.names import encode_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wavepaint.errors import ConfigError
 from wavepaint.models.checkpoint import load_strictly
-from wavepaint.training.lpips_weights import find_weights, read_weights
+from wavepaint.training.losses.lpips_weights import find_weights, read_weights
 
 Network = Literal["alexnet", "vgg16"]
 NETWORKS: tuple[Network, ...] = get_args(Network)
@@ -181,8 +181,8 @@ def load_lpips(
 
     Args:
         network: The trunk.
-        weights: A file or folder, as :func:`wavepaint.training.lpips_weights.find_weights` takes it; None looks in
-            the places named there.
+        weights: A file or folder, as :func:`~wavepaint.training.losses.lpips_weights.find_weights` takes it; None
+            looks in the places named there.
         device: Where it computes.
         download: Fetch weights that are nowhere here from their official addresses.
 

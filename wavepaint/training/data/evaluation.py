@@ -19,10 +19,10 @@ from PIL import Image, ImageOps
 from wavepaint import __version__
 from wavepaint.atomic import check_target, write_folder
 from wavepaint.errors import ConfigError, ImageError, OutputError, TrainingError, WavePaintWarning
-from wavepaint.training.masks import MaskSampler
-from wavepaint.training.names import encode_name
-from wavepaint.training.sources import PhotoSource, find_files
-from wavepaint.training.split import hash_share
+from wavepaint.training.data.masks import MaskSampler
+from wavepaint.training.data.names import encode_name
+from wavepaint.training.data.sources import PhotoSource, find_files
+from wavepaint.training.data.split import hash_share
 
 RECORD = "masks.json"
 MAX_BROKEN = 100

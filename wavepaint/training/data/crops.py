@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
-from wavepaint.training.augment import Augmentation, augment
-from wavepaint.training.evaluation import fit_photo
-from wavepaint.training.masks import MaskSampler
-from wavepaint.training.names import PackedNames
-from wavepaint.training.sources import PhotoSource
+from wavepaint.training.data.augment import Augmentation, augment
+from wavepaint.training.data.evaluation import fit_photo
+from wavepaint.training.data.masks import MaskSampler
+from wavepaint.training.data.names import PackedNames
+from wavepaint.training.data.sources import PhotoSource
 
 CACHE_BYTES = 2 << 30
 """Decoded photos kept in memory, for all loader processes together: decoding costs more than a small step."""

@@ -103,8 +103,9 @@ def dilate_mask(mask_N1HW: Tensor, margin: int) -> Tensor:
 def mean_around_hole(map_N1HW: Tensor, mask_N1HW: Tensor, *, margin: int) -> Tensor:
     """Mean of a map over the hole and the ``margin`` pixels around it; 0 where no image has a hole.
 
-    With the map of :class:`wavepaint.training.lpips.LPIPS` (``spatial=True``) of a composite it is LPIPS in and around
-    the hole: neither diluted by known pixels nor blind to a visible seam, whatever share of the image is hole.
+    With the map of :class:`~wavepaint.training.losses.lpips.LPIPS` (``spatial=True``) of a composite it is LPIPS in
+    and around the hole: neither diluted by known pixels nor blind to a visible seam, whatever share of the image is
+    hole.
     """
     region = dilate_mask(mask_N1HW, margin)
     return (map_N1HW.float() * region).sum() / region.sum().clamp_min(1)

@@ -1,0 +1,1 @@
+"""What a network is trained on: photos, crops of them, and masks."""
