@@ -34,6 +34,7 @@ From the checkout, with PyTorch and CUDA installed; each line under ten minutes:
     python3 benchmarks/gpu_proof.py -o /tmp/proof --prepared prepared --time-limit 540
     python3 benchmarks/gpu_proof.py -o /tmp/proof --prepared prepared --time-limit 540    # goes on
 
+A host that has onnxruntime-gpu must not see the pack's, which is for CPUs: delete /tmp/site/base/onnxruntime* there.
 Bring back ``/tmp/proof`` without its ``work`` (models and plans). ``--dry-run`` exercises everything but the card, in
 half a minute on a CPU; CI runs that.
 """

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ Send = Callable[[dict[str, Any]], None]
 
 WARMUP_RUNS = 3
 """One makes a size ready, one captures a CUDA graph, one replays it."""
+
+
+_inputs = lru_cache(maxsize=2)(make_inputs)
+"""The batch of a heat, with float and with byte edges; nobody writes into it."""
 
 
 class PoisonedError(Exception):
@@ -140,7 +145,7 @@ class Runner:
 
     def _open(self, cell: Cell) -> _Entry:
         """Open a cell, run it as often as it takes to be ready, and compare what it gives."""
-        image, mask = make_inputs(cell.batch, cell.side, cell.edges)
+        image, mask = _inputs(cell.batch, cell.side, cell.edges)
         free_before = free_device_mb()
         lane = open_lane(cell, self._place)
         try:
@@ -171,7 +176,7 @@ class Runner:
     def _time(self, entry: _Entry, effort: Effort) -> bool:
         """Time a cell in one round, send what it has come to; return whether it goes on."""
         self._send({"id": entry.cell.id, "begins": True})
-        image, mask = make_inputs(entry.cell.batch, entry.cell.side, entry.cell.edges)
+        image, mask = _inputs(entry.cell.batch, entry.cell.side, entry.cell.edges)
         half = effort.seconds / 2
         try:
             entry.lane.run(image, mask)  # the others had the caches

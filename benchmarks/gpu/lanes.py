@@ -20,7 +20,7 @@ from benchmarks.gpu.cells import NEEDS_GPU, Cell, Place
 from benchmarks.gpu.graphs import FilePrecision, open_graph
 from benchmarks.gpu.networks import ByteEdges, build, find_size_multiple, make_plain_half
 from wavepaint.contract import Artifact
-from wavepaint.errors import EngineError
+from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.export.to_onnx import InpaintingGraph
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.ort_session import OrtSession
@@ -33,6 +33,10 @@ Tensor = NDArray[Any]
 NO_GPU = "not run: no GPU"
 AHEAD_OF_TIME = "sm86"
 """What plans are built for where there is no GPU, to see that they build."""
+
+_OTHER_TARGETS: tuple[tuple[str, ...], ...] = (("sm80",),)
+"""What TensorRT-RTX is tried for on a GPU that it does not build for: Hopper's code is in it, its documents leave it
+out, and Ampere's plans are the nearest."""
 
 _WARMUP_RUNS = 3
 
@@ -232,12 +236,25 @@ def _open_torch(cell: Cell, place: Place) -> Lane:
 
 
 def _open_plan(cell: Cell, onnx: Path, multiple: int, place: Place) -> Lane:
+    """Open a plan for exactly the shape, built for the GPU at hand, or, where that fails, for another that may fit."""
+    reasons = []
+    for targets in ((), *_OTHER_TARGETS) if cell.engine == "tensorrt-rtx" else ((),):
+        try:
+            return _open_plan_for(cell, onnx, multiple, place, targets)
+        except EngineMemoryError:
+            raise
+        except EngineError as error:
+            reasons.append(f"{'for ' + targets[0] if targets else 'for the GPU at hand'}: {error}")
+    raise EngineError(" ".join(reasons))
+
+
+def _open_plan_for(cell: Cell, onnx: Path, multiple: int, place: Place, targets: tuple[str, ...]) -> Lane:
     library = cast(Library, cell.engine)
-    version = load_library(library).__version__
-    plan = place.work / f"{cell.model}.{cell.precision}.{cell.edges}.{cell.side}.b{cell.batch}.{library}-{version}.plan"
+    made_by = "-".join((library, load_library(library).__version__, *targets))
+    plan = place.work / f"{cell.model}.{cell.precision}.{cell.edges}.{cell.side}.b{cell.batch}.{made_by}.plan"
     started = time.perf_counter()
     if not plan.exists():
-        _build(cell, onnx, plan, multiple, ())
+        _build(cell, onnx, plan, multiple, targets)
     build_s = time.perf_counter() - started
     session = TensorRtSession(
         plan,
@@ -250,6 +267,7 @@ def _open_plan(cell: Cell, onnx: Path, multiple: int, place: Place) -> Lane:
     )
     lane = SessionLane(session)
     lane.plan_mb, lane.build_s = plan.stat().st_size / 1e6, build_s
+    lane.label += f", built for {targets[0]}" if targets else ""
     return lane
 
 

@@ -15,6 +15,7 @@ from benchmarks.gpu.cells import Cell, Launch, Place, Probe
 from benchmarks.gpu.lanes import NO_GPU, NotRunError, allow_tf32, open_lane
 from benchmarks.gpu.networks import UPSAMPLING, build, find_size_multiple, make_plain_half
 from wavepaint.bench.subjects import DEFAULT
+from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.fusion import fuse
 from wavepaint.export.precision import HalfPrecision
@@ -44,6 +45,8 @@ def check_engine(name: str, place: Place) -> dict[str, Any]:
     """
     told = _describe_engine(name)
     if name == "pytorch":
+        if place.device == "cuda" and not torch.cuda.is_available():
+            raise EngineError(f"PyTorch {torch.__version__} sees no GPU, and the driver does. Install one with CUDA.")
         return told
     if place.device != "cuda":
         if name != "torch-compile":

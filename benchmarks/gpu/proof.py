@@ -102,6 +102,12 @@ def _run_heat(heat: Heat, record: Record, worker: Worker, limits: Limits, fresh:
                     tell(f"  failed: {at_work}: {message['result']['problem'][:200]}")
         return []
     except WorkerLostError as error:
+        if time.time() >= effort.deadline:  # no fault of the cell: what it has come to stays, or it is run again
+            if at_work not in fresh:
+                record.put(
+                    at_work, {"status": "not run", "problem": "not run: the time limit came while it was measured"}
+                )
+            return list(heat.tasks)
         if record.results.get(at_work, {}).get("status") != "failed" or at_work not in fresh:
             record.put(at_work, {"status": "failed", "problem": f"while it was measured, {error}"})
             fresh.add(at_work)

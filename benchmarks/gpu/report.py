@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.cells import Cell, list_heats
 from benchmarks.gpu.criteria import alone, judge, read_cells, roof_shares, with_copies
 from wavepaint.atomic import write_file
 from wavepaint.optional import require
@@ -196,7 +197,22 @@ def _problems(content: dict[str, Any]) -> list[str]:
     for run in content["runs"]:
         if run.get("stopped"):
             lines.append(f"- {run['stopped']}")
-    return lines or ["Nothing."]
+    return [*lines, *(_describe_plan() if content["dry"] else ())] or ["Nothing."]
+
+
+def _describe_plan() -> list[str]:
+    """Say what a run on a GPU measures, of which a dry run measured nothing."""
+    tasks = [task for heat in list_heats(dry=False) for task in heat.tasks]
+    cells = [task for task in tasks if isinstance(task, Cell)]
+
+    def held(name: str) -> str:
+        return ", ".join(str(value) for value in dict.fromkeys(getattr(cell, name) for cell in cells))
+
+    return [
+        f"- not run: all {len(tasks) - len(cells)} probes and {len(cells)} cells of the proof itself (`--list`): "
+        f"engines {held('engine')}; models {held('model')}; sides {held('side')}; batches {held('batch')}; with and "
+        "without CUDA graphs, float and byte edges"
+    ]
 
 
 def count_states(content: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from benchmarks.gpu.record import NAME, Record
 from benchmarks.gpu.report import make_markdown
 from benchmarks.gpu.worker import Worker, WorkerLostError
 from tests.fakes.machine import Machine
-from wavepaint.errors import ConfigError
+from wavepaint.errors import ConfigError, EngineError
 from wavepaint.runtime.gpu import Gpu
 
 A, B, C = (Cell("pytorch", "float32", model, 32, 1, "plain") for model in ("a", "b", "c"))
@@ -118,7 +118,7 @@ class ScriptedWorker:
     """Plays messages for each task; "dies" is a death, "hangs" of it is the same to the proof."""
 
     def __init__(self, script: dict[str, list[Any]]) -> None:
-        self.script, self.heats = script, []
+        self.script, self.heats, self.delay = script, [], 0.0
 
     def run(self, heat: Heat, effort: Effort, patience_s: float) -> Iterator[dict[str, Any]]:
         self.heats.append([task.id for task in heat.tasks])
@@ -126,6 +126,7 @@ class ScriptedWorker:
             yield {"id": task.id, "begins": True}
             for message in self.script.get(task.id, [done(1.0)]):
                 if message == "dies":
+                    time.sleep(self.delay)
                     raise WorkerLostError("its process died (SIGSEGV)")
                 yield {"id": task.id, "result": message}
 
@@ -179,6 +180,21 @@ def test_the_time_limit_ends_between_heats(tmp_path: Path) -> None:
     record, reason = prove(tmp_path, worker, [Heat("one", (A,))], effort=effort)
     assert reason == "stopped by the time limit before: one"
     assert (worker.heats, record.results) == ([], {})
+
+
+def test_a_cell_that_the_time_limit_ends_is_measured_next_time(tmp_path: Path) -> None:
+    class SlowWorker(ScriptedWorker):
+        def run(self, heat: Heat, effort: Effort, patience_s: float) -> Iterator[dict[str, Any]]:
+            assert patience_s < 60
+            yield from super().run(heat, effort, patience_s)
+
+    effort = Effort(rounds=1, seconds=0.0, min_calls=1, deadline=time.time() + 0.3)
+    worker = SlowWorker({A.id: [done(1.0)], B.id: ["dies"]})
+    worker.delay = 0.4
+    record, reason = prove(tmp_path, worker, [Heat("one", (A, B, C))], effort=effort)
+    assert reason == "stopped by the time limit before: one"
+    assert [record.results[task.id]["status"] for task in (A, B)] == ["done", "not run"]
+    assert [record.is_settled(task) for task in (A, B, C)] == [True, False, False]
 
 
 def serve_badly(connection: Connection, place: Place) -> None:
@@ -280,7 +296,9 @@ def test_the_report_states_every_criterion_and_what_failed() -> None:
     assert page.count("| **not measured** |") == 1
     assert f"failed: out of memory (`{EAGER}`)" in page
     assert "The card has not been seen" not in page
-    assert "The card has not been seen" in make_markdown(make_content({}, is_dry=True))
+    dry = make_markdown(make_content({}, is_dry=True))
+    assert "The card has not been seen" in dry
+    assert "models wavepaint, lama, default, wavepaint-large, big-lama; sides 256, 512, 1024, 96;" in dry
 
 
 # Checks
@@ -386,6 +404,22 @@ def test_a_plan_is_built_for_the_shape_checked_and_timed(
     assert profile.min == profile.opt == profile.max == (2, 32, 32)
     open_lane(cell, gpu_place).close()
     assert len(machine.builds) == 1  # the plan was kept
+
+
+def test_tensorrt_rtx_is_tried_for_another_gpu_where_it_does_not_build_for_this_one(
+    gpu_place: Place, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
+        if not arguments[5].targets:
+            raise EngineError("sm90 is not supported")
+        return machine.build_plan(*arguments, **callbacks)
+
+    monkeypatch.setattr(lanes, "build_plan", build)
+    lane = open_lane(Cell("tensorrt-rtx", "float16", "tiny-wavepaint", 32, 1), gpu_place)
+    assert lane.label.endswith("built for sm80")
+    lane.close()
+    with pytest.raises(EngineError, match="for the GPU at hand: sm90 is not supported"):
+        open_lane(Cell("tensorrt", "float16", "tiny-wavepaint", 32, 1), gpu_place)
 
 
 def test_without_a_gpu_the_reason_is_no_failure(prepared: Path, tmp_path: Path) -> None:
