@@ -92,6 +92,21 @@ class CudaDevice(Device):
     def synchronize(self, stream: int) -> None:
         self._call("cuStreamSynchronize", stream)
 
+    def time_ms(self, stream: int, enqueue: Callable[[], None]) -> float:
+        events: list[Any] = []
+        try:
+            for _ in range(2):
+                events.append(self._call("cuEventCreate", self._cuda.CUevent_flags.CU_EVENT_DEFAULT.value))
+            start, end = events
+            self._call("cuEventRecord", start, stream)
+            enqueue()
+            self._call("cuEventRecord", end, stream)
+            self._call("cuEventSynchronize", end)
+            return float(self._call("cuEventElapsedTime", start, end))
+        finally:
+            for event in events:
+                self._call("cuEventDestroy", event)
+
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         # Other threads may allocate meanwhile, which a capture of the global mode would not survive.
         mode = self._cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL

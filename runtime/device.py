@@ -2,7 +2,7 @@
 
 A plan's runner copies a batch to the GPU, lets TensorRT enqueue its kernels and copies the result back. All that
 belongs to one run is enqueued on one stream and so is in order by itself, and different runs share no memory: no
-events between streams are needed, and there are none here.
+events between streams are needed. The only ones here tell the time.
 """
 
 from abc import abstractmethod
@@ -69,6 +69,13 @@ class Device(Closing):
     @abstractmethod
     def synchronize(self, stream: int) -> None:
         """Wait until everything enqueued on a stream is done. Other threads run meanwhile."""
+
+    @abstractmethod
+    def time_ms(self, stream: int, enqueue: Callable[[], None]) -> float:
+        """Return how many milliseconds a stream works on what ``enqueue`` enqueues, by the GPU's own clock.
+
+        Waits for it, and for what was enqueued before.
+        """
 
     @abstractmethod
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:

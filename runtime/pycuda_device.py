@@ -103,6 +103,18 @@ class PycudaDevice(Device):
         with self._current():
             self._streams[stream].synchronize()
 
+    def time_ms(self, stream: int, enqueue: Callable[[], None]) -> float:
+        with self._current() as cuda:
+            start, end = cuda.Event(), cuda.Event()
+            start.record(self._streams[stream])
+        enqueue()
+        with self._current():
+            end.record(self._streams[stream])
+            end.synchronize()
+            elapsed_ms = float(end.time_since(start))
+            del start, end  # destroyed while their context is current
+        return elapsed_ms
+
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         raise EngineError(f"{self.package} has no stream capture. cuda-bindings has: pip install cuda-bindings")
 

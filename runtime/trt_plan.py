@@ -41,6 +41,7 @@ class LoadedPlan:
         content: The plan.
         library: Whose plan it is.
         edges: Kind of its inputs and outputs.
+        graphs: Whether a library that captures CUDA graphs by itself shall.
 
     Attributes:
         name: The library's name and version.
@@ -53,7 +54,7 @@ class LoadedPlan:
         EngineMemoryError: The GPU cannot hold the weights.
     """
 
-    def __init__(self, path: Path, content: bytes, *, library: Library, edges: Edges) -> None:
+    def __init__(self, path: Path, content: bytes, *, library: Library, edges: Edges, graphs: bool = True) -> None:
         trt = load_library(library)
         self.path, self.edges, self.captures_itself = path, edges, library == "tensorrt-rtx"
         self.name = name_library(library, trt.__version__)
@@ -70,14 +71,15 @@ class LoadedPlan:
             raise refusal if isinstance(refusal, EngineMemoryError) else PlanRefusedError(str(refusal))
         self._check_tensors()
         self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
-        self._config = self._make_config() if self.captures_itself else None
+        self._config = self._make_config(graphs) if self.captures_itself else None
 
-    def _make_config(self) -> Any:
+    def _make_config(self, graphs: bool) -> Any:
         """Return how TensorRT-RTX shall run: it compiles kernels for a shape while it runs others, and so it alone
         knows when a graph is worth capturing. What it compiled serves all contexts."""
         trt, config = self._trt, self._engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        strategies = trt.CudaGraphStrategy
+        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graphs else strategies.DISABLED
         config.set_runtime_cache(config.create_runtime_cache())
         return config
 

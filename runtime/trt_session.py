@@ -34,6 +34,7 @@ class TensorRtSession(Session):
         precision: Arithmetic inside the plan.
         streams: Lanes, one or more.
         device: What to run on; it is closed with the session. None opens the first GPU.
+        graphs: Whether to launch kernels as CUDA graphs; without, it is only to be compared.
         rebuilt_because: Why this plan is not the bundle's own.
 
     Attributes:
@@ -60,6 +61,7 @@ class TensorRtSession(Session):
         precision: str = "float32",
         streams: int = 2,
         device: Device | None = None,
+        graphs: bool = True,
         rebuilt_because: str = "",
     ) -> None:
         super().__init__(path, edges=edges, size_multiple=size_multiple)
@@ -73,8 +75,8 @@ class TensorRtSession(Session):
         self._device = device or open_device()
         self._free: list[Lane] = []
         try:
-            self._plan = LoadedPlan(path, content, library=library, edges=edges)
-            self._graphs = Graphs(self._device.supports_graphs and not self._plan.captures_itself)
+            self._plan = LoadedPlan(path, content, library=library, edges=edges, graphs=graphs)
+            self._graphs = Graphs(graphs and self._device.supports_graphs and not self._plan.captures_itself)
             for _ in range(streams):
                 self._free.append(Lane(self._plan, self._device, self._graphs))
         except BaseException:
@@ -114,6 +116,24 @@ class TensorRtSession(Session):
             return lane.collect()
         finally:
             self._give(lane)
+
+    def time_compute(self, image: Tensor, mask: Tensor, num_runs: int = 1) -> list[float]:
+        """Return how many milliseconds the GPU computes in each of some runs of one batch, copies left out.
+
+        Args:
+            image: As :meth:`run` takes it; it is copied to the GPU once, before the clock starts.
+            mask: Likewise.
+            num_runs: How many.
+
+        Raises:
+            EngineError: As :meth:`run`.
+        """
+        with self._checked(image, mask):
+            lane = self._take()
+            try:
+                return lane.time_compute(image, mask, num_runs)
+            finally:
+                self._give(lane)
 
     def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
         """Fill the holes of many batches, each submitted before the one before it is waited for.

@@ -131,6 +131,18 @@ int cuGraphLaunch(Stream *graph, Stream *stream) {
 }
 int cuGraphDestroy(Stream *graph) { NEED_CONTEXT; free(graph); objects--; return OK; }
 int cuGraphExecDestroy(Stream *graph) { NEED_CONTEXT; free(graph); objects--; return OK; }
+int cuEventCreate(int **event, unsigned flags) {
+    NEED_CONTEXT;
+    if (flags) return INVALID_VALUE;
+    *event = calloc(1, sizeof(int));
+    objects++;
+    return OK;
+}
+int cuEventRecord(int *event, Stream *stream) { static int now; NEED_CONTEXT; *event = ++now; return OK; }
+int cuEventSynchronize(int *event) { NEED_CONTEXT; return *event ? OK : INVALID_VALUE; }
+int cuEventElapsedTime_v2(float *ms, int *from, int *to) { NEED_CONTEXT; *ms = *to - *from; return OK; }
+int cuEventElapsedTime(float *ms, int *from, int *to) { return cuEventElapsedTime_v2(ms, from, to); }
+int cuEventDestroy_v2(int *event) { NEED_CONTEXT; free(event); objects--; return OK; }
 int cuGetErrorString(int status, const char **text) { *text = status == 2 ? "out of memory" : "simulated"; return OK; }
 int cuGetErrorName(int status, const char **name) { *name = "SIMULATED"; return OK; }
 

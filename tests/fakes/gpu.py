@@ -7,6 +7,7 @@ sharing memory between streams without waiting are errors, and so is anything le
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -227,6 +228,16 @@ class SimulatedDevice(Device):
             except Exception:  # what comes after a failure never runs
                 self.gpu.streams[stream].waiting.clear()
                 raise
+
+    def time_ms(self, stream: int, enqueue: Callable[[], None]) -> float:
+        with self.gpu.lock:
+            self._note("time", stream)
+            self.gpu.run(stream)
+        started = time.perf_counter()
+        enqueue()
+        with self.gpu.lock:
+            self.gpu.run(stream)
+        return (time.perf_counter() - started) * 1e3
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         queue = self.gpu.streams[stream]

@@ -61,6 +61,7 @@ class SimulatedTensorRt:
 
     Attributes:
         contexts: Execution contexts that are alive.
+        strategies: For every context of TensorRT-RTX how it captures graphs.
         fails: Names of methods of a context that fail, with the logged message.
     """
 
@@ -78,6 +79,7 @@ class SimulatedTensorRt:
     def __init__(self, gpu: SimulatedGpu, version: str = "11.0") -> None:
         self.gpu, self.__version__ = gpu, version
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+        self.strategies: list[Any] = []
         self.fails: dict[str, str] = {}
         self.models: dict[str, onnxruntime.InferenceSession] = {}
 
@@ -138,7 +140,9 @@ class Engine:
             raise MisuseError("scratch memory is given, and the strategy takes none")
 
     def create_execution_context(self, how: Any) -> "Context | None":
-        if not isinstance(how, SimpleNamespace):
+        if isinstance(how, SimpleNamespace):
+            self.trt.strategies.append(how.cuda_graph_strategy)
+        else:
             self._require_user_managed(how)
         if "create_execution_context" in self.trt.fails:
             self.logger.log("error", self.trt.fails["create_execution_context"])

@@ -53,6 +53,11 @@ def use():
     device.copy_to_host(target, address, stream)
     device.synchronize(stream)
     np.testing.assert_array_equal(target, source)
+    target[:] = 0
+    # The simulated clock counts the events that were recorded.
+    assert device.time_ms(stream, lambda: device.copy_to_host(target, address, stream)) == 1
+    np.testing.assert_array_equal(target, source)
+    told(ZeroDivisionError, lambda: device.time_ms(stream, lambda: 1 / 0))
     if device.supports_graphs:
         target[:] = 0
         graph = device.capture(stream, lambda: device.copy_to_host(target, address, stream))

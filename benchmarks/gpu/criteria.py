@@ -1,0 +1,208 @@
+"""The criteria, judged from a record: met, not met, or not measured."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from benchmarks.gpu.cells import CRITERION_SIDE
+
+Verdict = Literal["met", "not met", "not measured"]
+
+CHAMPION, RIVAL = "wavepaint", "lama"
+LEAST_TO_EAGER, LEAST_TO_RIVAL, LEAST_OF_ROOF, LEAST_PSNR_DB = 10.0, 1.22, 0.5, 50.0
+
+Rate = Callable[[dict[str, Any]], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """One criterion.
+
+    Attributes:
+        wanted: What is to be reached.
+        verdict: Whether it was.
+        found: What was measured, in words; why nothing was, where nothing was.
+    """
+
+    wanted: str
+    verdict: Verdict
+    found: str
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best batch of a model in an engine: batch, images a second, and the cell's id."""
+
+    batch: int
+    rate: float
+    id: str
+
+
+def with_copies(result: dict[str, Any]) -> float | None:
+    """Return images a second with copies to the device and back; None if not measured."""
+    return result["with_copies"]["images_per_s"] if result.get("with_copies") else None
+
+
+def alone(result: dict[str, Any]) -> float | None:
+    """Return images a second of the computing alone; None if not measured."""
+    return result["compute"]["images_per_s"] if result.get("compute") else None
+
+
+def read_cells(content: dict[str, Any]) -> Iterator[tuple[str, list[str], dict[str, Any]]]:
+    """Yield id, parts of the id and result of every cell of a race."""
+    for task_id, result in content["results"].items():
+        parts = task_id.split("/")
+        if len(parts) == 7:
+            yield task_id, parts, result
+
+
+def judge(content: dict[str, Any]) -> list[Criterion]:
+    """Judge a record's content. A dry run proves nothing, whatever it holds."""
+    if content["dry"]:
+        return [
+            Criterion(wanted=wanted, verdict="not measured", found="a dry run: the card has not been seen")
+            for wanted in (_TO_EAGER, _TO_RIVAL, _OF_ROOF, _PSNR)
+        ]
+    engine = _find_engine(content)
+    return [_to_eager(content, engine), _to_rival(content, engine), _of_roof(content, engine), _psnr(content, engine)]
+
+
+_SIZE = f"{CRITERION_SIDE}x{CRITERION_SIDE}"
+_TO_EAGER = (
+    f"FP16 engine of the fused WavePaint 4x4x128 at {_SIZE}: at least {LEAST_TO_EAGER:g} times the images a second of "
+    "LaMa in PyTorch eager float32"
+)
+_TO_RIVAL = f"the same: at least {LEAST_TO_RIVAL:g} times LaMa's in the same engine and precision"
+_OF_ROOF = f"the same: at least {LEAST_OF_ROOF:.0%} of the roofline at the best batch"
+_PSNR = f"the same: PSNR inside the hole against PyTorch float32 at least {LEAST_PSNR_DB:g} dB"
+
+
+def _cells(content: dict[str, Any], model: str, engine: str, precision: str, launch: str) -> Iterator[Any]:
+    """Yield the valid cells of a model with float32 edges at the criterion's size."""
+    for task_id, parts, result in read_cells(content):
+        is_wanted = parts[:4] == [engine, precision, model, str(CRITERION_SIDE)] and parts[5:] == [launch, "float32"]
+        if is_wanted and result["status"] == "done" and result["accuracy"]["passed"]:
+            yield task_id, int(parts[4][1:]), result
+
+
+def best(
+    content: dict[str, Any], model: str, engine: str, rate: Rate, precision: str = "float16", launch: str = "graph"
+) -> _Best | None:
+    """Return the best batch of a model; cells that failed their check do not count."""
+    found = [
+        _Best(batch, value, task_id)
+        for task_id, batch, result in _cells(content, model, engine, precision, launch)
+        if (value := rate(result)) is not None
+    ]
+    return max(found, key=lambda one: one.rate, default=None)
+
+
+def launch_of(engine: str) -> str:
+    """Return the launch by which an engine is judged: as a graph where it has one."""
+    return "plain" if engine == "ort-cuda" else "graph"
+
+
+def _find_engine(content: dict[str, Any]) -> str | None:
+    """Return the engine that serves the fused network fastest in half precision, copies included."""
+    engines = {parts[0] for _, parts, _ in read_cells(content) if parts[1] == "float16"}
+    rated = {
+        engine: found.rate
+        for engine in sorted(engines)
+        if (found := best(content, CHAMPION, engine, with_copies, launch=launch_of(engine)))
+    }
+    return max(rated, key=lambda engine: rated[engine], default=None)
+
+
+def _compare(
+    content: dict[str, Any], wanted: str, engine: str | None, other: Callable[[Rate], _Best | None], least: float
+) -> Criterion:
+    """Judge a ratio of images a second, each at its best batch; it has to hold with copies, and without if measured."""
+    ratios: list[float] = []
+    told: list[str] = []
+    for rate, what in ((with_copies, "with copies"), (alone, "computing alone")):
+        own = best(content, CHAMPION, engine, rate, launch=launch_of(engine)) if engine else None
+        rival = other(rate)
+        if own and rival:
+            ratios.append(own.rate / rival.rate)
+            told.append(
+                f"{ratios[-1]:.2f} times {what}: {own.rate:.0f} images/s ({own.id}) to {rival.rate:.0f} ({rival.id})"
+                + ("" if _is_same_run(content, own.id, rival.id) else ", of different runs")
+            )
+    if not ratios:
+        return Criterion(wanted=wanted, verdict="not measured", found="one of the two was not timed")
+    return Criterion(wanted=wanted, verdict="met" if min(ratios) >= least else "not met", found="; ".join(told))
+
+
+def _is_same_run(content: dict[str, Any], *ids: str) -> bool:
+    return len({content["results"][task_id]["run"] for task_id in ids}) == 1
+
+
+def _to_eager(content: dict[str, Any], engine: str | None) -> Criterion:
+    def rival(rate: Rate) -> _Best | None:
+        return best(content, RIVAL, "pytorch", rate, "float32", "plain")
+
+    return _compare(content, _TO_EAGER, engine, rival, LEAST_TO_EAGER)
+
+
+def _to_rival(content: dict[str, Any], engine: str | None) -> Criterion:
+    def rival(rate: Rate) -> _Best | None:
+        return best(content, RIVAL, engine, rate, launch=launch_of(engine)) if engine else None
+
+    return _compare(content, _TO_RIVAL, engine, rival, LEAST_TO_RIVAL)
+
+
+def ceilings_of(content: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return the higher of the two arithmetic ceilings in GMAC/s, and copying in GB/s; None where not measured."""
+    results = content["results"]
+    rates = [results.get(f"ceiling/{name}", {}).get("gmac_per_s") for name in ("matrix", "convolution")]
+    measured = [rate for rate in rates if rate]
+    return max(measured, default=None), results.get("ceiling/copy", {}).get("gb_per_s")
+
+
+def roof_shares(content: dict[str, Any], model: str, side: int, rate: float) -> tuple[float | None, float | None]:
+    """Return what shares of two roofs a number of images a second is.
+
+    The plain roof is the highest arithmetic measured, for the whole network. The layered one lets each layer reach its
+    own roof, arithmetic or memory, whichever is lower, and all between the layers be free. S. Williams et al.,
+    "Roofline" (2009).
+    """
+    work = content["work"].get(f"{model}/{side}")
+    gmac_per_s, gb_per_s = ceilings_of(content)
+    if work is None or gmac_per_s is None:
+        return None, None
+    plain = rate * work["gmac"] / gmac_per_s
+    if gb_per_s is None:
+        return plain, None
+    seconds = sum(max(macs / 1e9 / gmac_per_s, num_bytes / 1e9 / gb_per_s) for macs, num_bytes in work["layers"])
+    return plain, rate * seconds
+
+
+def _of_roof(content: dict[str, Any], engine: str | None) -> Criterion:
+    found = best(content, CHAMPION, engine, alone, launch=launch_of(engine)) if engine else None
+    shares = roof_shares(content, CHAMPION, CRITERION_SIDE, found.rate) if found else (None, None)
+    if found is None or shares[0] is None:
+        return Criterion(wanted=_OF_ROOF, verdict="not measured", found="no computing alone, or no ceiling, was timed")
+    told = f"{shares[0]:.0%} of the plain roof at batch {found.batch} ({found.rate:.0f} images/s, {found.id})"
+    if shares[1] is not None:
+        told += f"; {shares[1]:.0%} of the roof of its layers, each bound by arithmetic or memory"
+    return Criterion(wanted=_OF_ROOF, verdict="met" if shares[0] >= LEAST_OF_ROOF else "not met", found=told)
+
+
+def _psnr(content: dict[str, Any], engine: str | None) -> Criterion:
+    found = [
+        (result["accuracy"]["psnr_hole_db"], task_id)
+        for task_id, parts, result in read_cells(content)
+        if parts[0] == engine
+        and parts[1:4] == ["float16", CHAMPION, str(CRITERION_SIDE)]
+        and result["status"] == "done"
+    ]
+    if not found:
+        return Criterion(wanted=_PSNR, verdict="not measured", found="no cell of an FP16 engine ran")
+    if any(psnr is None for psnr, _ in found):
+        bad = next(task_id for psnr, task_id in found if psnr is None)
+        return Criterion(wanted=_PSNR, verdict="not met", found=f"{bad} gave values that are not finite")
+    lowest, task_id = min(found)
+    verdict: Verdict = "met" if lowest >= LEAST_PSNR_DB else "not met"
+    return Criterion(
+        wanted=_PSNR, verdict=verdict, found=f"at least {lowest:.1f} dB over {len(found)} cells, lowest in {task_id}"
+    )

@@ -1,0 +1,50 @@
+"""What do WavePaint's engines reach on a GPU, against LaMa? One script for a GPU host without a network.
+
+It finds which engines work (TensorRT, TensorRT-RTX, ONNX Runtime with CUDA, PyTorch eager, compiled, as CUDA graphs),
+checks half precision, measures the card's ceilings, builds FP16 engines, checks each against PyTorch float32 and races
+them: what is worth knowing most comes first. It writes ``gpu-proof.json`` after every cell, ``gpu-proof.md`` with the
+criteria (met, not met, not measured) and pictures. Cells run in a process of their own that may die; the others go on.
+The same command goes on from where it stopped.
+
+Every cell has a name, such as ``tensorrt-rtx/float16/wavepaint/256/b8/graph/uint8``: engine, precision, model, side,
+batch, launch (graph or plain), edges. So have probes: ``engine/tensorrt-rtx``, ``numerics/lama``, ``ceiling/matrix``.
+``--only 'engine/*'`` takes those that match; ``--list`` names all.
+
+On the way there
+----------------
+On a machine with a network and PyTorch (the last is optional, and costs some minutes once)::
+
+    python benchmarks/pack_gpu_host.py pack -o pack       # archives of 43, 12, 60 and 4 MB
+    python benchmarks/gpu_proof.py --prepare prepared     # graphs of all models without weights, some 2 MB
+
+Graphs are carried without weights since those are random with a fixed seed (the trained model's lie in the checkout):
+the host builds the same networks and fills them in. big-lama's file alone has 100 MB. Without ``--prepared`` the host
+exports by itself, which takes its processor a minute for LaMa and two for big-lama, one after the other.
+
+There
+-----
+From the checkout, with PyTorch and CUDA installed; each line under ten minutes::
+
+    ldconfig -p | grep nvinfer ; nvidia-smi                                        # what the host has
+    python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env    # pieces 1 and 2 suffice at first
+    . /tmp/env
+    python3 benchmarks/gpu_proof.py -o /tmp/proof --only 'engine/*' --only 'numerics/*' --time-limit 240
+    # the pieces of 3-rtx have come:
+    python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env && . /tmp/env
+    python3 benchmarks/gpu_proof.py -o /tmp/proof --prepared prepared --time-limit 540
+    python3 benchmarks/gpu_proof.py -o /tmp/proof --prepared prepared --time-limit 540    # goes on
+
+A host that has onnxruntime-gpu must not see the pack's, which is for CPUs: delete /tmp/site/base/onnxruntime* there.
+Bring back ``/tmp/proof`` without its ``work`` (models and plans). ``--dry-run`` exercises everything but the card, in
+half a minute on a CPU; CI runs that.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # The checkout needs no installation, and a process that runs cells finds its modules by the same path.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from benchmarks.gpu.command import main
+
+    main(help_text=__doc__)

@@ -1,0 +1,443 @@
+"""The proof on a GPU: its order, its record, its verdicts, and that it survives what fails.
+
+The lanes of TensorRT run on the simulated GPU; the command itself is run in tests/cli/test_gpu_proof.py.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from benchmarks.gpu import graphs, lanes
+from benchmarks.gpu.accuracy import compare, make_inputs, run_reference
+from benchmarks.gpu.cells import CRITERION_BATCHES, Cell, Effort, Heat, Place, Probe, choose, list_heats
+from benchmarks.gpu.criteria import judge, roof_shares
+from benchmarks.gpu.lanes import NotRunError, open_lane
+from benchmarks.gpu.networks import build, make_half, measure_work
+from benchmarks.gpu.proof import Limits, run_proof
+from benchmarks.gpu.record import NAME, Record
+from benchmarks.gpu.report import make_markdown
+from benchmarks.gpu.worker import Worker, WorkerLostError
+from tests.fakes.machine import Machine
+from wavepaint.errors import ConfigError, EngineError
+from wavepaint.runtime.gpu import Gpu
+
+A, B, C = (Cell("pytorch", "float32", model, 32, 1, "plain") for model in ("a", "b", "c"))
+EFFORT = Effort(rounds=1, seconds=0.0, min_calls=1, deadline=float("inf"))
+
+
+def done(rate: float, *, psnr: float | None = 60.0, alone: float | None = None) -> dict[str, Any]:
+    """Return a result of so many images a second, with copies and (by default as many) without."""
+    accuracy = {"psnr_hole_db": psnr, "snr_hole_db": psnr, "max_error": 0.01, "num_not_finite": 0}
+    accuracy |= {"known_identical": True, "passed": psnr is not None and psnr >= 50}
+    times = {"p50_ms": 1.0, "p90_ms": 1.0, "p99_ms": 1.0, "num_calls": 1, "num_rounds": 1, "variation": 0.0}
+    computing = {**times, "images_per_s": alone or rate}
+    base = {"status": "done", "label": "x", "device_mb": 1.0, "accuracy": accuracy}
+    return {**base, "with_copies": {**times, "images_per_s": rate}, "compute": computing}
+
+
+# Order
+
+
+def test_what_is_worth_most_comes_first() -> None:
+    heats = list_heats(dry=False)
+    ids = [task.id for heat in heats for task in heat.tasks]
+    assert len(ids) == len({*ids})
+    order = ["engine/pytorch", "numerics/big-lama", "engine/tensorrt-rtx", "ceiling/matrix"]
+    order += [f"tensorrt-rtx/float16/wavepaint/256/b{CRITERION_BATCHES[0]}/graph/float32"]
+    order += [
+        "tensorrt-rtx/float16/wavepaint/256/b8/graph/uint8",
+        "pytorch/float16/wavepaint-large/512/b1/graph/float32",
+    ]
+    places = [ids.index(one) for one in order]
+    assert places == sorted(places)
+
+
+def test_rivals_of_a_criterion_race_in_one_heat() -> None:
+    heats = [heat for heat in list_heats(dry=False) if any(isinstance(task, Cell) for task in heat.tasks)]
+    first = {task.id for task in heats[0].tasks}
+    for engine in ("tensorrt-rtx", "tensorrt", "pytorch"):
+        for model in ("wavepaint", "lama"):
+            assert f"{engine}/float16/{model}/256/b8/graph/float32" in first
+    assert "pytorch/float32/lama/256/b8/plain/float32" in first
+
+
+def test_the_whole_grid_is_there() -> None:
+    cells = [task for heat in list_heats(dry=False) for task in heat.tasks if isinstance(task, Cell)]
+    assert {cell.side for cell in cells} == {96, 256, 512, 1024}
+    assert {cell.batch for cell in cells} == {1, 2, 4, 8, 16, 32, 64}
+    assert {cell.launch for cell in cells if cell.engine == "tensorrt-rtx"} == {"graph", "plain"}
+    assert {cell.edges for cell in cells if cell.engine == "tensorrt"} == {"float32", "uint8"}
+    assert {cell.model for cell in cells} == {"wavepaint", "wavepaint-large", "default", "lama", "big-lama"}
+
+
+def test_patterns_choose_cells() -> None:
+    chosen = choose(list_heats(dry=False), ["engine/*", "tensorrt-rtx/*/256/b8/graph/uint8"])
+    ids = {task.id for heat in chosen for task in heat.tasks}
+    assert "engine/tensorrt" in ids
+    assert "tensorrt-rtx/float16/lama/256/b8/graph/uint8" in ids
+    assert all(one.startswith("engine/") or one.endswith("/256/b8/graph/uint8") for one in ids)
+    assert choose(list_heats(dry=False), ["nothing/*"]) == []
+
+
+# Record
+
+
+def test_a_record_is_whole_after_every_result_and_goes_on(tmp_path: Path) -> None:
+    record = Record(tmp_path, is_dry=False)
+    record.begin_run({"date": "today"})
+    record.put(A.id, done(1.0))
+    assert json.loads((tmp_path / NAME).read_text())["results"][A.id]["run"] == 1
+    again = Record(tmp_path, is_dry=False)
+    again.put(B.id, {"status": "failed", "problem": "x"})
+    again.put(C.id, {"status": "not run", "problem": "x"})
+    assert [again.is_settled(task) for task in (A, B, C)] == [True, True, False]
+    assert not again.is_settled(B, retry=("failed",))
+
+
+def test_figures_of_a_dry_run_never_mix_with_others(tmp_path: Path) -> None:
+    Record(tmp_path, is_dry=True).save()
+    with pytest.raises(ConfigError, match="is of a dry run. Choose another folder"):
+        Record(tmp_path, is_dry=False)
+    (tmp_path / NAME).write_text("{}")
+    with pytest.raises(ConfigError, match="is no record of a proof"):
+        Record(tmp_path, is_dry=True)
+
+
+# What fails
+
+
+class ScriptedWorker:
+    """Plays messages for each task; "dies" is a death, "hangs" of it is the same to the proof."""
+
+    def __init__(self, script: dict[str, list[Any]]) -> None:
+        self.script, self.heats, self.delay = script, [], 0.0
+
+    def run(self, heat: Heat, effort: Effort, patience_s: float) -> Iterator[dict[str, Any]]:
+        self.heats.append([task.id for task in heat.tasks])
+        for task in heat.tasks:
+            yield {"id": task.id, "begins": True}
+            for message in self.script.get(task.id, [done(1.0)]):
+                if message == "dies":
+                    time.sleep(self.delay)
+                    raise WorkerLostError("its process died (SIGSEGV)")
+                yield {"id": task.id, "result": message}
+
+
+def prove(tmp_path: Path, worker: Any, heats: list[Heat], **how: Any) -> tuple[Record, str]:
+    record = Record(tmp_path, is_dry=False)
+    record.begin_run({"date": "today"})
+    limits = Limits(effort=how.pop("effort", EFFORT))
+    return record, run_proof(heats, record, worker, limits, tell=lambda text: None, **how)
+
+
+def test_a_cell_that_takes_its_process_along_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    worker = ScriptedWorker({B.id: ["dies"]})
+    record, reason = prove(tmp_path, worker, [Heat("one", (A, B, C)), Heat("two", (Probe("ceiling", "copy"),))])
+    assert reason == ""
+    assert [record.results[task.id]["status"] for task in (A, B, C)] == ["done", "failed", "done"]
+    assert "its process died (SIGSEGV)" in record.results[B.id]["problem"]
+    assert worker.heats == [[A.id, B.id, C.id], [C.id], ["ceiling/copy"]]
+
+
+def test_a_death_after_a_result_is_laid_to_the_cell_at_work(tmp_path: Path) -> None:
+    record, _ = prove(tmp_path, ScriptedWorker({A.id: [done(1.0), "dies"]}), [Heat("one", (A, B))])
+    assert [record.results[task.id]["status"] for task in (A, B)] == ["failed", "done"]
+
+
+def test_resuming_measures_what_is_missing_and_looks_for_engines_again(tmp_path: Path) -> None:
+    heats = [Heat("engine", (Probe("engine", "tensorrt"),)), Heat("one", (A, B))]
+    prove(tmp_path, ScriptedWorker({B.id: [{"status": "failed", "problem": "x"}]}), heats)
+    again = ScriptedWorker({})
+    prove(tmp_path, again, [*heats, Heat("two", (C,))])
+    assert again.heats == [["engine/tensorrt"], [C.id]]
+    retried = ScriptedWorker({})
+    record, _ = prove(tmp_path, retried, heats, retry=("failed",))
+    assert retried.heats == [["engine/tensorrt"], [B.id]]
+    assert [record.results[task.id]["run"] for task in (A, B)] == [1, 3]
+
+
+def test_cells_of_an_engine_that_does_not_work_cost_nothing(tmp_path: Path) -> None:
+    cell = Cell("tensorrt", "float16", "wavepaint", 256, 8)
+    worker = ScriptedWorker({"engine/tensorrt": [{"status": "failed", "problem": "not installed"}]})
+    heats = [Heat("engine", (Probe("engine", "tensorrt"),)), Heat("one", (cell, A))]
+    record, _ = prove(tmp_path, worker, heats)
+    assert worker.heats == [["engine/tensorrt"], [A.id]]
+    assert record.results[cell.id]["status"] == "not run"
+    assert "tensorrt does not work here" in record.results[cell.id]["problem"]
+
+
+def test_the_time_limit_ends_between_heats(tmp_path: Path) -> None:
+    worker = ScriptedWorker({})
+    effort = Effort(rounds=1, seconds=0.0, min_calls=1, deadline=time.time() - 1)
+    record, reason = prove(tmp_path, worker, [Heat("one", (A,))], effort=effort)
+    assert reason == "stopped by the time limit before: one"
+    assert (worker.heats, record.results) == ([], {})
+
+
+def test_a_cell_that_the_time_limit_ends_is_measured_next_time(tmp_path: Path) -> None:
+    class SlowWorker(ScriptedWorker):
+        def run(self, heat: Heat, effort: Effort, patience_s: float) -> Iterator[dict[str, Any]]:
+            assert patience_s < 60
+            yield from super().run(heat, effort, patience_s)
+
+    effort = Effort(rounds=1, seconds=0.0, min_calls=1, deadline=time.time() + 0.3)
+    worker = SlowWorker({A.id: [done(1.0)], B.id: ["dies"]})
+    worker.delay = 0.4
+    record, reason = prove(tmp_path, worker, [Heat("one", (A, B, C))], effort=effort)
+    assert reason == "stopped by the time limit before: one"
+    assert [record.results[task.id]["status"] for task in (A, B)] == ["done", "not run"]
+    assert [record.is_settled(task) for task in (A, B, C)] == [True, False, False]
+
+
+def serve_badly(connection: Connection, place: Place) -> None:
+    """Stand in for a worker's process: die, hang or answer, as the heat's title says."""
+    import os
+    import signal
+
+    while True:
+        heat, _ = connection.recv()
+        if heat.title == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if heat.title == "hang":
+            signal.pause()
+        connection.send({"id": "x", "begins": True})
+        connection.send({"ends": True})
+
+
+def test_a_worker_that_dies_or_hangs_is_followed_by_another(tmp_path: Path) -> None:
+    worker = Worker(Place(work=tmp_path, prepared=None, device="cpu"), serve_badly)
+    try:
+        assert list(worker.run(Heat("answer", ()), EFFORT, 60)) == [{"id": "x", "begins": True}]
+        with pytest.raises(WorkerLostError, match="its process died .SIGKILL."):
+            list(worker.run(Heat("die", ()), EFFORT, 60))
+        with pytest.raises(WorkerLostError, match="it said nothing for 0 s"):
+            list(worker.run(Heat("hang", ()), EFFORT, 0.2))
+        assert len(list(worker.run(Heat("answer", ()), EFFORT, 60))) == 1
+    finally:
+        worker.close()
+
+
+# Verdicts
+
+
+def make_content(results: dict[str, dict[str, Any]], *, is_dry: bool = False) -> dict[str, Any]:
+    results = {key: {"run": 1, **value} for key, value in results.items()}
+    work = {"wavepaint/256": {"gmac": 20.0, "layers": [[10e9, 1e6], [10e9, 100e9]]}}
+    machine = {"processor": "p", "cores": 1, "python": "3"}
+    run = {"date": "today", "command": "c", "wavepaint": "0", "machine": machine}
+    return {"dry": is_dry, "runs": [run], "work": work, "results": results}
+
+
+OURS, THEIRS = "tensorrt-rtx/float16/wavepaint/256/b8/graph/float32", "tensorrt-rtx/float16/lama/256/b8/graph/float32"
+EAGER = "pytorch/float32/lama/256/b8/plain/float32"
+GOOD = {
+    OURS: done(5000.0),
+    THEIRS: done(4000.0),
+    EAGER: done(400.0),
+    "ceiling/matrix": {"status": "done", "gmac_per_s": 150_000.0},
+    "ceiling/convolution": {"status": "done", "gmac_per_s": 120_000.0},
+    "ceiling/copy": {"status": "done", "gb_per_s": 4000.0},
+}
+
+
+def verdicts(results: dict[str, dict[str, Any]], **how: Any) -> list[str]:
+    return [criterion.verdict for criterion in judge(make_content(results, **how))]
+
+
+def test_each_criterion_is_judged_by_itself() -> None:
+    assert verdicts(GOOD) == ["met"] * 4
+    assert verdicts(GOOD | {EAGER: done(600.0)}) == ["not met", "met", "met", "met"]
+    assert verdicts(GOOD | {THEIRS: done(4500.0)}) == ["met", "not met", "met", "met"]
+    assert verdicts(GOOD | {"ceiling/matrix": {"status": "done", "gmac_per_s": 300_000.0}})[2] == "not met"
+    worse = OURS.replace("b8", "b1")
+    assert verdicts(GOOD | {worse: done(10.0, psnr=49.0)}) == ["met", "met", "met", "not met"]
+    assert verdicts(GOOD | {worse: done(10.0, psnr=None)})[3] == "not met"
+
+
+def test_a_ratio_has_to_hold_with_copies_and_without() -> None:
+    assert verdicts(GOOD | {OURS: done(5000.0, alone=3000.0)})[0] == "not met"
+    assert verdicts(GOOD | {THEIRS: done(4000.0, alone=4900.0)})[1] == "not met"
+
+
+def test_the_best_batch_of_each_counts() -> None:
+    assert verdicts(GOOD | {EAGER.replace("b8", "b64"): done(700.0)})[0] == "not met"
+    assert verdicts(GOOD | {THEIRS.replace("b8", "b64"): done(4900.0)})[1] == "not met"
+
+
+def test_what_is_missing_failed_or_wrong_is_not_measured() -> None:
+    assert verdicts({}) == ["not measured"] * 4
+    assert verdicts({key: value for key, value in GOOD.items() if key != EAGER})[0] == "not measured"
+    assert verdicts(GOOD | {THEIRS: done(4000.0, psnr=20.0)})[1] == "not measured"
+    assert verdicts(GOOD | {EAGER: {"status": "failed", "problem": "x"}})[0] == "not measured"
+    assert verdicts({key: value for key, value in GOOD.items() if "ceiling" not in key})[2] == "not measured"
+
+
+def test_a_dry_run_proves_nothing() -> None:
+    assert verdicts(GOOD, is_dry=True) == ["not measured"] * 4
+
+
+def test_roofs_of_the_whole_and_of_its_layers() -> None:
+    plain, layered = roof_shares(make_content(GOOD), "wavepaint", 256, 1000.0)
+    assert plain == pytest.approx(1000 * 20 / 150_000)
+    assert layered == pytest.approx(1000 * (10 / 150_000 + 100 / 4000))  # the second layer is bound by memory
+
+
+def test_the_report_states_every_criterion_and_what_failed() -> None:
+    page = make_markdown(make_content(GOOD | {EAGER: {"status": "failed", "problem": "out of memory"}}))
+    assert page.count("| **met** |") == 3
+    assert page.count("| **not measured** |") == 1
+    assert f"failed: out of memory (`{EAGER}`)" in page
+    assert "The card has not been seen" not in page
+    dry = make_markdown(make_content({}, is_dry=True))
+    assert "The card has not been seen" in dry
+    assert "models wavepaint, lama, default, wavepaint-large, big-lama; sides 256, 512, 1024, 96;" in dry
+
+
+# Checks
+
+
+@pytest.mark.parametrize("edges", ["float32", "uint8"])
+def test_an_output_is_judged_inside_and_outside_the_hole(edges: Any) -> None:
+    image, mask = make_inputs(4, 32, edges)
+    expected = run_reference(build("tiny-lama"), "cpu", image, mask)
+    floats = image if edges == "float32" else None
+    lane = lanes.TorchLane(
+        (lanes.ByteEdges if edges == "uint8" else lanes.InpaintingGraph)(build("tiny-lama")).eval(), "cpu", "x"
+    )
+    output = lane.run(image, mask)
+    assert compare(output, expected, image, mask).passed
+    inside = np.broadcast_to(mask > 0, image.shape)
+    wrong = output.copy()
+    wrong[~inside] = 0
+    assert not compare(wrong, expected, image, mask).known_identical
+    off = output.copy()
+    off[inside] = 0
+    found = compare(off, expected, image, mask)
+    assert (found.known_identical, found.passed) == (True, False)
+    assert (found.psnr_hole_db or 0) < 30
+    if floats is not None:
+        broken = output.copy()
+        broken[2, 0, 15, 15] = np.nan  # of an image that is not compared in numbers
+        assert compare(broken, expected, image, mask).num_not_finite == 1
+        assert not compare(broken, expected, image, mask).passed
+
+
+def test_work_is_counted_as_the_export_counts_it() -> None:
+    work = measure_work("default", 256)
+    from wavepaint.contract import default_bundle_folder, read_bundle
+
+    manifest = read_bundle(default_bundle_folder(), check_hashes=False).manifest
+    assert work.gmac == pytest.approx(manifest.macs_per_pixel * 256**2 / 1e9, rel=0.02)
+    assert sum(macs for macs, _ in work.layers) / 1e9 == pytest.approx(work.gmac)
+    assert all(num_bytes > 0 for _, num_bytes in work.layers)
+
+
+# Graphs and lanes
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    graphs.prepare("tiny-wavepaint", folder)
+    return folder
+
+
+def test_a_prepared_graph_is_the_exported_one_without_its_weights(prepared: Path, tmp_path: Path) -> None:
+    precision: graphs.FilePrecision = "float16"
+    graphs.export_graph("tiny-wavepaint", precision, tmp_path / "whole.onnx")
+    filled = graphs.open_graph("tiny-wavepaint", precision, "float32", prepared=prepared, work=tmp_path / "work")
+    whole, given = (onnx.load(path) for path in (tmp_path / "whole.onnx", filled))
+    assert [node.SerializeToString() for node in given.graph.node] == [
+        node.SerializeToString() for node in whole.graph.node
+    ]
+    tensors = [{t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer} for m in (whole, given)]
+    assert tensors[0].keys() == tensors[1].keys()
+    for name, value in tensors[0].items():
+        np.testing.assert_array_equal(tensors[1][name], value, strict=True)
+    kept = (prepared / f"tiny-wavepaint.{precision}.onnx").stat().st_size
+    taken = sum(value.nbytes for value in tensors[0].values() if value.nbytes >= 256)
+    assert kept < filled.stat().st_size - 0.9 * taken
+
+
+def test_a_graph_of_another_version_is_refused(prepared: Path) -> None:
+    model = onnx.load(prepared / "tiny-wavepaint.float16.onnx")
+    weights = graphs._weights("tiny-wavepaint", "float16")
+    name = next(name for name, tensor in weights.items() if tensor.numel() > 1000)
+    with pytest.raises(ConfigError, match="prepared by another version"):
+        graphs.give_weights(model, {**weights, name: torch.zeros(3)})
+
+
+@pytest.fixture
+def gpu_place(machine: Machine, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place with a simulated GPU under TensorRT; PyTorch stays on the CPU."""
+    monkeypatch.setattr(lanes, "load_library", lambda library: machine.trt)
+    monkeypatch.setattr(lanes, "build_plan", machine.build_plan)
+    monkeypatch.setattr(lanes, "find_gpus", lambda: [Gpu("Simulated GPU", "sm90", 80_000)])
+    return Place(work=tmp_path / "work", prepared=prepared, device="cuda")
+
+
+@pytest.mark.parametrize("edges", ["float32", "uint8"])
+@pytest.mark.parametrize(
+    ("engine", "launch"), [("tensorrt", "graph"), ("tensorrt", "plain"), ("tensorrt-rtx", "graph")]
+)
+def test_a_plan_is_built_for_the_shape_checked_and_timed(
+    gpu_place: Place, machine: Machine, engine: str, launch: Any, edges: Any
+) -> None:
+    cell = Cell(engine, "float16", "tiny-wavepaint", 32, 2, launch, edges)
+    image, mask = make_inputs(2, 32, edges)
+    lane = open_lane(cell, gpu_place)
+    output = lane.run(image, mask)
+    assert compare(output, run_reference(build("tiny-wavepaint"), "cpu", image, mask), image, mask).passed
+    assert len(lane.time_compute(image, mask, 4)) == 4
+    assert (machine.gpu.count("capture") > 0) == (engine == "tensorrt" and launch == "graph")
+    lane.close()
+    machine.require_all_freed()
+    (profile,) = machine.builds[0][5].profiles
+    assert profile.min == profile.opt == profile.max == (2, 32, 32)
+    open_lane(cell, gpu_place).close()
+    assert len(machine.builds) == 1  # the plan was kept
+
+
+def test_tensorrt_rtx_is_tried_for_another_gpu_where_it_does_not_build_for_this_one(
+    gpu_place: Place, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
+        if not arguments[5].targets:
+            raise EngineError("sm90 is not supported")
+        return machine.build_plan(*arguments, **callbacks)
+
+    monkeypatch.setattr(lanes, "build_plan", build)
+    lane = open_lane(Cell("tensorrt-rtx", "float16", "tiny-wavepaint", 32, 1), gpu_place)
+    assert lane.label.endswith("built for sm80")
+    lane.close()
+    with pytest.raises(EngineError, match="for the GPU at hand: sm90 is not supported"):
+        open_lane(Cell("tensorrt", "float16", "tiny-wavepaint", 32, 1), gpu_place)
+
+
+def test_without_a_gpu_the_reason_is_no_failure(prepared: Path, tmp_path: Path) -> None:
+    place = Place(work=tmp_path, prepared=prepared, device="cpu")
+    for cell in (
+        Cell("tensorrt", "float16", "tiny-wavepaint", 32, 1),
+        Cell("pytorch", "float16", "tiny-wavepaint", 32, 1),
+    ):
+        with pytest.raises(NotRunError, match="not run: no GPU"):
+            open_lane(cell, place)
+
+
+def test_half_precision_of_the_exported_network_has_the_names_of_its_file(prepared: Path) -> None:
+    held = {f"network.{name}" for name in make_half("tiny-wavepaint").state_dict()}
+    emptied = [
+        tensor.name
+        for tensor in onnx.load(prepared / "tiny-wavepaint.float16.onnx").graph.initializer
+        if not tensor.raw_data
+    ]
+    assert len(emptied) > 10
+    assert {*emptied} <= held
