@@ -4,8 +4,9 @@ Images a second are measured at the paper's 96x96 and at 256x256, one image a ca
 timed, on a GPU) and in ONNX Runtime and OpenVINO on the CPU, in alternating rounds of one run: ratios between rows
 compare with the paper's, absolute times do not. With --photos, seconds an epoch are the median step of this
 repository's own trainer at the paper's batch of 40, times the 2,000 steps that its 80,000 training images make; nothing
-is trained to an end. Quality is told of a trained --bundle alone, on the same photos, SSIM over the whole 96x96 image
-and PSNR inside the hole; the paper's FID needs the weights of an Inception network, which this project does not have.
+is trained to an end. LaMa is trained there as the others are, its generator alone with the paper's loss. Quality is
+told of a trained --bundle alone, on the same photos, SSIM over the whole 96x96 image and PSNR inside the hole; the
+paper's FID needs the weights of an Inception network, which this project does not have.
 
 The paper does not say which configuration has its 14 M parameters, so that this one is inferred. It has one module and
 halves the input (section 2). Of the numbers of blocks in its ablation (3, 5, 7) seven are best throughout (tables 2 and

@@ -54,10 +54,12 @@ def _draw_quality(axes: Any, scored: Sequence[Result], colours: dict[str, str]) 
     for r in scored:
         marker = "osD^v"[sizes.index(r.height) % 5]
         axes.plot(r.images_per_s, r.hole_psnr_db, marker, color=colours[r.model])
-        label = f"{r.model}\n{r.engine} {r.precision}, {r.height}"
-        axes.annotate(label, (r.images_per_s, r.hole_psnr_db), xytext=(4, 4), textcoords="offset points", fontsize=6)
+        label = f"{r.model}, {r.engine} {r.precision}, {r.height}"
+        place = (r.images_per_s, r.hole_psnr_db)
+        # Slanted, since one model stands at one height in every engine.
+        axes.annotate(label, place, xytext=(3, 3), textcoords="offset points", fontsize=6, rotation=45)
     axes.set_xscale("log")
     axes.set_xlabel("images a second")
     axes.set_ylabel("PSNR inside the hole, dB")
-    axes.margins(0.2)
+    axes.margins(0.3)
     axes.grid(alpha=0.3)
