@@ -27,9 +27,9 @@ from wavepaint.atomic import write_folder
 from wavepaint.grid import make_grid, mark_hole
 from wavepaint.ops.pyramid import pyramid_fill
 from wavepaint.timing import describe_machine
-from wavepaint.training.data.crops import load_validation
 from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.training.data.sources import open_source
+from wavepaint.training.data.validation import load_validation
 from wavepaint.training.losses.lpips import LPIPS, load_lpips
 from wavepaint.training.losses.objective import HOLE_MARGIN
 from wavepaint.training.losses.terms import dilate_mask

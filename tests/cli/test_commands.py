@@ -106,7 +106,7 @@ def test_an_interrupted_training_is_saved_and_resumed(
         (("DATA", "--masks", "silhouettes"), ("--silhouettes FOLDER",)),
         (("DATA", "--ssim-weight", -1), ("--ssim-weight is -1",)),
         (("DATA", "--adversarial-weight", 1), ("--adversarial-kind",)),
-        (("DATA", "--recipe", "lama-places"), ("weights of LPIPS (vgg16)", "--lpips-weights")),
+        (("DATA", "--recipe", "lama-places"), ("weights of LPIPS (vgg16)", "--download-weights")),
         (("DATA", "--config", "NONE"), ("cannot be read as TOML",)),
         (("DATA", "--config", "TYPO"), ("unknown training setting data.crop_sise", "Did you mean crop_size?")),
         (("DATA", "--hyper-parameter", "levels=2"), ("levels",)),

@@ -12,7 +12,9 @@ from PIL import Image
 from wavepaint.bench import race as race_module
 from wavepaint.bench import report
 from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
-from wavepaint.bench.race import PYTORCH, Result, list_cells, race
+from wavepaint.bench.cells import PYTORCH, Result, list_cells
+from wavepaint.bench.plot import write_plot
+from wavepaint.bench.race import race
 from wavepaint.bench.subjects import BASELINES, Subject, open_subject
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
@@ -130,7 +132,7 @@ def make_result(model: str, p50_ms: float, **changes: Any) -> Result:
 def make_report() -> dict[str, Any]:
     return {
         "date": "2026-01-01", "machine": {"processor": "P", "cores": 2}, "threads": 2, "rounds": 1,
-        "copy_gb_per_s": 1.0, "command": "wp bench",
+        "copy_gb_per_s": 1.0, "command": "wp bench", "hole_share": 1 / 9, "num_photos": 2,
     }  # fmt: skip
 
 
@@ -145,11 +147,11 @@ def test_ratios_are_those_of_equal_cells() -> None:
 
 def test_a_plot_is_a_picture_and_is_never_overwritten_by_accident(tmp_path: Path) -> None:
     results = [make_result("lama", 30), make_result("ours", 10), make_result("ours", 9, engine="openvino")]
-    report.write_plot(tmp_path / "p.png", results, overwrite=False)
+    write_plot(tmp_path / "p.png", results, overwrite=False)
     with Image.open(tmp_path / "p.png") as image:
         assert np.asarray(image.convert("L")).std() > 10
     with pytest.raises(OutputError, match="exists already"):
-        report.write_plot(tmp_path / "p.png", results, overwrite=False)
+        write_plot(tmp_path / "p.png", results, overwrite=False)
 
 
 def test_slowdowns_beyond_the_margin_are_found(tmp_path: Path) -> None:
@@ -211,5 +213,5 @@ def test_every_baseline_can_be_built(name: str) -> None:
     with torch.device("meta"):
         network = build_model(architecture, parameters)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    expected = {"wavepaint": 6.69, "lama": 27.05, "big-lama": 50.98, "cnn": 11.87}
+    expected = {"wavepaint": 6.69, "lama": 27.05, "big-lama": 50.98, "cnn": 11.87, "wavemix-inpainting": 13.88}
     assert millions == pytest.approx(expected.get(name, millions), abs=0.05)

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 from wavepaint.training.data.augment import Augmentation
-from wavepaint.training.data.crops import RandomCrops, load_validation, probe_sizes, read_batches, to_float
+from wavepaint.training.data.crops import RandomCrops, probe_sizes, read_batches, to_float
 from wavepaint.training.data.masks import MaskSampler
 from wavepaint.training.data.sources import PhotoSource, open_source
+from wavepaint.training.data.validation import load_validation
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)

@@ -1,19 +1,20 @@
-"""What a race came to, for people: a table, Markdown, a plot, and a comparison with a former race."""
+"""What a race came to, for people: a table, Markdown, and a comparison with a former race."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wavepaint.atomic import write_file
-from wavepaint.bench.race import Result
+from wavepaint.bench.cells import Result
+from wavepaint.bench.classical import OPENCV
 from wavepaint.errors import ConfigError
-from wavepaint.optional import require
 
 HEADER = (
     "model", "engine", "precision", "size", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "vs", "GMAC/s",
-    "of roof", "MB",
+    "of roof", "of copy", "MB",
 )  # fmt: skip
+QUALITY_HEADER = ("PSNR dB", "SSIM")
+"""Inside the hole; only where something that was raced has them."""
 _LEFT = 3
 """Columns of text, aligned to the left."""
 
@@ -38,6 +39,7 @@ def find_ratio(result: Result, results: Sequence[Result], rival: str) -> float |
 def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
     """Return the table's rows; a cell that was not timed says why in place of its figures."""
     rows: list[tuple[str, ...]] = []
+    told_quality = _has_quality(results)
     for r in results:
         head = (r.model, r.engine, r.precision, f"{r.width}x{r.height}", str(r.batch))
         if r.images_per_s is None or r.p50_ms is None:
@@ -52,21 +54,34 @@ def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
                 f"{r.p99_ms:.1f}",
                 f"{r.images_per_s:.1f}",
                 f"{ratio:.2f}" if ratio else "",
-                f"{r.gmac * r.images_per_s:.0f}",
+                f"{r.gmac * r.images_per_s:.0f}" if r.gmac else "",
                 f"{r.roofline:.0%}" if r.roofline else "",
+                f"{r.copy_share:.1%}" if r.copy_share else "",
                 f"{r.peak_memory_mb:.0f}" if r.peak_memory_mb is not None else "",
+                *(_quality_of(r) if told_quality else ()),
             )
         )
     return rows
 
 
-def _header(rival: str) -> tuple[str, ...]:
-    return tuple(f"vs {rival}" if column == "vs" else column for column in HEADER)
+def _has_quality(results: Sequence[Result]) -> bool:
+    return any(r.hole_psnr_db is not None for r in results)
+
+
+def _quality_of(r: Result) -> tuple[str, str]:
+    if r.hole_psnr_db is None or r.hole_ssim is None:
+        return ("", "")
+    return (f"{r.hole_psnr_db:.2f}", f"{r.hole_ssim:.4f}")
+
+
+def _header(rival: str, results: Sequence[Result]) -> tuple[str, ...]:
+    header = tuple(f"vs {rival}" if column == "vs" else column for column in HEADER)
+    return (*header, *QUALITY_HEADER) if _has_quality(results) else header
 
 
 def make_table(results: Sequence[Result], rival: str) -> str:
     """Return a table for a terminal."""
-    header, rows = _header(rival), make_rows(results, rival)
+    header, rows = _header(rival, results), make_rows(results, rival)
     timed = [row for row in rows if len(row) == len(header)]
     lines = iter(align([header, *timed], _LEFT).splitlines())
     told = [next(lines)]
@@ -88,10 +103,22 @@ def align(rows: Sequence[tuple[str, ...]], num_left: int) -> str:
 
 
 def make_markdown(
-    report: dict[str, Any], results: Sequence[Result], rival: str, splits: Sequence[tuple[str, ...]] = ()
+    report: dict[str, Any],
+    results: Sequence[Result],
+    rival: str,
+    splits: Sequence[tuple[str, ...]] = (),
+    profiles: Sequence[tuple[str, ...]] = (),
 ) -> str:
-    """Return the race as a page; ``splits`` are the rows of where a photo's time goes."""
-    machine, header = report["machine"], _header(rival)
+    """Return the race as a page.
+
+    Args:
+        report: What the JSON holds.
+        results: The race's.
+        rival: The model that ratios refer to.
+        splits: Rows of where a photo's time goes, the header first; none for none.
+        profiles: Rows of where the engine's time goes, likewise.
+    """
+    machine = report["machine"]
     lines = [
         "# Race",
         "",
@@ -99,52 +126,55 @@ def make_markdown(
         f"threads: {report['threads'] or 'all'}, {report['rounds']} alternating rounds. Memory copies at "
         f"{report['copy_gb_per_s']:.1f} GB/s. Command: `{report['command']}`",
         "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
+        f"Timed on noise with a square hole of {report['hole_share']:.0%} of the image. `of roof` is the share of the "
+        "multiply-accumulates that the engine reaches in plain convolutions; `of copy` the share of the memory's "
+        "rate of copying that is surely reached: every weight once and once the tensors that are alive when they take "
+        "most memory, which is a floor.",
+        *_tell_notes(report, results),
+        "",
+        *_make_table([_header(rival, results), *make_rows(results, rival)]),
+        "",
     ]
-    for row in make_rows(results, rival):
-        lines.append("| " + " | ".join((*row, *[""] * (len(header) - len(row)))) + " |")
-    models = {r.model: r for r in results}
-    lines += ["", "| model | weights | million parameters | GMAC at 256x256 |", "|---|---|---|---|"]
-    lines += [
-        f"| {r.model} | {r.weights} | {r.num_parameters / 1e6:.2f} | {r.gmac * 256**2 / (r.height * r.width):.1f} |"
-        for r in models.values()
-    ]
+    models = {r.model: r for r in results if r.weights != "none"}
+    lines += _make_table(
+        [
+            ("model", "weights", "million parameters", "GMAC at 256x256"),
+            *(
+                (r.model, r.weights, f"{r.num_parameters / 1e6:.2f}", f"{r.gmac * 256**2 / (r.height * r.width):.1f}")
+                for r in models.values()
+            ),
+        ]
+    )
     if splits:
-        lines += ["", "Where the time of one photo goes:", "", "| " + " | ".join(splits[0]) + " |"]
-        lines += ["|" + "---|" * len(splits[0]), *("| " + " | ".join(row) + " |" for row in splits[1:])]
+        lines += ["", "Where the time of one photo goes:", "", *_make_table(splits)]
+    if profiles:
+        lines += ["", "Where the engine's time goes, by its own profile:", "", *_make_table(profiles)]
     return "\n".join(lines) + "\n"
 
 
-def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> None:
-    """Draw images a second of every model in every engine, from p99 to the fastest tenth as whiskers.
+def _tell_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
+    """Return what a reader must know of quality and of OpenCV, each behind an empty line."""
+    notes = []
+    if _has_quality(results):
+        notes += [
+            "",
+            f"Quality: means over {report['num_photos']} photos, inside medium holes that are the same for all; none "
+            "is shown where weights are random.",
+        ]
+    if any(r.engine == OPENCV and r.images_per_s for r in results):
+        notes += [
+            "",
+            "OpenCV's methods fill 8-bit images one after another on one core, in a time that grows with the hole; "
+            "that of a network does not depend on it.",
+        ]
+    return notes
 
-    Raises:
-        EngineError: matplotlib is not installed.
-        OutputError: The file exists already, or cannot be written.
-    """
-    require("matplotlib", extra="plot")
-    from matplotlib.figure import Figure
 
-    timed = [r for r in results if r.images_per_s and r.p50_ms and r.p90_ms]
-    groups = list(dict.fromkeys((r.engine, r.precision, r.height, r.batch) for r in timed))
-    models = list(dict.fromkeys(r.model for r in timed))
-    figure = Figure(figsize=(2 + 1.6 * len(groups), 4.5), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / max(len(models), 1)
-    for index, model in enumerate(models):
-        own = [r for r in timed if r.model == model]
-        places = [groups.index((r.engine, r.precision, r.height, r.batch)) + (index + 0.5) * width - 0.4 for r in own]
-        rates = [r.images_per_s or 0.0 for r in own]
-        slow = [rate - r.batch / (r.p90_ms or 1) * 1e3 for r, rate in zip(own, rates, strict=True)]
-        axes.bar(places, rates, width * 0.95, yerr=[slow, [0.0] * len(own)], capsize=2, label=model)
-    axes.set_xticks(range(len(groups)), [f"{e}\n{p}\n{s}x{s}, {b}" for e, p, s, b in groups], fontsize=8)
-    axes.set_ylabel("images a second (whisker: p90 latency)")
-    axes.set_yscale("log")
-    axes.legend()
-    axes.grid(axis="y", alpha=0.3)
-    with write_file(path, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, dpi=120, format=path.suffix.lstrip(".") or "png")
+def _make_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a Markdown table, the header first; short rows are filled up."""
+    width = len(rows[0])
+    told = ["| " + " | ".join((*row, *[""] * (width - len(row)))) + " |" for row in rows]
+    return [told[0], "|" + "---|" * width, *told[1:]]
 
 
 def find_slowdowns(results: Sequence[Result], former: Path, margin: float) -> list[str]:

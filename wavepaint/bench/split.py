@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from wavepaint.bench.race import PYTORCH, Result
+from wavepaint.bench.cells import PYTORCH, Result
+from wavepaint.bench.classical import OPENCV
 from wavepaint.bench.subjects import Subject
 from wavepaint.contract import assets_folder
 from wavepaint.runtime.engines import EngineName
@@ -52,10 +53,10 @@ class Split:
 
 
 def find_fastest(results: Sequence[Result]) -> list[Result]:
-    """Return for every model and size the fastest cell of one image a call; PyTorch fills no files."""
+    """Return for every model and size the fastest cell of one image a call; PyTorch and OpenCV fill no files here."""
     fastest: dict[tuple[str, int], Result] = {}
     for result in results:
-        if result.p50_ms is not None and result.batch == 1 and result.engine != PYTORCH:
+        if result.p50_ms is not None and result.batch == 1 and result.engine not in (PYTORCH, OPENCV):
             key = (result.model, result.height)
             if key not in fastest or result.p50_ms < (fastest[key].p50_ms or 0):
                 fastest[key] = result

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
+from wavepaint.bench.classical import METHODS, Classical
 from wavepaint.contract import Bundle, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError, ConfigError
 from wavepaint.optional import require
@@ -36,8 +37,12 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "big-lama": ("lama", {"num_blocks": 18}),
     "lama-spectral": ("lama", {"num_blocks": 9, "spectral_l2g": True}),
     "cnn": ("unet", {}),
+    "wavemix-inpainting": (
+        "wavepaint",
+        {"num_modules": 1, "blocks_per_module": 7, "final_dim": 256, "mult": 2, "ff_channel": 128, "level": 3},
+    ),
 }
-"""Architecture and hyper-parameters by name."""
+"""Architecture and hyper-parameters by name. How the last one's were found is told in benchmarks/table1.py."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,14 @@ class Subject:
         return build_model(self.bundle.manifest.architecture, self.bundle.manifest.hyper_parameters).eval()
 
 
+Entrant = Subject | Classical
+
+
+def open_entrant(name: str, *, on_stage: Callable[[str], None] = lambda stage: None) -> Entrant:
+    """Return a method of OpenCV by its name, or open a model as :func:`open_subject` does, with its errors."""
+    return Classical(name) if name in METHODS else open_subject(name, on_stage=on_stage)
+
+
 def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: None) -> Subject:
     """Open a model by the name of a baseline, as ``default``, or as a bundle's folder.
 
@@ -79,7 +92,8 @@ def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: N
         return Subject(name, _open_baseline(name, on_stage), False)
     if not Path(name).exists():
         raise ConfigError(
-            f"unknown model {name!r}: expected {DEFAULT}, {', '.join(BASELINES)}, or a bundle's folder (--models)."
+            f"unknown model {name!r}: expected {', '.join((DEFAULT, *BASELINES, *METHODS))}, or a bundle's folder "
+            "(--models)."
         )
     bundle = read_bundle(Path(name))
     return Subject(bundle.manifest.name, bundle, bool(bundle.manifest.training))

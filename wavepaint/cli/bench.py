@@ -14,17 +14,20 @@ from wavepaint import __version__
 from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
-from wavepaint.bench.race import PYTORCH, Result, list_cells, race
-from wavepaint.bench.split import find_fastest, make_split_rows, measure_split
-from wavepaint.bench.subjects import DEFAULT, Subject, open_subject
+from wavepaint.bench.cells import ON_CPU, PYTORCH, Cell, Result, list_cells
+from wavepaint.bench.operators import PROFILED, Profile, make_profile_rows, measure_profile
+from wavepaint.bench.plot import write_plot
+from wavepaint.bench.race import race
+from wavepaint.bench.split import Split, find_fastest, make_split_rows, measure_split
+from wavepaint.bench.subjects import DEFAULT, Entrant, Subject, open_entrant
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
 from wavepaint.runtime.gpu import find_gpus
-from wavepaint.timing import describe_machine
+from wavepaint.timing import describe_machine, make_batch
+from wavepaint.training.data.sources import open_source
 
 RIVAL = "lama"
 NOISY_VARIATION = 0.1
-ON_CPU = ("ort-cpu", "openvino", PYTORCH)
 
 
 def _numbers(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
@@ -50,12 +53,12 @@ def _tell(text: str) -> None:
         click.echo(f"\r{text[:100]:<100}", nl=False, err=True)
 
 
-def _open_subjects(names: list[str], chosen: bool) -> list[Subject]:
+def _open_subjects(names: list[str], chosen: bool) -> list[Entrant]:
     """Open the models; what was not named and cannot be had here is told and left out."""
-    subjects = []
+    subjects: list[Entrant] = []
     for name in names:
         try:
-            subjects.append(open_subject(name, on_stage=_tell))
+            subjects.append(open_entrant(name, on_stage=_tell))
         except EngineError as error:
             if chosen:
                 raise
@@ -66,7 +69,9 @@ def _open_subjects(names: list[str], chosen: bool) -> list[Subject]:
 @click.command()
 @click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
-    "--models", help="Names and bundles, with commas. Default: BUNDLES (or the model that ships), wavepaint and lama."
+    "--models",
+    help="Names and bundles, with commas; telea and navier-stokes are OpenCV's (opencv extra). Default: BUNDLES (or "
+    "the model that ships), wavepaint and lama.",
 )
 @click.option("--engines", help=f"Of {', '.join((*ENGINES, PYTORCH))}. Default: those of this machine.")
 @click.option("--precisions", help=f"Of {', '.join(PRECISIONS)}. Default: all.")
@@ -78,9 +83,15 @@ def _open_subjects(names: list[str], chosen: bool) -> list[Subject]:
     "--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Least time of a cell in a round."
 )
 @click.option("--quick", is_flag=True, help="256 pixels, two rounds, a fifth of a second: to see that all works.")
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    help="Measure PSNR and SSIM on the photos of this folder, inside medium holes, where weights are trained.",
+)
+@click.option("--profile", is_flag=True, help=f"Tell which operators take the time, in {' and '.join(PROFILED)}.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results to this file.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the results as a page.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the results (needs the plot extra).")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the results (plot extra).")
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
@@ -105,6 +116,8 @@ def command(
     rounds: int,
     seconds: float,
     quick: bool,
+    photos: Path | None,
+    profile: bool,
     json_path: Path | None,
     markdown: Path | None,
     plot: Path | None,
@@ -116,10 +129,11 @@ def command(
 
     Every cell is checked before it is timed, rounds alternate, and what cannot run says why. Baselines have random
     weights, which is all the same for speed; they are exported once, which needs the train extra, and kept in the
-    cache folder. Sizes are rounded up to each model's multiple. One run compares; figures of different runs or
-    machines do not.
+    cache folder. Quality is told of trained weights alone, on photos that you bring. Sizes are rounded up to each
+    model's multiple. One run compares; figures of different runs or machines do not.
     """
     _check_files([path for path in (json_path, markdown, plot) if path is not None], compare, overwrite)
+    scenes = open_source(photos) if photos is not None else None
     if quick:
         sizes, rounds, seconds = [256], 2, 0.2
     own = [str(path) for path in bundles] or [DEFAULT]
@@ -143,17 +157,27 @@ def command(
             roofs[key] = measure_matrix_rate(way, threads=threads, seconds=min(seconds, 1.0))
         return roofs[key]
 
-    results = race(cells, threads=threads, rounds=rounds, seconds=seconds, ceilings=ceiling, on_progress=_tell)
-    splits = []
-    for result in find_fastest(results):
-        _tell(f"{result.height}x{result.height}: where the time of {result.model} goes")
-        (subject,) = [subject for subject in subjects if subject.name == result.model]
-        splits.append(measure_split(subject, result, threads=threads))
+    copy_gb_per_s = measure_copy_rate(threads, seconds=min(seconds, 1.0))
+    results = race(
+        cells,
+        threads=threads,
+        rounds=rounds,
+        seconds=seconds,
+        ceilings=ceiling,
+        copy_gb_per_s=copy_gb_per_s,
+        photos=scenes,
+        on_progress=_tell,
+    )
+    splits = _split(subjects, results, threads)
+    profiles = _profile(cells, threads) if profile else []
     _tell("")
     click.echo(report.make_table(results, RIVAL))
-    rows = make_split_rows(splits)
+    split_rows = make_split_rows(splits) if splits else []
+    profile_rows = make_profile_rows(profiles) if profiles else []
     if splits:
-        click.echo(f"\nWhere the time of one photo goes, filled as a whole:\n{report.align(rows, 3)}")
+        click.echo(f"\nWhere the time of one photo goes, filled as a whole:\n{report.align(split_rows, 3)}")
+    if profiles:
+        click.echo(f"\nWhere the engine's time goes, by its own profile:\n{report.align(profile_rows, 3)}")
     content: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["wp", *sys.argv[1:]]),
@@ -162,14 +186,34 @@ def command(
         "threads": threads,
         "rounds": rounds,
         "seconds": seconds,
-        "copy_gb_per_s": measure_copy_rate(threads, seconds=min(seconds, 1.0)),
+        "hole_share": float(make_batch(1, 256, 256)[1].mean()),
+        "num_photos": len(scenes.names) if scenes else 0,
+        "copy_gb_per_s": copy_gb_per_s,
         "matrix_gmac_per_s": {" ".join(key): rate for key, rate in roofs.items()},
         "results": [result.as_dict() for result in results],
         "splits": [split.as_dict() for split in splits],
+        "profiles": [profile.as_dict() for profile in profiles],
     }
-    page = report.make_markdown(content, results, RIVAL, rows if splits else ())
+    page = report.make_markdown(content, results, RIVAL, split_rows, profile_rows)
     _write(content, page, results, json_path, markdown, plot, overwrite)
     _judge(results, compare, margin)
+
+
+def _split(subjects: list[Entrant], results: list[Result], threads: int | None) -> list[Split]:
+    models = {subject.name: subject for subject in subjects if isinstance(subject, Subject)}
+    splits = []
+    for result in find_fastest(results):
+        _tell(f"{result.height}x{result.height}: where the time of {result.model} goes")
+        splits.append(measure_split(models[result.model], result, threads=threads))
+    return splits
+
+
+def _profile(cells: list[Cell], threads: int | None) -> list[Profile]:
+    profiles = []
+    for cell in cells:
+        _tell(f"{cell.height}x{cell.height}: profiling {cell.subject.name} in {cell.engine} {cell.precision}")
+        profiles.append(measure_profile(cell, threads=threads))
+    return [profile for profile in profiles if profile is not None]
 
 
 def _check_files(written: list[Path], compare: Path | None, overwrite: bool) -> None:
@@ -196,7 +240,7 @@ def _write(
         with write_file(markdown, overwrite=overwrite) as temporary:
             temporary.write_text(page)
     if plot is not None:
-        report.write_plot(plot, results, overwrite=overwrite)
+        write_plot(plot, results, overwrite=overwrite)
 
 
 def _judge(results: list[Result], compare: Path | None, margin: float) -> None:

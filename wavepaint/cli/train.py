@@ -85,7 +85,12 @@ def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, An
 @click.option("--hyper-parameter", "hyper_parameters", multiple=True, metavar="NAME=VALUE", help="Of the network.")
 @click.option("--seed", type=int, help="Seed of weights, split, crops and masks.")
 @click.option("--lpips-weights", type=click.Path(path_type=Path), help="File or folder of LPIPS's weights.")
-@click.option("--download", is_flag=True, help="Fetch LPIPS's weights from their authors if they are not here.")
+@click.option(
+    "--download-weights",
+    "download",
+    is_flag=True,
+    help="Fetch LPIPS's weights from their authors if they are not here.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard as well.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: PyTorch's choice.")
 @click.option("--device", help="For example cpu or cuda:0. Default: a GPU if there is one.")

@@ -26,10 +26,11 @@ from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.training.config import OptimizationConfig, TrainConfig
 from wavepaint.training.data.augment import Augmentation
-from wavepaint.training.data.crops import RandomCrops, load_validation, read_batches, to_float
+from wavepaint.training.data.crops import RandomCrops, read_batches, to_float
 from wavepaint.training.data.masks import MaskSampler
 from wavepaint.training.data.sources import PhotoSource, open_source
 from wavepaint.training.data.split import Split, check_split, split_names, write_split
+from wavepaint.training.data.validation import load_validation
 from wavepaint.training.distributed import World, synchronise_batch_norm
 from wavepaint.training.losses.lpips import load_lpips
 from wavepaint.training.record import NUM_SAMPLE_ROWS, EpochReport, RunRecord

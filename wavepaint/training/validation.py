@@ -5,15 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wavepaint import metrics
+from wavepaint.training.data.validation import Pair, Pixels
 from wavepaint.training.distributed import World
 from wavepaint.training.losses.lpips import LPIPS
-
-Pixels = NDArray[np.uint8]
-Pair = tuple[Pixels, Pixels]
 
 BATCH = 4
 

@@ -1,4 +1,4 @@
-"""Training crops and validation images with their masks.
+"""Training crops with their masks.
 
 The dataset yields bytes: a quarter of what floats take through the queue between loader processes and training.
 :func:`to_float` makes floats of a batch where it is used, on the device.
@@ -16,20 +16,16 @@ from torch.utils.data import Dataset
 
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 from wavepaint.training.data.augment import Augmentation, augment
-from wavepaint.training.data.evaluation import fit_photo
 from wavepaint.training.data.masks import MaskSampler
 from wavepaint.training.data.names import PackedNames
 from wavepaint.training.data.sources import PhotoSource
 
 CACHE_BYTES = 2 << 30
 """Decoded photos kept in memory, for all loader processes together: decoding costs more than a small step."""
-VAL_SEED = 1_234
-"""Validation masks are the same for every run, whatever its seed."""
 NUM_PROBED = 64
 MAX_BROKEN = 100
 
 Sample = tuple[Tensor, Tensor]
-Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def to_float(image: Tensor, mask: Tensor) -> Sample:
@@ -192,49 +188,3 @@ class RandomCrops(Dataset[Sample]):
         size = self.augmentation.crop_size
         image = torch.from_numpy(np.ascontiguousarray(crop_HWC.transpose(2, 0, 1)))
         return image, torch.from_numpy(self.masks(size, size, rng))[None]
-
-
-def load_validation(
-    source: PhotoSource,
-    names: Sequence[str],
-    *,
-    size: int,
-    masks: MaskSampler,
-    max_photos: int | None = None,
-    max_broken: int = MAX_BROKEN,
-) -> list[Pair]:
-    """Return the fixed validation pairs: image (S, S, 3) uint8 and mask (S, S) of 0 and 1.
-
-    A photo is scaled so that its shorter side is S, and cropped in the middle. One that cannot be decoded is reported
-    and left out; the others keep their masks.
-
-    Args:
-        source: Where the photos are.
-        names: Those to validate on.
-        size: S, in pixels.
-        masks: Draws the masks; the same for every run.
-        max_photos: Take so many, evenly spread over the names; None takes all. They stay in memory.
-        max_broken: With more broken photos than this, an error.
-
-    Raises:
-        TrainingError: None can be decoded, or too many cannot.
-    """
-    number = len(names) if max_photos is None else min(max_photos, len(names))
-    pairs: list[Pair] = []
-    num_broken = 0
-    for index in range(number):
-        rng = np.random.default_rng((VAL_SEED, index))
-        try:
-            photo = fit_photo(source.read(names[index * len(names) // number]), size)
-        except TrainingError as error:
-            num_broken += 1
-            if num_broken > max_broken:
-                raise TrainingError(
-                    f"more than {max_broken} validation photos are broken; the last: {error}"
-                ) from error
-            warnings.warn(f"skipped: {error}", WavePaintWarning, stacklevel=2)
-            continue
-        pairs.append((photo, masks(size, size, rng)))
-    if not pairs:
-        raise TrainingError(f"{source.root} leaves no photo to validate on. Give more photos, or --val-data.")
-    return pairs

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from wavepaint import __version__
@@ -23,21 +22,14 @@ from wavepaint.training.data.masks import MaskSampler
 from wavepaint.training.data.names import encode_name
 from wavepaint.training.data.sources import PhotoSource, find_files
 from wavepaint.training.data.split import hash_share
+from wavepaint.training.data.validation import MAX_BROKEN, Pixels, fit_photo
 
 RECORD = "masks.json"
-MAX_BROKEN = 100
 MAX_MASKS = 1000
 """The layout has three digits."""
 
 _MASK_NAME = re.compile(r"(?P<image>.+)_mask(?P<number>\d{3})\.png", re.DOTALL)
 _IMAGE_SUFFIXES = (".png", ".jpg")
-
-Pixels = NDArray[np.uint8]
-
-
-def fit_photo(photo: Image.Image, size: int) -> Pixels:
-    """Scale a photo so that its shorter side is ``size`` pixels and crop it in the middle: (S, S, 3)."""
-    return np.asarray(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))
 
 
 def name_image(name: str) -> str:

@@ -1,0 +1,58 @@
+"""How well a model fills: PSNR and SSIM inside the holes of photos that the reader brings.
+
+The package ships no photos for this: those that exports are verified on were trained on. Photos are scaled so that
+their shorter side is the cell's and cropped in the middle; the holes are the medium ones of ``wp train``'s validation,
+the same every time.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wavepaint import metrics
+from wavepaint.bench.classical import Pixels
+from wavepaint.training.data.masks import MaskKind, MaskSampler
+from wavepaint.training.data.sources import PhotoSource
+from wavepaint.training.data.validation import Pair, load_validation
+
+MASKS: MaskKind = "medium"
+
+MAX_PSNR_DB = 100.0
+"""A hole that is filled without any error counts so much, lest one such photo decide a mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Means over pairs, inside the hole: PSNR in dB for a peak of 1, and SSIM."""
+
+    psnr_db: float
+    ssim: float
+
+
+def load_pairs(photos: PhotoSource, side: int) -> list[Pair]:
+    """Return photos of a size, (S, S, 3), with their holes, (S, S).
+
+    Raises:
+        TrainingError: None of them can be decoded.
+    """
+    return load_validation(photos, photos.names, size=side, masks=MaskSampler((MASKS,)))
+
+
+def measure_quality(fill: Callable[[Pixels, Pixels], Pixels], pairs: Sequence[Pair]) -> Quality:
+    """Return how near a filling comes to the photos.
+
+    Args:
+        fill: Takes an image (S, S, 3) uint8, black in the hole, and its mask, and returns the filled image.
+        pairs: See :func:`load_pairs`; at least one.
+    """
+    scores = []
+    for photo, mask in pairs:
+        hidden = np.where(mask[..., None] > 0, np.uint8(0), photo)  # nobody may see what it has to guess
+        filled = fill(hidden, mask) / 255
+        psnr_db = min(metrics.psnr(filled, photo / 255, mask), MAX_PSNR_DB)
+        scores.append((psnr_db, metrics.ssim(filled, photo / 255, mask)))
+    return Quality(
+        psnr_db=statistics.fmean(score[0] for score in scores), ssim=statistics.fmean(score[1] for score in scores)
+    )
