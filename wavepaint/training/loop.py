@@ -8,16 +8,14 @@ last good state stays.
 
 import math
 import platform
-import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from wavepaint import __version__
 from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
@@ -25,17 +23,14 @@ from wavepaint.models.checkpoint import Checkpoint, load_strictly, read_checkpoi
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.training.config import OptimizationConfig, TrainConfig
-from wavepaint.training.data.augment import Augmentation
-from wavepaint.training.data.crops import RandomCrops, read_batches, to_float
-from wavepaint.training.data.masks import MaskSampler
-from wavepaint.training.data.sources import PhotoSource, open_source
-from wavepaint.training.data.split import Split, check_split, split_names, write_split
-from wavepaint.training.data.validation import load_validation
+from wavepaint.training.data.feed import PhotoFeed
+from wavepaint.training.data.split import check_split, write_split
+from wavepaint.training.device import pick_device, pick_precision
 from wavepaint.training.distributed import World, synchronise_batch_norm
 from wavepaint.training.losses.lpips import load_lpips
 from wavepaint.training.record import NUM_SAMPLE_ROWS, EpochReport, RunRecord
 from wavepaint.training.schedule import Schedule
-from wavepaint.training.update import Batch, Updater
+from wavepaint.training.update import Updater
 from wavepaint.training.validation import Validation
 
 LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
@@ -66,41 +61,6 @@ class Reporter(Protocol):
     def on_epoch(self, report: EpochReport) -> None: ...
 
 
-def _pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the autocast type, or None for plain float32."""
-    if precision == "float32":
-        return None
-    if precision == "fp16":
-        if device.type != "cuda":
-            raise ConfigError("--precision fp16 trains on GPUs alone. Expected bf16 or float32 on a CPU.")
-        return torch.float16
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
-    return torch.bfloat16 if fast or precision == "bf16" else None
-
-
-def _pick_device(name: str | None, world: World) -> torch.device:
-    """Return the device of that name, or a GPU if there is one.
-
-    Raises:
-        ConfigError: There is no such device here.
-    """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", world.local_rank)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"--device {name} is not usable here ({str(error).splitlines()[0]}). Expected cpu, or cuda with a GPU."
-        ) from error
-    return device
-
-
 def _check_sizes(config: TrainConfig) -> None:
     """Raise a ConfigError unless crops and validation images fit the network's size multiple."""
     multiple = get_architecture(config.architecture).size_multiple(config.hyper_parameters)
@@ -116,12 +76,6 @@ def _check_shares(config: OptimizationConfig, world: World) -> None:
             f"--batch-size is {config.batch_size}: expected a multiple of {parts} ({world.size} processes times "
             f"--accumulate {config.accumulate})."
         )
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Leave to the training process what a terminal or a job scheduler sends to every process of a run."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig) -> None:
@@ -208,14 +162,14 @@ class Trainer:
             raise OutputError(f"{out} holds a run already. Pass --resume to go on with it, or choose another folder.")
         if resume and not last.exists():
             raise CheckpointError(f"{last} does not exist, so there is nothing to resume. Leave --resume out.")
-        self.device = _pick_device(device, self.world)
-        self.autocast_dtype = _pick_precision(config.optimization.precision, self.device)
+        self.device = pick_device(device, self.world)
+        self.autocast_dtype = pick_precision(config.optimization.precision, self.device)
         # Cheap checks come first: weights that are missing are told before a million photos are listed.
         lpips = None
         if config.loss.needs_lpips:
             lpips = load_lpips(config.loss.lpips_network, lpips_weights, self.device, download=download)
         beginning = read_checkpoint(init_from) if init_from and not resume else None
-        self._open_photos(data, val_data)
+        self.feed = PhotoFeed(config, data, val_data)
         self._build(lpips, beginning)
         if resume:
             self._restore(last)
@@ -224,39 +178,10 @@ class Trainer:
             self._write_split(resume=resume)
         self.world.wait()
 
-    def _open_photos(self, data: Path, val_data: Path | None) -> None:
-        settings = self.config.data
-        self.source = open_source(data)
-        val_source: PhotoSource = self.source
-        if val_data is None:
-            self.split = split_names(
-                self.source.names,
-                seed=self.config.seed,
-                val_fraction=settings.val_fraction,
-                test_fraction=settings.test_fraction,
-            )
-        else:
-            val_source = open_source(val_data)
-            self.split = Split(train=tuple(self.source.names), val=tuple(val_source.names), seed=self.config.seed)
-        silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
-        self.masks = MaskSampler(settings.masks, silhouettes)
-        self.val_pairs = load_validation(
-            val_source,
-            self.split.val,
-            size=settings.val_size,
-            masks=MaskSampler(settings.val_masks, silhouettes),
-            max_photos=settings.val_images,
-            max_broken=settings.max_broken,
-        )
-        self._data_record = {
-            "train": self.source.describe(self.split.train),
-            "val": val_source.describe(self.split.val),
-        }
-
     def _build(self, lpips: Any, beginning: Checkpoint | None) -> None:
         config = self.config
         self.steps_per_epoch = config.optimization.steps_per_epoch or max(
-            len(self.split.train) // config.optimization.batch_size, 1
+            len(self.feed.split.train) // config.optimization.batch_size, 1
         )
         self.total_steps = config.optimization.steps or config.optimization.epochs * self.steps_per_epoch
         torch.manual_seed(config.seed)
@@ -278,7 +203,7 @@ class Trainer:
             autocast_dtype=self.autocast_dtype,
             lpips=lpips,
         )
-        self.validation = Validation(self.val_pairs, self.device, lpips, self.world)
+        self.validation = Validation(self.feed.val_pairs, self.device, lpips, self.world)
         self.step = 0
         self.best_rank = -math.inf
         self.seconds = 0.0
@@ -288,9 +213,9 @@ class Trainer:
     def _write_split(self, *, resume: bool) -> None:
         path = self.out / SPLIT
         if resume and path.exists():
-            check_split(path, self.split)
+            check_split(path, self.feed.split)
         else:
-            write_split(path, self.split, overwrite=True)
+            write_split(path, self.feed.split, overwrite=True)
 
     def _restore(self, last: Path) -> None:
         checkpoint = read_checkpoint(last)
@@ -318,50 +243,6 @@ class Trainer:
                 stacklevel=2,
             )
 
-    def _batches(self) -> Iterator[list[Batch]]:
-        """Yield this process's share of each step's batch, in parts."""
-        config = self.config.optimization
-        crops = RandomCrops(
-            self.source,
-            self.split.train,
-            Augmentation(
-                crop_size=self.config.data.crop_size,
-                min_scale=self.config.data.min_scale,
-                max_scale=self.config.data.max_scale,
-                flip=self.config.data.flip,
-                colour=self.config.data.colour,
-                perspective=self.config.data.perspective,
-            ),
-            self.masks,
-            seed=self.config.seed,
-            num_samples=self.total_steps * config.batch_size,
-            workers=self.config.data.workers,
-            max_broken=self.config.data.max_broken,
-        )
-        share = config.batch_size // (self.world.size * config.accumulate)
-        firsts = (
-            step * config.batch_size + (self.world.rank * config.accumulate + part) * share
-            for step in range(self.step, self.total_steps)
-            for part in range(config.accumulate)
-        )
-        workers = self.config.data.workers
-        loader = DataLoader(
-            crops,
-            batch_sampler=(list(range(first, first + share)) for first in firsts),
-            num_workers=workers,
-            # A generator of its own: drawing a loader's seed must not shift the state of the others.
-            generator=torch.Generator(),
-            prefetch_factor=4 if workers else None,
-            pin_memory=self.device.type == "cuda",
-            worker_init_fn=_ignore_interrupts,
-        )
-        parts: list[Batch] = []
-        for image, mask in read_batches(loader):
-            parts.append(to_float(image.to(self.device, non_blocking=True), mask.to(self.device, non_blocking=True)))
-            if len(parts) == config.accumulate:
-                yield parts
-                parts = []
-
     def run(self, reporter: Reporter, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``should_stop`` returns true after a step.
 
@@ -375,8 +256,8 @@ class Trainer:
         if self.world.is_first:
             reporter.on_start(
                 self.config,
-                num_train=len(self.split.train),
-                num_val=len(self.val_pairs),
+                num_train=len(self.feed.split.train),
+                num_val=len(self.feed.val_pairs),
                 device=str(self.device),
                 precision={torch.bfloat16: "bf16", torch.float16: "fp16", None: "float32"}[self.autocast_dtype],
                 world_size=self.world.size,
@@ -389,22 +270,22 @@ class Trainer:
         save_every = self.config.optimization.save_every
         pending: list[dict[str, Tensor]] = []
         since = time.perf_counter()
-        for parts in self._batches():
+        for parts in self.feed.batches(self.world, self.device, first_step=self.step, total_steps=self.total_steps):
             self._sums.waited += time.perf_counter() - since
             pending.append(self.updater.update(parts, self.step))
             self.step += 1
             self._sums.steps += 1
             epoch_over = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
             save = bool(save_every and self.step % save_every == 0)
-            stop = not epoch_over and self.world.any(should_stop())
-            look = len(pending) >= between_looks or epoch_over or save or stop
-            if look:
+            if len(pending) >= between_looks or epoch_over or save:
                 loss = self._look_at(pending)
                 pending = []
-            self._sums.seconds += (now := time.perf_counter()) - since
-            since = now
-            if look and self.world.is_first:
-                reporter.on_step(self.step, loss, self._images_per_s())
+                if self.world.is_first:
+                    reporter.on_step(self.step, loss, self._images_per_s())
+            self._sums.seconds += time.perf_counter() - since
+            stop = not epoch_over and self.world.any(should_stop())
+            if stop and pending:
+                self._look_at(pending)
             if epoch_over:
                 report = self._finish_epoch()
                 if self.world.is_first:
@@ -493,7 +374,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "step": self.step,
             "seconds": round(self.seconds + self._sums.seconds, 1),
-            "data": self._data_record,
+            "data": self.feed.record,
             "begun_from": self._begun_from,
             "validation": figures,
             "device": self.device.type,

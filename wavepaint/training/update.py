@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from wavepaint.training.averaging import AveragedWeights
 from wavepaint.training.config import TrainConfig
+from wavepaint.training.data.feed import Batch
 from wavepaint.training.distributed import World
 from wavepaint.training.losses.lpips import LPIPS
 from wavepaint.training.losses.objective import Objective, make_adversarial_loss, make_discriminator
 from wavepaint.training.losses.terms import composite
 from wavepaint.training.schedule import Schedule
-
-Batch = tuple[Tensor, Tensor]
 
 
 class _Predictor(nn.Module):

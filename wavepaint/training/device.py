@@ -1,0 +1,41 @@
+"""Where a training computes, and in which precision."""
+
+import torch
+
+from wavepaint.errors import ConfigError
+from wavepaint.training.distributed import World
+
+
+def pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the autocast type, or None for plain float32."""
+    if precision == "float32":
+        return None
+    if precision == "fp16":
+        if device.type != "cuda":
+            raise ConfigError("--precision fp16 trains on GPUs alone. Expected bf16 or float32 on a CPU.")
+        return torch.float16
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return torch.bfloat16 if fast or precision == "bf16" else None
+
+
+def pick_device(name: str | None, world: World) -> torch.device:
+    """Return the device of that name, or a GPU if there is one.
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", world.local_rank)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"--device {name} is not usable here ({str(error).splitlines()[0]}). Expected cpu, or cuda with a GPU."
+        ) from error
+    return device
