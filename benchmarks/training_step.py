@@ -1,0 +1,163 @@
+"""How long does a training step take, and where does it go?
+
+Steps of recipes on random crops in memory, so that no loader is waited for: the network's forward and backward passes,
+losses, discriminator and optimizer, as ``wp train`` takes them. Each variant runs in alternating rounds; the median of
+a variant's steps counts. Compared with `benchmarks/loader.py` it says how many loader processes an accelerator needs.
+"""
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from wavepaint import __version__
+from wavepaint.atomic import write_folder
+from wavepaint.models.registry import build_model
+from wavepaint.timing import describe_machine
+from wavepaint.training.config import LossWeights, TrainConfig
+from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.training.device import pick_device, pick_precision
+from wavepaint.training.distributed import World
+from wavepaint.training.losses.lpips import load_lpips
+from wavepaint.training.recipes import get_recipe
+from wavepaint.training.schedule import Schedule
+from wavepaint.training.update import Updater
+
+PLAIN = LossWeights(hole_l1=1.0)
+WARMUP_STEPS = 2
+
+
+def make_variants(recipe: str, *, with_lpips: bool) -> dict[str, TrainConfig]:
+    """Return a recipe with its losses, without them, and in other layouts and precisions."""
+    config = get_recipe(recipe)
+    variants = {
+        "L1 alone, float32": config.change({"optimization": {"precision": "float32"}}),
+        "L1 alone, float32, not channels-last": config.change(
+            {"optimization": {"precision": "float32", "channels_last": False}}
+        ),
+        "L1 alone, bf16": config.change({"optimization": {"precision": "bf16"}}),
+    }
+    variants = {
+        name: replace(variant, loss=PLAIN, optimization=replace(variant.optimization, monitor="psnr"))
+        for name, variant in variants.items()
+    }
+    if with_lpips or not config.loss.needs_lpips:
+        variants["the recipe's losses, bf16"] = config.change({"optimization": {"precision": "bf16"}})
+    return variants
+
+
+class Lane:
+    """One variant, ready to step."""
+
+    def __init__(self, config: TrainConfig, device: torch.device, lpips_weights: Path | None) -> None:
+        torch.manual_seed(0)
+        settings = config.optimization
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        model = build_model(config.architecture, config.hyper_parameters)
+        model.to(device, memory_format=layout)  # type: ignore[call-overload]
+        lpips = load_lpips(config.loss.lpips_network, lpips_weights, device) if config.loss.needs_lpips else None
+        self.updater = Updater(
+            config,
+            model,
+            Schedule(settings, 1_000_000),
+            World(),
+            device,
+            autocast_dtype=pick_precision(settings.precision, device),
+            lpips=lpips,
+        )
+        size, rng, draw = config.data.crop_size, np.random.default_rng(0), MaskSampler(MASK_KINDS)
+        masks = np.stack([draw(size, size, rng) for _ in range(settings.batch_size)])[:, None]
+        self.batch = (
+            torch.rand(settings.batch_size, 3, size, size).to(device, memory_format=layout),
+            torch.from_numpy(masks).float().to(device),
+        )
+        self.device, self.step, self.seconds = device, 0, []  # type: ignore[var-annotated]
+
+    def take_step(self, *, timed: bool) -> None:
+        started = time.perf_counter()
+        float(self.updater.update([self.batch], self.step)["loss"])  # waits for the device
+        self.step += 1
+        if timed:
+            self.seconds.append(time.perf_counter() - started)
+
+
+def markdown(report: dict[str, Any]) -> str:
+    lines = [
+        "# The training step",
+        "",
+        f"{report['date'][:10]}, recipe `{report['recipe']}`: {report['batch_size']} crops of {report['crop_size']} "
+        f"pixels a step, {report['steps']} timed steps of each in alternating rounds, {report['device']}, "
+        f"{report['threads']} thread(s), {report['machine']['processor']}, PyTorch {report['torch']}. "
+        f"Command: `{report['command']}`",
+        "",
+        "| step | median ms | crops a second | against the first |",
+        "|---|---|---|---|",
+    ]
+    first = report["rows"][0]["median_ms"]
+    lines += [
+        f"| {row['variant']} | {row['median_ms']:.0f} | {row['crops_per_s']:.1f} | {first / row['median_ms']:.2f} |"
+        for row in report["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
+@click.option("--recipe", default="default-textures", show_default=True, help="Whose steps.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Timed steps of each.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option("--device", help="Default: a GPU if there is one.")
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="For recipes that need them.")
+@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+def main(
+    out: Path, recipe: str, steps: int, threads: int, device: str | None, lpips_weights: Path | None, overwrite: bool
+) -> None:
+    """Time training steps."""
+    torch.set_num_threads(threads)
+    place = pick_device(device, World())
+    variants = make_variants(recipe, with_lpips=lpips_weights is not None)
+    lanes = {name: Lane(config, place, lpips_weights) for name, config in variants.items()}
+    for number in range(WARMUP_STEPS + steps):
+        click.echo(f"round {number + 1} of {WARMUP_STEPS + steps}", err=True)
+        for lane in lanes.values():
+            lane.take_step(timed=number >= WARMUP_STEPS)
+    config = get_recipe(recipe)
+    batch_size = config.optimization.batch_size
+    rows = [
+        {
+            "variant": name,
+            "median_ms": float(np.median(lane.seconds)) * 1e3,
+            "crops_per_s": batch_size / float(np.median(lane.seconds)),
+            "seconds": lane.seconds,
+        }
+        for name, lane in lanes.items()
+    ]
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python benchmarks/training_step.py -o DIR --recipe {recipe} --steps {steps} --threads {threads}"
+        + " --lpips-weights WEIGHTS" * (lpips_weights is not None),
+        "wavepaint": __version__,
+        "torch": str(torch.__version__),
+        "machine": describe_machine(),
+        "device": str(place),
+        "threads": threads,
+        "recipe": recipe,
+        "batch_size": batch_size,
+        "crop_size": config.data.crop_size,
+        "steps": steps,
+        "rows": rows,
+    }
+    with write_folder(out, overwrite=overwrite) as folder:
+        (folder / "training-step.json").write_text(json.dumps(report, indent=2) + "\n")
+        (folder / "training-step.md").write_text(markdown(report))
+    click.echo(markdown(report))
+
+
+if __name__ == "__main__":
+    main()
