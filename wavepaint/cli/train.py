@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import click
 from tqdm import tqdm
@@ -58,9 +58,29 @@ class _ConsoleReporter:
             file=sys.stderr,
         )
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class _Stop:
+    """Whether Ctrl-C or a job scheduler has asked the run to stop; within it these do nothing else."""
+
+    requested = False
+
+    def __enter__(self) -> Self:
+        self._former = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
 
 
 def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, Any]) -> TrainConfig:
@@ -134,23 +154,11 @@ def command(
 
     import torch
 
-    from wavepaint.training.distributed import join_world, leave_world
+    from wavepaint.training.distributed import World, join_world, leave_world
     from wavepaint.training.loop import BEST, Trainer
 
-    if threads:
-        torch.set_num_threads(threads)
-    world = join_world(device)
-    if not world.is_first:
-        warnings.simplefilter("ignore")  # the first process says what there is to say
-    stop_requested = False
-
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stop_requested
-        stop_requested = True
-
-    reporter = _ConsoleReporter()
-    former: dict[int, Any] = {}
-    try:
+    def train(world: World) -> tuple[bool, int]:
+        """Return whether the run is over, and its step. What it leaves behind is freed before the processes part."""
         trainer = Trainer(
             config,
             data,
@@ -164,17 +172,23 @@ def command(
             tensorboard=tensorboard,
             world=world,
         )
-        former = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        finished = trainer.run(reporter, lambda: stop_requested)
+        with _Stop() as stop, _ConsoleReporter() as reporter:
+            finished = trainer.run(reporter, lambda: stop.requested)
         trainer.close()
+        return finished, trainer.step
+
+    if threads:
+        torch.set_num_threads(threads)
+    world = join_world(device)
+    if not world.is_first:
+        warnings.simplefilter("ignore")  # the first process says what there is to say
+    try:
+        finished, step = train(world)
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-        reporter.close()
         leave_world()
     if finished and world.is_first:
         click.echo(f"done: export it with: wp export {out / BEST} -o BUNDLE", err=True)
     if not finished:
         if world.is_first:
-            click.echo(f"stopped at step {trainer.step} and saved. Go on with the same command and --resume.", err=True)
+            click.echo(f"stopped at step {step} and saved. Go on with the same command and --resume.", err=True)
         sys.exit(130)

@@ -4,6 +4,7 @@ The training code asks this module for its rank, for means over all processes an
 one process every answer is the plain one.
 """
 
+import gc
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -122,8 +123,13 @@ def join_world(device: str | None) -> World:
 
 
 def leave_world() -> None:
-    """End what :func:`join_world` began."""
+    """End what :func:`join_world` began.
+
+    Every wrapped network must be gone by then: one that is freed later takes the last hold of the group with it, whose
+    end then waits for a thread that waits for Python (seen with Gloo in PyTorch 2.13).
+    """
     if dist.is_available() and dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
 
 

@@ -397,9 +397,10 @@ class Trainer:
             raise OutputError(f"{error}{kept}") from error
 
     def close(self) -> None:
-        """Close the run's files."""
+        """Close the run's files, and wait for the other processes to be as far."""
         if self.record:
             self.record.close()
+        self.world.wait()
 
 
 def _find_differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
