@@ -115,14 +115,17 @@ def markdown(report: dict[str, Any]) -> str:
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option(
-    "--bundle", "bundles", multiple=True, type=click.Path(path_type=Path),
+    "--bundle",
+    "bundles",
+    multiple=True,
+    metavar="[NAME=]FOLDER",
     help="May be repeated. Default: the one that ships with the package.",
-)  # fmt: skip
+)
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
 @click.option("--lpips-weights", type=click.Path(path_type=Path), help="LPIPS's weights; without them no LPIPS.")
 @click.option("--overwrite", is_flag=True, help="Replace a former report.")
 def main(
-    photos: Path, out: Path, bundles: tuple[Path, ...], size: int, lpips_weights: Path | None, overwrite: bool
+    photos: Path, out: Path, bundles: tuple[str, ...], size: int, lpips_weights: Path | None, overwrite: bool
 ) -> None:
     """Compare bundles with OpenCV on the photos below PHOTOS."""
     results: dict[str, Any] = {}
@@ -130,12 +133,14 @@ def main(
     source = open_source(photos)
     lpips = load_lpips("alexnet", lpips_weights) if lpips_weights else None
     with ExitStack() as stack:
-        inpainters = [stack.enter_context(Inpainter(bundle)) for bundle in bundles or (None,)]
+        inpainters: dict[str, Inpainter] = {}
+        for text in bundles or ("",):
+            name, _, folder = text.rpartition("=")
+            inpainter = stack.enter_context(Inpainter(Path(folder) if folder else None))
+            inpainters[name or inpainter.bundle.manifest.name] = inpainter
         methods: dict[str, Method] = {}
-        for inpainter in inpainters:
-            methods[inpainter.bundle.manifest.name] = lambda image, mask, inpainter=inpainter: np.asarray(
-                inpainter.fill(image, mask > 0)
-            )
+        for name, inpainter in inpainters.items():
+            methods[name] = lambda image, mask, inpainter=inpainter: np.asarray(inpainter.fill(image, mask > 0))
         methods["OpenCV Telea"] = opencv(cv2.INPAINT_TELEA)
         methods["OpenCV Navier-Stokes"] = opencv(cv2.INPAINT_NS)
         methods["pyramid prefill alone"] = prefill
@@ -157,11 +162,11 @@ def main(
             "wavepaint": __version__,
             "opencv": cv2.__version__,
             "models": {
-                inpainter.bundle.manifest.name: {
+                name: {
                     "engine": inpainter.engine,
                     "sha256": inpainter.bundle.manifest.files["model.onnx"]["sha256"],
                 }
-                for inpainter in inpainters
+                for name, inpainter in inpainters.items()
             },
             "machine": describe_machine(),
             "num_photos": len(source.names),
