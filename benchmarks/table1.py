@@ -46,7 +46,7 @@ from wavepaint.runtime.fill import FillOptions
 from wavepaint.timing import describe_machine
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.data.sources import PhotoSource, open_source
-from wavepaint.training.loop import Trainer
+from wavepaint.training.loop import RunFacts, Trainer
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.record import EpochReport
 
@@ -70,7 +70,7 @@ class StepClock:
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def on_start(self, config: TrainConfig, **_: Any) -> None: ...
+    def on_start(self, config: TrainConfig, facts: RunFacts) -> None: ...
 
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
         self.ends.append(time.perf_counter())

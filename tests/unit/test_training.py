@@ -18,7 +18,7 @@ from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.training.averaging import AveragedWeights
 from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
 from wavepaint.training.data.split import read_split
-from wavepaint.training.loop import BEST, LAST, SPLIT, Trainer
+from wavepaint.training.loop import BEST, LAST, SPLIT, RunFacts, Trainer
 from wavepaint.training.record import EpochReport
 
 CONFIG = TrainConfig(
@@ -54,7 +54,7 @@ class Silent:
         self.losses: list[float] = []
         self.epochs: list[EpochReport] = []
 
-    def on_start(self, config: TrainConfig, **facts: Any) -> None:
+    def on_start(self, config: TrainConfig, facts: RunFacts) -> None:
         self.facts = facts
 
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
@@ -101,7 +101,7 @@ def test_a_run_leaves_what_it_should(finished: tuple[Path, Silent]) -> None:
         assert entry["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
         assert entry["loss_hole_l1"] + entry["loss_ssim"] == pytest.approx(entry["loss"], rel=1e-5)
     split = read_split(out / SPLIT)
-    assert (len(split.train), len(split.val)) == (reporter.facts["num_train"], reporter.facts["num_val"])
+    assert (len(split.train), len(split.val)) == (reporter.facts.num_train, reporter.facts.num_val)
     checkpoint = read_checkpoint(out / BEST)
     assert checkpoint.parameters == TINY
     assert checkpoint.training["config"] == CONFIG.to_dict()
@@ -231,7 +231,7 @@ def test_without_steps_per_epoch_an_epoch_is_one_pass_over_the_photos(photos: Pa
                                                                              "batch_size": 2}})  # fmt: skip
     reporter = Silent()
     Trainer(config, photos, tmp_path).run(reporter)
-    assert len(reporter.losses) == 2 * (reporter.facts["num_train"] // 2)
+    assert len(reporter.losses) == 2 * (reporter.facts.num_train // 2)
 
 
 def test_averaged_weights_are_what_is_validated_and_exported(photos: Path, tmp_path: Path) -> None:

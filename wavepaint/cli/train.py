@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from tqdm import tqdm
@@ -15,39 +15,32 @@ from wavepaint.training.config import TrainConfig
 from wavepaint.training.recipes import RECIPES, get_recipe
 from wavepaint.training.toml import read_toml, write_toml
 
+if TYPE_CHECKING:
+    from wavepaint.training.loop import RunFacts
+    from wavepaint.training.record import EpochReport
+
 
 class _ConsoleReporter:
     """Progress on stderr: a bar for the steps, a line an epoch."""
 
     bar: "tqdm[None] | None" = None
 
-    def on_start(
-        self,
-        config: TrainConfig,
-        *,
-        num_train: int,
-        num_val: int,
-        device: str,
-        precision: str,
-        world_size: int,
-        step: int,
-        total_steps: int,
-    ) -> None:
-        processes = f", {world_size} processes" if world_size > 1 else ""
+    def on_start(self, config: TrainConfig, facts: "RunFacts") -> None:
+        processes = f", {facts.world_size} processes" if facts.world_size > 1 else ""
         click.echo(
-            f"training {config.architecture} ({config.recipe}) on {num_train} photos, validating on {num_val}; "
-            f"{device}{processes}, {precision}, {total_steps} steps of {config.optimization.batch_size} crops of "
-            f"{config.data.crop_size} px",
+            f"training {config.architecture} ({config.recipe}) on {facts.num_train} photos, validating on "
+            f"{facts.num_val}; {facts.device}{processes}, {facts.precision}, {facts.total_steps} steps of "
+            f"{config.optimization.batch_size} crops of {config.data.crop_size} px",
             err=True,
         )
-        self.bar = tqdm(total=total_steps, initial=step, unit="step", mininterval=1, file=sys.stderr)
+        self.bar = tqdm(total=facts.total_steps, initial=facts.step, unit="step", mininterval=1, file=sys.stderr)
 
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
         assert self.bar is not None
         self.bar.set_postfix(loss=f"{loss:.4f}", images_per_s=f"{images_per_s:.1f}", refresh=False)
         self.bar.update(step - self.bar.n)
 
-    def on_epoch(self, report: Any) -> None:
+    def on_epoch(self, report: "EpochReport") -> None:
         assert self.bar is not None
         lpips = "" if report.val_lpips is None else f", LPIPS {report.val_lpips:.4f}"
         waiting = f", {report.loader_share:.0%} of it waiting for photos" if report.loader_share > 0.1 else ""

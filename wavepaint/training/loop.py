@@ -11,6 +11,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from wavepaint.errors import CheckpointError, ConfigError, OutputError, Training
 from wavepaint.models.checkpoint import Checkpoint, load_strictly, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
+from wavepaint.training.beginning import find_differences, load_beginning
 from wavepaint.training.config import OptimizationConfig, TrainConfig
 from wavepaint.training.data.feed import PhotoFeed
 from wavepaint.training.data.split import check_split, write_split
@@ -35,28 +37,37 @@ from wavepaint.training.validation import Validation
 
 LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
 
-_FREE_TO_CHANGE = {"data": ("workers", "max_broken"), "optimization": ("save_every", "compile")}
-"""Settings that may be others when a run is resumed, since no weight depends on them."""
-
 _STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 20}
 """Reading a loss makes the GPU's queue run empty, so it is done every so many steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a run found before its first step.
+
+    Attributes:
+        num_train: Training photos.
+        num_val: Validation images.
+        device: Where it computes.
+        precision: Autocast type.
+        world_size: Processes.
+        step: Steps behind it, if it is resumed.
+        total_steps: Steps in all.
+    """
+
+    num_train: int
+    num_val: int
+    device: str
+    precision: str
+    world_size: int
+    step: int
+    total_steps: int
 
 
 class Reporter(Protocol):
     """Who watches a run."""
 
-    def on_start(
-        self,
-        config: TrainConfig,
-        *,
-        num_train: int,
-        num_val: int,
-        device: str,
-        precision: str,
-        world_size: int,
-        step: int,
-        total_steps: int,
-    ) -> None: ...
+    def on_start(self, config: TrainConfig, facts: RunFacts) -> None: ...
     def on_step(self, step: int, loss: float, images_per_s: float) -> None: ...
     def on_epoch(self, report: EpochReport) -> None: ...
 
@@ -76,25 +87,6 @@ def _check_shares(config: OptimizationConfig, world: World) -> None:
             f"--batch-size is {config.batch_size}: expected a multiple of {parts} ({world.size} processes times "
             f"--accumulate {config.accumulate})."
         )
-
-
-def _load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig) -> None:
-    """Begin from a checkpoint's weights; modules that it does not have yet are left as they are."""
-    if checkpoint.architecture.name != config.architecture:
-        raise CheckpointError(
-            f"{checkpoint.path} is a {checkpoint.architecture.name} network: expected {config.architecture}, as this "
-            "configuration says (--init-from)."
-        )
-    fresh = {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if name.startswith("wavemodules.") and ".".join(name.split(".")[:2]) not in _modules_of(checkpoint)
-    }
-    load_strictly(model, {**checkpoint.state, **fresh}, checkpoint.path)
-
-
-def _modules_of(checkpoint: Checkpoint) -> set[str]:
-    return {".".join(name.split(".")[:2]) for name in checkpoint.state}
 
 
 class _EpochSums:
@@ -189,7 +181,7 @@ class Trainer:
         if isinstance(model, WavePaint) and (model.prefill_levels or beginning):
             model.start_from_prefill()
         if beginning:
-            _load_beginning(model, beginning, config)
+            load_beginning(model, beginning, config)
         layout = torch.channels_last if config.optimization.channels_last else torch.contiguous_format
         model = synchronise_batch_norm(model, self.world, self.device)
         self.model: nn.Module = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -221,7 +213,7 @@ class Trainer:
         checkpoint = read_checkpoint(last)
         if not checkpoint.resume:
             raise CheckpointError(f"{last} holds weights only and cannot be resumed.")
-        differing = _find_differences(checkpoint.training["config"], self.config.to_dict())
+        differing = find_differences(checkpoint.training["config"], self.config.to_dict())
         if differing:
             raise CheckpointError(
                 f"{last} was trained with other settings ({', '.join(differing)}). Resume with the same ones."
@@ -254,8 +246,7 @@ class Trainer:
             OutputError: The run's folder cannot be written, or is full.
         """
         if self.world.is_first:
-            reporter.on_start(
-                self.config,
+            facts = RunFacts(
                 num_train=len(self.feed.split.train),
                 num_val=len(self.feed.val_pairs),
                 device=str(self.device),
@@ -264,6 +255,7 @@ class Trainer:
                 step=self.step,
                 total_steps=self.total_steps,
             )
+            reporter.on_start(self.config, facts)
         if self.schedule.finished:
             return True
         between_looks = _STEPS_BETWEEN_LOOKS.get(self.device.type, 1)
@@ -401,16 +393,3 @@ class Trainer:
         if self.record:
             self.record.close()
         self.world.wait()
-
-
-def _find_differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return the names of settings that differ and matter, sections' names before a dot."""
-    differing = []
-    for key in sorted(saved.keys() | new.keys()):
-        a, b = saved.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict) and key != "hyper_parameters":
-            free = _FREE_TO_CHANGE.get(key, ())
-            differing += [n for n in sorted(a.keys() | b.keys()) if a.get(n) != b.get(n) and n not in free]
-        elif a != b:
-            differing.append(key)
-    return differing
