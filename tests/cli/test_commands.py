@@ -187,6 +187,23 @@ def test_settings_are_printed_as_a_file_that_trains(photo_folder: Path, tmp_path
     assert (config["seed"], config["data"]["crop_size"], config["hyper_parameters"]["final_dim"]) == (7, 32, 8)
 
 
+def test_a_second_stage_is_blended_with_the_first_and_told_of(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
+    first, second, between = (tmp_path / name for name in ("first", "second", "between.pt"))
+    begin = ("--steps", 2, *TINY_TRAINING, "--hyper-parameter", "final_dim=8", "--hyper-parameter", "ff_channel=8")
+    assert wp("train", photo_folder, "-o", first, *begin).returncode == 0
+    trained = wp("train", photo_folder, "-o", second, *begin, "--init-from", first / "best.pt", "--seed", 1)
+    assert trained.returncode == 0, trained.stderr.decode()
+    blended = wp("blend", first / "best.pt", second / "best.pt", "-o", between, "--share", 0.7)
+    assert blended.returncode == 0, blended.stderr.decode()
+    assert_refused(wp("blend", first / "best.pt", second / "best.pt", "-o", between), "exists already")
+    assert_refused(wp("blend", first / "best.pt", "none.pt", "-o", tmp_path / "x.pt"), "none.pt does not exist")
+    exported = wp("export", between, "-o", tmp_path / "bundle")
+    assert exported.returncode == 0, exported.stderr.decode()
+    told = wp("info", tmp_path / "bundle").stdout.decode()
+    for words in ("recipe default, 2 steps of 2 crops of 32 px", "begun from best.pt", "70% of it and 30% of best.pt"):
+        assert words in told
+
+
 def test_what_a_training_needs_is_said_by_its_usage(wp: Wp, photo_folder: Path) -> None:
     for arguments, words in (
         ((photo_folder,), "--out"),

@@ -15,6 +15,7 @@ _COMMANDS = {
     "infer": "Fill the hole of a photo.",
     "train": "Train an inpainting network on a folder of photos.",
     "masks": "Write a fixed set of photos and masks for evaluation.",
+    "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",
     "export": "Turn a checkpoint into a verified ONNX bundle, and build engines.",
     "verify": "Compare a bundle's models with their source.",
     "bench": "Time a bundle in the engines of this machine.",

@@ -41,19 +41,28 @@ def _training_rows(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not training:
         yield "training", "no record in the checkpoint"
         return
-    config, data = training["config"], training["data"]
+    config, data = training["config"], training["data"]  # flat in earlier bundles
+    settings = (
+        {**config["data"], **config["optimization"]} if "optimization" in config else config
+    )  # of earlier bundles
     yield (
         "training",
-        f"recipe {config['recipe']}, {training['step']} steps of {config['batch_size']} crops of "
-        f"{config['crop_size']} px, {training['seconds'] / 60:.0f} min on {training['device']}",
+        f"recipe {config['recipe']}, {training['step']} steps of {settings['batch_size']} crops of "
+        f"{settings['crop_size']} px, {training['seconds'] / 60:.0f} min on {training['device']}",
     )
     yield "", f"{data['train']['num_photos']} photos, validated on {data['val']['num_photos']}"
+    if training.get("begun_from"):
+        yield "", f"begun from {training['begun_from']['file']}, sha256 {training['begun_from']['sha256'][:16]}"
+    blend = training.get("blended_with")
+    if blend:
+        share = blend["share_of_this"]
+        yield "", f"{share:.0%} of it and {1 - share:.0%} of {blend['file']}, sha256 {blend['sha256'][:16]}"
     scores = training.get("validation")
     if scores:
-        yield (
-            "",
-            f"{scores['psnr_hole_db']:.2f} dB and SSIM {scores['ssim_hole']:.4f} inside {config['val_masks']} holes",
-        )
+        kinds = settings["val_masks"]
+        holes = kinds if isinstance(kinds, str) else ", ".join(kinds)
+        lpips = "" if scores.get("lpips_hole") is None else f", LPIPS {scores['lpips_hole']:.4f}"
+        yield "", f"{scores['psnr_hole_db']:.2f} dB, SSIM {scores['ssim_hole']:.4f}{lpips} inside {holes} holes"
 
 
 @click.command()

@@ -1,0 +1,55 @@
+"""Weights between two checkpoints."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import TINY, randomise
+from wavepaint.errors import CheckpointError, ConfigError
+from wavepaint.models.blending import blend_weights, describe_blend
+from wavepaint.models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from wavepaint.models.registry import build_model
+
+
+def save(path: Path, seed: int, **changes: int) -> Checkpoint:
+    parameters = {**TINY, **changes}
+    model = randomise(build_model("wavepaint", parameters), seed)
+    save_checkpoint(path, model, architecture="wavepaint", parameters=parameters, training={"step": seed})
+    return read_checkpoint(path)
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> tuple[Checkpoint, Checkpoint]:
+    return save(tmp_path / "faithful.pt", 1), save(tmp_path / "sharp.pt", 2)
+
+
+def test_the_ends_are_the_checkpoints(ends: tuple[Checkpoint, Checkpoint]) -> None:
+    for share, end in zip((0.0, 1.0), ends, strict=True):
+        blend = blend_weights(*ends, share)
+        for name, tensor in end.state.items():
+            torch.testing.assert_close(blend[name], tensor, atol=0, rtol=0)
+
+
+def test_between_them_lie_the_means(ends: tuple[Checkpoint, Checkpoint]) -> None:
+    blend = blend_weights(*ends, 0.25)
+    for name, tensor in blend.items():
+        a, b = (end.state[name] for end in ends)
+        expected = 0.75 * a.double() + 0.25 * b.double() if tensor.is_floating_point() else b.double()
+        torch.testing.assert_close(tensor.double(), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_the_record_tells_both(ends: tuple[Checkpoint, Checkpoint]) -> None:
+    record = describe_blend(*ends, 0.8)
+    assert record["step"] == 2
+    assert record["blended_with"] == {
+        "file": "faithful.pt", "sha256": ends[0].sha256, "share_of_this": 0.8, "training": {"step": 1},
+    }  # fmt: skip
+
+
+def test_what_cannot_be_blended(ends: tuple[Checkpoint, Checkpoint], tmp_path: Path) -> None:
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ConfigError, match="--share is"):
+            blend_weights(*ends, share)
+    with pytest.raises(CheckpointError, match="are not of one network"):
+        blend_weights(ends[0], save(tmp_path / "wide.pt", 3, final_dim=16), 0.5)

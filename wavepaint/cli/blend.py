@@ -1,0 +1,35 @@
+"""wp blend: weights between those of two checkpoints."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
+@click.option("--share", type=float, default=0.8, show_default=True, help="Of SECOND: 0 is FIRST, 1 is SECOND.")
+@click.option("--overwrite", is_flag=True, help="Replace a former checkpoint.")
+def command(first: Path, second: Path, out: Path, share: float, overwrite: bool) -> None:
+    """Blend the weights of two checkpoints of one network, SECOND trained on from FIRST.
+
+    Between a faithful, blurred stage and a sharp one that invents lie fills that are a little of both; nothing is
+    trained.
+    """
+    from wavepaint.atomic import check_target
+    from wavepaint.models.blending import blend_weights, describe_blend
+    from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
+
+    check_target(out, overwrite=overwrite)
+    ends = read_checkpoint(first), read_checkpoint(second)
+    model = ends[1].build()
+    load_strictly(model, blend_weights(*ends, share), out)
+    save_checkpoint(
+        out,
+        model,
+        architecture=ends[1].architecture.name,
+        parameters=ends[1].parameters,
+        training=describe_blend(*ends, share),
+    )
+    click.echo(f"{out}: export it with: wp export {out} -o BUNDLE", err=True)
