@@ -176,7 +176,7 @@ def main(
         (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
         (folder / "quality.md").write_text(markdown(report))
         for kind, picture in pictures.items():
-            picture.save(folder / f"{kind}.jpg", quality=88)
+            picture.save(folder / f"{kind}.jpg", quality=72)
     click.echo(markdown(report))
 
 
