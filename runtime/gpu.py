@@ -8,6 +8,12 @@ from dataclasses import dataclass
 _MAJOR, _MINOR = 75, 76
 
 
+class _NvmlMemory(ctypes.Structure):
+    """nvmlMemory_t, in bytes."""
+
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU, in the driver's order.
@@ -56,3 +62,29 @@ def find_driver_version() -> str | None:
     if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)):
         return None
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def _load_nvml() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+    except OSError:
+        return None
+
+
+def count_used_memory_mb() -> int | None:
+    """Return how many MiB of the first GPU's memory are taken, by all processes; None where nobody can tell.
+
+    Asked of NVML, which comes with the driver and, unlike CUDA, takes no memory of its own to answer.
+    """
+    nvml = _load_nvml()
+    if nvml is None or nvml.nvmlInit_v2():
+        return None
+    try:
+        handle, memory = ctypes.c_void_p(), _NvmlMemory()
+        if nvml.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(handle)):
+            return None
+        if nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)):
+            return None
+        return int(memory.used >> 20)
+    finally:
+        nvml.nvmlShutdown()

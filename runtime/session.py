@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,14 @@ GPU_BATCH = 8
 filled 4 at once no faster, and with a thread a stream slower."""
 
 Precision = Literal["float32", "float16", "bfloat16"]
+
+
+class RunParts(NamedTuple):
+    """Milliseconds of one run, by the device's clock."""
+
+    copy_in_ms: float
+    compute_ms: float
+    copy_out_ms: float
 
 
 class Closing(ABC):
@@ -98,6 +106,22 @@ class Session(Closing):
         """
         for image, mask in batches:
             yield self.run(image, mask)
+
+    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1) -> list[RunParts]:
+        """Return how long a device takes to copy in, compute and copy out one batch, in each of some runs.
+
+        Args:
+            image: As :meth:`run` takes it.
+            mask: Likewise.
+            num_runs: How many.
+
+        Returns:
+            Empty for engines that compute where the batch lies, or do not tell.
+
+        Raises:
+            EngineError: As :meth:`run`.
+        """
+        return []
 
     def takes(self, batch: int, height: int, width: int) -> bool:
         """Return whether a batch of this size may be run, apart from the size multiple; most engines take any."""

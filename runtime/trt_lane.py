@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
 from wavepaint.errors import EngineError
 from wavepaint.runtime.device import Device
-from wavepaint.runtime.session import Tensor
+from wavepaint.runtime.session import RunParts, Tensor
 from wavepaint.runtime.trt_plan import LoadedPlan, Size, size_of, tensor_shape
 
 MAX_SIZES = 8
@@ -83,9 +83,9 @@ class Lane:
         try:
             for name, tensor in ((INPUT_IMAGE, image), (INPUT_MASK, mask)):
                 np.copyto(ready.tensors[name], tensor)
-                self._device.copy_to_device(ready.addresses[name], ready.pinned[name], self._stream)
+            self._copy_in(ready)
             self._infer(ready)
-            self._device.copy_to_host(ready.pinned[OUTPUT_IMAGE], ready.addresses[OUTPUT_IMAGE], self._stream)
+            self._copy_out(ready)
         except BaseException:
             self._abandon(size)
             raise
@@ -103,13 +103,21 @@ class Lane:
             raise
         return self._ready[size].tensors[OUTPUT_IMAGE].copy()
 
-    def time_compute(self, image: Tensor, mask: Tensor, num_runs: int) -> list[float]:
-        """Return the milliseconds of runs of a checked batch that lies on the GPU already, without any copies."""
+    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int) -> list[RunParts]:
+        """Return how long the GPU takes to copy in, compute and copy out a checked batch, one after another."""
         for _ in range(_RUNS_TO_CAPTURE):
             self.submit(image, mask)
             self.collect()
         ready = self._ready[size_of(image.shape, self._plan.edges)]
-        return [self._device.time_ms(self._stream, lambda: self._infer(ready)) for _ in range(num_runs)]
+        steps = (lambda: self._copy_in(ready), lambda: self._infer(ready), lambda: self._copy_out(ready))
+        return [RunParts(*(self._device.time_ms(self._stream, step) for step in steps)) for _ in range(num_runs)]
+
+    def _copy_in(self, ready: _Ready) -> None:
+        for name in (INPUT_IMAGE, INPUT_MASK):
+            self._device.copy_to_device(ready.addresses[name], ready.pinned[name], self._stream)
+
+    def _copy_out(self, ready: _Ready) -> None:
+        self._device.copy_to_host(ready.pinned[OUTPUT_IMAGE], ready.addresses[OUTPUT_IMAGE], self._stream)
 
     def _infer(self, ready: _Ready) -> None:
         # TensorRT does work for a new shape in its first run that must not be captured.

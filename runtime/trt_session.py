@@ -12,7 +12,7 @@ from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
 from wavepaint.runtime.device import Device, open_device
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan import Library
-from wavepaint.runtime.session import GPU_BATCH, Session, Tensor
+from wavepaint.runtime.session import GPU_BATCH, RunParts, Session, Tensor
 from wavepaint.runtime.trt_lane import Graphs, Lane
 from wavepaint.runtime.trt_plan import LoadedPlan
 
@@ -117,21 +117,11 @@ class TensorRtSession(Session):
         finally:
             self._give(lane)
 
-    def time_compute(self, image: Tensor, mask: Tensor, num_runs: int = 1) -> list[float]:
-        """Return how many milliseconds the GPU computes in each of some runs of one batch, copies left out.
-
-        Args:
-            image: As :meth:`run` takes it; it is copied to the GPU once, before the clock starts.
-            mask: Likewise.
-            num_runs: How many.
-
-        Raises:
-            EngineError: As :meth:`run`.
-        """
+    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1) -> list[RunParts]:
         with self._checked(image, mask):
             lane = self._take()
             try:
-                return lane.time_compute(image, mask, num_runs)
+                return lane.time_parts(image, mask, num_runs)
             finally:
                 self._give(lane)
 

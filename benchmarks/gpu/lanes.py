@@ -176,9 +176,7 @@ class SessionLane(Lane):
         return self._session.run(image, mask)
 
     def time_compute(self, image: Tensor, mask: Tensor, num_runs: int) -> list[float]:
-        if isinstance(self._session, TensorRtSession):
-            return self._session.time_compute(image, mask, num_runs)
-        return []
+        return [parts.compute_ms for parts in self._session.time_parts(image, mask, num_runs)]
 
     def close(self) -> None:
         self._session.close()

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,11 +18,15 @@ from wavepaint.bench.operators import make_profile_rows, measure_profile
 from wavepaint.bench.plot import write_plot
 from wavepaint.bench.quality import load_pairs, measure_quality
 from wavepaint.bench.race import race
+from wavepaint.bench.split import find_fastest, make_split_rows, measure_split
 from wavepaint.bench.subjects import Subject, open_entrant
 from wavepaint.contract import Bundle
 from wavepaint.errors import TrainingError, WavePaintWarning
+from wavepaint.runtime import gpu
 from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.session import RunParts
 from wavepaint.training.data.sources import PhotoSource, open_source
 
 
@@ -181,3 +186,61 @@ def test_a_profile_tells_each_operators_share(subject: Subject, engine: str) -> 
 def test_eager_pytorch_and_opencv_are_not_profiled(subject: Subject) -> None:
     cells = list_cells([subject, Classical("telea")], [64], [1], engines=[PYTORCH])
     assert [measure_profile(cell) for cell in cells] == [None, None]
+
+
+class FakeNvml:
+    """NVML's four functions, with a GPU whose memory fills up by 100 MiB from call to call."""
+
+    def __init__(self) -> None:
+        self.used_mb = 500
+        self.open = 0
+
+    def nvmlInit_v2(self) -> int:  # noqa: N802
+        self.open += 1
+        return 0
+
+    def nvmlShutdown(self) -> int:  # noqa: N802
+        self.open -= 1
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: Any) -> int:  # noqa: N802
+        return 0
+
+    def nvmlDeviceGetMemoryInfo(self, handle: Any, memory: Any) -> int:  # noqa: N802
+        memory._obj.used = self.used_mb << 20
+        self.used_mb += 100
+        return 0
+
+
+def test_a_gpus_memory_is_told_where_there_is_one(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = list_cells([subject], [32], [1], engines=["ort-cpu"], precisions=["float32"])
+    monkeypatch.setattr(gpu, "_load_nvml", lambda: None)
+    assert gpu.count_used_memory_mb() is None
+    (result,) = race(cells, threads=1, rounds=1, seconds=0)
+    assert result.device_memory_mb is None
+    assert "GPU MB" not in report.make_table([result], "lama")
+    nvml = FakeNvml()
+    monkeypatch.setattr(gpu, "_load_nvml", lambda: nvml)
+    (result,) = race(cells, threads=1, rounds=1, seconds=0)
+    assert result.device_memory_mb == 100
+    assert nvml.open == 0
+    header, row = report.make_table([result], "lama").splitlines()
+    assert header.split()[-2:] == ["GPU", "MB"]
+    assert row.split()[-1] == "100"
+
+
+def test_a_photos_time_is_split_down_to_a_devices_copies(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = list_cells([subject], [32], [1], engines=["ort-cpu"], precisions=["float32"])
+    results = race(cells, threads=1, rounds=1, seconds=0)
+    (fastest,) = find_fastest(results)
+    plain = measure_split(subject, fastest, threads=1)
+    assert plain.engine_ms > 0
+    assert (plain.copy_in_ms, plain.compute_ms, plain.copy_out_ms) == (None, None, None)
+    assert "compute" not in make_split_rows([plain])[0]
+    parts = [RunParts(1.0, 5.0, 2.0), RunParts(3.0, 4.0, 2.5), RunParts(2.0, 6.0, 2.2)]
+    monkeypatch.setattr(OrtSession, "time_parts", lambda session, image, mask, num_runs: parts)
+    split = measure_split(subject, fastest, threads=1)
+    assert (split.copy_in_ms, split.compute_ms, split.copy_out_ms) == (2.0, 5.0, 2.2)
+    header, *rows = make_split_rows([plain, split])
+    assert header[6:10] == ("of it copy in", "compute", "copy out", "encode ms")
+    assert [row[6:9] for row in rows] == [("", "", ""), ("2.0", "5.0", "2.2")]

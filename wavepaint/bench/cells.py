@@ -110,6 +110,8 @@ class Result:
         images_per_s: ``batch`` over the median latency.
         variation: Standard deviation of the rounds' medians over their mean.
         peak_memory_mb: Largest resident memory of the process in a call, above what it held before it opened the model.
+        device_memory_mb: What the first GPU's memory was filled with by opening the model and its first calls; None
+            without one.
         roofline: Share reached of what this engine and precision reach in plain convolutions; None if not measured.
         copy_share: Share reached of the rate of copying memory, by :meth:`Cell.count_least_bytes`: at least so much.
     """
@@ -136,6 +138,7 @@ class Result:
     images_per_s: float | None = None
     variation: float | None = None
     peak_memory_mb: float | None = None
+    device_memory_mb: float | None = None
     roofline: float | None = None
     copy_share: float | None = None
 

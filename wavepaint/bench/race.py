@@ -20,6 +20,7 @@ from wavepaint.bench.subjects import Subject
 from wavepaint.errors import WavePaintError
 from wavepaint.metrics import psnr
 from wavepaint.runtime.engines import Way, open_way
+from wavepaint.runtime.gpu import count_used_memory_mb
 from wavepaint.runtime.session import first_line
 from wavepaint.timing import peak_memory_mb, reset_peak_memory
 from wavepaint.training.data.sources import PhotoSource
@@ -44,6 +45,7 @@ class _Lane:
         self.psnr_db: float | None = None
         self.quality: Quality | None = None
         self.peak_memory_mb: float | None = None
+        self.device_memory_mb: float | None = None
         self.run: Run | None = None
         self.rounds: list[list[float]] = []
 
@@ -85,6 +87,7 @@ class _Lane:
             hole_psnr_db=self.quality.psnr_db if self.quality else None,
             hole_ssim=self.quality.ssim if self.quality else None,
             peak_memory_mb=self.peak_memory_mb,
+            device_memory_mb=self.device_memory_mb,
             **measured,
         )
 
@@ -141,7 +144,7 @@ def _groups(cells: Sequence[Cell]) -> Iterator[tuple[tuple[int, int], list[Cell]
 def _open(lane: _Lane, stack: ExitStack, references: dict[str, Tensor], threads: int | None) -> None:
     """Open a lane, run it, and compare it with the first float32 engine of its model."""
     cell, subject = lane.cell, lane.cell.subject
-    before = reset_peak_memory()
+    before, device_before = reset_peak_memory(), count_used_memory_mb()
     try:
         if isinstance(subject, Classical):
             lane.run, lane.label = subject.open()
@@ -155,6 +158,9 @@ def _open(lane: _Lane, stack: ExitStack, references: dict[str, Tensor], threads:
         for _ in range(WARMUP_CALLS):
             output = lane.run(lane.image, lane.mask)
         lane.peak_memory_mb = peak_memory_mb() - before
+        device_now = count_used_memory_mb()
+        if device_now is not None and device_before is not None:
+            lane.device_memory_mb = float(device_now - device_before)
     except (WavePaintError, MemoryError, RuntimeError) as error:
         lane.fail(error)
         return

@@ -13,6 +13,7 @@ HEADER = (
     "model", "engine", "precision", "size", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "vs", "GMAC/s",
     "of roof", "of copy", "MB",
 )  # fmt: skip
+DEVICE_HEADER = ("GPU MB",)
 QUALITY_HEADER = ("PSNR dB", "SSIM")
 """Inside the hole; only where something that was raced has them."""
 _LEFT = 3
@@ -57,11 +58,20 @@ def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
                 f"{r.gmac * r.images_per_s:.0f}" if r.gmac else "",
                 f"{r.roofline:.0%}" if r.roofline else "",
                 f"{r.copy_share:.1%}" if r.copy_share else "",
-                f"{r.peak_memory_mb:.0f}" if r.peak_memory_mb is not None else "",
+                _number(r.peak_memory_mb, ".0f"),
+                *((_number(r.device_memory_mb, ".0f"),) if _has_device(results) else ()),
                 *(_quality_of(r) if told_quality else ()),
             )
         )
     return rows
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else f"{value:{form}}"
+
+
+def _has_device(results: Sequence[Result]) -> bool:
+    return any(r.device_memory_mb is not None for r in results)
 
 
 def _has_quality(results: Sequence[Result]) -> bool:
@@ -76,7 +86,8 @@ def _quality_of(r: Result) -> tuple[str, str]:
 
 def _header(rival: str, results: Sequence[Result]) -> tuple[str, ...]:
     header = tuple(f"vs {rival}" if column == "vs" else column for column in HEADER)
-    return (*header, *QUALITY_HEADER) if _has_quality(results) else header
+    device = DEVICE_HEADER if _has_device(results) else ()
+    return (*header, *device, *(QUALITY_HEADER if _has_quality(results) else ()))
 
 
 def make_table(results: Sequence[Result], rival: str) -> str:

@@ -18,7 +18,7 @@ from wavepaint.runtime.engines import EngineName
 from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.image import encode_photo, read_mask, read_photo
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.session import Precision, Tensor
+from wavepaint.runtime.session import Precision, RunParts, Tensor
 
 CALLS = 5
 
@@ -34,7 +34,10 @@ class Split:
         side: Height and width in pixels.
         decode_ms: From the files' bytes to pixels.
         prepare_ms: From pixels to the engine's tensors, and from its output into the photo.
-        compute_ms: The engine, with its copies to a device and back.
+        engine_ms: The engine, with its copies to a device and back.
+        copy_in_ms: Of that, the copy to the device; None where there is none.
+        compute_ms: Of that, computing alone; None where the engine does not tell.
+        copy_out_ms: Of that, the copy back.
         encode_ms: From pixels to a JPEG's bytes.
     """
 
@@ -44,7 +47,10 @@ class Split:
     side: int
     decode_ms: float
     prepare_ms: float
-    compute_ms: float
+    engine_ms: float
+    copy_in_ms: float | None = None
+    compute_ms: float | None = None
+    copy_out_ms: float | None = None
     encode_ms: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,12 +86,14 @@ def measure_split(subject: Subject, result: Result, *, threads: int | None = Non
 
         def timed(image: Tensor, mask: Tensor) -> Tensor:
             nonlocal in_engine
+            batches[:] = [(image, mask)]
             started = time.perf_counter()
             output = run(image, mask)
             in_engine += time.perf_counter() - started
             return output
 
         session.run = timed  # type: ignore[method-assign]
+        batches: list[tuple[Tensor, Tensor]] = []
         for _ in range(CALLS + 1):
             in_engine = 0.0
             photo = _clock(spent["decode"], read_photo, photo_bytes)
@@ -93,6 +101,7 @@ def measure_split(subject: Subject, result: Result, *, threads: int | None = Non
             filled = _clock(spent["fill"], inpainter.fill_photo, photo, hole, FillOptions(strategy="whole"))
             spent["compute"].append(in_engine)
             _clock(spent["encode"], encode_photo, filled)
+        parts = session.time_parts(*batches[0], num_runs=CALLS)
     spent["decode"] = [sum(pair) for pair in zip(spent["decode"][::2], spent["decode"][1::2], strict=True)]
     decode, fill, compute, encode = (statistics.median(times[1:]) * 1e3 for times in spent.values())
     return Split(
@@ -102,7 +111,8 @@ def measure_split(subject: Subject, result: Result, *, threads: int | None = Non
         side=result.height,
         decode_ms=decode,
         prepare_ms=max(fill - compute, 0.0),
-        compute_ms=compute,
+        engine_ms=compute,
+        **dict(zip(RunParts._fields, map(statistics.median, zip(*parts, strict=True)), strict=False)),
         encode_ms=encode,
     )
 
@@ -126,16 +136,19 @@ def _make_files(side: int) -> tuple[bytes, bytes]:
 
 def make_split_rows(splits: Sequence[Split]) -> list[tuple[str, ...]]:
     """Return a table's rows, its header first."""
-    header = ("model", "fastest engine", "size", "decode ms", "cut and paste ms", "engine ms", "encode ms")
-    return [
-        header,
-        *(
-            (
-                split.model,
-                f"{split.engine} {split.precision}",
-                f"{split.side}x{split.side}",
-                *(f"{value:.1f}" for value in (split.decode_ms, split.prepare_ms, split.compute_ms, split.encode_ms)),
-            )
-            for split in splits
-        ),
-    ]
+    columns = {
+        "decode ms": "decode_ms",
+        "cut and paste ms": "prepare_ms",
+        "engine ms": "engine_ms",
+        "of it copy in": "copy_in_ms",
+        "compute": "compute_ms",
+        "copy out": "copy_out_ms",
+        "encode ms": "encode_ms",
+    }
+    told = {title: name for title, name in columns.items() if any(getattr(s, name) is not None for s in splits)}
+    rows = [("model", "fastest engine", "size", *told)]
+    for split in splits:
+        values = (getattr(split, name) for name in told.values())
+        times = ("" if value is None else f"{value:.1f}" for value in values)
+        rows.append((split.model, f"{split.engine} {split.precision}", f"{split.side}x{split.side}", *times))
+    return rows
