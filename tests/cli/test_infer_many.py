@@ -184,7 +184,11 @@ def test_ctrl_c_leaves_whole_files_and_resume_goes_on(wp: Wp, folders: Path, hal
     (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     arguments = ["infer", folders / "list.jsonl", "-o", folders / "out", "--model", half_bundle.folder]
     process = subprocess.Popen(
-        [sys.executable, "-m", "wavepaint", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "wavepaint", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests as a background job of a shell has Ctrl-C ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (folders / "out" / "5.png").exists():
