@@ -12,6 +12,8 @@ from wavepaint.optional import require
 def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> None:
     """Draw images a second, with a whisker to the p90 latency, and, if there are photos' scores, against PSNR.
 
+    A row for each size and batch, since only cells of one compete.
+
     Raises:
         EngineError: matplotlib is not installed.
         OutputError: The file exists already, or cannot be written.
@@ -20,46 +22,72 @@ def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> Non
     from matplotlib.figure import Figure
 
     timed = [r for r in results if r.images_per_s and r.p50_ms and r.p90_ms]
-    scored = [r for r in timed if r.hole_psnr_db is not None]
-    groups = list(dict.fromkeys((r.engine, r.precision, r.height, r.batch) for r in timed))
+    contests = list(dict.fromkeys((r.height, r.batch) for r in timed))
     colours = {model: f"C{index}" for index, model in enumerate(dict.fromkeys(r.model for r in timed))}
-    widths = [2 + 1.6 * len(groups), 5.0] if scored else [2 + 1.6 * len(groups)]
-    figure = Figure(figsize=(sum(widths), 4.5), layout="constrained")
-    panels = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
-    _draw_throughput(panels[0], timed, groups, colours)
-    if scored:
-        _draw_quality(panels[1], scored, colours)
+    has_quality = any(r.hole_psnr_db is not None for r in timed)
+    num_ways = max((len(_ways([r for r in timed if (r.height, r.batch) == c])) for c in contests), default=1)
+    widths = [2 + 1.1 * num_ways, 4.5] if has_quality else [2 + 1.1 * num_ways]
+    num_rows = max(len(contests), 1)
+    figure = Figure(figsize=(sum(widths), 0.6 + 3.2 * num_rows), layout="constrained")
+    panels = figure.subplots(num_rows, len(widths), squeeze=False, width_ratios=widths)
+    for row, contest in zip(panels, contests, strict=False):
+        own = [r for r in timed if (r.height, r.batch) == contest]
+        _draw_throughput(row[0], own, colours)
+        row[0].set_title(f"{contest[0]}x{contest[0]}, batch {contest[1]}", fontsize=9)
+        if has_quality:
+            _draw_quality(row[1], [r for r in own if r.hole_psnr_db is not None], colours)
+    if contests:
+        handles, labels = _collect_legend(panels[:, 0])
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     with write_file(path, overwrite=overwrite) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip(".") or "png")
 
 
-def _draw_throughput(axes: Any, timed: Sequence[Result], groups: list[Any], colours: dict[str, str]) -> None:
-    width = 0.8 / max(len(colours), 1)
-    for index, (model, colour) in enumerate(colours.items()):
+def _ways(results: Sequence[Result]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((r.engine, r.precision) for r in results))
+
+
+def _collect_legend(panels: Any) -> tuple[list[Any], list[str]]:
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    return list(entries.values()), list(entries)
+
+
+def _draw_throughput(axes: Any, timed: Sequence[Result], colours: dict[str, str]) -> None:
+    ways = _ways(timed)
+    width = 0.8 / max(len([r for r in timed if (r.engine, r.precision) == way]) for way in ways)
+    for model, colour in colours.items():
         own = [r for r in timed if r.model == model]
-        places = [groups.index((r.engine, r.precision, r.height, r.batch)) + (index + 0.5) * width - 0.4 for r in own]
-        rates = [r.images_per_s or 0.0 for r in own]
-        slow = [rate - r.batch / (r.p90_ms or 1) * 1e3 for r, rate in zip(own, rates, strict=True)]
+        if not own:
+            continue
+        places, rates, slow = [], [], []
+        for r in own:
+            way = (r.engine, r.precision)
+            rivals = [other for other in timed if (other.engine, other.precision) == way]
+            places.append(ways.index(way) + (rivals.index(r) + 0.5 - len(rivals) / 2) * width)
+            rates.append(r.images_per_s or 0.0)
+            slow.append(rates[-1] - r.batch / (r.p90_ms or 1) * 1e3)
         whiskers = [slow, [0.0] * len(own)]
         axes.bar(places, rates, width * 0.95, yerr=whiskers, capsize=2, label=model, color=colour)
-    axes.set_xticks(range(len(groups)), [f"{e}\n{p}\n{s}x{s}, {b}" for e, p, s, b in groups], fontsize=8)
-    axes.set_ylabel("images a second (whisker: p90 latency)")
+    axes.set_xticks(range(len(ways)), [f"{engine}\n{precision}" for engine, precision in ways], fontsize=8)
+    axes.set_ylabel("images a second\n(whisker: p90 latency)")
     axes.set_yscale("log")
-    axes.legend()
     axes.grid(axis="y", alpha=0.3)
 
 
 def _draw_quality(axes: Any, scored: Sequence[Result], colours: dict[str, str]) -> None:
-    sizes = sorted({r.height for r in scored})
     for r in scored:
-        marker = "osD^v"[sizes.index(r.height) % 5]
-        axes.plot(r.images_per_s, r.hole_psnr_db, marker, color=colours[r.model])
-        label = f"{r.model}, {r.engine} {r.precision}, {r.height}"
+        axes.plot(r.images_per_s, r.hole_psnr_db, "o", color=colours[r.model])
         place = (r.images_per_s, r.hole_psnr_db)
         # Slanted, since one model stands at one height in every engine.
-        axes.annotate(label, place, xytext=(3, 3), textcoords="offset points", fontsize=6, rotation=45)
+        axes.annotate(
+            f"{r.engine} {r.precision}", place, xytext=(3, 3), textcoords="offset points", fontsize=6, rotation=45
+        )
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter("")  # within one decade they run into one another
     axes.set_xlabel("images a second")
     axes.set_ylabel("PSNR inside the hole, dB")
-    axes.margins(0.3)
+    axes.margins(0.35)
     axes.grid(alpha=0.3)
