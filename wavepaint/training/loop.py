@@ -38,7 +38,8 @@ from wavepaint.training.validation import Validation
 LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
 
 _STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 20}
-"""Reading a loss makes the GPU's queue run empty, so it is done every so many steps."""
+"""Reading a loss makes the GPU's queue run empty, as asking the other processes does, so both are done every so many
+steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +237,7 @@ class Trainer:
             )
 
     def run(self, reporter: Reporter, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the end, or until ``should_stop`` returns true after a step.
+        """Train to the end, or until ``should_stop`` returns true after a step (on a GPU: after one of twenty).
 
         Returns:
             Whether the run is over; otherwise it is saved and can be resumed.
@@ -269,15 +270,14 @@ class Trainer:
             self._sums.steps += 1
             epoch_over = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
             save = bool(save_every and self.step % save_every == 0)
-            if len(pending) >= between_looks or epoch_over or save:
+            look = len(pending) >= between_looks or epoch_over or save
+            if look:
                 loss = self._look_at(pending)
                 pending = []
                 if self.world.is_first:
                     reporter.on_step(self.step, loss, self._images_per_s())
             self._sums.seconds += time.perf_counter() - since
-            stop = not epoch_over and self.world.any(should_stop())
-            if stop and pending:
-                self._look_at(pending)
+            stop = look and not epoch_over and self.world.any(should_stop())
             if epoch_over:
                 report = self._finish_epoch()
                 if self.world.is_first:
