@@ -32,7 +32,7 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
     assert content["machine"]["cores"] >= 1
     assert content["copy_gb_per_s"] > 0
     for split in content["splits"]:
-        assert all(split[f"{part}_ms"] > 0 for part in ("decode", "prepare", "compute", "encode"))
+        assert all(split[f"{part}_ms"] > 0 for part in ("decode", "prepare", "engine", "encode"))
     in_engines = [row for row in content["results"] if row["engine"] in ("ort-cpu", "openvino")]
     assert all(row["roofline"] > 0 and row["copy_share"] > 0 for row in in_engines)
     scored = [row for row in content["results"] if row["hole_psnr_db"] is not None]

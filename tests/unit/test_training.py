@@ -58,6 +58,7 @@ class Silent:
         self.facts = facts
 
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
+        assert 0 < images_per_s < 1e6
         self.losses.append(loss)
 
     def on_epoch(self, report: EpochReport) -> None:

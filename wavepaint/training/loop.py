@@ -274,9 +274,9 @@ class Trainer:
             if look:
                 loss = self._look_at(pending)
                 pending = []
-                if self.world.is_first:
-                    reporter.on_step(self.step, loss, self._images_per_s())
             self._sums.seconds += time.perf_counter() - since
+            if look and self.world.is_first:
+                reporter.on_step(self.step, loss, self._images_per_s())
             stop = look and not epoch_over and self.world.any(should_stop())
             if epoch_over:
                 report = self._finish_epoch()
