@@ -374,6 +374,7 @@ def test_what_cannot_work_is_told_before_the_work(photos: Path, tmp_path: Path, 
     refusals: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"loss": {"lpips": 1.0}}, TrainingError, "weights of LPIPS .alexnet."),
         ({"data": {"crop_size": 30}}, ConfigError, "--crop-size is 30: this network needs a multiple of 8"),
+        ({"data": {"perspective": 0.5}}, ConfigError, "--perspective is 0.5"),
         ({"optimization": {"precision": "fp16"}}, ConfigError, "--precision fp16 trains on GPUs alone"),
         ({"architecture": "wavemix-classifier"}, TrainingError, "is not an inpainting network"),
         ({"hyper_parameters": {"num_moduls": 3}}, ConfigError, "num_moduls"),

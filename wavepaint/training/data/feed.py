@@ -40,12 +40,25 @@ class PhotoFeed:
         record: Numbers of photos and hashes of their listings, for checkpoints.
 
     Raises:
+        ConfigError: Settings of augmentation or masks that make no sense.
         TrainingError: No or too few photos, or too many that cannot be decoded.
     """
 
     def __init__(self, config: TrainConfig, data: Path, val_data: Path | None) -> None:
         settings = config.data
         self._config = config
+        # Settings and cut-outs first: listing a million photos takes long.
+        self._augmentation = Augmentation(
+            crop_size=settings.crop_size,
+            min_scale=settings.min_scale,
+            max_scale=settings.max_scale,
+            flip=settings.flip,
+            colour=settings.colour,
+            perspective=settings.perspective,
+        )
+        silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
+        self._masks = MaskSampler(settings.masks, silhouettes)
+        val_masks = MaskSampler(settings.val_masks, silhouettes)
         self._source = val_source = open_source(data)
         if val_data is None:
             self.split = split_names(
@@ -57,13 +70,11 @@ class PhotoFeed:
         else:
             val_source = open_source(val_data)
             self.split = Split(train=tuple(self._source.names), val=tuple(val_source.names), seed=config.seed)
-        silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
-        self._masks = MaskSampler(settings.masks, silhouettes)
         self.val_pairs = load_validation(
             val_source,
             self.split.val,
             size=settings.val_size,
-            masks=MaskSampler(settings.val_masks, silhouettes),
+            masks=val_masks,
             max_photos=settings.val_images,
             max_broken=settings.max_broken,
         )
@@ -83,14 +94,7 @@ class PhotoFeed:
         crops = RandomCrops(
             self._source,
             self.split.train,
-            Augmentation(
-                crop_size=settings.crop_size,
-                min_scale=settings.min_scale,
-                max_scale=settings.max_scale,
-                flip=settings.flip,
-                colour=settings.colour,
-                perspective=settings.perspective,
-            ),
+            self._augmentation,
             self._masks,
             seed=self._config.seed,
             num_samples=total_steps * config.batch_size,

@@ -5,6 +5,7 @@ weighted, whose sum is what to minimise. The generator's half leaves the discrim
 and the discriminator's half those of the generator.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, Protocol
@@ -186,7 +187,7 @@ def _full_precision(tensor: Tensor) -> torch.autocast:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
-class _Adversary:
+class _Adversary(ABC):
     """What both kinds share: the generator's half is its own term and feature matching."""
 
     def __init__(self, weight: float, feature_matching_weight: float, match_known_only: bool) -> None:
@@ -194,8 +195,9 @@ class _Adversary:
         self.feature_matching_weight = feature_matching_weight
         self.match_known_only = match_known_only
 
+    @abstractmethod
     def _persuade(self, judgement: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return what shrinks as filled images are taken for real ones."""
 
     def generator(self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor) -> Terms:
         """Return the terms "adversarial" and, if it has a weight, "feature_matching"."""
