@@ -116,3 +116,10 @@ def test_unknown_wavelet_and_level_are_refused() -> None:
         dwt2d(random_image((8, 8)), "harr")
     with pytest.raises(ConfigError, match="levels is 0"):
         dwt2d(random_image((8, 8)), levels=0)
+
+
+def test_filters_do_not_depend_on_the_default_device_of_the_first_call() -> None:
+    """A network built without memory for its weights must not spoil the next."""
+    with torch.device("meta"):
+        assert DWT2d(1, "bior4.4").low.is_meta
+    assert DWT2d(1, "bior4.4").low.device.type == "cpu"

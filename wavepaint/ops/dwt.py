@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,8 +27,11 @@ Border = Literal["zero", "cropped"]
 
 
 @lru_cache(maxsize=64)
-def _filter_bank(wavelet: str, synthesis: bool) -> Tensor:
-    """Return the float64 filters (4, L, L) in the order LL, LH, HL, HH, as correlation kernels."""
+def _filter_bank(wavelet: str, synthesis: bool) -> npt.NDArray[np.float64]:
+    """Return the filters (4, L, L) in the order LL, LH, HL, HH, as correlation kernels.
+
+    An array, not a tensor: what is kept must not depend on the device that is torch's default at the first call.
+    """
     import pywt
 
     try:
@@ -39,15 +44,13 @@ def _filter_bank(wavelet: str, synthesis: bool) -> Tensor:
     # A stride-2 convolution correlates, PyWavelets convolves: the analysis filters are reversed. A transposed
     # convolution scatters, so the synthesis filters are not.
     low, high = (spec.rec_lo, spec.rec_hi) if synthesis else (spec.dec_lo[::-1], spec.dec_hi[::-1])
-    lo = torch.tensor(low, dtype=torch.float64)
-    hi = torch.tensor(high, dtype=torch.float64)
     # Rows of the kernel run along the height: LH is high there and low along the width.
-    return torch.stack([torch.outer(lo, lo), torch.outer(hi, lo), torch.outer(lo, hi), torch.outer(hi, hi)])
+    return np.stack([np.outer(low, low), np.outer(high, low), np.outer(low, high), np.outer(high, high)])
 
 
 def _kernels(channels: int, wavelet: str, *, synthesis: bool) -> tuple[Tensor, Tensor]:
     """Return the grouped kernels of the low band (C, 1, L, L) and of the detail bands (3C, 1, L, L)."""
-    bank = _filter_bank(wavelet, synthesis)[:, None]
+    bank = torch.tensor(_filter_bank(wavelet, synthesis))[:, None]
     return bank[:1].repeat(channels, 1, 1, 1), bank[1:].repeat(channels, 1, 1, 1)
 
 
