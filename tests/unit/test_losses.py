@@ -184,6 +184,19 @@ def test_the_non_saturating_loss_takes_known_patches_of_a_filled_image_for_real(
     assert terms["r1"].item() == pytest.approx(0.5 * SIDE * SIDE * (0.3**2 + 0.2**2 + 0.6**2), rel=1e-5)
 
 
+def test_a_penalty_can_be_left_out_or_count_for_several_steps() -> None:
+    """With a scale of 0 it is not even computed: the discriminator may have no derivative."""
+    for loss, name in ((NonSaturatingLoss(r1_weight=0.5), "r1"), (WassersteinLoss(), "gradient_penalty")):
+        usual = loss.discriminator(Linear(), *tensors())
+        eightfold = loss.discriminator(Linear(), *tensors(), penalty_scale=8.0)
+        with torch.no_grad():
+            without = loss.discriminator(Linear(), *tensors(), penalty_scale=0.0)
+        assert eightfold[name].item() == pytest.approx(8 * usual[name].item())
+        assert without[name] == 0
+        for other in usual.keys() - {name}:
+            assert usual[other] == eightfold[other] == without[other]
+
+
 def test_a_patch_has_the_label_of_the_pixel_nearest_to_it() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(channels=2, norm="none")
@@ -401,6 +414,33 @@ def test_the_papers_sets(alexnet: LPIPS) -> None:
     assert wasserstein.penalty_weight == 10
     assert make_adversarial_loss(HYBRID) is None
     assert make_discriminator(HYBRID) is None
+
+
+def test_jitter_cuts_the_same_part_off_all_tensors_and_reaches_every_place() -> None:
+    rows = torch.arange(10.0).reshape(1, 1, 10, 1).expand(1, 1, 10, 8)
+    columns = torch.arange(8.0).expand(1, 1, 10, 8)
+    torch.manual_seed(0)
+    seen = set()
+    for _ in range(100):
+        a, b = terms.jitter(2, rows, columns)
+        assert a.shape == b.shape == (1, 1, 8, 6)
+        assert torch.equal(a.diff(dim=2), torch.ones(1, 1, 7, 6))
+        seen.add((a[0, 0, 0, 0].item(), b[0, 0, 0, 0].item()))
+    assert seen == {(top, left) for top in range(3) for left in range(3)}
+    state = torch.get_rng_state()
+    assert terms.jitter(0, rows)[0].equal(rows)
+    assert torch.get_rng_state().equal(state), "what is not asked for changes nothing that is random later"
+
+
+def test_jitter_shows_perceptual_losses_one_phase_at_a_time_and_pixel_losses_everything(alexnet: LPIPS) -> None:
+    output, target, mask = tensors()
+    objective = Objective(LossWeights(hole_l1=1, lpips=1, jitter=4), alexnet)
+    usual = Objective(LossWeights(hole_l1=1, lpips=1), alexnet)
+    phases = [objective(output, target, mask)[1] for _ in range(20)]
+    assert {parts["hole_l1"].item() for parts in phases} == {usual(output, target, mask)[1]["hole_l1"].item()}
+    here, there = (usual(*(x[..., n : SIDE - 4 + n, :-4] for x in tensors()))[1]["lpips"].item() for n in (0, 4))
+    assert here != there
+    assert len({parts["lpips"].item() for parts in phases}) > 1
 
 
 def test_lpips_of_the_hole_does_not_depend_on_how_much_else_there_is(alexnet: LPIPS) -> None:

@@ -129,6 +129,13 @@ def test_settings_that_make_no_sense_name_their_flag(section: type, change: dict
     assert message in str(caught.value)
 
 
+def test_a_jitter_leaves_enough_to_look_at() -> None:
+    config = get_recipe("default")
+    assert config.change({"data": {"crop_size": 48}, "loss": {"jitter": 16}}).loss.jitter == 16
+    with pytest.raises(ConfigError, match=r"--jitter is 17: expected at most 16, so that 32 pixels of a crop of 48"):
+        config.change({"data": {"crop_size": 48}, "loss": {"jitter": 17}})
+
+
 def test_files_that_are_no_toml(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("crop_size = = 3")
     for path in (tmp_path / "broken.toml", tmp_path / "none.toml", tmp_path):

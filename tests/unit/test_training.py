@@ -32,7 +32,7 @@ CONFIG = TrainConfig(
 EVERYTHING = CONFIG.change(
     {
         "hyper_parameters": {"dropout": 0.3},
-        "data": {"colour": 0.2, "perspective": 0.05, "masks": ["thin", "squares", "polygons"]},
+        "data": {"crop_size": 40, "colour": 0.2, "perspective": 0.05, "masks": ["thin", "squares", "polygons"]},
         "loss": {
             "adversarial_kind": "non-saturating",
             "adversarial": 0.1,
@@ -40,6 +40,8 @@ EVERYTHING = CONFIG.change(
             "r1": 0.001,
             "discriminator_channels": 4,
             "discriminator_layers": 2,
+            "penalty_every": 2,
+            "jitter": 4,
         },
         "optimization": {"accumulate": 2, "ema_decay": 0.9, "save_every": 2, "monitor": "ssim"},
     }
@@ -260,23 +262,39 @@ def test_the_running_mean_is_the_formulas() -> None:
     assert averaged.model.num_batches_tracked.item() == 199
 
 
+@pytest.mark.parametrize(
+    "more", [{"num_modules": 3}, {"level": 3}, {"level": 4, "num_modules": 3}], ids=["module", "level", "both"]
+)
 def test_a_run_begins_from_a_smaller_networks_weights(
-    finished: tuple[Path, Silent], photos: Path, tmp_path: Path
+    more: dict[str, int], finished: tuple[Path, Silent], photos: Path, tmp_path: Path
 ) -> None:
-    """Modules that are not there yet change nothing at first."""
+    """Modules and wavelet levels that are not there yet change nothing at first."""
     begun = read_checkpoint(finished[0] / BEST)
-    trainer = Trainer(
-        CONFIG.change({"hyper_parameters": {"num_modules": TINY["num_modules"] + 1}}),
-        photos,
-        tmp_path / "run",
-        init_from=begun.path,
-    )
+    trainer = Trainer(CONFIG.change({"hyper_parameters": more}), photos, tmp_path / "run", init_from=begun.path)
     image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     mask[..., 8:20, 8:20] = 1
     with torch.no_grad():
         torch.testing.assert_close(trainer.model.eval()(image, mask), begun.build()(image, mask), atol=1e-6, rtol=0)
     trainer.run(Silent())
     assert read_checkpoint(tmp_path / "run" / BEST).training["begun_from"]["sha256"] == begun.sha256
+
+
+def test_a_networks_only_wavelet_level_becomes_the_finest_of_several(photos: Path, tmp_path: Path) -> None:
+    """It alone has no number in its name."""
+    single = CONFIG.change({"hyper_parameters": {"level": 1}, "optimization": {"steps": 3}})
+    assert Trainer(single, photos, tmp_path / "single").run(Silent())
+    begun = read_checkpoint(tmp_path / "single" / BEST)
+    model = Trainer(CONFIG, photos, tmp_path / "run", init_from=begun.path).model.eval()
+    image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    mask[..., 8:20, 8:20] = 1
+    with torch.no_grad():
+        torch.testing.assert_close(model(image, mask), begun.build()(image, mask), atol=1e-6, rtol=0)
+
+
+def test_a_run_does_not_begin_from_another_networks_weights(
+    finished: tuple[Path, Silent], photos: Path, tmp_path: Path
+) -> None:
+    begun = read_checkpoint(finished[0] / BEST)
     with pytest.raises(CheckpointError, match="is a wavepaint network: expected unet"):
         config = CONFIG.change({"architecture": "unet", "hyper_parameters": {"base_channels": 4}})
         Trainer(config, photos, tmp_path / "other", init_from=begun.path)

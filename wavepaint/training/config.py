@@ -127,6 +127,12 @@ class LossWeights:
         r1: Of the gradient's norm at real images, in the discriminator's half.
         gradient_penalty: Of the critic's gradient penalty.
         adversarial_kind: "none"; "non-saturating", LaMa's; "wasserstein", with gradient penalty.
+        penalty_every: Steps from one R1 or gradient penalty to the next, which then counts for all of them: they cost
+            as much as a quarter of a step, and a slow force need not act at every one (T. Karras et al., "Analyzing
+            and Improving the Image Quality of StyleGAN", 2020, section 3.1).
+        jitter: Pixels by which images are moved at random before perceptual and adversarial losses look at them.
+            Trunks with strides see some phases of a lattice less than others, and a network with strides of its own
+            learns to hide one there.
         lpips_network: Trunk of LPIPS and of the perceptual loss.
         discriminator_channels: Of its first layer.
         discriminator_layers: Its layers of stride 2: with 3 a judgement sees 70x70 pixels, with LaMa's 4 142x142.
@@ -146,6 +152,8 @@ class LossWeights:
     r1: float = 0.0
     gradient_penalty: float = 0.0
     adversarial_kind: AdversarialKind = "none"
+    penalty_every: int = 1
+    jitter: int = 0
     lpips_network: LpipsNetwork = "alexnet"
 
     discriminator_channels: int = 64
@@ -156,7 +164,7 @@ class LossWeights:
         for name in (*_PIXELS, *_PERCEPTUAL, *_ADVERSARIAL):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{_flag(name)} is {getattr(self, name)}: expected a number from 0 on.")
-        _check(self, least={"discriminator_channels": 1, "discriminator_layers": 1})
+        _check(self, least={"discriminator_channels": 1, "discriminator_layers": 1, "penalty_every": 1, "jitter": 0})
         self._check_adversarial()
         generator = (*_PIXELS, *_PERCEPTUAL, "adversarial", "feature_matching")
         if not any(getattr(self, name) for name in generator):
@@ -310,6 +318,10 @@ class TrainConfig:
             raise _bad("seed", self.seed, "0 or more")
         if self.optimization.monitor == "lpips" and not self.loss.needs_lpips:
             raise _bad("monitor", "lpips", "a loss that loads a perceptual network, such as --hole-lpips-weight")
+        most = max(self.data.crop_size - 32, 0)
+        if self.loss.jitter > most:
+            expected = f"at most {most}, so that 32 pixels of a crop of {self.data.crop_size} are left (--crop-size)"
+            raise _bad("jitter", self.loss.jitter, expected)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON and TOML."""

@@ -12,7 +12,7 @@ from wavepaint.training.data.feed import Batch
 from wavepaint.training.distributed import World
 from wavepaint.training.losses.lpips import LPIPS
 from wavepaint.training.losses.objective import Objective, make_adversarial_loss, make_discriminator
-from wavepaint.training.losses.terms import composite
+from wavepaint.training.losses.terms import composite, jitter
 from wavepaint.training.schedule import Schedule
 
 
@@ -61,6 +61,7 @@ class Updater:
         self._predict = torch.compile(predictor) if config.optimization.compile else predictor
         self._objective = Objective(config.loss, lpips)
         self._adversarial = make_adversarial_loss(config.loss)
+        self._penalty_scale = 1.0
         # A fixed seed of its own, so that the network starts from the same weights with a discriminator and without.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -115,6 +116,8 @@ class Updater:
         if self.discriminator is not None:
             self.discriminator.train()
             self.discriminator_optimizer.zero_grad(set_to_none=True)
+        every = self.config.loss.penalty_every
+        self._penalty_scale = 0.0 if step % every else float(every)
         sums: dict[str, Tensor] = {}
         for index, (image, mask) in enumerate(parts):
             for name, value in self._backward(image, mask, len(parts), last=index + 1 == len(parts)).items():
@@ -148,11 +151,11 @@ class Updater:
         with self._autocast():
             loss, terms = self._objective(predicted, image, mask)
         if self._adversarial is not None and self.discriminator is not None:
-            filled = composite(predicted, image, mask)
+            shown = jitter(self.config.loss.jitter, composite(predicted, image, mask), image, mask)
             with self._adversarial_autocast():
-                judged = self._adversarial.discriminator(self.discriminator, filled, image, mask)
+                judged = self._adversarial.discriminator(self.discriminator, *shown, penalty_scale=self._penalty_scale)
                 torch.stack(list(judged.values())).sum().div(num_parts).backward()  # type: ignore[no-untyped-call]
-                persuaded = self._adversarial.generator(self.discriminator, filled, image, mask)
+                persuaded = self._adversarial.generator(self.discriminator, *shown)
             loss = loss + torch.stack(list(persuaded.values())).sum()
             terms |= {name: term.detach() for name, term in persuaded.items()}
             terms |= {f"discriminator_{name}": term.detach() for name, term in judged.items()}

@@ -160,8 +160,10 @@ class AdversarialLoss(Protocol):
         """Return what the network that made ``fake`` has to minimise."""
         ...
 
-    def discriminator(self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor) -> Terms:
-        """Return what the discriminator has to minimise."""
+    def discriminator(
+        self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor, *, penalty_scale: float = 1.0
+    ) -> Terms:
+        """Return what the discriminator has to minimise; ``penalty_scale`` of 0 saves the gradients' penalty."""
         ...
 
 
@@ -240,14 +242,16 @@ class NonSaturatingLoss(_Adversary):
     def _persuade(self, judgement: Tensor) -> Tensor:
         return F.softplus(-judgement).mean()
 
-    def discriminator(self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor) -> Terms:
+    def discriminator(
+        self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor, *, penalty_scale: float = 1.0
+    ) -> Terms:
         """Return the terms "real", "fake" and, if it has a weight, "r1"."""
-        terms: Terms = {}
-        if self.r1_weight:
+        terms: Terms = {"r1": real.new_zeros((), dtype=torch.float32)} if self.r1_weight else {}
+        if self.r1_weight and penalty_scale:
             with _full_precision(real):
                 real = _widen(real).detach().requires_grad_()
                 judgement, _ = discriminator(real, mask_N1HW)
-                terms["r1"] = self.r1_weight * r1_penalty(judgement, real)
+                terms["r1"] = penalty_scale * self.r1_weight * r1_penalty(judgement, real)
         else:
             judgement, _ = discriminator(real, mask_N1HW)
         terms["real"] = F.softplus(-_widen(judgement)).mean()
@@ -286,7 +290,9 @@ class WassersteinLoss(_Adversary):
     def _persuade(self, judgement: Tensor) -> Tensor:
         return -judgement.mean()
 
-    def discriminator(self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor) -> Terms:
+    def discriminator(
+        self, discriminator: nn.Module, fake: Tensor, real: Tensor, mask_N1HW: Tensor, *, penalty_scale: float = 1.0
+    ) -> Terms:
         """Return the terms "critic" (its score of filled images minus that of originals) and "gradient_penalty".
 
         Raises:
@@ -299,9 +305,12 @@ class WassersteinLoss(_Adversary):
             )
         made, _ = discriminator(fake.detach(), mask_N1HW)
         judgement, _ = discriminator(real, mask_N1HW)
-        with _full_precision(real):
-            penalty = gradient_penalty(discriminator, _widen(fake), _widen(real), mask_N1HW)
-        return {
+        terms: Terms = {
             "critic": _widen(made).mean() - _widen(judgement).mean(),
-            "gradient_penalty": self.penalty_weight * penalty,
+            "gradient_penalty": real.new_zeros((), dtype=torch.float32),
         }
+        if penalty_scale:
+            with _full_precision(real):
+                penalty = gradient_penalty(discriminator, _widen(fake), _widen(real), mask_N1HW)
+            terms["gradient_penalty"] = penalty_scale * self.penalty_weight * penalty
+        return terms

@@ -75,7 +75,7 @@ class Objective(nn.Module):
         if weights.known_l1:
             values["known_l1"] = terms.weighted_l1(predicted, target, mask_N1HW, known_weight=1, hole_weight=0)
         if self.lpips is not None:
-            values |= self._compare_features(self.lpips, filled, target, mask_N1HW)
+            values |= self._compare_features(self.lpips, *terms.jitter(weights.jitter, filled, target, mask_N1HW))
         weighted = {name: getattr(weights, name) * value for name, value in values.items()}
         total = torch.stack(list(weighted.values())).sum() if weighted else predicted.float().sum() * 0
         return total, {name: term.detach() for name, term in weighted.items()}

@@ -95,6 +95,18 @@ def composite(output: Tensor, target: Tensor, mask_N1HW: Tensor) -> Tensor:
     return torch.where(mask_N1HW > 0.5, output, target.to(output.dtype))
 
 
+def jitter(most: int, *tensors_NCHW: Tensor) -> tuple[Tensor, ...]:
+    """Cut ``most`` rows and as many columns off tensors of one size, chance says how many of them at the beginning.
+
+    Chance is torch's, on the CPU; with ``most`` of 0 nothing is drawn.
+    """
+    if not most:
+        return tensors_NCHW
+    top, left = torch.randint(most + 1, (2,)).tolist()
+    height, width = (side - most for side in tensors_NCHW[0].shape[2:])
+    return tuple(tensor[:, :, top : top + height, left : left + width] for tensor in tensors_NCHW)
+
+
 def dilate_mask(mask_N1HW: Tensor, margin: int) -> Tensor:
     """Grow the hole by ``margin`` pixels in each direction, diagonals included."""
     return F.max_pool2d(mask_N1HW.float(), 2 * margin + 1, stride=1, padding=margin)
