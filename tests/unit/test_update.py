@@ -1,0 +1,90 @@
+"""One optimizer step: what float16, torch.compile and lazy penalties change about it, and what not."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.conftest import TINY
+from wavepaint.models.registry import build_model
+from wavepaint.training.config import LossWeights, OptimizationConfig, TrainConfig
+from wavepaint.training.distributed import World
+from wavepaint.training.schedule import Schedule
+from wavepaint.training.update import Updater
+
+CONFIG = TrainConfig(
+    recipe="test",
+    hyper_parameters=TINY,
+    loss=LossWeights(hole_l1=1.0),
+    optimization=OptimizationConfig(batch_size=2, steps=10, learning_rate=1e-2, clip_norm=1.0),
+)
+CPU = torch.device("cpu")
+
+
+def make(config: TrainConfig = CONFIG, dtype: torch.dtype | None = None) -> Updater:
+    torch.manual_seed(0)
+    model = build_model(config.architecture, config.hyper_parameters)
+    schedule = Schedule(config.optimization, config.optimization.steps)
+    return Updater(config, model, schedule, World(), CPU, autocast_dtype=dtype, lpips=None)
+
+
+def make_batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[..., 8:20, 8:20] = 1
+    return torch.rand(2, 3, 32, 32, generator=generator), mask
+
+
+def weights_of(updater: Updater) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in updater.model.named_parameters()}
+
+
+def test_an_overflow_in_float16_skips_the_step_and_lowers_the_scale() -> None:
+    """It is no cause for alarm: gradients are scaled up until they overflow."""
+    updater = make(dtype=torch.float16)
+    assert "gradient" not in updater.update([make_batch()], 0)
+    scale = updater.scaler.get_scale()
+    before = weights_of(updater)
+    last = next(reversed(list(updater.model.parameters())))
+    handle = last.register_hook(lambda gradient: gradient * float("inf"))
+    updater.update([make_batch()], 1)
+    assert updater.scaler.get_scale() == scale / 2
+    for name, weight in weights_of(updater).items():
+        assert torch.equal(weight, before[name]), name
+    handle.remove()
+    losses = [updater.update([make_batch()], step)["loss"].item() for step in range(2, 10)]
+    assert losses[-1] < losses[0]
+    assert all(weight.isfinite().all() for weight in weights_of(updater).values())
+
+
+def test_float16_steps_are_those_of_float32_but_for_rounding() -> None:
+    plain, half = make(), make(dtype=torch.float16)
+    for step in range(3):
+        expected = plain.update([make_batch()], step)["loss"].item()
+        # A value near 0.3 through a dozen layers of 11 bits each.
+        assert half.update([make_batch()], step)["loss"].item() == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_compiled_network_takes_the_same_steps_and_keeps_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Graph capture alone: machine code needs a compiler, and changes roundings.
+    compiled: list[Any] = []
+    capture = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or capture(module))
+    usual, fast = make(), make(CONFIG.change({"optimization": {"compile": True}}))
+    assert len(compiled) == 1
+    for step in range(3):
+        expected = usual.update([make_batch()], step)["loss"]
+        torch.testing.assert_close(fast.update([make_batch()], step)["loss"], expected, atol=1e-5, rtol=1e-5)
+    assert fast.result.state_dict().keys() == usual.result.state_dict().keys()
+
+
+def test_penalties_come_at_every_so_many_steps_alone() -> None:
+    loss = {"adversarial_kind": "non-saturating", "adversarial": 0.1, "r1": 0.1, "penalty_every": 3}
+    small = {"discriminator_channels": 4, "discriminator_layers": 2}
+    updater = make(CONFIG.change({"loss": {**loss, **small}}))
+    penalties = [updater.update([make_batch()], step)["discriminator_r1"].item() for step in range(7)]
+    assert [step for step, penalty in enumerate(penalties) if penalty] == [0, 3, 6]
+    first = make(CONFIG.change({"loss": {**loss, **small, "penalty_every": 1}})).update([make_batch()], 0)
+    assert penalties[0] == pytest.approx(3 * first["discriminator_r1"].item(), rel=1e-5)
