@@ -25,7 +25,7 @@ from torch import Tensor
 from wavepaint import Inpainter, __version__, metrics
 from wavepaint.atomic import write_folder
 from wavepaint.grid import make_grid, mark_hole
-from wavepaint.ops.pyramid import pyramid_fill
+from wavepaint.models.wavepaint import WavePaint
 from wavepaint.timing import describe_machine
 from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.training.data.sources import open_source
@@ -58,9 +58,17 @@ def to_tensor(image: Pixels) -> Tensor:
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def prefill(image: Pixels, mask: Pixels) -> Pixels:
-    fill = pyramid_fill(to_tensor(image), torch.from_numpy(mask)[None, None].float(), PREFILL_LEVELS)
-    return np.round(fill[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+def untrained(*, borrow: bool) -> Method:
+    """Return what a network has to begin with: the prefill, or that with a share of borrowed detail."""
+    network = WavePaint(prefill_levels=PREFILL_LEVELS, borrow=borrow).eval()
+    network.start_from_prefill()
+
+    @torch.inference_mode()
+    def fill(image: Pixels, mask: Pixels) -> Pixels:
+        filled = network(to_tensor(image), torch.from_numpy(mask)[None, None].float()).clamp(0, 1)
+        return np.round(filled[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+
+    return fill
 
 
 @torch.inference_mode()
@@ -143,7 +151,8 @@ def main(
             methods[name] = lambda image, mask, inpainter=inpainter: np.asarray(inpainter.fill(image, mask > 0))
         methods["OpenCV Telea"] = opencv(cv2.INPAINT_TELEA)
         methods["OpenCV Navier-Stokes"] = opencv(cv2.INPAINT_NS)
-        methods["pyramid prefill alone"] = prefill
+        methods["prefill alone"] = untrained(borrow=False)
+        methods["prefill and borrowed detail"] = untrained(borrow=True)
         for kind in MASK_KINDS:
             pairs = load_validation(source, source.names, size=size, masks=MaskSampler((kind,)))
             scored = {name: score(method, pairs, lpips) for name, method in methods.items()}

@@ -8,8 +8,8 @@ composed wherever the composition costs fewer multiply-accumulates (MAC), border
 * the two stem convolutions: one 5x5 (or 7x7) convolution; the first row and column, where the zero padding between
   the two makes a difference, are computed by the original pair on thin strips;
 * the decoder (ConvTranspose, BatchNorm, concatenation with the image, 1x1 to 3 channels): one ConvTranspose to 3
-  channels and a 3x3 colour matrix; the ConvTranspose as a 2x2 convolution to 12 channels and a pixel shuffle, which
-  engines run faster than a ConvTranspose with few outputs;
+  channels and a 3x3 colour matrix (to 5, where detail is borrowed); the ConvTranspose as a 2x2 convolution to four
+  times as many channels and a pixel shuffle, which engines run faster than a ConvTranspose with few outputs;
 * BatchNorm behind a convolution: into its weights.
 
 A BatchNorm that stands *before* a zero-padded convolution (WavePaint's ``depthconv``) stays: its shift must not reach
@@ -253,8 +253,8 @@ class FusedWaveMixModule(nn.Module):
         self.upsample = SubPixelUpsample(weight, bias, to_rgb.weight)
         self.colour = make_conv(matrix[:, up.out_channels :, None, None], None, to_rgb.weight)
 
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        x = torch.cat([image_NCHW, mask_N1HW], dim=1) if self.in_channels == 4 else image_NCHW
+    def forward(self, image_NCHW: Tensor, guide_NGHW: Tensor) -> Tensor:
+        x = image_NCHW if self.in_channels == 3 else torch.cat([image_NCHW, guide_NGHW], dim=1)
         skip = self.conv(x)
         x = torch.cat([self.depthconv(self.layers(skip)), skip], dim=1)
         return self.upsample(x) + self.colour(image_NCHW)  # type: ignore[no-any-return]

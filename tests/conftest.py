@@ -22,6 +22,7 @@ TINY = {
     "ff_channel": 8,
     "level": 2,
     "prefill_levels": 5,
+    "borrow": True,
 }
 """A network with everything a real one has, small enough to export in seconds."""
 

@@ -22,8 +22,9 @@ wavepaint_parameters = st.fixed_dictionaries(
         "level": st.integers(1, 4),
         "in_channels": st.sampled_from([3, 4]),
         "prefill_levels": st.integers(0, 8),
+        "borrow": st.booleans(),
     }
-)
+).filter(lambda p: not p["borrow"] or (p["in_channels"] == 4 and p["prefill_levels"] > 0))
 in_one_folder = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

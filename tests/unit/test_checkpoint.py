@@ -124,7 +124,8 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [{"level": 5}, {"level": 0}, {"final_dim": 10}, {"mult": 0}, {"num_modules": 0}, {"in_channels": 5},
-     {"prefill_levels": -1}, {"colour": 3}, {"wavelet": "nope"}],
+     {"prefill_levels": -1}, {"borrow": True},
+     {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3}, {"wavelet": "nope"}],
 )  # fmt: skip
 def test_impossible_hyper_parameters_are_refused(parameters: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -141,7 +141,7 @@ def test_crops_and_tiles_equal_the_whole_where_the_reach_allows(
 def near_sighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real network without the prefill, whose reach is that of two blocks of one wavelet level."""
     folder = tmp_path_factory.mktemp("near")
-    parameters = {**TINY, "num_modules": 1, "blocks_per_module": 2, "level": 1, "prefill_levels": 0}
+    parameters = {**TINY, "num_modules": 1, "blocks_per_module": 2, "level": 1, "prefill_levels": 0, "borrow": False}
     model = randomise(build_model("wavepaint", parameters))
     save_checkpoint(folder / "near.pt", model, architecture="wavepaint", parameters=parameters)
     return write_bundle(read_checkpoint(folder / "near.pt"), folder / "near").folder

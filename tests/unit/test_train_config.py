@@ -25,7 +25,7 @@ def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
     values = read_toml(tmp_path / "config.toml")
     assert get_recipe(values["recipe"]).change(values) == config
     with torch.device("meta"):
-        build_model(config.architecture, {**config.hyper_parameters, "prefill_levels": 0}
+        build_model(config.architecture, {**config.hyper_parameters, "prefill_levels": 0, "borrow": False}
                     if config.architecture == "wavepaint" else config.hyper_parameters)  # fmt: skip
 
 

@@ -113,15 +113,17 @@ def test_a_run_leaves_what_it_should(finished: tuple[Path, Silent]) -> None:
 
 
 def test_a_prefilled_network_starts_at_the_prefill_and_learns(finished: tuple[Path, Silent], photos: Path) -> None:
-    from wavepaint.models.wavepaint import WavePaint
-    from wavepaint.ops.pyramid import pyramid_fill
+    from wavepaint.models.wavepaint import FIRST_SHARE, WavePaint
+    from wavepaint.ops.borrow import borrow_detail
+    from wavepaint.ops.pyramid import fill_levels
 
     model = WavePaint(**TINY)
     model.start_from_prefill()
     image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     mask[..., 8:20, 8:20] = 1
     with torch.no_grad():
-        expected = pyramid_fill(image, mask, TINY["prefill_levels"])
+        levels = fill_levels(image, mask, TINY["prefill_levels"])
+        expected = levels[0] + FIRST_SHARE * borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
         torch.testing.assert_close(model.eval()(image, mask), expected, atol=1e-6, rtol=0)
         trained = read_checkpoint(finished[0] / BEST).build()
         assert not torch.equal(trained(image, mask), expected)
@@ -130,7 +132,10 @@ def test_a_prefilled_network_starts_at_the_prefill_and_learns(finished: tuple[Pa
 def test_training_lowers_the_loss(photos: Path, tmp_path: Path) -> None:
     config = CONFIG.change(
         {
-            "hyper_parameters": {"prefill_levels": 0},  # from black: there is much to learn in a few steps
+            "hyper_parameters": {
+                "prefill_levels": 0,
+                "borrow": False,
+            },  # from black: there is much to learn in a few steps
             "loss": {"ssim": 0},
             "optimization": {"steps": 60, "steps_per_epoch": 60, "learning_rate": 5e-3},
         }
@@ -289,6 +294,24 @@ def test_a_networks_only_wavelet_level_becomes_the_finest_of_several(photos: Pat
     mask[..., 8:20, 8:20] = 1
     with torch.no_grad():
         torch.testing.assert_close(model(image, mask), begun.build()(image, mask), atol=1e-6, rtol=0)
+
+
+def test_borrowed_detail_is_added_to_what_a_network_fills_without(photos: Path, tmp_path: Path) -> None:
+    from wavepaint.models.wavepaint import FIRST_SHARE
+    from wavepaint.ops.borrow import borrow_detail
+    from wavepaint.ops.pyramid import fill_levels
+
+    without = CONFIG.change({"hyper_parameters": {"borrow": False, "num_modules": 1}, "optimization": {"steps": 3}})
+    assert Trainer(without, photos, tmp_path / "without").run(Silent())
+    begun = read_checkpoint(tmp_path / "without" / BEST)
+    model = Trainer(CONFIG, photos, tmp_path / "run", init_from=begun.path).model.eval()
+    image, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 20:40, 8:40] = 1
+    with torch.no_grad():
+        levels = fill_levels(image * (1 - mask), mask, TINY["prefill_levels"])
+        borrowed = FIRST_SHARE * borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
+        assert borrowed.any()
+        torch.testing.assert_close(model(image, mask), begun.build()(image, mask) + borrowed, atol=1e-6, rtol=0)
 
 
 def test_a_run_does_not_begin_from_another_networks_weights(

@@ -34,7 +34,12 @@ def _weighted_mean(total_NCHW: Tensor, share_N1HW: Tensor) -> tuple[Tensor, Tens
 
 
 def pyramid_fill(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> Tensor:
-    """Replace the hole by a smooth continuation of its surroundings.
+    """Replace the hole by a smooth continuation of its surroundings: the finest of :func:`fill_levels`."""
+    return fill_levels(image_NCHW, mask_N1HW, num_levels)[0]
+
+
+def fill_levels(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> list[Tensor]:
+    """Replace the hole by a smooth continuation of its surroundings, and likewise in averages over larger cells.
 
     Args:
         image_NCHW: Floating, any range. What lies in the hole is ignored.
@@ -42,7 +47,8 @@ def pyramid_fill(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> Tens
         num_levels: Number of halvings. Holes wider than 2 ** num_levels get the mean colour in their middle.
 
     Returns:
-        (N, C, H, W): the image outside the hole, the fill inside. With nothing known at all the fill is 0.
+        (N, C, H, W), then its halvings, rounded up: the known pixels' mean where a cell has some, the fill in the
+        others. With nothing known at all the fill is 0.
     """
     known = 1 - mask_N1HW
     level = image_NCHW * known
@@ -53,6 +59,7 @@ def pyramid_fill(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> Tens
     top, known = pyramid.pop()
     mean, _ = _weighted_mean(top.mean((2, 3), keepdim=True), known.mean((2, 3), keepdim=True))
     fill = top + mean * (1 - known)
+    fills = [fill]
     for depth, (level, known) in reversed(list(enumerate(pyramid))):
         height, width = level.shape[2:]
         fill = F.interpolate(fill, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
@@ -60,4 +67,5 @@ def pyramid_fill(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> Tens
         fill = level + fill * unknown
         for _ in range(COARSE_STEPS if depth else FINE_STEPS):
             fill = level + _neighbour_mean(fill) * unknown
-    return fill
+        fills.append(fill)
+    return fills[::-1]

@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.errors import CheckpointError
@@ -12,6 +10,7 @@ from wavepaint.models.checkpoint import Checkpoint, load_strictly
 from wavepaint.training.config import TrainConfig
 
 _LEVEL = re.compile(r"\.feedforward[1-4]")
+_CAN_GROW = re.compile(r"\.feedforward[1-4]\.0\.weight$|\.conv\.0\.weight$|\.decoder2\.0\.")
 _FREE_TO_CHANGE = {"data": ("workers", "max_broken"), "optimization": ("save_every", "compile")}
 """Settings that may be others when a run is resumed, since no weight depends on them."""
 
@@ -19,9 +18,9 @@ _FREE_TO_CHANGE = {"data": ("workers", "max_broken"), "optimization": ("save_eve
 def load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig) -> None:
     """Begin from a checkpoint's weights; what it does not have yet begins without an effect.
 
-    That is further modules of WavePaint, left as they are (the caller has made them begin as no change), and further
-    wavelet levels of its blocks: the level above, until now the deepest, gets inputs of weight 0 for the new one's
-    result.
+    That is further modules of WavePaint, left as they are (the caller has made them begin as no change), further
+    wavelet levels of its blocks, and detail that is borrowed: what layers see that they did not see before has a
+    weight of 0. How much is borrowed begins as the caller has made it.
     """
     if checkpoint.architecture.name != config.architecture:
         raise CheckpointError(
@@ -38,8 +37,8 @@ def load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig
     for name, tensor in state.items():
         if name.startswith("wavemodules.") and _part_of(name) not in known:
             begun[name] = tensor
-        elif _LEVEL.search(name) and name in begun:
-            begun[name] = _add_inputs(begun[name], tensor.shape)
+        elif name in begun and _CAN_GROW.search(name):
+            begun[name] = _grow(begun[name], tensor)
     load_strictly(model, begun, checkpoint.path)
 
 
@@ -49,11 +48,15 @@ def _part_of(name: str) -> str:
     return name[: level.end()] if level else ".".join(name.split(".")[:2])
 
 
-def _add_inputs(weight: Tensor, shape: torch.Size) -> Tensor:
-    """Widen a convolution by inputs of weight 0 if that gives it the shape (out, in, 1, 1) wanted."""
-    if weight.ndim != 4 or len(shape) != 4 or weight.shape[1] >= shape[1] or weight.shape[0] != shape[0]:
+def _grow(weight: Tensor, fresh: Tensor) -> Tensor:
+    """Append inputs of weight 0 and fresh outputs; what cannot be had by that is left for the caller to refuse."""
+    if weight.ndim != fresh.ndim or any(old > new for old, new in zip(weight.shape, fresh.shape, strict=True)):
         return weight
-    return F.pad(weight, (0, 0, 0, 0, 0, shape[1] - weight.shape[1]))
+    grown = fresh.clone()
+    if fresh.ndim > 1:
+        grown[:, weight.shape[1] :] = 0
+    grown[tuple(map(slice, weight.shape))] = weight
+    return grown
 
 
 def find_differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
