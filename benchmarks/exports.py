@@ -42,7 +42,7 @@ NETWORKS: dict[str, HyperParameters] = {
         "final_dim": 128,
         "ff_channel": 128,
     },
-    "default": get_recipe("default").hyper_parameters,
+    "default": get_recipe("default-textures").hyper_parameters,
 }
 FORMS = ("unfused", "transposed", "phases")
 DTYPES = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -96,8 +96,9 @@ def test_the_source_distribution_builds_the_same_wheel(distributions: Path) -> N
     assert {"pyproject.toml", "README.md", "LICENSE", "export/bundle.py", "runtime/inpainter.py"} <= names
 
 
-def test_the_shipped_model_is_at_most_16_mb() -> None:
-    folder = REPOSITORY / "wavepaint" / "assets"
+def test_the_shipped_bundle_is_at_most_16_mb() -> None:
+    """The checkpoint beside it is for training on, lies in the repository alone and is not counted."""
+    folder = REPOSITORY / "wavepaint" / "assets" / "default"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 16 * 2**20
 
 

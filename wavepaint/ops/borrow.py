@@ -37,21 +37,19 @@ def borrow_detail(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, s
         (N, 2 C, H, W): the difference from the smooth image at the nearest known pixel to the right or left, and at
         the nearest above or below, among those at :data:`DISTANCES`. 0 where there is none, and outside the hole.
     """
-    channels, height, width = filled_NCHW.shape[1:]
+    height, width = filled_NCHW.shape[2:]
     smooth = F.interpolate(smooth_NChw, scale_factor=scale, mode="bilinear", align_corners=False)
-    known = 1 - mask_N1HW
-    detail = (filled_NCHW - smooth[..., :height, :width]) * known
+    detail = (filled_NCHW - smooth[..., :height, :width]) * (1 - mask_N1HW)
     far = DISTANCES[-1]
-    source = F.pad(torch.cat([detail, known], dim=1), (far, far, far, far))
+    # Beyond the border everything is hole. Detail is 0 wherever there is hole, so that it need not be masked again.
+    source, holes = F.pad(detail, (far, far, far, far)), F.pad(mask_N1HW, (far, far, far, far), value=1)
     offers = []
     for directions in _DIRECTIONS:
         offer, missing = torch.zeros_like(detail), mask_N1HW
         for distance in DISTANCES:
             for down, right in directions:
                 top, left = far + distance * down, far + distance * right
-                moved = source[:, :, top : top + height, left : left + width]
-                taken = missing * moved[:, channels:]
-                offer = offer + taken * moved[:, :channels]
-                missing = missing - taken
+                offer = offer + missing * source[:, :, top : top + height, left : left + width]
+                missing = missing * holes[:, :, top : top + height, left : left + width]
         offers.append(offer)
     return torch.cat(offers, dim=1)
