@@ -18,8 +18,8 @@ ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _FASTEST_FIRST: tuple[EngineName, ...] = ("tensorrt", "tensorrt-rtx", "ort-cuda", "openvino", "ort-cpu")
-"""For ``auto``. The order on GPUs is assumed, not measured. On two CPU cores the default model took 9.8 ms at 256x256
-in OpenVINO bfloat16, 14.2 in its float32 and 22.9 in ONNX Runtime (benchmarks/results/2026-11-21-bench.json)."""
+"""For ``auto``. The order on GPUs is assumed, not measured. On two CPU cores the default model took 15.4 ms at 256x256
+in OpenVINO bfloat16, 21.3 in its float32 and 31.6 in ONNX Runtime (benchmarks/results/2026-11-21-race)."""
 
 _ON_CPU: tuple[EngineName, ...] = ("ort-cpu", "openvino")
 
