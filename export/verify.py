@@ -155,7 +155,7 @@ def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Compa
 
 
 def verify_byte_session(
-    session: Session, floats: Session, cases: Sequence[ByteCase], budget: Budget = BYTE_BUDGET
+    session: Session, floats: Session, cases: Sequence[ByteCase], budget: Budget
 ) -> list[Comparison]:
     """Run every case through a session with uint8 edges, and through Python around the one with float32 edges.
 

@@ -1,6 +1,7 @@
 """The house: who imports whom, style and types, what the wheel holds, and that the README's commands are CI's."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -105,6 +106,16 @@ def test_the_shipped_bundle_is_at_most_16_mb() -> None:
 def test_the_shipped_bundle_was_made_from_the_checkpoint_beside_it() -> None:
     bundle = read_bundle(REPOSITORY / "wavepaint" / "assets" / "default")
     assert bundle.manifest.source["sha256"] == hash_file(REPOSITORY / "wavepaint" / "assets" / "default.pt")
+
+
+def test_commands_of_reports_run_on_other_machines() -> None:
+    """Folders of the one who ran them are written as words: PHOTOS, DIR."""
+    reports = sorted((REPOSITORY / "benchmarks" / "results").rglob("*.json"))
+    assert len(reports) >= 10
+    for path in reports:
+        content = json.loads(path.read_text())
+        for command in [run["command"] for run in content.get("runs", [content])]:
+            assert not re.search(r"(^|[\s=])[/~]", command), path.name
 
 
 README = REPOSITORY / "README.md"

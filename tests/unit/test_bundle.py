@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from wavepaint.contract import Bundle, read_bundle
+from wavepaint.contract import Artifact, Bundle, Edges, read_bundle
 from wavepaint.errors import (
     BundleError,
     CheckpointError,
@@ -30,9 +30,12 @@ from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.to_onnx import export_onnx
 from wavepaint.export.verify import (
+    BYTE_BUDGET,
     FLOAT32_BUDGET,
     HALF_BUDGET,
+    Budget,
     Suite,
+    budget_of,
     compare,
     describe_report,
     make_report,
@@ -276,6 +279,23 @@ def test_an_export_tells_nothing_of_the_machine_it_was_made_on(tiny_bundle: Bund
     content = (tiny_bundle.folder / "model.onnx").read_bytes()
     assert str(Path.cwd()).encode() not in content
     assert b".py" not in content
+
+
+@pytest.mark.parametrize(
+    ("precision", "edges", "arithmetic", "expected"),
+    [
+        ("float32", "float32", "float32", FLOAT32_BUDGET),
+        ("float32", "float32", "bfloat16", HALF_BUDGET),
+        ("float16", "float32", "float16", HALF_BUDGET),
+        ("float16", "float32", "float32", HALF_BUDGET),
+        ("float32", "uint8", "float32", BYTE_BUDGET),
+        ("float16", "uint8", "float16", BYTE_BUDGET),
+        ("float32", "uint8", "bfloat16", HALF_BUDGET),
+    ],
+)
+def test_what_a_form_may_differ_by(precision: str, edges: Edges, arithmetic: str, expected: Budget) -> None:
+    artifact = Artifact(path="model.onnx", kind="onnx", precision=precision, edges=edges)
+    assert budget_of(artifact, arithmetic) is expected
 
 
 def test_precision_an_engine_reduces_by_itself_is_told_and_stops_nothing() -> None:

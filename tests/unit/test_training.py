@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from tests.conftest import TINY
 from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
 from wavepaint.models.checkpoint import read_checkpoint
+from wavepaint.models.wavepaint import FIRST_SHARE
+from wavepaint.ops.borrow import borrow_detail
+from wavepaint.ops.pyramid import fill_levels
 from wavepaint.training.averaging import AveragedWeights
 from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
 from wavepaint.training.data.split import read_split
@@ -267,6 +271,20 @@ def test_the_running_mean_is_the_formulas() -> None:
     assert averaged.model.num_batches_tracked.item() == 199
 
 
+@torch.no_grad()
+def assert_begins_as(model: nn.Module, begun: nn.Module, *, borrowed_share: float = 0.0) -> None:
+    """The two fill alike but for the share of the first offer that one of them adds."""
+    image, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 20:40, 8:40] = 1
+    expected = begun.eval()(image, mask)
+    if borrowed_share:
+        levels = fill_levels(image * (1 - mask), mask, TINY["prefill_levels"])
+        offer = borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
+        assert offer.any()
+        expected = expected + borrowed_share * offer
+    torch.testing.assert_close(model.eval()(image, mask), expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     "more", [{"num_modules": 3}, {"level": 3}, {"level": 4, "num_modules": 3}], ids=["module", "level", "both"]
 )
@@ -276,42 +294,25 @@ def test_a_run_begins_from_a_smaller_networks_weights(
     """Modules and wavelet levels that are not there yet change nothing at first."""
     begun = read_checkpoint(finished[0] / BEST)
     trainer = Trainer(CONFIG.change({"hyper_parameters": more}), photos, tmp_path / "run", init_from=begun.path)
-    image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
-    mask[..., 8:20, 8:20] = 1
-    with torch.no_grad():
-        torch.testing.assert_close(trainer.model.eval()(image, mask), begun.build()(image, mask), atol=1e-6, rtol=0)
+    assert_begins_as(trainer.model, begun.build())
     trainer.run(Silent())
     assert read_checkpoint(tmp_path / "run" / BEST).training["begun_from"]["sha256"] == begun.sha256
 
 
-def test_a_networks_only_wavelet_level_becomes_the_finest_of_several(photos: Path, tmp_path: Path) -> None:
-    """It alone has no number in its name."""
-    single = CONFIG.change({"hyper_parameters": {"level": 1}, "optimization": {"steps": 3}})
-    assert Trainer(single, photos, tmp_path / "single").run(Silent())
-    begun = read_checkpoint(tmp_path / "single" / BEST)
-    model = Trainer(CONFIG, photos, tmp_path / "run", init_from=begun.path).model.eval()
-    image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
-    mask[..., 8:20, 8:20] = 1
-    with torch.no_grad():
-        torch.testing.assert_close(model(image, mask), begun.build()(image, mask), atol=1e-6, rtol=0)
-
-
-def test_borrowed_detail_is_added_to_what_a_network_fills_without(photos: Path, tmp_path: Path) -> None:
-    from wavepaint.models.wavepaint import FIRST_SHARE
-    from wavepaint.ops.borrow import borrow_detail
-    from wavepaint.ops.pyramid import fill_levels
-
-    without = CONFIG.change({"hyper_parameters": {"borrow": False, "num_modules": 1}, "optimization": {"steps": 3}})
-    assert Trainer(without, photos, tmp_path / "without").run(Silent())
-    begun = read_checkpoint(tmp_path / "without" / BEST)
-    model = Trainer(CONFIG, photos, tmp_path / "run", init_from=begun.path).model.eval()
-    image, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
-    mask[..., 20:40, 8:40] = 1
-    with torch.no_grad():
-        levels = fill_levels(image * (1 - mask), mask, TINY["prefill_levels"])
-        borrowed = FIRST_SHARE * borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
-        assert borrowed.any()
-        torch.testing.assert_close(model(image, mask), begun.build()(image, mask) + borrowed, atol=1e-6, rtol=0)
+@pytest.mark.parametrize(
+    ("former", "borrowed_share"),
+    [({"level": 1}, 0.0), ({"borrow": False, "num_modules": 1}, FIRST_SHARE)],
+    ids=["a single level, which has no number in its name", "nothing borrowed"],
+)
+def test_a_run_begins_from_another_shape_of_network(
+    former: dict[str, int | bool], borrowed_share: float, photos: Path, tmp_path: Path
+) -> None:
+    """A block's only wavelet level becomes the finest of several; what is borrowed is added."""
+    config = CONFIG.change({"hyper_parameters": former, "optimization": {"steps": 3}})
+    assert Trainer(config, photos, tmp_path / "former").run(Silent())
+    begun = read_checkpoint(tmp_path / "former" / BEST)
+    model = Trainer(CONFIG, photos, tmp_path / "run", init_from=begun.path).model
+    assert_begins_as(model, begun.build(), borrowed_share=borrowed_share)
 
 
 def test_a_run_does_not_begin_from_another_networks_weights(

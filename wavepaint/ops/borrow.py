@@ -15,8 +15,8 @@ from torch import Tensor
 
 DISTANCES = (24, 48, 80, 128)
 """Pixels between a pixel of the hole and where it borrows from, in the order in which they are tried. Each step
-reaches past holes of another kind: scratches, thin, medium and thick masks. With other sets of four or six between 12
-and 128 the result on photographs was the same within 3 % of LPIPS."""
+reaches past holes of another kind: scratches, thin, medium and thick masks. Other sets of four or six between 12 and
+128 changed LPIPS on photographs by -2 to +3 %; that was measured while offers were still chosen by their colour."""
 
 _DIRECTIONS = (((0, 1), (0, -1)), ((1, 0), (-1, 0)))
 """Of what is offered first and second: (down, right)."""

@@ -1,6 +1,7 @@
 """One optimizer step: forward and backward passes of the network and, adversarially, of its discriminator."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -61,7 +62,6 @@ class Updater:
         self._predict = torch.compile(predictor) if config.optimization.compile else predictor
         self._objective = Objective(config.loss, lpips)
         self._adversarial = make_adversarial_loss(config.loss)
-        self._penalty_scale = 1.0
         # A fixed seed of its own, so that the network starts from the same weights with a discriminator and without.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -117,11 +117,12 @@ class Updater:
             self.discriminator.train()
             self.discriminator_optimizer.zero_grad(set_to_none=True)
         every = self.config.loss.penalty_every
-        self._penalty_scale = 0.0 if step % every else float(every)
+        penalty_scale = 0.0 if step % every else float(every)
         sums: dict[str, Tensor] = {}
-        for index, (image, mask) in enumerate(parts):
-            for name, value in self._backward(image, mask, len(parts), last=index + 1 == len(parts)).items():
-                sums[name] = sums[name] + value if name in sums else value
+        for index, part in enumerate(parts):
+            with self._synchronised_if(index + 1 == len(parts)):
+                for name, value in self._backward(part, len(parts), penalty_scale).items():
+                    sums[name] = sums[name] + value if name in sums else value
         means = {name: value / len(parts) for name, value in sums.items()}
         if self.discriminator is not None:
             self._world.average_gradients(self.discriminator)
@@ -136,15 +137,14 @@ class Updater:
             means["gradient"] = norm
         return means
 
-    def _backward(self, image: Tensor, mask: Tensor, num_parts: int, *, last: bool) -> dict[str, Tensor]:
-        known = (image * (1 - mask)).contiguous(memory_format=self._layout)
+    def _synchronised_if(self, last: bool) -> AbstractContextManager[None]:
+        """Let the processes average their gradients after the last part alone."""
         no_sync = getattr(self._predict, "no_sync", None)
-        if no_sync is not None and not last:
-            with no_sync():
-                return self._backward_part(known, image, mask, num_parts)
-        return self._backward_part(known, image, mask, num_parts)
+        return nullcontext() if last or no_sync is None else no_sync()
 
-    def _backward_part(self, known: Tensor, image: Tensor, mask: Tensor, num_parts: int) -> dict[str, Tensor]:
+    def _backward(self, part: Batch, num_parts: int, penalty_scale: float) -> dict[str, Tensor]:
+        image, mask = part
+        known = (image * (1 - mask)).contiguous(memory_format=self._layout)
         with self._autocast():
             predicted = self._predict(known, mask)
         predicted = predicted.float()
@@ -153,7 +153,7 @@ class Updater:
         if self._adversarial is not None and self.discriminator is not None:
             shown = jitter(self.config.loss.jitter, composite(predicted, image, mask), image, mask)
             with self._adversarial_autocast():
-                judged = self._adversarial.discriminator(self.discriminator, *shown, penalty_scale=self._penalty_scale)
+                judged = self._adversarial.discriminator(self.discriminator, *shown, penalty_scale=penalty_scale)
                 torch.stack(list(judged.values())).sum().div(num_parts).backward()  # type: ignore[no-untyped-call]
                 persuaded = self._adversarial.generator(self.discriminator, *shown)
             loss = loss + torch.stack(list(persuaded.values())).sum()
