@@ -19,7 +19,7 @@ from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWar
 from wavepaint.optional import require
 from wavepaint.runtime.cache import cache_folder
 from wavepaint.runtime.gpu import find_gpus
-from wavepaint.runtime.plan_callbacks import OnProgress, make_logger, make_monitor
+from wavepaint.runtime.plan_callbacks import OnProgress, logger_of, make_monitor
 
 Library = Literal["tensorrt", "tensorrt-rtx"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
@@ -84,7 +84,7 @@ class PlanOptions:
 
     Attributes:
         profiles: Ranges of shapes, one or more.
-        targets: Compute capabilities such as "sm86", for a plan built ahead of time. Empty: the GPU at hand, or
+        targets: Compute capabilities such as "sm86", for a plan built ahead of time. Empty: the GPU at hand alone, or
             :data:`PORTABLE_TARGETS` where there is none and the library can.
         workspace_mb: Most device memory a layer may use as scratch, in MiB; None leaves it to the library.
         optimization_level: 0 (fast build) to 5 (fast engine); None leaves it to the library.
@@ -194,7 +194,7 @@ def build_plan(
     gpus = [gpu.compute_capability for gpu in find_gpus()]
     trt = load_library(library)
     targets = choose_targets(library, options.targets, gpus)
-    logger = make_logger(trt)
+    logger = logger_of(trt)
     name = name_library(library, trt.__version__)
     try:
         builder = trt.Builder(logger)
@@ -204,7 +204,9 @@ def build_plan(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx_path)):
         raise EngineError(f"{name} cannot read {onnx_path.name}: {_parser_errors(parser)}")
-    config = _configure(trt, builder, artifact.edges, options, targets)
+    config = _configure(trt, builder, artifact.edges, options)
+    if library == "tensorrt-rtx":
+        _set_targets(trt, config, targets)
     cache: Path | None = None
     if library == "tensorrt":  # TensorRT-RTX times nothing before it runs
         cache = options.timing_cache or cache_folder() / f"tensorrt-{trt.__version__}.timing"
@@ -231,11 +233,16 @@ def build_plan(
     }
 
 
-def _configure(trt: Any, builder: Any, edges: Edges, options: PlanOptions, targets: tuple[str, ...]) -> Any:
+def _set_targets(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
+    # Without any it builds for everything from Ampere on, and not for what the manifest would say.
+    names = [target.upper() for target in targets] or ["CURRENT"]
+    config.num_compute_capabilities = len(names)
+    for index, name in enumerate(names):
+        config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+
+
+def _configure(trt: Any, builder: Any, edges: Edges, options: PlanOptions) -> Any:
     config = builder.create_builder_config()
-    for index, target in enumerate(targets):
-        config.num_compute_capabilities = len(targets)
-        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
     # It would round float32 to ten bits before every product, which is not what a float32 model is verified as.
     config.clear_flag(trt.BuilderFlag.TF32)
     resize = getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)

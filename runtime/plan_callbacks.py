@@ -1,6 +1,8 @@
 """What TensorRT calls back while it builds: a logger that keeps the errors, a monitor that tells of progress."""
 
+import functools
 import threading
+from collections import deque
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -9,23 +11,42 @@ OnProgress = Callable[[str, float], None]
 """Told of the phase at work and of the share of the whole build that is done, 0 to 1."""
 
 
-def make_logger(trt: ModuleType) -> Any:
-    """Return a logger that prints nothing and keeps the errors."""
+KEPT_ERRORS = 64
+"""Errors a logger holds: those nobody asks for, as of a plan that was given up, must not pile up."""
 
-    class Logger(trt.ILogger):  # type: ignore[name-defined]
+
+def logger_of(trt: ModuleType) -> Any:
+    """Return a library's logger, which prints nothing and keeps the errors.
+
+    There is one for the life of the process, since the library keeps the first that it is given, for all builders and
+    runtimes, as long as any of them lives.
+    """
+    return _make_logger(trt.ILogger)
+
+
+@functools.cache
+def _make_logger(base: Any) -> Any:
+    class Logger(base):
         def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
+            base.__init__(self)
+            self.lock = threading.Lock()
+            self.errors: deque[tuple[int, str]] = deque(maxlen=KEPT_ERRORS)
 
         def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(message)
+            if severity in (base.Severity.ERROR, base.Severity.INTERNAL_ERROR):
+                with self.lock:
+                    self.errors.append((threading.get_ident(), message))
 
         def last_error(self) -> str:
-            """Return the last error and forget all, so that none is told twice."""
-            told = self.errors[-1] if self.errors else ""
-            self.errors.clear()
-            return told
+            """Return the last error of this thread or of one of the library's own; forget those, so that none is
+            told twice."""
+            others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+            with self.lock:
+                told = [message for thread, message in self.errors if thread not in others]
+                kept = [(thread, message) for thread, message in self.errors if thread in others]
+                self.errors.clear()
+                self.errors.extend(kept)
+            return told[-1] if told else ""
 
     return Logger()
 

@@ -8,7 +8,7 @@ from typing import Any
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, Edges
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.plan import Library, Profile, load_library, name_library
-from wavepaint.runtime.plan_callbacks import make_logger
+from wavepaint.runtime.plan_callbacks import logger_of
 
 Size = tuple[int, int, int]
 """Batch, height and width."""
@@ -60,7 +60,7 @@ class LoadedPlan:
         self.name = name_library(library, trt.__version__)
         self._trt: Any = trt
         self._lock = threading.Lock()
-        self._logger = make_logger(trt)
+        self._logger = logger_of(trt)
         try:
             self._runtime = trt.Runtime(self._logger)
         except TypeError as error:  # what the bindings raise where the library returns nothing
@@ -74,10 +74,15 @@ class LoadedPlan:
         self._config = self._make_config(graphs) if self.captures_itself else None
 
     def _make_config(self, graphs: bool) -> Any:
-        """Return how TensorRT-RTX shall run: it compiles kernels for a shape while it runs others, and so it alone
-        knows when a graph is worth capturing. What it compiled serves all contexts."""
+        """Return how TensorRT-RTX shall run.
+
+        It compiles the kernels for a shape before it runs that shape: by default it would run others meanwhile, and
+        what runs would not be what was verified. It alone knows when a graph is worth capturing. What it compiled
+        serves all contexts.
+        """
         trt, config = self._trt, self._engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
         strategies = trt.CudaGraphStrategy
         config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graphs else strategies.DISABLED
         config.set_runtime_cache(config.create_runtime_cache())

@@ -61,7 +61,7 @@ class SimulatedTensorRt:
 
     Attributes:
         contexts: Execution contexts that are alive.
-        strategies: For every context of TensorRT-RTX how it captures graphs.
+        strategies: For every context of TensorRT-RTX how it captures graphs and when it compiles kernels.
         fails: Names of methods of a context that fail, with the logged message.
     """
 
@@ -75,6 +75,7 @@ class SimulatedTensorRt:
     TensorIOMode = Enum("TensorIOMode", ["INPUT", "OUTPUT"])
     ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ["STATIC", "USER_MANAGED"])
     CudaGraphStrategy = Enum("CudaGraphStrategy", ["DISABLED", "WHOLE_GRAPH_CAPTURE"])
+    DynamicShapesKernelSpecializationStrategy = Enum("DynamicShapesKernelSpecializationStrategy", ["LAZY", "EAGER"])
 
     def __init__(self, gpu: SimulatedGpu, version: str = "11.0") -> None:
         self.gpu, self.__version__ = gpu, version
@@ -131,6 +132,7 @@ class Engine:
         return SimpleNamespace(
             set_execution_context_allocation_strategy=lambda strategy: self._require_user_managed(strategy),
             cuda_graph_strategy=self.trt.CudaGraphStrategy.DISABLED,
+            dynamic_shapes_kernel_specialization_strategy=self.trt.DynamicShapesKernelSpecializationStrategy.LAZY,
             create_runtime_cache=lambda: "a cache",
             set_runtime_cache=lambda cache: cache == "a cache",
         )
@@ -141,7 +143,7 @@ class Engine:
 
     def create_execution_context(self, how: Any) -> "Context | None":
         if isinstance(how, SimpleNamespace):
-            self.trt.strategies.append(how.cuda_graph_strategy)
+            self.trt.strategies.append((how.cuda_graph_strategy, how.dynamic_shapes_kernel_specialization_strategy))
         else:
             self._require_user_managed(how)
         if "create_execution_context" in self.trt.fails:

@@ -93,6 +93,7 @@ print(json.dumps({
         engine.create_execution_context.call_args.args[0]),
     "scratch": context.set_device_memory.call_args.args[1] if hasattr(context, "set_device_memory") else "an address",
     "calls": sorted({name for mock, _ in mocks for name, *_ in mock.method_calls}),
+    "kernels": "" if sys.argv[1] == "tensorrt" else str(config.dynamic_shapes_kernel_specialization_strategy),
 }))
 '''
 
@@ -131,6 +132,7 @@ def test_the_session_calls_what_tensorrt_rtx_has() -> None:
     told = _run("tensorrt-rtx", {**os.environ})
     assert told["graphs"] == 0
     assert {"create_runtime_config", "set_runtime_cache"} <= {*told["calls"]}  # type: ignore[misc]
+    assert "EAGER" in str(told["kernels"])
 
 
 def test_the_real_tensorrt_rtx_refuses_what_is_no_plan(tmp_path: Path) -> None:

@@ -1,19 +1,27 @@
 """Plans: real TensorRT-RTX engines built ahead of time without a GPU, and every way in which a build is refused."""
 
+import _thread
+import importlib
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import onnx
 import pytest
 
+from tests.fakes.gpu import SimulatedGpu
+from tests.fakes.tensorrt import SimulatedTensorRt
 from wavepaint.contract import Bundle, default_bundle_folder, hash_file, read_bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.export.engine import EngineRequest, add_engines, choose_models, find_builders
+from wavepaint.runtime import plan
 from wavepaint.runtime.cache import cache_folder
-from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.gpu import Gpu, find_gpus
 from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets
+from wavepaint.runtime.plan_callbacks import logger_of
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
 
@@ -68,6 +76,64 @@ def test_targets_are_chosen_by_library_and_gpu(rtx: None) -> None:
         choose_targets("tensorrt", ("sm90",), ["sm90"])
     with pytest.raises(ConfigError, match="unknown target 'sm61'.*75, 80, 86, 89, 120"):
         choose_targets("tensorrt-rtx", ("sm61",), [])
+
+
+def test_tensorrt_rtx_builds_for_what_the_manifest_says(
+    rtx: None, half_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to itself it builds for everything from Ampere on; for the GPU at hand alone it has to see one."""
+    chosen: list[tuple[str, int]] = []
+    tensorrt_rtx = importlib.import_module("tensorrt_rtx")
+    config_type = tensorrt_rtx.IBuilderConfig
+    set_one = config_type.set_compute_capability
+    monkeypatch.setattr(
+        config_type,
+        "set_compute_capability",
+        lambda config, capability, index: chosen.append((capability.name, index)) or set_one(config, capability, index),
+    )
+    artifact = half_bundle.find_artifact("onnx", "float32")
+
+    def build(targets: tuple[str, ...]) -> dict[str, object]:
+        options = PlanOptions(profiles=SMALL.profiles, targets=targets)
+        return build_plan(half_bundle.path_of(artifact), tmp_path / "p", artifact, 8, "tensorrt-rtx", options)
+
+    build(("sm86", "sm89"))
+    assert chosen == [("SM86", 0), ("SM89", 1)]
+    monkeypatch.setattr(plan, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)])
+    chosen.clear()
+    if find_gpus() == []:
+        with pytest.raises(EngineError, match="TensorRT-RTX .* cannot build model.onnx"):
+            build(())
+    else:
+        assert build(())["compute_capabilities"] == ["sm90"]
+    assert chosen == [("CURRENT", 0)]
+
+
+def test_an_error_is_told_in_the_thread_it_happened_in() -> None:
+    """There is one logger for all; the library's own threads work for whoever asks."""
+    trt = SimulatedTensorRt(SimulatedGpu())
+    logger = logger_of(trt)
+    assert logger_of(SimulatedTensorRt(SimulatedGpu())) is logger
+    logger.last_error()
+    logger.log("error", "mine, the first")
+    logger.log("error", "mine")
+    logger.log("info", "no error")
+    told: list[str] = []
+
+    def other() -> None:
+        logger.log("error", "another's")
+        told.append(logger.last_error())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert told == ["another's"]
+    assert logger.last_error() == "mine"
+    assert logger.last_error() == ""
+    _thread.start_new_thread(lambda: logger.log("error", "of a thread Python did not start"), ())
+    while not logger.errors:
+        time.sleep(0.001)
+    assert logger.last_error() == "of a thread Python did not start"
 
 
 @pytest.mark.skipif(find_gpus() != [], reason="needs a machine without an NVIDIA GPU")

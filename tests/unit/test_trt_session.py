@@ -195,7 +195,16 @@ def test_without_graphs_no_library_captures(open_plan: Open, machine: Machine) -
         for _ in range(3):
             session.run(*make_batch(1, 16, 16))
     assert machine.gpu.count("capture") == 0
-    assert machine.trt.strategies == [machine.trt.CudaGraphStrategy.DISABLED]
+    ((graphs, _),) = machine.trt.strategies
+    assert graphs is machine.trt.CudaGraphStrategy.DISABLED
+
+
+def test_tensorrt_rtx_runs_what_was_verified(open_plan: Open, machine: Machine) -> None:
+    """It has the kernels of a shape before it runs it, and would run others meanwhile."""
+    open_plan(library="tensorrt-rtx").run(*make_batch(1, 16, 16))
+    ((graphs, kernels),) = machine.trt.strategies
+    assert graphs is machine.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    assert kernels is machine.trt.DynamicShapesKernelSpecializationStrategy.EAGER
 
 
 def test_tensorrt_10_0_is_given_scratch_memory_in_its_way(open_plan: Open, machine: Machine) -> None:
