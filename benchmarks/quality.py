@@ -1,9 +1,10 @@
 """How well do bundles fill, against OpenCV's Telea and Navier-Stokes?
 
 Photos are scaled so that their shorter side is --size and cropped in the middle; masks are the fixed validation masks
-of ``wp train``. PSNR, SSIM and L1 are means over the photos, inside the hole only; LPIPS (AlexNet, with the authors'
-weights) is given inside the hole, in the 16 pixels around it, where seams show, and over the whole image. Writes
-quality.json, quality.md and one picture a mask kind into a new folder.
+of ``wp train``; with --mask-scale those of a smaller size, enlarged, since large photographs have large holes. PSNR,
+SSIM and L1 are means over the photos, inside the hole only; LPIPS (AlexNet, with the authors' weights) is given inside
+the hole, in the 16 pixels around it, where seams show, and over the whole image. Writes quality.json, quality.md and
+one picture a mask kind into a new folder.
 """
 
 import json
@@ -28,7 +29,7 @@ from wavepaint.grid import make_grid, mark_hole
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.timing import describe_machine
 from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
-from wavepaint.training.data.sources import open_source
+from wavepaint.training.data.sources import PhotoSource, open_source
 from wavepaint.training.data.validation import load_validation
 from wavepaint.training.losses.lpips import LPIPS, load_lpips
 from wavepaint.training.losses.objective import HOLE_MARGIN
@@ -39,7 +40,8 @@ Method = Callable[[Pixels, Pixels], Pixels]
 
 TELEA_RADIUS = 3
 PREFILL_LEVELS = 8
-ROWS = 10
+MAX_ROWS, PICTURE_PIXELS = 10, 27 * 256 * 256
+"""Of the pictures: rows, and pixels in a column."""
 FIGURES = {
     "psnr_hole_db": ("PSNR in the hole", "{:.2f} dB"),
     "ssim_hole": ("SSIM in the hole", "{:.4f}"),
@@ -56,6 +58,16 @@ def opencv(flag: int) -> Method:
 
 def to_tensor(image: Pixels) -> Tensor:
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def load_pairs(source: PhotoSource, size: int, kind: str, mask_scale: int) -> list[tuple[Pixels, Pixels]]:
+    """Return photos (size, size, 3) and masks (size, size), 1 in the hole."""
+    pairs = load_validation(source, source.names, size=size, masks=MaskSampler((kind,)))
+    if mask_scale == 1:
+        return pairs
+    drawn = load_validation(source, source.names, size=size // mask_scale, masks=MaskSampler((kind,)))
+    block = np.ones((mask_scale, mask_scale), np.uint8)
+    return [(image, np.kron(mask, block)) for (image, _), (_, mask) in zip(pairs, drawn, strict=True)]
 
 
 def untrained(*, borrow: bool) -> Method:
@@ -130,12 +142,23 @@ def markdown(report: dict[str, Any]) -> str:
     help="May be repeated. Default: the one that ships with the package.",
 )
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
+@click.option(
+    "--mask-scale", type=click.IntRange(min=1), default=1, show_default=True, help="Enlarge the holes; divides --size."
+)
 @click.option("--lpips-weights", type=click.Path(path_type=Path), help="LPIPS's weights; without them no LPIPS.")
 @click.option("--overwrite", is_flag=True, help="Replace a former report.")
 def main(
-    photos: Path, out: Path, bundles: tuple[str, ...], size: int, lpips_weights: Path | None, overwrite: bool
+    photos: Path,
+    out: Path,
+    bundles: tuple[str, ...],
+    size: int,
+    mask_scale: int,
+    lpips_weights: Path | None,
+    overwrite: bool,
 ) -> None:
     """Compare bundles with OpenCV on the photos below PHOTOS."""
+    if size % mask_scale:
+        raise click.BadParameter(f"{size} pixels are no multiple of {mask_scale}", param_hint="--mask-scale")
     results: dict[str, Any] = {}
     pictures: dict[str, Image.Image] = {}
     source = open_source(photos)
@@ -154,18 +177,19 @@ def main(
         methods["prefill alone"] = untrained(borrow=False)
         methods["prefill and borrowed detail"] = untrained(borrow=True)
         for kind in MASK_KINDS:
-            pairs = load_validation(source, source.names, size=size, masks=MaskSampler((kind,)))
+            pairs = load_pairs(source, size, kind, mask_scale)
             scored = {name: score(method, pairs, lpips) for name, method in methods.items()}
             results[kind] = {name: row for name, (row, _) in scored.items()}
             grid = [
                 (mark_hole(image, mask), *(outputs[i] for _, outputs in scored.values()), image)
-                for i, (image, mask) in enumerate(pairs[:ROWS])
+                for i, (image, mask) in enumerate(pairs[: min(MAX_ROWS, max(PICTURE_PIXELS // size**2, 1))])
             ]
             pictures[kind] = make_grid(grid, ("hole", *scored, "original"))
             click.echo(f"{kind}: done", err=True)
         report = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": f"python benchmarks/quality.py PHOTOS --size {size}"
+            "command": f"python benchmarks/quality.py PHOTOS -o DIR --size {size}"
+            + f" --mask-scale {mask_scale}" * (mask_scale > 1)
             + " --bundle BUNDLE" * len(bundles)
             + " --lpips-weights WEIGHTS" * bool(lpips),
             "wavepaint": __version__,

@@ -107,7 +107,7 @@ def grow_hole(hole_HW: Bool, distance: int) -> Bool:
     return grown
 
 
-def _sum_around(values_HWC: Float, radius: int) -> Float:
+def sum_around(values_HWC: Float, radius: int) -> Float:
     """Return the sums over squares of ``2 * radius + 1`` pixels; beyond the borders is 0."""
     for axis in (0, 1):
         pads = [(0, 0)] * values_HWC.ndim
@@ -119,8 +119,20 @@ def _sum_around(values_HWC: Float, radius: int) -> Float:
     return values_HWC
 
 
+def mean_around(values_HWC: Float, radius: int) -> Float:
+    """Return the means over squares of ``2 * radius + 1`` pixels, as far as the borders allow."""
+    counts = sum_around(np.ones((*values_HWC.shape[:2], 1), np.float32), radius)
+    return sum_around(values_HWC, radius) / counts
+
+
 def soften_edge(
-    fill_HWC: Float, levels_HWC: Levels, hole_HW: Bool, valid_HW: Bool, window: Region, depth: int
+    fill_HWC: Float,
+    levels_HWC: Levels,
+    hole_HW: Bool,
+    valid_HW: Bool,
+    window: Region,
+    depth: int,
+    detail_HWC: Float | None = None,
 ) -> Float:
     """Lead a fill over into what surrounds it, within the hole.
 
@@ -134,7 +146,10 @@ def soften_edge(
         valid_HW: True where the image is what it should be.
         window: What of them is wanted.
         depth: In pixels, up to :data:`MAX_GROWTH`.
+        detail_HWC: Detail of the window that the fill lacks. It is added to the mean of the pixels around as well,
+            which would show as a blurred rim.
     """
+    detail = np.float32(0) if detail_HWC is None else detail_HWC
     height, width = hole_HW.shape
     halo = Region(
         max(window.left - depth, 0),
@@ -153,7 +168,7 @@ def soften_edge(
         share += left
     share = (share[inner] / np.float32(depth + 1))[..., None]
     image, valid = to_unit(levels_HWC[halo.slices]), valid_HW[halo.slices][..., None]
-    counts = _sum_around(valid.astype(np.float32), depth)[inner]
-    around = _sum_around(image * valid, depth)[inner] / np.maximum(counts, 1)
-    base = np.where(valid[inner], image[inner], np.where(counts > 0, around, fill_HWC))
-    return np.asarray(share * fill_HWC + (1 - share) * base, dtype=np.float32)
+    counts = sum_around(valid.astype(np.float32), depth)[inner]
+    around = sum_around(image * valid, depth)[inner] / np.maximum(counts, 1)
+    base = np.where(valid[inner], image[inner], np.where(counts > 0, around, fill_HWC) + detail)
+    return np.asarray(share * (fill_HWC + detail) + (1 - share) * base, dtype=np.float32)

@@ -3,7 +3,8 @@
 ``whole``: the whole photo passes the engine at its full resolution.
 
 ``crop``: every hole passes with its neighbourhood. A hole thicker than the network was trained for is filled at a
-lower resolution and scaled up, and so is a crop that memory does not hold.
+lower resolution and scaled up, and so is a crop that memory does not hold. What that loses of detail comes back from
+where the fill has its texture from (:mod:`wavepaint.runtime.residual`).
 
 ``tile``: the neighbourhood of every hole passes in overlapping tiles at full resolution, which are blended. What lies
 deep in a hole thicker than the network was trained for has nothing known within a tile; it is filled first, at a lower
@@ -27,12 +28,12 @@ from wavepaint.runtime.resample import (
     Bool,
     Float,
     Levels,
-    enlarge,
     erode,
     reduce,
     soften_edge,
     to_unit,
 )
+from wavepaint.runtime.residual import CoarseFill
 from wavepaint.runtime.strips import slice_rows
 from wavepaint.runtime.tiling import (
     TILE_OVERLAP,
@@ -113,21 +114,31 @@ class Canvas:
     valid: Bool
     feather: int = 0
 
-    def paste(self, region: Region, fill: Callable[[Region], Float], feather: int) -> None:
+    def paste(
+        self,
+        region: Region,
+        fill: Callable[[Region], Float],
+        feather: int,
+        detail: Callable[[Region], Float] | None = None,
+    ) -> None:
         """Write a fill into the hole, strip by strip.
 
         Args:
             region: Where.
             fill: Returns the fill of a window, in pixels of the photo, (H, W, 1 or 3) float32 in [0, 1].
             feather: As the attribute.
+            detail: Returns what is to be added to the fill, if something is.
         """
         for rows in slice_rows((region.height, region.width)):
             window = Region(region.left, region.top + rows.start, region.right, region.top + rows.stop)
             hole = self.hole[window.slices]
             if hole.any():
                 values = fill(window)
+                more = detail(window) if detail else None
                 if feather:
-                    values = soften_edge(values, self.source, self.hole, self.valid, window, feather)
+                    values = soften_edge(values, self.source, self.hole, self.valid, window, feather, more)
+                elif more is not None:
+                    values = values + more
                 self.result[window.slices][hole] = to_levels(values[hole], self.result.dtype)
 
     def patch(self, image: Float, hole: Bool) -> Patch:
@@ -202,8 +213,8 @@ def _fill_crops(canvas: Canvas, crops: list[tuple[Region, int]], limits: Limits)
                 break
             group.append(waiting.pop())
         patches = [_reduced_patch(canvas, region, factor) for region, factor in group]
-        for (region, factor), fill in zip(group, (yield patches), strict=True):
-            _paste_crop(canvas, region, factor, canvas.colours(fill))
+        for (region, factor), patch, fill in zip(group, patches, (yield patches), strict=True):
+            _paste_crop(canvas, region, factor, patch, canvas.colours(fill))
 
 
 def _reduced_patch(canvas: Canvas, region: Region, factor: int) -> Patch:
@@ -211,28 +222,33 @@ def _reduced_patch(canvas: Canvas, region: Region, factor: int) -> Patch:
     return canvas.patch(*(reduce(levels, hole, factor) if factor > 1 else (to_unit(levels), hole)))
 
 
-def _paste_crop(canvas: Canvas, region: Region, factor: int, fill: Float) -> None:
-    def window_of(window: Region) -> Float:
-        inner = Region(
-            window.left - region.left,
-            window.top - region.top,
-            window.right - region.left,
-            window.bottom - region.top,
-        )
-        return fill[inner.slices] if factor == 1 else enlarge(fill, factor, inner)
+def _paste_crop(canvas: Canvas, region: Region, factor: int, patch: Patch, fill: Float) -> None:
+    def inner(window: Region) -> Region:
+        return window.moved(-region.top, -region.left)
 
+    if factor == 1:
+        canvas.paste(region, lambda window: fill[inner(window).slices], canvas.feather)
+        return
+    coarse = _see_finely(canvas, region, factor, patch, fill)
     # What was scaled up does not meet the fine edge of the hole exactly.
-    canvas.paste(region, window_of, canvas.feather if factor == 1 else max(canvas.feather, factor))
+    feather = max(canvas.feather, factor)
+    canvas.paste(
+        region, lambda window: coarse.smooth(inner(window)), feather, lambda window: coarse.detail(inner(window))
+    )
+
+
+def _see_finely(canvas: Canvas, region: Region, factor: int, patch: Patch, fill: Float) -> CoarseFill:
+    return CoarseFill(canvas.source[region.slices], canvas.hole[region.slices], fill, patch.hole, factor)
 
 
 def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> Steps:
     """Fill a region in tiles; where its hole is too thick by ``factor``, on top of a coarse fill."""
-    coarse: Float | None = None
+    coarse: CoarseFill | None = None
     if factor > 1:
         factor = max(factor, _fitting_factor(region, limits))
         patch = _reduced_patch(canvas, region, factor)
         (fill,) = yield [patch]
-        coarse = canvas.colours(fill)
+        coarse = _see_finely(canvas, region, factor, patch, canvas.colours(fill))
     rows = cut_tiles(region.height, region.width, _tile_side(limits), limits.multiple)
     sums = np.zeros((0, region.width, canvas.source.shape[2]), np.float32)
     weights = np.zeros((0, region.width), np.float32)
@@ -241,7 +257,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
         # The overlap with the row above is there already.
         new = ((0, bottom - top - len(sums)), (0, 0))
         sums, weights = np.pad(sums, (*new, (0, 0))), np.pad(weights, new)
-        cut = [(tile, _tile_patch(canvas, region, tile, coarse, factor)) for tile in row]
+        cut = [(tile, _tile_patch(canvas, region, tile, coarse)) for tile in row]
         jobs = [(tile, patch) for tile, patch in cut if patch is not None]
         largest = max(tile.num_pixels for tile in row)
         at_once = max(min(limits.max_batch, limits.max_pixels // largest), 1)
@@ -254,7 +270,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
                 weights[part] += weight
         done = (rows[index + 1][0].top if index + 1 < len(rows) else bottom) - top
         finished = Region(region.left, region.top + top, region.right, region.top + top + done)
-        _paste_rows(canvas, region, finished, sums[:done], weights[:done], coarse, factor)
+        _paste_rows(canvas, region, finished, sums[:done], weights[:done], coarse)
         sums, weights = sums[done:], weights[done:]
 
 
@@ -265,9 +281,9 @@ def _tile_side(limits: Limits) -> int:
     return side // limits.multiple * limits.multiple
 
 
-def _tile_patch(canvas: Canvas, region: Region, tile: Region, coarse: Float | None, factor: int) -> Patch | None:
+def _tile_patch(canvas: Canvas, region: Region, tile: Region, coarse: CoarseFill | None) -> Patch | None:
     """Return what of a tile is to be filled; None if nothing is."""
-    place = Region(region.left + tile.left, region.top + tile.top, region.left + tile.right, region.top + tile.bottom)
+    place = tile.moved(region.top, region.left)
     hole = canvas.hole[place.slices]
     if not hole.any():
         return None
@@ -281,7 +297,7 @@ def _tile_patch(canvas: Canvas, region: Region, tile: Region, coarse: Float | No
         ]
         deep = erode(around, TILE_BAND)[above : above + place.height, before : before + place.width]
         if deep.any():
-            np.copyto(image, np.clip(enlarge(coarse, factor, tile), 0, 1), where=deep[..., None])
+            np.copyto(image, np.clip(coarse.smooth(tile) + coarse.detail(tile), 0, 1), where=deep[..., None])
             hole = hole & ~deep
             if not hole.any():
                 return None
@@ -289,7 +305,7 @@ def _tile_patch(canvas: Canvas, region: Region, tile: Region, coarse: Float | No
 
 
 def _paste_rows(
-    canvas: Canvas, region: Region, rows: Region, sums: Float, weights: Float, coarse: Float | None, factor: int
+    canvas: Canvas, region: Region, rows: Region, sums: Float, weights: Float, coarse: CoarseFill | None
 ) -> None:
     """Write finished rows of blended tiles; what no tile filled lies deep in the hole and is the coarse fill's."""
 
@@ -299,7 +315,7 @@ def _paste_rows(
         blended = np.divide(sums[part], weight, where=weight > 0, out=np.zeros_like(sums[part]))
         if coarse is None or weight.all():
             return blended
-        inner = Region(0, window.top - region.top, region.width, window.bottom - region.top)
-        return np.where(weight > 0, blended, enlarge(coarse, factor, inner))
+        inner = window.moved(-region.top, -region.left)
+        return np.where(weight > 0, blended, coarse.smooth(inner) + coarse.detail(inner))
 
     canvas.paste(rows, window_of, canvas.feather)

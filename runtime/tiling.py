@@ -64,6 +64,10 @@ class Region:
             self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
+    def moved(self, down: int, right: int) -> "Region":
+        """Return the rectangle that far away."""
+        return Region(self.left + right, self.top + down, self.right + right, self.bottom + down)
+
     def union(self, other: "Region") -> "Region":
         """Return the smallest rectangle that holds both."""
         return Region(
