@@ -33,8 +33,8 @@ _DETAIL_RADIUS = 2
 """What differs from the mean over this many pixels around counts as detail. 1 and 4 did as well on photographs."""
 
 _WINDOW_RADIUS = 12
-"""Pixels around, over which shares are found. On ten photographs with holes of 400 to 450 pixels 3, 6 and 12 were within
-half a percent of LPIPS."""
+"""Pixels around, over which shares are found. On ten photographs with holes of 400 to 450 pixels 3, 6 and 12 were
+within half a percent of LPIPS."""
 
 _NOISE = (1 / 255) ** 2
 """Mean square of detail that is too weak to be told from noise: a level of 8 bits."""
