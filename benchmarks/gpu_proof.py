@@ -3,8 +3,9 @@
 It finds which engines work (TensorRT, TensorRT-RTX, ONNX Runtime with CUDA, PyTorch eager, compiled, as CUDA graphs),
 checks half precision, measures the card's ceilings, builds FP16 engines, checks each against PyTorch float32 and races
 them: what is worth knowing most comes first. It writes ``gpu-proof.json`` after every cell, ``gpu-proof.md`` with the
-criteria (met, not met, not measured) and pictures. Cells run in a process of their own that may die; the others go on.
-The same command goes on from where it stopped.
+criteria (met, not met, not measured) and pictures. Throughput is judged on computing alone, since sessions copy one
+batch while they compute another, and told with copies beside; the roof is that of the layers. Cells run in a process of
+their own that may die; the others go on. The same command goes on from where it stopped.
 
 Every cell has a name, such as ``tensorrt-rtx/float16/wavepaint/256/b8/graph/uint8``: engine, precision, model, side,
 batch, launch (graph or plain), edges. So have probes: ``engine/tensorrt-rtx``, ``numerics/lama``, ``ceiling/matrix``.
@@ -14,7 +15,7 @@ On the way there
 ----------------
 On a machine with a network and PyTorch (the last is optional, and costs some minutes once)::
 
-    python benchmarks/pack_gpu_host.py pack -o pack       # archives of 43, 12, 60 and 4 MB
+    python benchmarks/pack_gpu_host.py pack -o pack       # pieces of at most 40 MB, 120 MB in all
     python benchmarks/gpu_proof.py --prepare prepared     # graphs of all models without weights, some 2 MB
 
 Graphs are carried without weights since those are random with a fixed seed (the trained model's lie in the checkout):
@@ -26,16 +27,18 @@ There
 From the checkout, with PyTorch and CUDA installed; each line under ten minutes::
 
     ldconfig -p | grep nvinfer ; nvidia-smi                                        # what the host has
-    python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env    # pieces 1 and 2 suffice at first
+    python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env    # those of 1 and 2 suffice at first
     . /tmp/env
-    python3 benchmarks/gpu_proof.py -o /tmp/proof --only 'engine/*' --only 'numerics/*' --time-limit 240
+    proof="python3 benchmarks/gpu_proof.py -o /tmp/proof --work /tmp/work --prepared prepared"
+    $proof --only 'engine/*' --only 'numerics/*' --time-limit 240
     # the pieces of 3-rtx have come:
     python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env && . /tmp/env
-    python3 benchmarks/gpu_proof.py -o /tmp/proof --prepared prepared --time-limit 540
-    python3 benchmarks/gpu_proof.py -o /tmp/proof --prepared prepared --time-limit 540    # goes on
+    $proof --time-limit 540
+    $proof --time-limit 540    # goes on
 
-A host that has onnxruntime-gpu must not see the pack's, which is for CPUs: delete /tmp/site/base/onnxruntime* there.
-Bring back ``/tmp/proof`` without its ``work`` (models and plans). ``--dry-run`` exercises everything but the card, in
+The time limit holds to some twenty seconds, whatever a cell does. Packages that the host has itself come before those
+of the pack. Bring back ``/tmp/proof``: the record, the report and two pictures; models and plans, which only save time,
+are in ``--work``, by default the folder ``work`` in the former. ``--dry-run`` exercises everything but the card, in
 half a minute on a CPU; CI runs that.
 """
 

@@ -10,8 +10,8 @@ There, where the folder has been copied to, in one go or in several::
     python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site
 
 ``unpack`` prints the lines that make Python find the packages. Packages are taken as pip finds them (``pip download``,
-with its own configuration), in the versions of ``constraints.txt``. They make three archives, cut into pieces of at
-most 60 MB:
+with its own configuration), in the versions of ``constraints.txt``. What the host has itself comes first, whatever its
+version, and is named; only what it lacks is added. They make three archives, cut into pieces of at most 40 MB:
 
 =========  =====  ===================================================================================================
 archive    about  what it is for

@@ -107,13 +107,15 @@ class Session(Closing):
         for image, mask in batches:
             yield self.run(image, mask)
 
-    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1) -> list[RunParts]:
+    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1, *, repeats: int = 1) -> list[RunParts]:
         """Return how long a device takes to copy in, compute and copy out one batch, in each of some runs.
 
         Args:
             image: As :meth:`run` takes it.
             mask: Likewise.
             num_runs: How many.
+            repeats: How often each computes, back to back, of which it returns the mean: with many, how the first is
+                launched does not count.
 
         Returns:
             Empty for engines that compute where the batch lies, or do not tell.

@@ -103,14 +103,25 @@ class Lane:
             raise
         return self._ready[size].tensors[OUTPUT_IMAGE].copy()
 
-    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int) -> list[RunParts]:
-        """Return how long the GPU takes to copy in, compute and copy out a checked batch, one after another."""
+    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int, repeats: int) -> list[RunParts]:
+        """Return how long the GPU takes for a checked batch; see :meth:`Session.time_parts`."""
         for _ in range(_RUNS_TO_CAPTURE):
             self.submit(image, mask)
             self.collect()
         ready = self._ready[size_of(image.shape, self._plan.edges)]
-        steps = (lambda: self._copy_in(ready), lambda: self._infer(ready), lambda: self._copy_out(ready))
-        return [RunParts(*(self._device.time_ms(self._stream, step) for step in steps)) for _ in range(num_runs)]
+
+        def compute() -> None:
+            for _ in range(repeats):
+                self._infer(ready)
+
+        def time_ms(step: Callable[[], None]) -> float:
+            return self._device.time_ms(self._stream, step)
+
+        parts = []
+        for _ in range(num_runs):
+            copied_in, computed = time_ms(lambda: self._copy_in(ready)), time_ms(compute)
+            parts.append(RunParts(copied_in, computed / repeats, time_ms(lambda: self._copy_out(ready))))
+        return parts
 
     def _copy_in(self, ready: _Ready) -> None:
         for name in (INPUT_IMAGE, INPUT_MASK):

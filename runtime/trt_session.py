@@ -117,11 +117,11 @@ class TensorRtSession(Session):
         finally:
             self._give(lane)
 
-    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1) -> list[RunParts]:
+    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1, *, repeats: int = 1) -> list[RunParts]:
         with self._checked(image, mask):
             lane = self._take()
             try:
-                return lane.time_parts(image, mask, num_runs)
+                return lane.time_parts(image, mask, num_runs, repeats)
             finally:
                 self._give(lane)
 

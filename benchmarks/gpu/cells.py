@@ -20,6 +20,7 @@ FULL_MODELS = ("wavepaint", "lama", "default", "wavepaint-large", "big-lama")
 DRY_MODELS = ("tiny-wavepaint", "tiny-lama")
 
 CRITERION_SIDE = 256
+RIVALS = ("wavepaint", "lama")
 CRITERION_BATCHES = (8, 1, 32, 64, 16, 4, 2)
 SIDES = (256, 512, 1024, 96)
 
@@ -50,7 +51,8 @@ class Cell:
 
     Attributes:
         engine: One of :data:`ENGINES` or :data:`DRY_ENGINES`.
-        precision: "float32", "tf32" (float32 whose products PyTorch rounds to ten bits) or "float16".
+        precision: "float16", "float32" (exact), "defaults" (float32 as PyTorch has it unless it is told otherwise:
+            convolutions round to TF32's ten bits, other products do not) or "tf32" (all of them round).
         model: Name of a model.
         side: Height and width in pixels.
         batch: Images a call.
@@ -96,7 +98,8 @@ class Effort:
 
     Attributes:
         rounds: Alternating rounds.
-        seconds: Of each cell in each round, half with copies and half without; at least ``min_calls`` of each.
+        seconds: Of each cell in each round: half with copies, a quarter each computing alone call by call and back to
+            back; at least ``min_calls`` of the former two.
         min_calls: Fewest calls of a round.
         deadline: No round begins after it, in seconds of :func:`time.time`.
         known_work: Models and sides whose arithmetic has been counted, as in the record.
@@ -152,12 +155,11 @@ def _full_heats() -> Iterator[Heat]:
     yield from _probes("numerics", FULL_MODELS)
     yield from _probes("engine", ("tensorrt-rtx",))
     yield from _probes("ceiling", CEILINGS)
-    rivals = ("wavepaint", "lama")
     for batch in CRITERION_BATCHES:
-        yield _heat(CRITERION_SIDE, batch, rivals, ENGINES[:4])
+        yield _heat(CRITERION_SIDE, batch, RIVALS, ENGINES[:4])
     yield from _probes("engine", ("torch-compile",))
     for batch in (8, 64, 1):
-        yield _heat(CRITERION_SIDE, batch, rivals, ("torch-compile",))
+        yield _heat(CRITERION_SIDE, batch, RIVALS, ("torch-compile",))
     small = ("wavepaint", "lama", "default")
     for batch in (8, 1, 64):  # with and without graphs, with float and byte edges
         yield _heat(CRITERION_SIDE, batch, small, ENGINES[:4], launches=("graph", "plain"), every_edge=True)
@@ -174,11 +176,11 @@ def _full_heats() -> Iterator[Heat]:
 
 
 def _more_float32() -> Heat:
-    """PyTorch with TF32, and float32 in the engines: what the criterion's rival gives away by being exact."""
-    tasks = [Cell("pytorch", "tf32", model, CRITERION_SIDE, 8, "plain") for model in ("wavepaint", "lama")]
+    """PyTorch with TF32 in all products, and float32 in the engines: what each gives away by being exact."""
+    tasks = [Cell("pytorch", "tf32", model, CRITERION_SIDE, 8, "plain") for model in RIVALS]
     tasks += [
         Cell(engine, "float32", model, CRITERION_SIDE, 8)
-        for engine, model in itertools.product(("tensorrt-rtx", "tensorrt"), ("wavepaint", "lama"))
+        for engine, model in itertools.product(("tensorrt-rtx", "tensorrt"), RIVALS)
     ]
     return Heat(f"{CRITERION_SIDE} pixels, batch 8: TF32 and float32 engines", tuple(tasks))
 
@@ -192,11 +194,16 @@ def _heat(
     launches: Sequence[Launch] = ("graph",),
     every_edge: bool = False,
 ) -> Heat:
-    """Return a race of float16 in engines, and eager PyTorch in float32, as people run a network that they download."""
+    """Return a race of float16 in engines, and eager PyTorch in float32, as people run a network that they download.
+
+    At the criterion's size float32 is there twice: exact, and with the products that PyTorch rounds by default.
+    """
     tasks = []
     for engine, model in itertools.product(engines, models):
         if engine == "pytorch":
             tasks.append(Cell("pytorch", "float32", model, side, batch, "plain"))
+            if side == CRITERION_SIDE and model in RIVALS:
+                tasks.append(Cell("pytorch", "defaults", model, side, batch, "plain"))
         for launch in ("plain",) if engine in ("ort-cuda", "ort-cpu") else launches:
             edges: tuple[Edges, ...] = ("float32", "uint8") if every_edge else ("float32",)
             tasks += [Cell(engine, "float16", model, side, batch, launch, kind) for kind in edges]

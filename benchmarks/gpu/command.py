@@ -27,7 +27,8 @@ _TIME_LIMIT_S = 1500.0
 
 
 @click.command()
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the record, the report and the work.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the record and the report.")
+@click.option("--work", type=click.Path(path_type=Path), help="Folder of models and plans. Default: work, below -o.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Names of cells, such as 'tensorrt*/256/*'; repeatable.")
 @click.option("--time-limit", type=click.FloatRange(min=0), default=_TIME_LIMIT_S, show_default=True, metavar="SECONDS")
 @click.option("--rounds", type=click.IntRange(min=1), help=f"Alternating rounds. Default: {_ROUNDS}.")
@@ -40,6 +41,7 @@ _TIME_LIMIT_S = 1500.0
 @click.option("--report", "is_report", is_flag=True, help="Write the report of the record again and stop.")
 def command(
     out: Path | None,
+    work: Path | None,
     only: tuple[str, ...],
     time_limit: float,
     rounds: int | None,
@@ -82,7 +84,7 @@ def command(
         min_calls=_DRY_MIN_CALLS if dry_run else _MIN_CALLS,
         deadline=started + time_limit,
     )
-    worker = Worker(make_place(out, prepared, is_dry=dry_run))
+    worker = Worker(make_place(work or out / "work", prepared, is_dry=dry_run))
     retry = ("failed",) if retry_failed else ()
     reason = "stopped by hand"
     try:
@@ -90,10 +92,10 @@ def command(
     except KeyboardInterrupt:
         click.echo("stopping", err=True)
     finally:
-        worker.close(patient=not reason)
         run |= {"seconds": round(time.time() - started, 1), "stopped": describe_stop(reason, time.time() - started)}
         record.save()
-        _finish(out, record)
+        _finish(out, record)  # before a process that may take its time to end
+        worker.close(patient=not reason)
 
 
 def _tell(text: str) -> None:

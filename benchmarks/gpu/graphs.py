@@ -22,7 +22,7 @@ from benchmarks.gpu.networks import UPSAMPLING, build, find_size_multiple, make_
 from wavepaint import __version__
 from wavepaint.atomic import write_file
 from wavepaint.bench.subjects import DEFAULT
-from wavepaint.contract import Edges, default_bundle_folder, hash_file
+from wavepaint.contract import Edges, default_bundle_folder
 from wavepaint.errors import ConfigError
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import verification_cases
@@ -153,8 +153,3 @@ def open_graph(name: str, precision: FilePrecision, edges: Edges, *, prepared: P
         else:
             export_graph(name, precision, temporary)
     return path
-
-
-def describe_graph(path: Path) -> dict[str, Any]:
-    """Return size and sha256 of a file."""
-    return {"bytes": path.stat().st_size, "sha256": hash_file(path)}

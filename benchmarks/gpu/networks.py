@@ -1,11 +1,12 @@
 """The networks that are raced: as they are, fused in half precision, and what their arithmetic costs."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -94,11 +95,14 @@ class Work:
 
     Attributes:
         gmac: Thousand million multiply-accumulates of convolutions and matrix products; FFTs are not counted.
-        layers: For every one of them its multiply-accumulates, and the bytes that it reads and writes.
+        layers: For every one of them its multiply-accumulates, the bytes that it reads and writes of the image, and
+            those of its weights, which a batch reads once.
+        largest: Elements of the largest tensor between any two operations.
     """
 
     gmac: float
-    layers: tuple[tuple[float, float], ...]
+    layers: tuple[tuple[float, float, float], ...]
+    largest: int
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -106,18 +110,26 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.layers: list[tuple[float, float]] = []
+        self.layers: list[tuple[float, float, float]] = []
+        self.largest = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
+        if isinstance(output, Tensor):
+            self.largest = max(self.largest, output.numel())
         if count is not None:
             tensors = [value for value in (*args, output) if isinstance(value, Tensor)]
-            num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-            self.layers.append((count(*args, **(kwargs or {}), out_val=output) / 2, num_bytes))
+            # What is computed here is fake; a network's own tensors are not.
+            num_bytes, weight_bytes = (
+                sum(one.numel() * one.element_size() for one in tensors if isinstance(one, FakeTensor) == is_fake)
+                for is_fake in (True, False)
+            )
+            self.layers.append((count(*args, **(kwargs or {}), out_val=output) / 2, num_bytes, weight_bytes))
         return output
 
 
+@cache
 def measure_work(name: str, side: int) -> Work:
     """Count what one image of a height and width costs in the fused network in float16, without computing it."""
     network = make_plain_half(name)
@@ -125,4 +137,5 @@ def measure_work(name: str, side: int) -> Work:
     # Fake tensors have shapes and no values. The meta device would do, but for autocast, which does not know it.
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), counter:
         network(torch.zeros(1, 3, side, side), torch.zeros(1, 1, side, side))
-    return Work(gmac=sum(macs for macs, _ in counter.layers) / 1e9, layers=tuple(counter.layers))
+    gmac = sum(layer[0] for layer in counter.layers) / 1e9
+    return Work(gmac=gmac, layers=tuple(counter.layers), largest=counter.largest)

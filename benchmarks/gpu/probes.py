@@ -12,8 +12,10 @@ from torch import nn
 from benchmarks.gpu.accuracy import Accuracy, compare, make_inputs, run_reference
 from benchmarks.gpu.ceilings import measure_ceiling
 from benchmarks.gpu.cells import Cell, Launch, Place, Probe
-from benchmarks.gpu.lanes import NO_GPU, NotRunError, allow_tf32, open_lane
+from benchmarks.gpu.lanes import Lane, NotRunError, allow_tf32
 from benchmarks.gpu.networks import UPSAMPLING, build, find_size_multiple, make_plain_half
+from benchmarks.gpu.opening import NO_GPU, open_lane
+from benchmarks.gpu.plans import Alive
 from wavepaint.bench.subjects import DEFAULT
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
@@ -27,17 +29,29 @@ _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx", "ort-cuda": 
 _LIBRARIES = ("tensorrt", "tensorrt-rtx")
 
 
-def run_probe(probe: Probe, place: Place) -> dict[str, Any]:
-    """Return what a probe found, as plain values; whatever it raises is why it does not work."""
+def run_probe(probe: Probe, place: Place, alive: Alive) -> tuple[dict[str, Any], Lane | None]:
+    """Return what a probe found, as plain values; whatever it raises is why it does not work.
+
+    Returns:
+        What was found, and what is to be closed once that is kept: closing may take the process along.
+    """
     if probe.kind == "ceiling":
-        return measure_ceiling(probe.name, place.device)
+        return measure_ceiling(probe.name, place.device), None
     if probe.kind == "numerics":
-        return measure_numerics(probe.name, place.device)
-    return check_engine(probe.name, place)
+        return measure_numerics(probe.name, place.device), None
+    return check_engine(probe.name, place, alive)
 
 
-def check_engine(name: str, place: Place) -> dict[str, Any]:
+def check_engine(name: str, place: Place, alive: Alive) -> tuple[dict[str, Any], Lane | None]:
     """Run the model that ships once in an engine, in float16 on the GPU; tell version and time.
+
+    Args:
+        name: The engine.
+        place: Where.
+        alive: Called now and then while a plan is built.
+
+    Returns:
+        As :func:`run_probe`.
 
     Raises:
         NotRunError: There is no GPU.
@@ -47,7 +61,7 @@ def check_engine(name: str, place: Place) -> dict[str, Any]:
     if name == "pytorch":
         if place.device == "cuda" and not torch.cuda.is_available():
             raise EngineError(f"PyTorch {torch.__version__} sees no GPU, and the driver does. Install one with CUDA.")
-        return told
+        return told, None
     if place.device != "cuda":
         if name != "torch-compile":
             raise NotRunError(f"{NO_GPU} ({_in_words(told)})" if told else NO_GPU)
@@ -63,20 +77,23 @@ def check_engine(name: str, place: Place) -> dict[str, Any]:
     cell = Cell(engine, "float16", DEFAULT, side, 1, how)
     image, mask = make_inputs(1, side, "float32")
     started = time.perf_counter()
-    lane = open_lane(cell, place)
+    lane = open_lane(cell, place, alive)
     try:
         output = lane.run(image, mask)
         told |= {"label": lane.label, "open_and_first_run_s": time.perf_counter() - started}
         for _ in range(2):
             lane.run(image, mask)
-        allow_tf32(False)
+        allow_tf32("float32")
         expected = run_reference(build(DEFAULT).to(place.device), place.device, image, mask)
-        return told | {
+        told |= {
+            "note": lane.note,
             "compute_ms": min(lane.time_compute(image, mask, 5), default=None),
             "accuracy": compare(output, expected, image, mask).as_dict(),
         }
-    finally:
-        lane.close()
+    except BaseException:
+        lane.try_to_close()
+        raise
+    return told, lane
 
 
 def _describe_engine(name: str) -> dict[str, Any]:
@@ -127,7 +144,7 @@ def measure_numerics(name: str, device: str) -> dict[str, Any]:
     Returns:
         For each the worst accuracy over the cases that exports are verified in, and the case.
     """
-    allow_tf32(False)
+    allow_tf32("float32")
     original = build(name).to(device)
     forms: dict[str, tuple[nn.Module, float]] = {
         "fused float32": (fuse(build(name), upsampling=UPSAMPLING).to(device), 90.0),

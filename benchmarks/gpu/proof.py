@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.gpu.cells import NEEDS_GPU, Cell, Effort, Heat, Place, Task
 from benchmarks.gpu.record import Record
@@ -13,10 +12,13 @@ from benchmarks.gpu.worker import Worker, WorkerLostError
 Tell = Callable[[str], None]
 
 PATIENCE_S = 240.0
-"""Seconds without a message after which a worker is ended: compiling and building plans take a minute or two."""
+"""Seconds without a message after which a worker is ended: an export takes a minute or two; builds send a word."""
+
+COMPILING_FACTOR = 3
+"""How many times as long a worker may be silent that compiles with PyTorch, of which nobody hears until it is done."""
 
 GRACE_S = 20.0
-"""Seconds past the time limit after which a worker is ended in what it does."""
+"""Seconds past the time limit after which a worker is ended in whatever it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,33 +87,44 @@ def _skip(task: Task, record: Record) -> bool:
 def _run_heat(heat: Heat, record: Record, worker: Worker, limits: Limits, fresh: set[str], tell: Tell) -> list[Task]:
     """Run a heat until it ends or its worker is lost; return what is still to be run in another worker."""
     effort = replace(limits.effort, known_work=frozenset(record.content["work"]))
-    patience_s = min(limits.patience_s, max(effort.deadline - time.time(), 0.0) + GRACE_S)
-    at_work = heat.tasks[0].id
-    begun: set[str] = set()
+    is_compiling = any("torch-compile" in task.id for task in heat.tasks)
+    patience_s = limits.patience_s * (COMPILING_FACTOR if is_compiling else 1)
+    at_work: str | None = heat.tasks[0].id
     try:
-        for message in worker.run(heat, effort, patience_s):
-            if "work" in message:
-                record.put_work(message["work"], message["gmac"], message["layers"])
-                continue
-            at_work = message["id"]
-            begun.add(at_work)
-            if "result" in message:
-                record.put(at_work, message["result"])
-                fresh.add(at_work)
+        for message in worker.run(heat, effort, patience_s, effort.deadline + GRACE_S):
+            if "begins" in message:
+                at_work = message["id"]
+            elif "closes" in message:
+                at_work = None
+            elif "work" in message:
+                record.put_work(**message["work"])
+            elif "note" in message:
+                record.add_note(message["id"], message["note"])
+            else:
+                record.put(message["id"], message["result"])
+                fresh.add(message["id"])
+                at_work = None
                 if message["result"]["status"] == "failed":
-                    tell(f"  failed: {at_work}: {message['result']['problem'][:200]}")
+                    tell(f"  failed: {message['id']}: {message['result']['problem'][:200]}")
         return []
     except WorkerLostError as error:
+        measured = [task.id for task in heat.tasks if task.id in fresh]
         if time.time() >= effort.deadline:  # no fault of the cell: what it has come to stays, or it is run again
-            if at_work not in fresh:
+            if at_work is not None and at_work not in fresh:
                 record.put(
                     at_work, {"status": "not run", "problem": "not run: the time limit came while it was measured"}
                 )
             return list(heat.tasks)
-        if record.results.get(at_work, {}).get("status") != "failed" or at_work not in fresh:
-            record.put(at_work, {"status": "failed", "problem": f"while it was measured, {error}"})
-            fresh.add(at_work)
-        tell(f"  failed: {at_work}: {error}; the others go on in a new process")
+        if at_work is None and measured:  # between cells or while they were closed: what was measured stays
+            for task_id in measured:
+                record.add_note(task_id, f"after this was measured, {error}")
+            tell(f"  after {measured[-1]}: {error}; what was measured stays")
+        else:
+            at_work = at_work or heat.tasks[0].id
+            if at_work not in fresh or record.results[at_work]["status"] != "failed":
+                record.put(at_work, {"status": "failed", "problem": f"while it was measured, {error}"})
+                fresh.add(at_work)
+            tell(f"  failed: {at_work}: {error}; the others go on in a new process")
         # Those with a round or more keep it. The one at fault is not tried again, so that this comes to an end.
         return [task for task in heat.tasks if task.id not in fresh]
 
@@ -121,7 +134,6 @@ def describe_stop(reason: str, seconds: float) -> str:
     return f"after {seconds:.0f} s {reason}; the same command goes on from there" if reason else ""
 
 
-def make_place(folder: Path, prepared: Path | None, *, is_dry: bool) -> Place:
+def make_place(work: Path, prepared: Path | None, *, is_dry: bool) -> Place:
     """Return where cells run; a dry run stays on the CPU, also where there is a GPU."""
-    own: Any = prepared if prepared is not None and prepared.is_dir() else None
-    return Place(work=folder / "work", prepared=own, device="cpu" if is_dry else "cuda")
+    return Place(work=work, prepared=prepared, device="cpu" if is_dry else "cuda")

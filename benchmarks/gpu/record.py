@@ -9,7 +9,7 @@ from benchmarks.gpu.cells import Task
 from wavepaint.atomic import write_file
 from wavepaint.errors import ConfigError
 
-FORMAT = "wavepaint-gpu-proof/1"
+FORMAT = "wavepaint-gpu-proof/2"
 NAME = "gpu-proof.json"
 
 Result = dict[str, Any]
@@ -61,8 +61,14 @@ class Record:
         self.results[task_id] = {**result, "run": len(self.content["runs"])}
         self.save()
 
+    def add_note(self, task_id: str, note: str) -> None:
+        """Add to what is to be known of a result that stays as it is; nothing where there is none."""
+        result = self.results.get(task_id, {})
+        result["note"] = "; ".join(filter(None, (result.get("note"), note)))
+        self.save()
+
     def put_work(self, key: str, gmac: float, layers: list[list[float]]) -> None:
-        """Keep what the arithmetic of a model and a side costs."""
+        """Keep what the arithmetic of a model and a side costs; see :class:`benchmarks.gpu.networks.Work`."""
         self.content["work"][key] = {"gmac": gmac, "layers": layers}
         self.save()
 

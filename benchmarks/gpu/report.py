@@ -30,7 +30,11 @@ def make_markdown(content: dict[str, Any], plots: Sequence[str] = ()) -> str:
     lines += ["", "## Race", "", *_race(content)]
     for plot in plots:
         lines += ["", f"![{plot}]({plot})"]
-    lines += ["", "## What failed, and what was not run", "", *_problems(content), "", "## How", "", _HOW]
+    lines += ["", "## What failed, and what was not run", "", *_problems(content)]
+    notes = {task_id: result["note"] for task_id, result in content["results"].items() if result.get("note")}
+    if notes:
+        lines += ["", "## Notes", "", *(f"- {reason} ({_shorten(ids)})" for reason, ids in _group(notes).items())]
+    lines += ["", "## How", "", _HOW]
     return "\n".join(lines) + "\n"
 
 
@@ -40,14 +44,24 @@ infinity, and outside the hole bit for bit. Signal to noise is over the variance
 baselines' weights are random, and random networks fill with little contrast, which flatters their PSNR.
 
 Cells of one size and batch are timed in alternating rounds. With copies: wall clock from the host's memory to the
-host's memory, through pinned memory. Computing alone: CUDA events around the execution, on tensors that lie on the
-device; ONNX Runtime is timed with copies only. Images a second are at the median. Device memory is what the open cell
-takes beyond what was taken before, as the driver tells it.
+host's memory, one batch after another, by one thread and through pinned memory (ONNX Runtime: from ordinary memory, as
+it does it). Computing alone: CUDA events on tensors that lie on the device; the percentiles are of single runs, the
+launch in them, and images a second are at the median of runs that are enqueued back to back, 20 ms at a time. ONNX
+Runtime is timed with copies only. The criteria on throughput are judged on computing alone, since a session with
+several lanes copies one batch while it computes another; the ratio with copies stands beside.
+
+PyTorch in `float32` is exact: TF32 is off. `defaults` is what PyTorch does unless it is told otherwise: convolutions
+round to TF32, other products do not. In `tf32` all do.
+
+Device memory of engines and captured graphs is what the open cell takes beyond what was taken before, as the driver
+tells it: weights, scratch memory, inputs and outputs. Of PyTorch without graphs it is the peak of one run in PyTorch's
+own store: weights, and all that lives at once between the layers.
 
 The plain roof is the highest rate of multiply-accumulates measured (matrix product or chain of convolutions) over those
-of the fused network. The roof of the layers lets each convolution and matrix product be bound by arithmetic or by the
-memory it reads and writes, whichever is slower, and everything between them be free. FP16 engines are plans of exactly
-the shape that is timed."""
+of the fused network. The roof of the layers, by which the criterion is judged, lets each convolution and matrix product
+be bound by arithmetic or by memory, whichever is slower, and everything between them be free: each reads its inputs and
+writes its outputs once for every image, and reads its weights once for a batch. FP16 engines are plans of exactly the
+shape that is timed, from graphs in which the sizes are numbers."""
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -160,7 +174,7 @@ def _race(content: dict[str, Any]) -> list[str]:
             continue
         copies, computing = result["with_copies"], result["compute"]
         rate = alone(result) if precision == "float16" else None
-        shares = roof_shares(content, model, int(side), rate) if rate else (None, None)
+        shares = roof_shares(content, model, int(side), int(batch[1:]), rate) if rate else (None, None)
         accuracy = result["accuracy"]
         rows.append(
             (
@@ -185,19 +199,26 @@ def _race(content: dict[str, Any]) -> list[str]:
 
 def _problems(content: dict[str, Any]) -> list[str]:
     """Group what was not measured by its reason."""
-    reasons: dict[tuple[str, str], list[str]] = {}
+    problems = {}
     for task_id, result in content["results"].items():
         if result["status"] != "done":
             where = f" ({result['where']})" if result.get("where") else ""
-            reasons.setdefault((result["status"], result.get("problem", "") + where), []).append(task_id)
-    lines = []
-    for (status, reason), ids in reasons.items():
-        shown = ", ".join(f"`{one}`" for one in ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
-        lines.append(f"- {status}: {reason.removeprefix('not run: ')} ({shown})")
-    for run in content["runs"]:
-        if run.get("stopped"):
-            lines.append(f"- {run['stopped']}")
+            problems[task_id] = f"{result['status']}: {result.get('problem', '').removeprefix('not run: ')}{where}"
+    lines = [f"- {reason} ({_shorten(ids)})" for reason, ids in _group(problems).items()]
+    lines += [f"- {run['stopped']}" for run in content["runs"] if run.get("stopped")]
     return [*lines, *(_describe_plan() if content["dry"] else ())] or ["Nothing."]
+
+
+def _group(reasons: dict[str, str]) -> dict[str, list[str]]:
+    """Return the ids of each reason."""
+    groups: dict[str, list[str]] = {}
+    for task_id, reason in reasons.items():
+        groups.setdefault(reason, []).append(task_id)
+    return groups
+
+
+def _shorten(ids: Sequence[str]) -> str:
+    return ", ".join(f"`{one}`" for one in ids[:4]) + (f" and {len(ids) - 4} more" if len(ids) > 4 else "")
 
 
 def _describe_plan() -> list[str]:
@@ -241,7 +262,7 @@ def write_plots(folder: Path, content: dict[str, Any]) -> list[Path]:
     written = []
     for name, rate, label, scale in (
         (RATES_PLOT, with_copies, "images a second, with copies", "log"),
-        (ROOF_PLOT, None, "share of the plain roof, computing alone", "linear"),
+        (ROOF_PLOT, None, "share of the layers' roof, computing alone", "linear"),
     ):
         curves = _curves(content, rate)
         sides = sorted({side for side, _ in curves})
@@ -274,7 +295,7 @@ def _curves(content: dict[str, Any], rate: Any) -> dict[tuple[int, str], list[tu
             value = rate(result)
         else:
             found = alone(result) if precision == "float16" else None
-            value = roof_shares(content, model, int(side), found)[0] if found else None
+            value = roof_shares(content, model, int(side), int(batch[1:]), found)[1] if found else None
         if value is not None:
             key = (int(side), f"{model}, {engine} {precision}" + (", graph" if launch == "graph" else ""))
             curves.setdefault(key, []).append((int(batch[1:]), value))

@@ -1,6 +1,12 @@
-"""Checking archives in pieces and unpacking them, each whole or not at all. Standard library alone."""
+"""Checking archives in pieces and unpacking them, each whole or not at all. Standard library alone.
+
+What was unpacked is found behind the host's own packages: its numpy, ONNX Runtime or PyTorch may be made for the host's
+processor and GPU, and only what it lacks is to be added. ``PYTHONPATH`` comes before them, and so leads to a folder
+with nothing but a module that Python runs when it starts, which puts the unpacked folders at the end of ``sys.path``.
+"""
 
 import hashlib
+import importlib.metadata
 import io
 import lzma
 import shlex
@@ -13,6 +19,8 @@ from benchmarks.gpu.pieces import Archive, PackError, PieceReader, read_manifest
 
 MARK = ".unpacked-sha256"
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+STARTUP = "startup"
+"""The folder of that module, beside the archives."""
 
 
 def _check_pieces(archive: Archive, folder: Path) -> None:
@@ -70,20 +78,44 @@ def unpack(folder: Path, site: Path, *, any_python: bool = False, required: Iter
                     raise PackError(f"{archive.name} cannot be unpacked ({error}). Pack again.") from error
                 (unfinished / MARK).write_text(archive.sha256)
             there.append(archive.name)
+    for archive in archives:
+        if archive.name in there and (own := _list_own(archive, site)):
+            print(f"{archive.name}: the host's own come first: {', '.join(own)}", file=sys.stderr)
     lacking = [name for name in required if name not in there]
     if lacking or not there:
         what = f"{' and '.join(lacking)} is not whole" if lacking else "no archive is whole"
         raise PackError(f"{what} in {folder}, and it is needed. Copy the missing pieces there.")
+    _write_startup(site, there)
     return there
+
+
+def _list_own(archive: Archive, site: Path) -> list[str]:
+    """Return the packages of an archive that this Python has by itself, with their versions, and the archive's."""
+    own = []
+    for wheel in archive.packages:
+        name, _, rest = wheel.partition("-")
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if site.resolve() not in Path(str(found.locate_file(""))).resolve().parents:
+            own.append(f"{name} {found.version} (packed: {rest.split('-')[0]})")
+    return own
+
+
+def _write_startup(site: Path, names: list[str]) -> None:
+    """Write the module that puts archives at the end of ``sys.path``, by the name that Python looks for."""
+    folders = [str(site.resolve() / name) for name in names]
+    (site / STARTUP).mkdir(exist_ok=True)
+    (site / STARTUP / "sitecustomize.py").write_text(f"import sys\n\nsys.path += {folders!r}\n", "utf-8")
 
 
 def export_lines(site: Path, names: list[str]) -> str:
     """Return the lines for a shell that make Python, and what it loads, find what was unpacked."""
-    folders = [site.resolve() / name for name in names]
-    libraries = [path for path in (folder / "tensorrt_rtx_libs" for folder in folders) if path.is_dir()]
+    libraries = [path for path in (site.resolve() / name / "tensorrt_rtx_libs" for name in names) if path.is_dir()]
     return "\n".join(
         f"export {variable}={':'.join(map(shlex.quote, map(str, paths)))}${{{variable}:+:${variable}}}"
         if paths
         else f"export {variable}=${{{variable}:-}}"
-        for variable, paths in (("PYTHONPATH", [CHECKOUT, *folders]), ("LD_LIBRARY_PATH", libraries))
+        for variable, paths in (("PYTHONPATH", [CHECKOUT, site.resolve() / STARTUP]), ("LD_LIBRARY_PATH", libraries))
     )

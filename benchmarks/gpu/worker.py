@@ -58,37 +58,43 @@ class Worker:
         self._process: Any = None
         self._connection: Any = None
 
-    def run(self, heat: Heat, effort: Effort, patience_s: float) -> Iterator[Message]:
+    def run(self, heat: Heat, effort: Effort, patience_s: float, last_moment: float) -> Iterator[Message]:
         """Yield what a heat sends.
 
         Args:
             heat: What to run.
             effort: How long.
             patience_s: Seconds without a message after which the process is ended.
+            last_moment: When it is ended in whatever it does, in seconds of :func:`time.time`.
 
         Raises:
-            WorkerLostError: The process died, or said nothing for so long. The next heat starts another one.
+            WorkerLostError: The process died, said nothing for so long, or the last moment came. The next heat starts
+                another one.
         """
+        if self._process is not None and not self._process.is_alive():  # between heats, which is no fault of this one
+            self.close(patient=False)
         if self._process is None:
             self._start()
-        self._connection.send((heat, effort))
-        while True:
-            try:
-                if not self._connection.poll(patience_s):
+        try:
+            self._connection.send((heat, effort))
+            while True:
+                wait_s = min(patience_s, max(last_moment - time.time(), 0.0))
+                if not self._connection.poll(wait_s):
                     self.close(patient=False)
-                    raise WorkerLostError(f"it said nothing for {patience_s:.0f} s and was ended")
+                    raise WorkerLostError(f"it said nothing for {wait_s:.0f} s and was ended")
                 message: Message = self._connection.recv()
-            except (EOFError, ConnectionResetError):
-                self._process.join(10)
-                code = self._process.exitcode
-                self.close(patient=False)
-                raise WorkerLostError(f"its process died ({_describe_exit(code)})") from None
-            if "ends" in message:
-                return
-            if "gone" in message:
-                self.close(patient=False)
-                raise WorkerLostError(message["gone"])
-            yield message
+                if "ends" in message:
+                    return
+                if "gone" in message:
+                    self.close(patient=False)
+                    raise WorkerLostError(message["gone"])
+                if "alive" not in message:
+                    yield message
+        except (EOFError, OSError):  # the latter also from the middle of a message, and from sending
+            self._process.join(10)
+            code = self._process.exitcode
+            self.close(patient=False)
+            raise WorkerLostError(f"its process died ({_describe_exit(code)})") from None
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
@@ -107,7 +113,7 @@ class Worker:
         self._process.join(10)
         if self._process.is_alive():
             self._process.kill()
-            self._process.join()
+            self._process.join(10)  # one that waits for the driver does not even die; the report must come all the same
         self._process = self._connection = None
 
 
@@ -120,8 +126,3 @@ def _describe_exit(code: int | None) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
-
-
-def seconds_left(deadline: float) -> float:
-    """Return the seconds until a time of :func:`time.time`, not below 0."""
-    return max(deadline - time.time(), 0.0)

@@ -1,5 +1,6 @@
 """Packing for a GPU host without a network: pieces, hashes, nothing outside its folder, nothing half unpacked."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def write_wheel(path: Path, files: dict[str, bytes]) -> None:
 def wheels(tmp_path: Path) -> Path:
     """Wheels of every archive; those of ``rtx`` do not compress, so that they make several pieces."""
     folder = tmp_path / "wheels"
-    write_wheel(folder / "base" / "click.whl", {"click/__init__.py": b"x = 1", "click.data/purelib/more.py": b"y = 2"})
+    write_wheel(folder / "base" / "first.whl", {"first/__init__.py": b"x = 1", "first.data/purelib/more.py": b"y = 2"})
     write_wheel(folder / "base" / "tool.whl", {"tool.data/scripts/tool": b"#!", "tool.py": b"z = 3"})
     write_wheel(folder / "tools" / "pytest.whl", {"pytest.py": b""})
     noise = b"".join(bytes([(i * i * 2654435761 >> 7) % 251]) for i in range(60_000))
@@ -38,7 +39,7 @@ def wheels(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def packed(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(packing, "MEGABYTE", 100)  # pieces of 6000 bytes
+    monkeypatch.setattr(packing, "MEGABYTE", 100)  # pieces of 4000 bytes
     pack(tmp_path / "pack", python=HERE, light=False, wheels=wheels)
     return tmp_path / "pack"
 
@@ -51,7 +52,7 @@ def test_archives_come_in_pieces_of_a_largest_size_the_useful_ones_first(packed:
     assert len(archives[2].pieces) > 1
     pieces = [piece for archive in archives for piece in archive.pieces]
     assert {path.name for path in packed.iterdir()} == {MANIFEST, *(piece.name for piece in pieces)}
-    assert all((packed / piece.name).stat().st_size == piece.num_bytes <= 6000 for piece in pieces)
+    assert all((packed / piece.name).stat().st_size == piece.num_bytes <= 4000 for piece in pieces)
 
 
 def test_the_same_wheels_make_the_same_archives(packed: Path, wheels: Path, tmp_path: Path) -> None:
@@ -63,11 +64,28 @@ def test_unpacked_packages_are_found_by_the_printed_lines(packed: Path, tmp_path
     site = tmp_path / "a site"
     names = unpack(packed, site)
     assert names == ["base", "tools", "rtx"]
-    code = "import click, more, tool, os; print(click.x + more.y + tool.z, os.environ['LD_LIBRARY_PATH'])"
+    code = "import first, more, tool, os; print(first.x + more.y + tool.z, os.environ['LD_LIBRARY_PATH'])"
     script = f"{export_lines(site, names)}\n'{sys.executable}' -c \"{code}\""
     result = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={})
     assert result.stdout.split(maxsplit=1) == ["6", f"{site / 'rtx' / 'tensorrt_rtx_libs'}\n"]
     assert not (site / "base" / "tool").exists()  # scripts are left out
+
+
+def test_the_hosts_own_packages_come_first_and_are_told(
+    packed: Path, wheels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interpreter stands in for the host; it has NumPy, and the pack another of that name."""
+    fake = {"numpy/__init__.py": b"", "only_packed.py": b"", "numpy-0.0.1.dist-info/METADATA": b"Name: numpy"}
+    write_wheel(wheels / "base" / "numpy-0.0.1-py3-none-any.whl", fake)
+    pack(tmp_path / "mixed", python=HERE, light=True, wheels=wheels)
+    site = tmp_path / "site"
+    names = unpack(tmp_path / "mixed", site)
+    own = importlib.metadata.version("numpy")
+    assert f"base: the host's own come first: numpy {own} (packed: 0.0.1)" in capsys.readouterr().err
+    code = "import numpy, only_packed; print(numpy.__version__)"
+    script = f"{export_lines(site, names)}\n'{sys.executable}' -c \"{code}\""
+    result = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={})
+    assert result.stdout.strip() == own
 
 
 def test_pieces_may_come_one_after_another(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +149,10 @@ def test_light_leaves_tensorrt_rtx_out(wheels: Path, tmp_path: Path) -> None:
         "base",
         "tools",
     ]
+
+
+def test_a_piece_and_the_checkout_fit_one_carrier() -> None:
+    assert packing.PIECE_MB * 1e6 + 21e6 < 64 * 2**20
 
 
 def test_every_package_is_pinned_and_what_the_host_needs_is_there() -> None:

@@ -175,6 +175,9 @@ def test_copies_and_computing_are_timed_apart(
     assert machine.gpu.count("copy_to_device") == 2 * (2 + 5)
     assert machine.gpu.count("copy_to_host") == 2 + 5
     assert machine.gpu.count("launch") == (1 + 5 if graphs else 0)
+    before = machine.gpu.count("execute") + machine.gpu.count("launch")
+    assert len(session.time_parts(*batch, repeats=6)) == 1
+    assert machine.gpu.count("execute") + machine.gpu.count("launch") - before == 2 + 6
     np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
     with pytest.raises(EngineError, match="must be multiples of 8"):
         session.time_parts(*make_batch(1, 15, 16))

@@ -1,0 +1,122 @@
+"""Plans of TensorRT and TensorRT-RTX for the cells: of exactly one shape, from graphs in which sizes are numbers."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from benchmarks.gpu.cells import Cell, Place
+from benchmarks.gpu.freezing import freeze_file
+from benchmarks.gpu.lanes import SessionLane
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact
+from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.plan import Library, PlanOptions, Profile, build_plan, load_library
+from wavepaint.runtime.trt_plan import tensor_shape
+from wavepaint.runtime.trt_session import TensorRtSession
+
+Alive = Callable[[], None]
+"""Called now and then while something goes on that takes long."""
+
+AHEAD_OF_TIME = "sm86"
+"""What plans are built for where there is no GPU, to see that they build."""
+
+_TARGETS: dict[str, tuple[tuple[str, ...], ...]] = {"tensorrt": ((),), "tensorrt-rtx": ((), ("sm80",))}
+"""What plans are built for, until one runs; without a name, the GPU at hand. Hopper's code is in TensorRT-RTX, its
+documents leave it out, and Ampere's plans are the nearest."""
+
+
+def open_plan(cell: Cell, onnx: Path, multiple: int, place: Place, alive: Alive) -> SessionLane:
+    """Open a plan for exactly the shape, built for the GPU at hand, or, where none runs, for another that may fit.
+
+    Raises:
+        EngineMemoryError: The GPU's memory does not suffice; another plan would need as much.
+        EngineError: No plan builds, opens and runs; all reasons are told.
+    """
+    reasons: list[str] = []
+    for targets in _TARGETS[cell.engine]:
+        built_for = targets[0] if targets else "the GPU at hand"
+        try:
+            lane = _open_plan_for(cell, onnx, multiple, place, targets, alive)
+        except EngineMemoryError:
+            raise
+        except EngineError as error:
+            reasons.append(f"for {built_for}: {error}")
+            continue
+        lane.label += f", built for {built_for}" if len(_TARGETS[cell.engine]) > 1 else ""
+        lane.note = "; ".join(filter(None, (lane.note, *reasons)))
+        return lane
+    raise EngineError(" ".join(reasons))
+
+
+def _open_plan_for(
+    cell: Cell, onnx: Path, multiple: int, place: Place, targets: tuple[str, ...], alive: Alive
+) -> SessionLane:
+    """Build a plan unless it is there, open it, and run it once: TensorRT-RTX compiles its kernels no earlier."""
+    library = cast(Library, cell.engine)
+    made_by = "-".join((library, load_library(library).__version__, *targets))
+    plan = place.work / f"{cell.model}.{cell.precision}.{cell.edges}.{cell.side}.b{cell.batch}.{made_by}.plan"
+    started = time.perf_counter()
+    if not plan.exists():
+        _build(cell, onnx, plan, multiple, targets, alive)
+    build_s = time.perf_counter() - started
+    session = TensorRtSession(
+        plan,
+        library=library,
+        edges=cell.edges,
+        size_multiple=multiple,
+        precision=cell.precision,
+        streams=1,
+        graphs=cell.launch == "graph",
+    )
+    try:
+        size = (cell.batch, cell.side, cell.side)
+        image, mask = (np.zeros(tensor_shape(name, size, cell.edges), cell.edges) for name in (INPUT_IMAGE, INPUT_MASK))
+        session.run(image, mask)
+    except BaseException:
+        session.close()
+        raise
+    lane = SessionLane(session)
+    lane.plan_mb, lane.build_s = plan.stat().st_size / 1e6, build_s
+    lane.first_run_s = time.perf_counter() - started - build_s
+    note = _note_of(plan)
+    lane.note = note.read_text("utf-8") if note.exists() else ""
+    return lane
+
+
+def _note_of(plan: Path) -> Path:
+    """Return the file that says what was not done as it should be for a plan, which outlives the run that built it."""
+    return plan.with_suffix(".note")
+
+
+def _build(cell: Cell, onnx: Path, plan: Path, multiple: int, targets: tuple[str, ...], alive: Alive) -> None:
+    """Build a plan for exactly the shape that is timed, beside its final name first."""
+    size = (cell.batch, cell.side, cell.side)
+    options = PlanOptions(profiles=(Profile(min=size, opt=size, max=size),), targets=targets)
+    artifact = Artifact(path=onnx.name, kind="onnx", precision=cell.precision, edges=cell.edges)
+    unfinished, frozen = plan.with_suffix(".unfinished"), plan.with_suffix(".onnx")
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        note = freeze_file(onnx, frozen, cell.batch, cell.side, cell.edges)
+        library = cast(Library, cell.engine)
+        build_plan(frozen, unfinished, artifact, multiple, library, options, on_progress=lambda phase, share: alive())
+    finally:
+        frozen.unlink(missing_ok=True)  # as large as the model, and there would be one for every shape
+    if note:
+        _note_of(plan).write_text(note, "utf-8")
+    unfinished.replace(plan)
+
+
+def try_to_build(cell: Cell, onnx: Path, multiple: int, place: Place, alive: Alive) -> str:
+    """Build a plan ahead of time where the library can, and say so; empty where it cannot."""
+    if cell.engine != "tensorrt-rtx" or find_gpus():
+        return ""
+    plan = place.work / f"{cell.model}.{cell.edges}.{AHEAD_OF_TIME}.plan"
+    try:
+        if not plan.exists():
+            _build(cell, onnx, plan, multiple, (AHEAD_OF_TIME,), alive)
+    except EngineError as error:
+        return f"; nor could a plan be built: {error}"
+    return f"; a plan for {AHEAD_OF_TIME} was built ahead of time, {plan.stat().st_size / 1e6:.2f} MB"
