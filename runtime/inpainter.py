@@ -30,6 +30,11 @@ from wavepaint.runtime.tiling import pad_side, pad_to_multiple
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
 
+_THICKEST_SHARE = 2 / 3
+"""Of that side: the thickest hole that is filled at full resolution. The model that ships, trained on crops of 192
+pixels, has an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of photographs of 256 pixels where it is 64,
+80, 96 and 128 pixels; in photographs of 768 with holes three times as large it makes no difference."""
+
 
 class Inpainter(Closing):
     """A model, loaded once and used for many photos. Thread-safe; close it, or use it as a context manager.
@@ -195,11 +200,11 @@ class Inpainter(Closing):
     def _limits(self, photo: Photo) -> Limits:
         manifest = self.bundle.manifest
         bytes_per_pixel = manifest.activation_bytes_per_pixel * self._session.memory_factor
-        crop_side = manifest.training.get("config", {}).get("crop_size", _UNKNOWN_CROP_SIDE)
+        crop_side = manifest.training.get("config", {}).get("data", {}).get("crop_size", _UNKNOWN_CROP_SIDE)
         return Limits(
             max_pixels=max_pixels(photo, bytes_per_pixel, self.max_memory_mb, self.streams),
             max_batch=self.max_batch,
-            thickness=max(crop_side // 2, 1),
+            thickness=max(round(crop_side * _THICKEST_SHARE), 1),
             multiple=self._session.size_multiple,
             max_side=self._session.side_range[1],
         )

@@ -28,6 +28,23 @@ def test_fills_the_hole_and_nothing_else(inpainter: Inpainter, photo: np.ndarray
     assert (filled[hole] != photo[hole]).any()
 
 
+@pytest.mark.parametrize(("bundle", "thickest"), [("", 128), ("tiny_bundle", 171)], ids=["crops of 192", "unknown"])
+def test_the_crops_of_training_say_which_holes_pass_at_full_resolution(
+    bundle: str, thickest: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Inpainter(request.getfixturevalue(bundle).folder if bundle else None, engine="ort-cpu", threads=1) as opened:
+        passed: list[int] = []
+        infer = opened._session._infer
+        monkeypatch.setattr(
+            opened._session, "_infer", lambda image, mask: passed.append(int(mask.sum())) or infer(image, mask)
+        )
+        for side in (thickest, thickest + 1 + thickest % 2):
+            hole = np.zeros((600, 600), bool)
+            hole[200 : 200 + side, 200 : 200 + side] = True
+            opened.fill(np.zeros((600, 600, 3), np.uint8), hole)
+            assert passed.pop() == (side if side == thickest else side // 2) ** 2
+
+
 def test_what_lies_in_the_hole_does_not_matter(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
     other = photo.copy()
     other[hole] = 255 - other[hole]
