@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 from wavepaint.contract import Artifact, Bundle
 from wavepaint.errors import EngineError
 from wavepaint.runtime.gpu import find_gpus
-from wavepaint.runtime.plan import LIBRARIES, Library, Missing
+from wavepaint.runtime.plan import LIBRARIES, Library, Missing, serves
 from wavepaint.runtime.session import Precision, Session
 
 EngineName = Literal["ort-cpu", "ort-cuda", "openvino", "tensorrt", "tensorrt-rtx"]
@@ -193,7 +193,7 @@ def _list_plans(bundle: Bundle, library: Library) -> list[Way]:
 
     Precisions that the bundle has a plan of come first: nobody has to wait for those.
     """
-    here = next((gpu.compute_capability for gpu in find_gpus()), None)
+    here = next((gpu.compute_capability for gpu in find_gpus()), "")
     ways = []
     fastest_first: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
     for precision in fastest_first:
@@ -202,7 +202,7 @@ def _list_plans(bundle: Bundle, library: Library) -> list[Way]:
             for artifact in bundle.manifest.artifacts
             if artifact.kind in ("onnx", library) and artifact.edges == "float32" and artifact.precision == precision
         ]
-        forms.sort(key=lambda form: (form.kind == "onnx", here not in form.details.get("compute_capabilities", [])))
+        forms.sort(key=lambda form: (form.kind == "onnx", not serves(form.details, here)))
         if forms:
             ways.append(Way(library, forms[0], precision))
     return sorted(ways, key=lambda way: way.artifact.kind == "onnx")

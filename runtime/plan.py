@@ -31,8 +31,9 @@ which can take minutes; take only one built before; or take none."""
 MAX_OPTIMIZATION_LEVEL = 5
 LARGEST_SIDE = 16_384
 
-PORTABLE_TARGETS = ("sm80", "sm86", "sm89", "sm120")
-"""GPUs a TensorRT-RTX plan is for when nothing else is said and no GPU is at hand: Ampere, Ada and Blackwell."""
+ANY_GPU, GPU_AT_HAND = "any", "current"
+"""Targets of TensorRT-RTX beside compute capabilities: every GPU that it supports from Ampere on, also those that it
+has no name for, and the one at hand alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,8 @@ class PlanOptions:
 
     Attributes:
         profiles: Ranges of shapes, one or more.
-        targets: Compute capabilities such as "sm86", for a plan built ahead of time. Empty: the GPU at hand alone, or
-            :data:`PORTABLE_TARGETS` where there is none and the library can.
+        targets: Compute capabilities such as "sm86", for a plan built ahead of time, or :data:`ANY_GPU`. Empty: the GPU
+            at hand, or :data:`ANY_GPU` where there is none, or none that the library has a name for.
         workspace_mb: Most device memory a layer may use as scratch, in MiB; None leaves it to the library.
         optimization_level: 0 (fast build) to 5 (fast engine); None leaves it to the library.
         timing_cache: File that keeps the measured kernels between builds (TensorRT only); None takes one for each
@@ -136,7 +137,7 @@ def load_library(library: Library) -> ModuleType:
 
 
 def choose_targets(library: Library, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
-    """Return the compute capabilities a plan will be built for ahead of time; empty for the GPU at hand.
+    """Return what TensorRT-RTX shall build a plan for; empty for TensorRT, which builds for the GPU at hand.
 
     Raises:
         EngineError: The library can build only for a GPU that is not here.
@@ -152,12 +153,20 @@ def choose_targets(library: Library, targets: tuple[str, ...], gpus: list[str]) 
             )
         return ()
     known = [name for name in vars(load_library(library).ComputeCapability) if name.startswith("SM")]
+    if targets in ((ANY_GPU,), (GPU_AT_HAND,)):
+        return targets
     for target in targets:
         if target.upper() not in known:
             raise ConfigError(
-                f"unknown target {target!r}: TensorRT-RTX builds for {', '.join(name[2:] for name in known)} (--sm)."
+                f"unknown target {target!r}: TensorRT-RTX builds for {', '.join(name[2:] for name in known)}, or for "
+                f"{ANY_GPU} by itself (--sm)."
             )
-    return targets or (() if gpus else PORTABLE_TARGETS)
+    return targets or ((GPU_AT_HAND,) if gpus and gpus[0].upper() in known else (ANY_GPU,))
+
+
+def serves(details: dict[str, Any], capability: str) -> bool:
+    """Return whether a plan, by the manifest's details of it, is for GPUs of a compute capability such as "sm90"."""
+    return not {capability, ANY_GPU}.isdisjoint(details.get("compute_capabilities") or ())
 
 
 def build_plan(
@@ -207,6 +216,8 @@ def build_plan(
     config = _configure(trt, builder, artifact.edges, options)
     if library == "tensorrt-rtx":
         _set_targets(trt, config, targets)
+        # Scratch memory is given by sessions in any case; what would take its own could not be captured.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     cache: Path | None = None
     if library == "tensorrt":  # TensorRT-RTX times nothing before it runs
         cache = options.timing_cache or cache_folder() / f"tensorrt-{trt.__version__}.timing"
@@ -223,8 +234,8 @@ def build_plan(
     return {
         "library": library,
         "library_version": trt.__version__,
-        "compute_capabilities": list(targets or gpus[:1]),
-        "ahead_of_time": bool(targets),
+        "compute_capabilities": gpus[:1] if targets in ((), (GPU_AT_HAND,)) else list(targets),
+        "ahead_of_time": targets not in ((), (GPU_AT_HAND,)),
         "profiles": [{key: list(shape) for key, shape in asdict(profile).items()} for profile in options.profiles],
         "workspace_mb": options.workspace_mb,
         "optimization_level": options.optimization_level,
@@ -234,11 +245,11 @@ def build_plan(
 
 
 def _set_targets(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
-    # Without any it builds for everything from Ampere on, and not for what the manifest would say.
-    names = [target.upper() for target in targets] or ["CURRENT"]
-    config.num_compute_capabilities = len(names)
-    for index, name in enumerate(names):
-        config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+    if targets == (ANY_GPU,):  # which is what it builds for unless it is told
+        return
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
 
 
 def _configure(trt: Any, builder: Any, edges: Edges, options: PlanOptions) -> Any:

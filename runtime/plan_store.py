@@ -20,7 +20,16 @@ from wavepaint.contract import Artifact, hash_file
 from wavepaint.errors import BundleError, ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.runtime.cache import cache_folder
 from wavepaint.runtime.gpu import Gpu, find_gpus
-from wavepaint.runtime.plan import Library, Missing, PlanOptions, Profile, build_plan, load_library, name_library
+from wavepaint.runtime.plan import (
+    Library,
+    Missing,
+    PlanOptions,
+    Profile,
+    build_plan,
+    load_library,
+    name_library,
+    serves,
+)
 from wavepaint.runtime.trt_plan import PlanRefusedError
 from wavepaint.runtime.trt_session import TensorRtSession
 
@@ -87,13 +96,14 @@ def why_unfit(details: dict[str, Any], library: Library, version: str, capabilit
         version: Installed version of the library.
         capability: The GPU's, such as "sm90".
     """
-    built_by, built_for = details.get("library_version"), details.get("compute_capabilities") or []
+    built_by = details.get("library_version")
     if built_by != version:
         return (
             f"it was built by {name_library(library, str(built_by))}, and {name_library(library, version)} is installed"
         )
-    if capability not in built_for:
-        return f"it was built for {', '.join(built_for) or 'no GPU that is named'}, and the GPU here is {capability}"
+    if not serves(details, capability):
+        built_for = ", ".join(details.get("compute_capabilities") or ()) or "no GPU that is named"
+        return f"it was built for {built_for}, and the GPU here is {capability}"
     return ""
 
 

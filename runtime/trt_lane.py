@@ -43,7 +43,7 @@ class Graphs:
     """Whether to capture CUDA graphs, for all lanes of a session.
 
     Attributes:
-        problem: Why none are captured any more; empty if none failed.
+        problem: Why none are captured, or not any more; empty if none failed.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -167,6 +167,7 @@ class Lane:
                 ready.pinned[name] = self._device.allocate_pinned(num_bytes)
                 ready.tensors[name] = ready.pinned[name].view(dtype).reshape(shape)
                 self._plan.bind(ready.context, name, ready.addresses[name])
+            self._graphs.problem = self._graphs.problem or self._plan.why_no_graph(ready.context, self._stream)
         except BaseException:
             self._release(ready)
             if not self._ready:

@@ -9,6 +9,7 @@ from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, E
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.plan import Library, Profile, load_library, name_library
 from wavepaint.runtime.plan_callbacks import logger_of
+from wavepaint.runtime.trt_kernels import KernelCache
 
 Size = tuple[int, int, int]
 """Batch, height and width."""
@@ -59,7 +60,7 @@ class LoadedPlan:
         self.path, self.edges, self.captures_itself = path, edges, library == "tensorrt-rtx"
         self.name = name_library(library, trt.__version__)
         self._trt: Any = trt
-        self._lock = threading.Lock()
+        self._lock, self._graphs = threading.Lock(), graphs
         self._logger = logger_of(trt)
         try:
             self._runtime = trt.Runtime(self._logger)
@@ -71,9 +72,10 @@ class LoadedPlan:
             raise refusal if isinstance(refusal, EngineMemoryError) else PlanRefusedError(str(refusal))
         self._check_tensors()
         self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
-        self._config = self._make_config(graphs) if self.captures_itself else None
+        self._kernels: KernelCache | None = None
+        self._config = self._make_config(content) if self.captures_itself else None
 
-    def _make_config(self, graphs: bool) -> Any:
+    def _make_config(self, content: bytes) -> Any:
         """Return how TensorRT-RTX shall run.
 
         It compiles the kernels for a shape before it runs that shape: by default it would run others meanwhile, and
@@ -84,8 +86,8 @@ class LoadedPlan:
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
         strategies = trt.CudaGraphStrategy
-        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graphs else strategies.DISABLED
-        config.set_runtime_cache(config.create_runtime_cache())
+        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if self._graphs else strategies.DISABLED
+        self._kernels = KernelCache(config, content, trt.__version__)
         return config
 
     def _check_tensors(self) -> None:
@@ -106,7 +108,8 @@ class LoadedPlan:
             raise EngineError(f"{self.path} has the tensors {found}, the contract wants {expected}. Export it again.")
 
     def _read_profile(self, index: int) -> Profile:
-        shapes = self._engine.get_tensor_profile_shape(INPUT_IMAGE, index)
+        fixed = tuple(self._engine.get_tensor_shape(INPUT_IMAGE))
+        shapes = [fixed] * 3 if min(fixed) > 0 else self._engine.get_tensor_profile_shape(INPUT_IMAGE, index)
         low, best, high = (size_of(tuple(shape), self.edges) for shape in shapes)
         return Profile(min=low, opt=best, max=high)
 
@@ -186,6 +189,12 @@ class LoadedPlan:
         """Enqueue an inference."""
         self._require(context.execute_async_v3(stream), "does not run")
 
+    def why_no_graph(self, context: Any, stream: int) -> str:
+        """Return why a library that captures graphs by itself will not; empty if it will, or shall not."""
+        if not self._graphs or not self.captures_itself or context.is_stream_capturable(stream):
+            return ""
+        return f"{self.name} cannot capture what {self.path.name} runs at this size"
+
     def _require(self, succeeded: bool, what: str) -> None:
         if not succeeded:
             raise self._error(what)
@@ -197,6 +206,9 @@ class LoadedPlan:
 
     def close(self) -> None:
         """Free the weights."""
+        if self._kernels is not None:
+            self._kernels.keep()
+        self._kernels = None
         self._config = self._engine = self._runtime = None
 
 

@@ -125,6 +125,11 @@ class Engine:
             self.plan["edges"], self.trt.DataType.HALF
         )
 
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        (low, _, high), *others = self.plan["profiles"]
+        sizes = low if low == high and not others else (-1, -1, -1)
+        return tensor_shape(name, tuple(sizes), self.plan["edges"])
+
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
         return [tensor_shape(name, tuple(size), self.plan["edges"]) for size in self.plan["profiles"][index]]
 
@@ -133,8 +138,8 @@ class Engine:
             set_execution_context_allocation_strategy=lambda strategy: self._require_user_managed(strategy),
             cuda_graph_strategy=self.trt.CudaGraphStrategy.DISABLED,
             dynamic_shapes_kernel_specialization_strategy=self.trt.DynamicShapesKernelSpecializationStrategy.LAZY,
-            create_runtime_cache=lambda: "a cache",
-            set_runtime_cache=lambda cache: cache == "a cache",
+            create_runtime_cache=lambda: Kernels(self.trt),
+            set_runtime_cache=lambda cache: isinstance(cache, Kernels),
         )
 
     def _require_user_managed(self, strategy: Any) -> None:
@@ -152,6 +157,22 @@ class Engine:
         return Context10(self) if self.trt.__version__.startswith("10.0") else Context(self)
 
 
+class Kernels:
+    """A runtime cache of TensorRT-RTX: what contexts compile in it is kept."""
+
+    def __init__(self, trt: SimulatedTensorRt) -> None:
+        self.trt, self.content = trt, b""
+
+    def deserialize(self, content: bytes) -> bool:
+        if not content.startswith(self.trt.__version__.encode()):
+            return False
+        self.content = content
+        return True
+
+    def serialize(self) -> memoryview:
+        return memoryview(self.content or f"{self.trt.__version__} kernels".encode())
+
+
 class Context:
     SCRATCH_PER_PIXEL = 8
 
@@ -166,6 +187,9 @@ class Context:
         self.profile = profile
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        return stream in self.gpu.streams and not self._fails("is_stream_capturable")
 
     def _fails(self, method: str) -> bool:
         message = self.engine.trt.fails.get(method)

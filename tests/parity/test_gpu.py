@@ -15,6 +15,7 @@ from wavepaint.runtime.device import DevicePackage, open_device
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.ort_session import OrtSession
 from wavepaint.runtime.plan import Library, PlanOptions, Profile, build_plan
+from wavepaint.runtime.trt_plan import PlanRefusedError
 from wavepaint.runtime.trt_session import TensorRtSession
 
 pytestmark = [
@@ -53,12 +54,17 @@ def make_batch(batch: int, height: int, width: int, seed: int = 0) -> tuple[np.n
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory: Any) -> tuple[Path, Library]:
-    """A plan of the float32 model, built here."""
+    """A plan of the float32 model, built here; a GPU that TensorRT-RTX does not support is no failure of ours."""
     library: Library = request.param
     require_installed(library)
     path: Path = tmp_path_factory.mktemp("plan") / "model.plan"
     artifact = half_bundle.find_artifact("onnx", "float32")
     build_plan(half_bundle.path_of(artifact), path, artifact, 8, library, OPTIONS)
+    if library == "tensorrt-rtx":
+        try:
+            TensorRtSession(path, library=library, size_multiple=8).close()
+        except PlanRefusedError as error:
+            pytest.skip(str(error))
     return path, library
 
 
@@ -111,9 +117,10 @@ def test_memory_is_freed_and_its_lack_recognised(built: tuple[Path, Library], pa
         assert device.memory()[0] >= before - (8 << 20)
 
 
-@pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
-def test_plans_of_both_edges_pass_verification(half_bundle: Bundle, tmp_path: Path, library: Library) -> None:
-    require_installed(library)
+def test_plans_of_both_edges_pass_verification(
+    built: tuple[Path, Library], half_bundle: Bundle, tmp_path: Path
+) -> None:
+    _, library = built
     request = EngineRequest(libraries=(library,), required=True, precisions=("float16",), options=OPTIONS)
     bundle = add_engines(half_bundle, tmp_path / "built", request)
     reports = verify_bundle(bundle)

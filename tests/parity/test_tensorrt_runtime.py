@@ -44,6 +44,7 @@ engine.get_tensor_mode.side_effect = lambda name: (
     real.TensorIOMode.OUTPUT if name == "image_out" else real.TensorIOMode.INPUT
 )
 engine.get_tensor_dtype.return_value = real.DataType.FLOAT
+engine.get_tensor_shape.return_value = real.Dims((-1, 3, -1, -1))
 sides = ((1, 3, 8, 8), (1, 3, 16, 16), (2, 3, 64, 64))
 engine.get_tensor_profile_shape.return_value = [real.Dims(shape) for shape in sides]
 engine.create_execution_context.return_value = context
@@ -55,7 +56,11 @@ mocks = [(runtime, real.Runtime), (engine, real.ICudaEngine), (context, real.IEx
 if sys.argv[1] != "tensorrt":
     config = create_autospec(real.IRuntimeConfig, instance=True, spec_set=True)
     engine.create_runtime_config.return_value = config
-    mocks.append((config, real.IRuntimeConfig))
+    kernels = create_autospec(real.IRuntimeCache, instance=True, spec_set=True)
+    config.create_runtime_cache.return_value = kernels
+    kernels.serialize.return_value = b"compiled kernels"
+    context.is_stream_capturable.return_value = True
+    mocks += [(config, real.IRuntimeConfig), (kernels, real.IRuntimeCache)]
 
 gpu = SimulatedGpu()
 addresses = {}
@@ -131,7 +136,8 @@ def test_the_session_calls_what_tensorrt_has(bindings: dict[str, str]) -> None:
 def test_the_session_calls_what_tensorrt_rtx_has() -> None:
     told = _run("tensorrt-rtx", {**os.environ})
     assert told["graphs"] == 0
-    assert {"create_runtime_config", "set_runtime_cache"} <= {*told["calls"]}  # type: ignore[misc]
+    expected = {"create_runtime_config", "set_runtime_cache", "serialize", "deserialize", "is_stream_capturable"}
+    assert expected <= {*told["calls"]}  # type: ignore[misc]
     assert "EAGER" in str(told["kernels"])
 
 

@@ -20,7 +20,7 @@ from wavepaint.export.engine import EngineRequest, add_engines, choose_models, f
 from wavepaint.runtime import plan
 from wavepaint.runtime.cache import cache_folder
 from wavepaint.runtime.gpu import Gpu, find_gpus
-from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets
+from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets, serves
 from wavepaint.runtime.plan_callbacks import logger_of
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
@@ -67,8 +67,10 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, object], mess
 
 def test_targets_are_chosen_by_library_and_gpu(rtx: None) -> None:
     assert choose_targets("tensorrt", (), ["sm90"]) == ()
-    assert choose_targets("tensorrt-rtx", (), ["sm89"]) == ()
-    assert choose_targets("tensorrt-rtx", (), []) == ("sm80", "sm86", "sm89", "sm120")
+    assert choose_targets("tensorrt-rtx", (), ["sm89"]) == ("current",)
+    assert choose_targets("tensorrt-rtx", (), ["sm90"]) == ("any",)  # Hopper has no name there
+    assert choose_targets("tensorrt-rtx", (), []) == ("any",)
+    assert choose_targets("tensorrt-rtx", ("any",), ["sm89"]) == ("any",)
     assert choose_targets("tensorrt-rtx", ("sm120",), ["sm89"]) == ("sm120",)
     with pytest.raises(EngineError, match="needs the NVIDIA GPU it builds for.*--engine tensorrt-rtx"):
         choose_targets("tensorrt", (), [])
@@ -76,12 +78,21 @@ def test_targets_are_chosen_by_library_and_gpu(rtx: None) -> None:
         choose_targets("tensorrt", ("sm90",), ["sm90"])
     with pytest.raises(ConfigError, match="unknown target 'sm61'.*75, 80, 86, 89, 120"):
         choose_targets("tensorrt-rtx", ("sm61",), [])
+    with pytest.raises(ConfigError, match="unknown target 'any'.* or for any by itself"):
+        choose_targets("tensorrt-rtx", ("sm86", "any"), [])
+
+
+def test_a_plan_for_any_gpu_serves_all_and_others_those_they_name() -> None:
+    assert serves({"compute_capabilities": ["any"]}, "sm90")
+    assert serves({"compute_capabilities": ["sm86", "sm89"]}, "sm89")
+    assert not serves({"compute_capabilities": ["sm86", "sm89"]}, "sm90")
+    assert not serves({}, "sm90")
 
 
 def test_tensorrt_rtx_builds_for_what_the_manifest_says(
     rtx: None, half_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Left to itself it builds for everything from Ampere on; for the GPU at hand alone it has to see one."""
+    """Left to itself it builds for all GPUs from Ampere on; for the one at hand alone it has to see it."""
     chosen: list[tuple[str, int]] = []
     tensorrt_rtx = importlib.import_module("tensorrt_rtx")
     config_type = tensorrt_rtx.IBuilderConfig
@@ -97,15 +108,17 @@ def test_tensorrt_rtx_builds_for_what_the_manifest_says(
         options = PlanOptions(profiles=SMALL.profiles, targets=targets)
         return build_plan(half_bundle.path_of(artifact), tmp_path / "p", artifact, 8, "tensorrt-rtx", options)
 
-    build(("sm86", "sm89"))
+    assert build(("sm86", "sm89"))["compute_capabilities"] == ["sm86", "sm89"]
     assert chosen == [("SM86", 0), ("SM89", 1)]
-    monkeypatch.setattr(plan, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)])
     chosen.clear()
+    assert build(("any",))["compute_capabilities"] == ["any"]
+    assert chosen == []
+    monkeypatch.setattr(plan, "find_gpus", lambda: [Gpu("GPU", "sm89", 80_000)])
     if find_gpus() == []:
         with pytest.raises(EngineError, match="TensorRT-RTX .* cannot build model.onnx"):
             build(())
     else:
-        assert build(())["compute_capabilities"] == ["sm90"]
+        assert build(())["compute_capabilities"] == ["sm89"]
     assert chosen == [("CURRENT", 0)]
 
 
@@ -137,7 +150,7 @@ def test_an_error_is_told_in_the_thread_it_happened_in() -> None:
 
 
 @pytest.mark.skipif(find_gpus() != [], reason="needs a machine without an NVIDIA GPU")
-@pytest.mark.parametrize("targets", [("sm80",), ("sm86", "sm89"), ("sm120",)], ids="-".join)
+@pytest.mark.parametrize("targets", [("sm80",), ("sm86", "sm89"), ("any",)], ids="-".join)
 def test_engines_of_the_default_model_are_built_ahead_of_time(
     rtx: None, targets: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tests.fakes.machine import Machine
-from tests.fakes.tensorrt import write_plan
+from tests.fakes.tensorrt import Kernels, write_plan
 from wavepaint.contract import Bundle
-from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
+from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePaintWarning
 from wavepaint.runtime import device, trt_lane
 from wavepaint.runtime.device import open_device
 from wavepaint.runtime.ort_session import OrtSession
@@ -200,6 +200,52 @@ def test_without_graphs_no_library_captures(open_plan: Open, machine: Machine) -
     assert machine.gpu.count("capture") == 0
     ((graphs, _),) = machine.trt.strategies
     assert graphs is machine.trt.CudaGraphStrategy.DISABLED
+
+
+def test_what_tensorrt_rtx_compiled_is_kept(
+    open_plan: Open, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path))
+    read: list[bytes] = []
+    deserialize = Kernels.deserialize
+    monkeypatch.setattr(
+        Kernels, "deserialize", lambda kernels, content: read.append(content) or deserialize(kernels, content)
+    )
+
+    def run() -> Path:
+        session = open_plan(library="tensorrt-rtx")
+        session.run(*make_batch(1, 16, 16))
+        session.close()
+        (kept,) = (tmp_path / "plans").glob("*.tensorrt-rtx-11.0.kernels")
+        return kept
+
+    assert run().read_bytes() == b"11.0 kernels"
+    assert read == []
+    kept = run()
+    assert read == [b"11.0 kernels"]
+    kept.write_bytes(b"damaged")
+    assert run().read_bytes() == b"11.0 kernels"
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(kept))  # no folder
+    session = open_plan(library="tensorrt-rtx")
+    with pytest.warns(WavePaintWarning, match="the next start compiles kernels again"):
+        session.close()
+
+
+def test_tensorrt_rtx_that_cannot_capture_says_so(open_plan: Open, machine: Machine) -> None:
+    machine.trt.fails["is_stream_capturable"] = "a layer allocates"
+    for graphs in (True, False):
+        session = open_plan(library="tensorrt-rtx", graphs=graphs)
+        session.run(*make_batch(1, 16, 16))
+        assert ("cannot capture what model.plan runs" in session.graph_problem) == graphs
+
+
+@pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
+def test_a_plan_of_one_size_takes_that_alone(open_plan: Open, library: Any, expected: OrtSession) -> None:
+    session = open_plan(library=library, profiles=(((2, 16, 24),) * 3,))
+    batch = make_batch(2, 16, 24)
+    np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
+    assert not session.takes(1, 16, 24)
+    assert session.max_batch == 2
 
 
 def test_tensorrt_rtx_runs_what_was_verified(open_plan: Open, machine: Machine) -> None:

@@ -12,7 +12,7 @@ from wavepaint.contract import Bundle, Edges, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.engine import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
-from wavepaint.runtime.plan import LIBRARIES, Library, PlanOptions, Profile
+from wavepaint.runtime.plan import ANY_GPU, LIBRARIES, Library, PlanOptions, Profile
 from wavepaint.runtime.plan_store import why_not_here
 
 if TYPE_CHECKING:
@@ -74,8 +74,10 @@ def _profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profil
 
 
 def _parse_targets(groups: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    parsed = [tuple(f"sm{part.strip().removeprefix('sm')}" for part in group.split(",")) for group in groups]
-    return tuple(parsed) or ((),)
+    def parse(part: str) -> str:
+        return part if part == ANY_GPU else f"sm{part.removeprefix('sm')}"
+
+    return tuple(tuple(parse(part.strip()) for part in group.split(",")) for group in groups) or ((),)
 
 
 def _request(
@@ -152,7 +154,7 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.option(
     "--sm",
     multiple=True,
-    help="TensorRT-RTX: compute capabilities to build for ahead of time, such as 86,89; repeat for more engines.",
+    help="TensorRT-RTX: compute capabilities to build for ahead of time, such as 86,89, or any; repeatable.",
 )
 @click.option("--workspace", type=int, help="Engine: most scratch memory of a layer, in MiB.")
 @click.option("--optimization-level", type=int, help="Engine: 0 (quick build) to 5 (quick engine).")
