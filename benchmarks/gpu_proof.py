@@ -13,9 +13,9 @@ batch, launch (graph or plain), edges. So have probes: ``engine/tensorrt-rtx``, 
 
 On the way there
 ----------------
-On a machine with a network and PyTorch (the last is optional, and costs some minutes once)::
+On a machine with a network and PyTorch (the second is optional, and costs some minutes once)::
 
-    python benchmarks/pack_gpu_host.py pack -o pack       # pieces of at most 40 MB, 120 MB in all
+    python benchmarks/pack_gpu_host.py pack -o pack       # six pieces of at most 36 MB, 119 MB in all
     python benchmarks/gpu_proof.py --prepare prepared     # graphs of all models without weights, some 2 MB
 
 Graphs are carried without weights since those are random with a fixed seed (the trained model's lie in the checkout):
@@ -24,22 +24,28 @@ exports by itself, which takes its processor a minute for LaMa and two for big-l
 
 There
 -----
-From the checkout, with PyTorch and CUDA installed; each line under ten minutes::
+PyTorch and CUDA are there; what follows starts in the checkout. On a host that keeps its files::
 
-    ldconfig -p | grep nvinfer ; nvidia-smi                                        # what the host has
-    python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env    # those of 1 and 2 suffice at first
-    . /tmp/env
-    proof="python3 benchmarks/gpu_proof.py -o /tmp/proof --work /tmp/work --prepared prepared"
-    $proof --only 'engine/*' --only 'numerics/*' --time-limit 240
-    # the pieces of 3-rtx have come:
     python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env && . /tmp/env
-    $proof --time-limit 540
-    $proof --time-limit 540    # goes on
+    nvidia-smi; ldconfig -p | grep nvinfer                           # what the host has
+    proof="python3 benchmarks/gpu_proof.py -o /tmp/proof --work /tmp/work --prepared prepared"
+    $proof --only 'engine/*' --only 'numerics/*' --time-limit 240    # to look before all else
+    $proof --time-limit 540                                          # goes on from there, as often as it takes
+
+A host that forgets its files gets what it needs each time: the checkout (22.4 MB), ``prepared``, the pack's
+``manifest.json`` with ``1-wavelets`` (and ``2-base`` where it has no ONNX), and what came back last, here as the folder
+``last``. Unpacking and running are one command; ten minutes hold both with a limit of 480 seconds::
+
+    python3 benchmarks/pack_gpu_host.py unpack pack --into /tmp/site > /tmp/env && . /tmp/env && cp -r last /tmp/proof
+    python3 benchmarks/gpu_proof.py -o /tmp/proof --work /tmp/work --prepared prepared --time-limit 480
+
+Where 64 MB of TensorRT-RTX do not fit beside the checkout at once, its two pieces go one after the other into one
+folder that the host still has when the second comes; ``unpack --require rtx`` says so and stops if it has not.
 
 The time limit holds to some twenty seconds, whatever a cell does. Packages that the host has itself come before those
-of the pack. Bring back ``/tmp/proof``: the record, the report and two pictures; models and plans, which only save time,
-are in ``--work``, by default the folder ``work`` in the former. ``--dry-run`` exercises everything but the card, in
-half a minute on a CPU; CI runs that.
+of the pack. What comes back is the record, the report and two pictures; models and plans, which only save time, are in
+``--work``, by default the folder ``work`` beside the record. ``--dry-run`` exercises everything but the card, in half a
+minute on a CPU; CI runs that.
 """
 
 import sys

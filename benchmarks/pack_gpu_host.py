@@ -11,18 +11,22 @@ There, where the folder has been copied to, in one go or in several::
 
 ``unpack`` prints the lines that make Python find the packages. Packages are taken as pip finds them (``pip download``,
 with its own configuration), in the versions of ``constraints.txt``. What the host has itself comes first, whatever its
-version, and is named; only what it lacks is added. They make three archives, cut into pieces of at most 40 MB:
+version, and is named; only what it lacks is added. They make four archives, cut into pieces of at most 36 MB:
 
-=========  =====  ===================================================================================================
-archive    about  what it is for
-=========  =====  ===================================================================================================
-``base``   43 MB  a working environment for ONNX and cuda-bindings by itself: export, ONNX Runtime on the CPU, copies
-``tools``  12 MB  plots (matplotlib) and tests (pytest)
-``rtx``    64 MB  TensorRT-RTX: its libraries (two pieces), its bindings, and the module ``tensorrt_rtx``
-=========  =====  ===================================================================================================
+==============  ========  ======  ==================================================================================
+archive         about     pieces  what it is for
+==============  ========  ======  ==================================================================================
+``1-wavelets``  3.5 MB    1       PyWavelets: all that is lacking where PyTorch, ONNX and matplotlib are
+``2-base``      40 MB     2       with that, a working environment for ONNX and cuda-bindings by itself: export, ONNX
+                                  Runtime on the CPU, copies
+``3-tools``     12 MB     1       plots (matplotlib) and tests (pytest)
+``4-rtx``       64 MB     2       TensorRT-RTX: its libraries, its bindings, and the module ``tensorrt_rtx``
+==============  ========  ======  ==================================================================================
 
 PyTorch with CUDA, the driver and CUDA itself must be there. An archive some of whose pieces are missing is left out and
-told, so that pieces can be sent one after another and unpacked as they come.
+told, so that pieces can be sent one after another and unpacked as they come, always with ``manifest.json``. Pieces that
+come in different goes are put into one folder there. An archive of two pieces needs a host that keeps the first until
+the second comes, or a carrier that takes both.
 """
 
 import argparse
@@ -42,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     packing.add_argument("-o", "--out", type=Path, required=True, help="the new folder")
     packing.add_argument("--python", default="3.12", help="the host's version of Python (default: %(default)s)")
     packing.add_argument("--light", action="store_true", help="leave TensorRT-RTX out")
-    packing.add_argument("--wheels", type=Path, help="take wheels from FOLDER/base, /tools and /rtx; download nothing")
+    packing.add_argument(
+        "--wheels", type=Path, help="take wheels from WHEELS/wavelets, /base, /tools and /rtx; download nothing"
+    )
     unpacking = commands.add_parser("unpack", help="check and unpack")
     unpacking.add_argument("folder", type=Path, help="what `pack` wrote, or some of its pieces and the manifest")
     unpacking.add_argument("--into", type=Path, required=True, help="where to")

@@ -53,8 +53,8 @@ def is_poisoned() -> bool:
     try:
         torch.cuda.synchronize()
         torch.ones(1, device="cuda").item()
-    except RuntimeError:
-        return True
+    except RuntimeError as error:  # others may hold all of the memory, which harms nothing
+        return not is_out_of_memory(error)
     return False
 
 

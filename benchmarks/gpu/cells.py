@@ -158,11 +158,12 @@ def _full_heats() -> Iterator[Heat]:
     for batch in CRITERION_BATCHES:
         yield _heat(CRITERION_SIDE, batch, RIVALS, ENGINES[:4])
     yield from _probes("engine", ("torch-compile",))
-    for batch in (8, 64, 1):
-        yield _heat(CRITERION_SIDE, batch, RIVALS, ("torch-compile",))
+    yield _heat(CRITERION_SIDE, 8, RIVALS, ("torch-compile",))
     small = ("wavepaint", "lama", "default")
     for batch in (8, 1, 64):  # with and without graphs, with float and byte edges
         yield _heat(CRITERION_SIDE, batch, small, ENGINES[:4], launches=("graph", "plain"), every_edge=True)
+    for batch in (64, 1):
+        yield _heat(CRITERION_SIDE, batch, RIVALS, ("torch-compile",))
     for batch in (8, 1, 64):
         yield _heat(CRITERION_SIDE, batch, FULL_MODELS, ENGINES[:4])
     for side, batch in itertools.product(SIDES[1:], (8, 1)):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import infer_shapes
 
@@ -55,7 +55,14 @@ def fold_constants(model: ModelProto) -> ModelProto:
 
     Shapes are inferred again after every pass, since what is folded settles shapes that were open. What would make
     constants of more than :data:`MAX_FOLDED` elements stays.
+
+    Raises:
+        ValueError: A node has a graph of its own, such as a branch or a loop, which may read what is folded away here.
     """
+    kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    for node in model.graph.node:
+        if any(attribute.type in kinds for attribute in node.attribute):
+            raise ValueError(f"{node.op_type} has a graph of its own")
     model = infer_shapes(model, data_prop=True)
     while _fold_once(model):
         del model.graph.value_info[:]
@@ -97,7 +104,7 @@ def _can_fold(
 ) -> bool:
     if node.op_type == "Shape" and shapes.get(names[0]) is not None:
         return True
-    if node.op_type in _RANDOM or any(attribute.type == attribute.GRAPH for attribute in node.attribute):
+    if node.op_type in _RANDOM:
         return False
     sizes = [shapes.get(name) for name in node.output]  # unknown before a later pass, if what it follows from is open
     is_small = all(size is not None and np.prod(size, dtype=np.int64) <= MAX_FOLDED for size in sizes)

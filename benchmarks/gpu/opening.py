@@ -11,6 +11,7 @@ from benchmarks.gpu.graphs import FilePrecision, open_graph
 from benchmarks.gpu.lanes import Lane, NotRunError, SessionLane, TorchLane
 from benchmarks.gpu.networks import ByteEdges, build, find_size_multiple, make_plain_half
 from benchmarks.gpu.plans import Alive, open_plan, try_to_build
+from benchmarks.gpu.transforms import fill_matrices, keep_matrices
 from wavepaint.errors import EngineError
 from wavepaint.export.to_onnx import InpaintingGraph
 from wavepaint.runtime.ort_session import OrtSession
@@ -65,7 +66,10 @@ def _open_torch(cell: Cell, place: Place) -> Lane:
     if place.device != "cuda" and cell.launch == "graph":
         raise NotRunError(f"{NO_GPU}, and CUDA graphs are of GPUs")
     network: nn.Module = make_plain_half(cell.model) if cell.precision == "float16" else build(cell.model)
-    network = (ByteEdges if cell.edges == "uint8" else InpaintingGraph)(network).to(place.device).eval()
+    network = network.to(place.device).eval()
+    if cell.precision == "float16" and keep_matrices(network) and cell.engine == "torch-compile":
+        fill_matrices(network, cell.side, place.device)  # the others run eagerly before they capture, if they do
+    network = (ByteEdges if cell.edges == "uint8" else InpaintingGraph)(network).eval()
     label = f"PyTorch {torch.__version__} "
     if cell.engine == "pytorch":
         label += "CUDA graph" if cell.launch == "graph" else "eager"

@@ -7,13 +7,14 @@ from typing import cast
 
 import numpy as np
 
+from benchmarks.gpu.card import is_out_of_memory
 from benchmarks.gpu.cells import Cell, Place
 from benchmarks.gpu.freezing import freeze_file
-from benchmarks.gpu.lanes import SessionLane
+from benchmarks.gpu.lanes import SessionLane, describe_error
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact
-from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.errors import EngineError
 from wavepaint.runtime.gpu import find_gpus
-from wavepaint.runtime.plan import Library, PlanOptions, Profile, build_plan, load_library
+from wavepaint.runtime.plan import ANY_GPU, GPU_AT_HAND, Library, PlanOptions, Profile, build_plan, load_library
 from wavepaint.runtime.trt_plan import tensor_shape
 from wavepaint.runtime.trt_session import TensorRtSession
 
@@ -23,28 +24,35 @@ Alive = Callable[[], None]
 AHEAD_OF_TIME = "sm86"
 """What plans are built for where there is no GPU, to see that they build."""
 
-_TARGETS: dict[str, tuple[tuple[str, ...], ...]] = {"tensorrt": ((),), "tensorrt-rtx": ((), ("sm80",))}
-"""What plans are built for, until one runs; without a name, the GPU at hand. Hopper's code is in TensorRT-RTX, its
-documents leave it out, and Ampere's plans are the nearest."""
+_TARGETS: dict[str, tuple[tuple[str, ...], ...]] = {"tensorrt": ((),), "tensorrt-rtx": ((GPU_AT_HAND,), (ANY_GPU,))}
+"""What plans are built for, until one runs; TensorRT knows nothing but the GPU at hand. TensorRT-RTX has no name for
+Hopper, whose code is in it all the same: what it does not take for the GPU at hand may run as a plan for every GPU."""
+
+_worked: dict[str, tuple[str, ...]] = {}
+"""What plans that ran in this process were built for, by engine: what fails there would fail for every cell."""
+
+_FIRST_RUNS = 2
+"""The second run captures a CUDA graph, or tells why not."""
 
 
 def open_plan(cell: Cell, onnx: Path, multiple: int, place: Place, alive: Alive) -> SessionLane:
-    """Open a plan for exactly the shape, built for the GPU at hand, or, where none runs, for another that may fit.
+    """Open a plan for exactly the shape, built for the GPU at hand, or, where none runs, for every GPU.
 
     Raises:
-        EngineMemoryError: The GPU's memory does not suffice; another plan would need as much.
         EngineError: No plan builds, opens and runs; all reasons are told.
+        Exception: The memory does not suffice; another plan would need as much.
     """
     reasons: list[str] = []
-    for targets in _TARGETS[cell.engine]:
-        built_for = targets[0] if targets else "the GPU at hand"
+    for targets in sorted(_TARGETS[cell.engine], key=lambda one: one != _worked.get(cell.engine)):
+        built_for = "every GPU" if ANY_GPU in targets else "the GPU at hand"
         try:
             lane = _open_plan_for(cell, onnx, multiple, place, targets, alive)
-        except EngineMemoryError:
-            raise
-        except EngineError as error:
-            reasons.append(f"for {built_for}: {error}")
+        except Exception as error:  # libraries raise what they like, an unknown GPU may be a missing attribute
+            if is_out_of_memory(error):
+                raise
+            reasons.append(f"for {built_for}: {describe_error(error)}")
             continue
+        _worked[cell.engine] = targets
         lane.label += f", built for {built_for}" if len(_TARGETS[cell.engine]) > 1 else ""
         lane.note = "; ".join(filter(None, (lane.note, *reasons)))
         return lane
@@ -54,7 +62,7 @@ def open_plan(cell: Cell, onnx: Path, multiple: int, place: Place, alive: Alive)
 def _open_plan_for(
     cell: Cell, onnx: Path, multiple: int, place: Place, targets: tuple[str, ...], alive: Alive
 ) -> SessionLane:
-    """Build a plan unless it is there, open it, and run it once: TensorRT-RTX compiles its kernels no earlier."""
+    """Build a plan unless it is there, open it, and run it: TensorRT-RTX compiles its kernels no earlier."""
     library = cast(Library, cell.engine)
     made_by = "-".join((library, load_library(library).__version__, *targets))
     plan = place.work / f"{cell.model}.{cell.precision}.{cell.edges}.{cell.side}.b{cell.batch}.{made_by}.plan"
@@ -75,14 +83,16 @@ def _open_plan_for(
         size = (cell.batch, cell.side, cell.side)
         image, mask = (np.zeros(tensor_shape(name, size, cell.edges), cell.edges) for name in (INPUT_IMAGE, INPUT_MASK))
         session.run(image, mask)
+        first_run_s = time.perf_counter() - started - build_s
+        for _ in range(_FIRST_RUNS - 1):
+            session.run(image, mask)
     except BaseException:
         session.close()
         raise
     lane = SessionLane(session)
-    lane.plan_mb, lane.build_s = plan.stat().st_size / 1e6, build_s
-    lane.first_run_s = time.perf_counter() - started - build_s
+    lane.plan_mb, lane.build_s, lane.first_run_s = plan.stat().st_size / 1e6, build_s, first_run_s
     note = _note_of(plan)
-    lane.note = note.read_text("utf-8") if note.exists() else ""
+    lane.note = "; ".join(filter(None, (note.read_text("utf-8") if note.exists() else "", session.graph_problem)))
     return lane
 
 

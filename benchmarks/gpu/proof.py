@@ -58,10 +58,13 @@ def run_proof(
         if not tasks:
             continue
         tell(f"{number} of {len(heats)}: {heat.title}, {len(tasks)} to measure")
+        wanted = {task.id for task in tasks}
         while tasks:
             if time.time() >= limits.effort.deadline:
                 return f"stopped by the time limit before: {heat.title}"
             tasks = _run_heat(Heat(heat.title, tuple(tasks)), record, worker, limits, fresh, tell)
+        if time.time() >= limits.effort.deadline and not wanted <= fresh:
+            return f"stopped by the time limit in: {heat.title}"
     return ""
 
 

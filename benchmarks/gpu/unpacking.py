@@ -10,10 +10,11 @@ import importlib.metadata
 import io
 import lzma
 import shlex
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from benchmarks.gpu.pieces import Archive, PackError, PieceReader, read_manifest, whole_folder
 
@@ -37,6 +38,24 @@ def _check_pieces(archive: Archive, folder: Path) -> None:
         raise PackError(f"the pieces of {archive.name} are not one archive: its sha256 differs. Pack again.")
 
 
+def _extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Write an archive's files below a new folder: plain ones alone, which is what packing makes.
+
+    ``tarfile``'s own filter would do, but Python 3.11.3 and older have none.
+
+    Raises:
+        TarError: An entry is something else, or leads out of the folder.
+    """
+    for entry in tar:
+        content, path = tar.extractfile(entry) if entry.isreg() else None, PurePosixPath(entry.name)
+        if content is None or path.is_absolute() or ".." in path.parts:
+            raise tarfile.TarError(f"{entry.name!r} is no plain file below its folder")
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            shutil.copyfileobj(content, file)
+
+
 def unpack(folder: Path, site: Path, *, any_python: bool = False, required: Iterable[str] = ()) -> list[str]:
     """Unpack every archive that is whole into a folder of its own below ``site``, which appears whole or not at all.
 
@@ -52,8 +71,6 @@ def unpack(folder: Path, site: Path, *, any_python: bool = False, required: Iter
     Raises:
         PackError: A damaged piece, another Python, nothing to unpack, or a required archive that is not whole.
     """
-    if not hasattr(tarfile, "data_filter"):
-        raise PackError(f"Python {sys.version.split()[0]} cannot unpack safely: expected 3.12, or 3.11.4 or newer.")
     python, archives = read_manifest(folder)
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if python != here and not any_python:
@@ -73,7 +90,7 @@ def unpack(folder: Path, site: Path, *, any_python: bool = False, required: Iter
                 pieces = io.BufferedReader(PieceReader([folder / piece.name for piece in archive.pieces]), 1 << 20)
                 try:
                     with tarfile.open(fileobj=pieces, mode="r|xz") as tar:
-                        tar.extractall(unfinished, filter="data")
+                        _extract(tar, unfinished)
                 except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
                     raise PackError(f"{archive.name} cannot be unpacked ({error}). Pack again.") from error
                 (unfinished / MARK).write_text(archive.sha256)

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.gpu import card, freezing, graphs, heats, opening, plans, timing
 from benchmarks.gpu.accuracy import compare, make_inputs, run_reference
@@ -19,9 +20,10 @@ from benchmarks.gpu.cells import Cell, Effort, Heat, Place, Probe
 from benchmarks.gpu.freezing import freeze_file
 from benchmarks.gpu.heats import ALONE, PoisonedError, Runner
 from benchmarks.gpu.lanes import Lane, NotRunError, allow_tf32
-from benchmarks.gpu.networks import build, make_half
+from benchmarks.gpu.networks import build, make_half, make_plain_half
 from benchmarks.gpu.opening import forget_compiled, open_lane
 from benchmarks.gpu.timing import Entry, time_round
+from benchmarks.gpu.transforms import fill_matrices, keep_matrices
 from tests.fakes.machine import Machine
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
 from wavepaint.export.byte_edges import add_byte_edges
@@ -136,6 +138,28 @@ def test_what_cannot_be_folded_has_its_sizes_fixed_and_is_told(
     assert len(machine.builds) == 1
 
 
+BRANCHED = """
+<ir_version: 9, opset_import: ["" : 20]>
+branched (float[N,3,H,W] image, float[N,1,H,W] mask) => (float[N,3,H,W] image_out) {
+    half = Constant<value_float: float = 0.5>()
+    top = ReduceMax<keepdims: int = 0>(image)
+    is_bright = Greater(top, half)
+    image_out = If(is_bright) <
+        then_branch = dark () => (float[N,3,H,W] darker) { darker = Mul(image, half) },
+        else_branch = same () => (float[N,3,H,W] copied) { copied = Identity(image) }
+    >
+}
+"""
+"""A network one of whose branches reads what could be folded outside of it."""
+
+
+def test_a_graph_with_branches_is_not_folded_which_is_told(tmp_path: Path) -> None:
+    onnx.save(onnx.parser.parse_model(BRANCHED), tmp_path / "any.onnx")
+    note = freeze_file(tmp_path / "any.onnx", tmp_path / "one.onnx", 1, 24, "float32")
+    assert note.endswith("is left to the engine (ValueError: If has a graph of its own)")
+    onnx.checker.check_model(onnx.load(tmp_path / "one.onnx"), full_check=True)
+
+
 # Lanes
 
 
@@ -145,6 +169,7 @@ def gpu_place(machine: Machine, prepared: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(plans, "load_library", lambda library: machine.trt)
     monkeypatch.setattr(plans, "build_plan", machine.build_plan)
     monkeypatch.setattr(plans, "find_gpus", lambda: [Gpu("Simulated GPU", "sm90", 80_000)])
+    monkeypatch.setattr(plans, "_worked", {})
     return Place(work=tmp_path / "work", prepared=prepared, device="cuda")
 
 
@@ -175,32 +200,65 @@ def test_a_plan_is_built_for_the_shape_checked_and_timed(
     assert len(machine.builds) == 1  # the plan was kept
 
 
+@pytest.mark.parametrize("error", [EngineError("sm90 is not supported"), AttributeError("sm90 is not supported")])
 @pytest.mark.parametrize("fails_at", ["build", "first run"])
-def test_tensorrt_rtx_is_tried_for_another_gpu_where_no_plan_for_this_one_runs(
-    fails_at: str, gpu_place: Place, machine: Machine, monkeypatch: pytest.MonkeyPatch
+def test_tensorrt_rtx_is_tried_for_every_gpu_where_no_plan_for_this_one_runs(
+    fails_at: str, error: Exception, gpu_place: Place, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
-        if fails_at == "build" and not arguments[5].targets:
-            raise EngineError("sm90 is not supported")
+        if fails_at == "build" and arguments[5].targets != ("any",):
+            raise error
         return machine.build_plan(*arguments, **callbacks)
 
     class Session(TensorRtSession):
         def run(self, image: Any, mask: Any) -> Any:
-            if "sm80" not in self.path.name:  # where TensorRT-RTX compiles its kernels
-                raise EngineError("sm90 is not supported")
+            if not self.path.name.endswith("-any.plan"):  # where TensorRT-RTX compiles its kernels
+                raise error
             return super().run(image, mask)
 
     monkeypatch.setattr(plans, "build_plan", build)
     if fails_at == "first run":
         monkeypatch.setattr(plans, "TensorRtSession", Session)
-    lane = open_lane(Cell("tensorrt-rtx", "float16", "tiny-wavepaint", 32, 1), gpu_place)
-    assert lane.label.endswith(", built for sm80")
-    assert lane.note == "for the GPU at hand: sm90 is not supported"
+    cells = [Cell("tensorrt-rtx", "float16", "tiny-wavepaint", 32, batch) for batch in (1, 2)]
+    lane = open_lane(cells[0], gpu_place)
+    assert lane.label.endswith(", built for every GPU")
+    assert lane.note.startswith("for the GPU at hand: ")
+    assert lane.note.endswith("sm90 is not supported")
     lane.close()
+    lane = open_lane(cells[1], gpu_place)  # what worked is tried first from then on
+    assert (lane.label.endswith(", built for every GPU"), lane.note) == (True, "")
+    lane.close()
+    assert [one[5].targets for one in machine.builds][-2:] == [("any",), ("any",)]
     machine.require_all_freed()
-    with pytest.raises(EngineError, match="for the GPU at hand: sm90 is not supported"):
+    with pytest.raises(EngineError, match="for the GPU at hand: .*sm90 is not supported"):
         open_lane(Cell("tensorrt", "float16", "tiny-wavepaint", 32, 1), gpu_place)
     machine.require_all_freed()
+
+
+def test_where_memory_does_not_suffice_no_other_plan_is_built(
+    gpu_place: Place, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
+        machine.build_plan(*arguments, **callbacks)
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(plans, "build_plan", build)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        open_lane(Cell("tensorrt-rtx", "float16", "tiny-wavepaint", 32, 1), gpu_place)
+    assert len(machine.builds) == 1
+
+
+@pytest.mark.parametrize(
+    ("engine", "launch", "method"),
+    [("tensorrt", "graph", "capture"), ("tensorrt-rtx", "graph", "is_stream_capturable"), ("tensorrt", "plain", "")],
+)
+def test_a_graph_that_is_not_captured_is_noted(
+    engine: str, launch: Any, method: str, gpu_place: Place, machine: Machine
+) -> None:
+    machine.trt.fails[method] = "a layer cannot be captured"
+    lane = open_lane(Cell(engine, "float16", "tiny-wavepaint", 32, 1, launch), gpu_place)
+    assert ("captur" in lane.note) == (launch == "graph")
+    lane.close()
 
 
 def test_a_plan_says_what_it_was_built_for_and_that_its_build_goes_on(
@@ -253,6 +311,79 @@ def test_pytorch_rounds_what_a_precision_allows() -> None:
         allow_tf32("defaults")
 
 
+class OpNames(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the operations that run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+MATRIX_OPS = {"arange", "cos", "sin", "full", "remainder", "rsqrt"}
+
+
+def count_matrix_ops(network: torch.nn.Module, *tensors: torch.Tensor) -> tuple[int, int]:
+    """Return how many operations a forward has, and how many of them make matrices."""
+    with torch.inference_mode(), OpNames() as ops:
+        network(*tensors)
+    return len(ops.names), sum(name in MATRIX_OPS for name in ops.names)
+
+
+def test_half_precision_in_pytorch_makes_its_matrices_once_and_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original, kept = make_plain_half("tiny-lama"), make_plain_half("tiny-lama")
+    assert keep_matrices(kept) > 0
+    assert keep_matrices(make_plain_half("tiny-wavepaint")) == 0
+    for height, width in ((32, 48), (48, 32)):  # another size is no other's
+        tensors = torch.rand(2, 3, height, width), (torch.rand(2, 1, height, width) > 0.5).float()
+        with torch.inference_mode():
+            first, expected = kept(*tensors), original(*tensors)
+            assert torch.equal(first, expected)
+            assert torch.equal(kept(*tensors), expected)
+        assert count_matrix_ops(original, *tensors)[1] > 50
+        assert count_matrix_ops(kept, *tensors)[1] == 0
+    assert count_matrix_ops(kept, *tensors)[0] < 0.7 * count_matrix_ops(original, *tensors)[0]
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("torch-compile", "float16"), ("pytorch", "float32")])
+def test_pytorch_keeps_matrices_in_half_precision_alone_and_makes_them_before_it_compiles(
+    engine: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_plain_half("tiny-lama")
+    for name in ("make_plain_half", "build"):
+        monkeypatch.setattr(opening, name, lambda model: network)
+    lane = open_lane(
+        Cell(engine, precision, "tiny-lama", 32, 2, "plain"), Place(work=Path(), prepared=None, device="cpu")
+    )
+    num_made = count_matrix_ops(network, torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32))[1]
+    assert (num_made == 0) == (precision == "float16")
+    lane.close()
+
+
+def test_what_is_compiled_has_its_matrices_as_buffers() -> None:
+    network = make_plain_half("tiny-lama")
+    keep_matrices(network)
+    fill_matrices(network, 32, "cpu")
+    traced: list[set[str]] = []
+
+    def note(graph: Any, tensors: Any) -> Any:
+        traced.append({str(node.target) for node in graph.graph.nodes})
+        return graph
+
+    tensors = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+    with torch.inference_mode():
+        compiled: Any = torch.compile(network, dynamic=False, backend=note)
+        assert torch.equal(compiled(*tensors), network(*tensors))
+    assert len(traced) == 1
+    assert not any(name in target for target in traced[0] for name in ("arange", "cos", "sin"))
+    forget_compiled()
+
+
 def test_every_compiled_cell_of_a_heat_is_compiled() -> None:
     from torch._dynamo.testing import CompileCounter
 
@@ -288,6 +419,22 @@ def test_memory_is_what_the_driver_misses_or_the_peak_of_a_run(monkeypatch: pyte
     assert meter.taken_mb() == 70
     taken.update(driver=300)  # a graph keeps its memory
     assert meter.taken_mb() == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(None, False), ("CUDA error: an illegal memory access was encountered", True), ("CUDA out of memory.", False)],
+)
+def test_a_full_card_is_no_broken_one(error: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(*size: int, device: str) -> torch.Tensor:
+        if error:
+            raise RuntimeError(error)
+        return torch.zeros(1)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch, "ones", probe)
+    assert card.is_poisoned() == expected
 
 
 # Heats

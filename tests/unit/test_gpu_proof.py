@@ -51,7 +51,10 @@ def test_what_is_worth_most_comes_first() -> None:
     order = ["engine/pytorch", "numerics/big-lama", "engine/tensorrt-rtx", "ceiling/matrix"]
     order += [f"tensorrt-rtx/float16/wavepaint/256/b{CRITERION_BATCHES[0]}/graph/float32"]
     order += [
+        "torch-compile/float16/wavepaint/256/b8/graph/float32",
         "tensorrt-rtx/float16/wavepaint/256/b8/graph/uint8",
+        "tensorrt-rtx/float16/default/256/b64/plain/uint8",
+        "torch-compile/float16/wavepaint/256/b64/graph/float32",
         "pytorch/float16/wavepaint-large/512/b1/graph/float32",
     ]
     places = [ids.index(one) for one in order]
@@ -212,6 +215,22 @@ def test_the_time_limit_ends_between_heats(tmp_path: Path) -> None:
     record, reason = prove(tmp_path, worker, [Heat("one", (A,))], effort=effort)
     assert reason == "stopped by the time limit before: one"
     assert (worker.heats, record.results) == ([], {})
+
+
+@pytest.mark.parametrize(("num_done", "expected"), [(1, "stopped by the time limit in: one"), (2, "")])
+def test_the_time_limit_within_the_last_heat_is_told_if_a_cell_has_no_result(
+    num_done: int, expected: str, tmp_path: Path
+) -> None:
+    class LateWorker(ScriptedWorker):
+        """Leaves out, as workers do, what would begin after the time limit."""
+
+        def run(self, heat: Heat, effort: Effort, *limits: float) -> Iterator[dict[str, Any]]:
+            yield from super().run(Heat(heat.title, heat.tasks[:num_done]), effort)
+            time.sleep(max(effort.deadline - time.time(), 0.0))
+
+    effort = Effort(rounds=1, seconds=0.0, min_calls=1, deadline=time.time() + 0.3)
+    record, reason = prove(tmp_path, LateWorker({}), [Heat("one", (A, B))], effort=effort)
+    assert (reason, len(record.results)) == (expected, num_done)
 
 
 def test_a_cell_that_the_time_limit_ends_is_measured_next_time(tmp_path: Path) -> None:

@@ -65,7 +65,10 @@ def _height_matrix(height: int, like: Tensor) -> Tensor:
 
 
 class RealDFT2d(nn.Module):
-    """The transform of real maps (N, C, H, W), floating: coefficients (N, 2C, H, W // 2 + 1), of the same dtype."""
+    """The transform of real maps (N, C, H, W), floating: coefficients (N, 2C, H, W // 2 + 1), of the same dtype.
+
+    Both matrices are made in every forward. Who transforms one size alone may override what makes them.
+    """
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         if _takes_fft(x_NCHW):
@@ -74,21 +77,30 @@ class RealDFT2d(nn.Module):
             return torch.stack([spectrum.real, spectrum.imag], dim=2).flatten(1, 2)
         batch, channels, height, width = x_NCHW.shape
         half = width // 2 + 1
-        cosines, sines = _width_matrices(width, x_NCHW)
-        rows = x_NCHW @ torch.cat([cosines, -sines], dim=1).to(x_NCHW.dtype)
+        rows = x_NCHW @ self.row_matrix(x_NCHW)
         # Real and imaginary parts above one another, and all channels side by side, so that the transform along the
         # height is one product.
         columns = rows.reshape(batch, channels, height, 2, half).permute(0, 3, 2, 1, 4)
-        columns = _height_matrix(height, x_NCHW) @ columns.reshape(batch, 2 * height, channels * half)
+        columns = self.column_matrix(x_NCHW) @ columns.reshape(batch, 2 * height, channels * half)
         spectrum = columns.reshape(batch, 2, height, channels, half).permute(0, 3, 1, 2, 4)
         return spectrum.reshape(batch, 2 * channels, height, half)
+
+    def row_matrix(self, x_NCHW: Tensor) -> Tensor:
+        """Return what maps are multiplied by along the width, (W, 2 (W // 2 + 1)) of their dtype: real parts first."""
+        cosines, sines = _width_matrices(x_NCHW.shape[3], x_NCHW)
+        return torch.cat([cosines, -sines], dim=1).to(x_NCHW.dtype)
+
+    def column_matrix(self, x_NCHW: Tensor) -> Tensor:
+        """Return what multiplies them along the height, (2H, 2H) of their dtype: real parts first."""
+        return _height_matrix(x_NCHW.shape[2], x_NCHW)
 
 
 class InverseRealDFT2d(nn.Module):
     """The inverse of :class:`RealDFT2d`: coefficients (N, 2C, H, W // 2 + 1) and the width W -> maps (N, C, H, W).
 
     Coefficients that no real map has are treated as ``torch.fft.irfft2`` treats them: the columns that are missing
-    count as conjugates of those that are there, and what would be imaginary is dropped.
+    count as conjugates of those that are there, and what would be imaginary is dropped. As there, matrices are made in
+    every forward.
     """
 
     def forward(self, spectrum_NCHW: Tensor, width: int) -> Tensor:
@@ -102,13 +114,21 @@ class InverseRealDFT2d(nn.Module):
             return inverse
         columns = spectrum_NCHW.reshape(batch, channels, 2, height, half).permute(0, 2, 3, 1, 4)
         # The inverse of an orthogonal matrix is its transpose.
-        columns = _height_matrix(height, spectrum_NCHW).T @ columns.reshape(batch, 2 * height, channels * half)
+        columns = self.column_matrix(spectrum_NCHW).T @ columns.reshape(batch, 2 * height, channels * half)
         rows = columns.reshape(batch, 2, height, channels, half).permute(0, 3, 2, 1, 4)
-        cosines, sines = _width_matrices(width, spectrum_NCHW)
-        # Every column but the first and, at even widths, the last stands for its conjugate as well.
-        doubled = torch.arange(half, device=cosines.device) * 2
-        alone = doubled % torch.full((1,), width, dtype=torch.int64, device=cosines.device) == 0
-        weights = 2 - alone.to(cosines.dtype)
-        matrix = torch.cat([cosines * weights, -sines * weights], dim=1).to(spectrum_NCHW.dtype)
+        matrix = self.row_matrix(spectrum_NCHW, width)
         maps: Tensor = rows.reshape(batch, channels, height, 2 * half) @ matrix.T
         return maps
+
+    def row_matrix(self, spectrum_NCHW: Tensor, width: int) -> Tensor:
+        """Return the matrix (W, 2 (W // 2 + 1)), in the coefficients' dtype, whose transpose gives maps of a width."""
+        cosines, sines = _width_matrices(width, spectrum_NCHW)
+        # Every column but the first and, at even widths, the last stands for its conjugate as well.
+        doubled = torch.arange(spectrum_NCHW.shape[3], device=cosines.device) * 2
+        alone = doubled % torch.full((1,), width, dtype=torch.int64, device=cosines.device) == 0
+        weights = 2 - alone.to(cosines.dtype)
+        return torch.cat([cosines * weights, -sines * weights], dim=1).to(spectrum_NCHW.dtype)
+
+    def column_matrix(self, spectrum_NCHW: Tensor) -> Tensor:
+        """Return the matrix of :meth:`RealDFT2d.column_matrix`, whose transpose is applied along the height."""
+        return _height_matrix(spectrum_NCHW.shape[2], spectrum_NCHW)
