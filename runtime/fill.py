@@ -21,8 +21,8 @@ class FillOptions:
         mask_from: ``"alpha"`` takes the transparent pixels of the mask for the hole and makes them opaque.
         resize_mask: Fit a mask of another size to the image, by nearest neighbour.
         dilate: Pixels by which the hole is grown, 0 to 64; for masks that follow an object too closely.
-        feather: Pixels, 0 to 64, over which the fill leads over into its surroundings. All of it lies within the
-            (grown) hole: where it was grown, into the photo's own pixels. What is known is never touched.
+        feather: Pixels, 0 to 64, over which the fill leads over into the photo, in the ring by which the hole was
+            grown. Less than ``dilate``, it leaves nothing of what lies at the edge of the hole that was asked for.
         strategy: How large photos and holes are treated; see :mod:`wavepaint.runtime.strategy`.
 
     Raises:
@@ -41,6 +41,11 @@ class FillOptions:
         for name, value in (("dilate", self.dilate), ("feather", self.feather)):
             if not 0 <= value <= MAX_GROWTH:
                 raise ConfigError(f"{name} is {value} pixels: expected 0 to {MAX_GROWTH} (--{name}).")
+        if self.feather and not self.dilate:
+            raise ConfigError(
+                f"feather is {self.feather} pixels, over which the fill leads over into the ring by which the hole is "
+                "grown, and it is not: pass --dilate as well, best with some pixels more."
+            )
         if self.strategy not in STRATEGIES:
             raise ConfigError(f"the strategy is {self.strategy!r}: expected {', '.join(STRATEGIES)} (--strategy).")
 
@@ -108,7 +113,7 @@ def _fit_mask(photo: Photo, hole_HW: Bool, resize_mask: bool) -> Bool:
     if not resize_mask:
         hint = ""
         if (mask_height, mask_width) == (width, height):
-            hint = " The photo is turned by its EXIF orientation; draw the mask on the upright photo."
+            hint = " One of them is turned: draw the mask on the upright photo, as viewers show it."
         raise ImageError(
             f"the image is {width}x{height} pixels and the mask {mask_width}x{mask_height}; they must be equal."
             f"{hint} --resize-mask fits the mask to the image."

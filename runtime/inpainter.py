@@ -200,11 +200,10 @@ class Inpainter(Closing):
     def _limits(self, photo: Photo) -> Limits:
         manifest = self.bundle.manifest
         bytes_per_pixel = manifest.activation_bytes_per_pixel * self._session.memory_factor
-        crop_side = manifest.training.get("config", {}).get("data", {}).get("crop_size", _UNKNOWN_CROP_SIDE)
         return Limits(
             max_pixels=max_pixels(photo, bytes_per_pixel, self.max_memory_mb, self.streams),
             max_batch=self.max_batch,
-            thickness=max(round(crop_side * _THICKEST_SHARE), 1),
+            thickness=max(round(_crop_side(manifest.training) * _THICKEST_SHARE), 1),
             multiple=self._session.size_multiple,
             max_side=self._session.side_range[1],
         )
@@ -256,3 +255,10 @@ class Inpainter(Closing):
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
+
+
+def _crop_side(training: object) -> int:
+    """Return the side of the crops that a network was trained on, as far as its bundle says so."""
+    for key in ("config", "data", "crop_size"):
+        training = training.get(key) if isinstance(training, dict) else None
+    return training if isinstance(training, int) and training > 0 else _UNKNOWN_CROP_SIDE

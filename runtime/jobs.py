@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from wavepaint.errors import ImageError, OutputError, WavePaintWarning
+from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning
+from wavepaint.runtime.encoding import is_written
 
 LIST_SUFFIXES = (".csv", ".jsonl")
 _MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
@@ -59,8 +60,11 @@ def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
     Raises:
         ImageError: Nothing found, no mask for any image, or a list that cannot be read.
         OutputError: Two results of one name, or a result that would replace an image or a mask.
+        ConfigError: Masks for a list.
     """
     if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
+        if masks is not None:
+            raise ConfigError(f"the list {images} names its masks itself: leave MASK ({masks}) out.")
         jobs = list(_read_list(Path(images), out))
     else:
         root, found = _find_images(images)
@@ -87,7 +91,7 @@ def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
 
 def _suffixes() -> set[str]:
     Image.init()
-    return {suffix for suffix, name in Image.EXTENSION.items() if name in ("PNG", "JPEG", "WEBP", "TIFF", "BMP")}
+    return {suffix for suffix in Image.EXTENSION if is_written(suffix)}
 
 
 def _is_image(path: Path) -> bool:

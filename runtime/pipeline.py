@@ -27,18 +27,27 @@ def map_groups(
         group: Items in one call.
 
     Returns:
-        A generator. Left early, what has not begun is dropped and what has is finished.
+        A generator. Left early, what has not begun is dropped and what has is finished; after Ctrl-C it yields that too
+        before it raises.
     """
     left = iter(items)
     pool = ThreadPoolExecutor(workers, "fill")
+    waiting: deque[Future[list[Result]]] = deque()
     try:
-        waiting: deque[Future[list[Result]]] = deque()
         for chunk in iter(partial(_take, left, group), []):
             waiting.append(pool.submit(work, chunk))
             if len(waiting) > workers:
-                yield from waiting.popleft().result()
+                yield from waiting[0].result()
+                waiting.popleft()
         while waiting:
-            yield from waiting.popleft().result()
+            yield from waiting[0].result()
+            waiting.popleft()
+    except KeyboardInterrupt:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for future in waiting:
+            if not future.cancelled():
+                yield from future.result()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

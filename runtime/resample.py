@@ -107,37 +107,13 @@ def grow_hole(hole_HW: Bool, distance: int) -> Bool:
     return grown
 
 
-def sum_around(values_HWC: Float, radius: int) -> Float:
-    """Return the sums over squares of ``2 * radius + 1`` pixels; beyond the borders is 0."""
-    for axis in (0, 1):
-        pads = [(0, 0)] * values_HWC.ndim
-        pads[axis] = (radius + 1, radius)
-        sums = np.pad(values_HWC.astype(np.float64), pads).cumsum(axis=axis)
-        upper, lower = [slice(None)] * values_HWC.ndim, [slice(None)] * values_HWC.ndim
-        upper[axis], lower[axis] = slice(2 * radius + 1, None), slice(None, -2 * radius - 1)
-        values_HWC = (sums[tuple(upper)] - sums[tuple(lower)]).astype(np.float32)
-    return values_HWC
-
-
-def mean_around(values_HWC: Float, radius: int) -> Float:
-    """Return the means over squares of ``2 * radius + 1`` pixels, as far as the borders allow."""
-    counts = sum_around(np.ones((*values_HWC.shape[:2], 1), np.float32), radius)
-    return sum_around(values_HWC, radius) / counts
-
-
 def soften_edge(
-    fill_HWC: Float,
-    levels_HWC: Levels,
-    hole_HW: Bool,
-    valid_HW: Bool,
-    window: Region,
-    depth: int,
-    detail_HWC: Float | None = None,
+    fill_HWC: Float, levels_HWC: Levels, hole_HW: Bool, valid_HW: Bool, window: Region, depth: int
 ) -> Float:
-    """Lead a fill over into what surrounds it, within the hole.
+    """Lead a fill over into the photo, within the ring by which a hole was grown.
 
-    At the hole's edge the result is the image itself where that is valid (the ring by which a hole was grown), and
-    elsewhere the mean of the valid pixels around; ``depth`` pixels inside the hole it is the fill.
+    At the grown hole's edge the result is the photo, ``depth`` pixels inside it is the fill; where nothing of the photo
+    is valid, it is the fill everywhere.
 
     Args:
         fill_HWC: The fill of the window, float32 in [0, 1].
@@ -146,10 +122,10 @@ def soften_edge(
         valid_HW: True where the image is what it should be.
         window: What of them is wanted.
         depth: In pixels, up to :data:`MAX_GROWTH`.
-        detail_HWC: Detail of the window that the fill lacks. It is added to the mean of the pixels around as well,
-            which would show as a blurred rim.
     """
-    detail = np.float32(0) if detail_HWC is None else detail_HWC
+    valid = valid_HW[window.slices][..., None]
+    if not valid.any():
+        return fill_HWC
     height, width = hole_HW.shape
     halo = Region(
         max(window.left - depth, 0),
@@ -157,18 +133,11 @@ def soften_edge(
         min(window.right + depth, width),
         min(window.bottom + depth, height),
     )
-    inner = (
-        slice(window.top - halo.top, window.bottom - halo.top),
-        slice(window.left - halo.left, window.right - halo.left),
-    )
     left = hole_HW[halo.slices]
     share = left.astype(np.float32)
     for step in range(depth):
         left = _shift_min(left, diagonals=step % 2 == 1)
         share += left
-    share = (share[inner] / np.float32(depth + 1))[..., None]
-    image, valid = to_unit(levels_HWC[halo.slices]), valid_HW[halo.slices][..., None]
-    counts = sum_around(valid.astype(np.float32), depth)[inner]
-    around = sum_around(image * valid, depth)[inner] / np.maximum(counts, 1)
-    base = np.where(valid[inner], image[inner], np.where(counts > 0, around, fill_HWC) + detail)
-    return np.asarray(share * (fill_HWC + detail) + (1 - share) * base, dtype=np.float32)
+    share = (share[window.moved(-halo.top, -halo.left).slices] / np.float32(depth + 1))[..., None]
+    led_over = share * fill_HWC + (1 - share) * to_unit(levels_HWC[window.slices])
+    return np.where(valid, led_over, fill_HWC)

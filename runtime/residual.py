@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.runtime.resample import Bool, Float, Levels, enlarge, erode, mean_around, sum_around, to_unit
+from wavepaint.runtime.resample import Bool, Float, Levels, enlarge, erode, to_unit
 from wavepaint.runtime.tiling import Region
 
 DISTANCES = (24, 48, 80, 128)
@@ -58,6 +58,10 @@ class CoarseFill:
         near = ~erode(~small_hole_HW, 2)
         self._choices = [_choose(small_hole_HW, near, shifts) for shifts in _SHIFTS]
         self._shares = _find_shares(fill_HWC, small_hole_HW, near, self._choices)
+
+    def __call__(self, window: Region) -> Float:
+        """Return the fill with its detail: (H, W, C) float32, little of it out of [0, 1]."""
+        return self.smooth(window) + self.detail(window)
 
     def smooth(self, window: Region) -> Float:
         """Return the fill, scaled up: (H, W, C) float32."""
@@ -125,7 +129,7 @@ def _find_shares(fill_HWC: Float, hole_HW: Bool, near_HW: Bool, choices: Sequenc
         return shares
     box = _bounds(near_HW)
     inside = hole_HW[box.slices][..., None]
-    detail = fill_HWC - mean_around(fill_HWC, _DETAIL_RADIUS)
+    detail = fill_HWC - _mean_around(fill_HWC, _DETAIL_RADIUS)
     own, padded = detail[box.slices] * inside, _pad(detail, 0)
     offers = []
     for choice, shifts in zip(choices, _SHIFTS, strict=True):
@@ -136,15 +140,33 @@ def _find_shares(fill_HWC: Float, hole_HW: Bool, near_HW: Bool, choices: Sequenc
         offers.append(offer)
 
     def sums(a: Float, b: Float) -> Float:
-        return sum_around((a * b).mean(axis=2, keepdims=True), _WINDOW_RADIUS)[..., 0]
+        return _sum_around((a * b).mean(axis=2, keepdims=True), _WINDOW_RADIUS)[..., 0]
 
-    noise = _NOISE * (1 + sum_around(inside.astype(np.float32), _WINDOW_RADIUS)[..., 0])
+    noise = _NOISE * (1 + _sum_around(inside.astype(np.float32), _WINDOW_RADIUS)[..., 0])
     products = np.stack([np.stack([sums(a, b) for a in offers], axis=2) for b in offers], axis=3)
     products += noise[..., None, None] * np.eye(len(offers), dtype=np.float32)
     alike = np.stack([sums(own, offer) for offer in offers], axis=2)
     found = np.linalg.solve(products, alike[..., None])[..., 0]
     shares[box.slices] = found.clip(0, 1) * near_HW[box.slices][..., None]
     return shares
+
+
+def _sum_around(values_HWC: Float, radius: int) -> Float:
+    """Return the sums over squares of ``2 * radius + 1`` pixels; beyond the borders is 0."""
+    for axis in (0, 1):
+        pads = [(0, 0)] * values_HWC.ndim
+        pads[axis] = (radius + 1, radius)
+        sums = np.pad(values_HWC.astype(np.float64), pads).cumsum(axis=axis)
+        upper, lower = [slice(None)] * values_HWC.ndim, [slice(None)] * values_HWC.ndim
+        upper[axis], lower[axis] = slice(2 * radius + 1, None), slice(None, -2 * radius - 1)
+        values_HWC = (sums[tuple(upper)] - sums[tuple(lower)]).astype(np.float32)
+    return values_HWC
+
+
+def _mean_around(values_HWC: Float, radius: int) -> Float:
+    """Return the means over squares of ``2 * radius + 1`` pixels, as far as the borders allow."""
+    counts = _sum_around(np.ones((*values_HWC.shape[:2], 1), np.float32), radius)
+    return _sum_around(values_HWC, radius) / counts
 
 
 def _bounds(marked_HW: Bool) -> Region:

@@ -105,7 +105,7 @@ class Canvas:
         result: The same pixels; those in the hole are written.
         hole: (H, W), true where the fill goes.
         valid: (H, W), true where the source is what it should be: outside the hole, and where it was only grown.
-        feather: Pixels over which fill and surroundings blend, within the hole.
+        feather: Pixels over which the fill leads over into what is valid, within the hole.
     """
 
     source: Levels
@@ -114,31 +114,20 @@ class Canvas:
     valid: Bool
     feather: int = 0
 
-    def paste(
-        self,
-        region: Region,
-        fill: Callable[[Region], Float],
-        feather: int,
-        detail: Callable[[Region], Float] | None = None,
-    ) -> None:
+    def paste(self, region: Region, fill: Callable[[Region], Float]) -> None:
         """Write a fill into the hole, strip by strip.
 
         Args:
             region: Where.
             fill: Returns the fill of a window, in pixels of the photo, (H, W, 1 or 3) float32 in [0, 1].
-            feather: As the attribute.
-            detail: Returns what is to be added to the fill, if something is.
         """
         for rows in slice_rows((region.height, region.width)):
             window = Region(region.left, region.top + rows.start, region.right, region.top + rows.stop)
             hole = self.hole[window.slices]
             if hole.any():
                 values = fill(window)
-                more = detail(window) if detail else None
-                if feather:
-                    values = soften_edge(values, self.source, self.hole, self.valid, window, feather, more)
-                elif more is not None:
-                    values = values + more
+                if self.feather:
+                    values = soften_edge(values, self.source, self.hole, self.valid, window, self.feather)
                 self.result[window.slices][hole] = to_levels(values[hole], self.result.dtype)
 
     def patch(self, image: Float, hole: Bool) -> Patch:
@@ -223,18 +212,13 @@ def _reduced_patch(canvas: Canvas, region: Region, factor: int) -> Patch:
 
 
 def _paste_crop(canvas: Canvas, region: Region, factor: int, patch: Patch, fill: Float) -> None:
-    def inner(window: Region) -> Region:
-        return window.moved(-region.top, -region.left)
+    coarse = _see_finely(canvas, region, factor, patch, fill) if factor > 1 else None
 
-    if factor == 1:
-        canvas.paste(region, lambda window: fill[inner(window).slices], canvas.feather)
-        return
-    coarse = _see_finely(canvas, region, factor, patch, fill)
-    # What was scaled up does not meet the fine edge of the hole exactly.
-    feather = max(canvas.feather, factor)
-    canvas.paste(
-        region, lambda window: coarse.smooth(inner(window)), feather, lambda window: coarse.detail(inner(window))
-    )
+    def window_of(window: Region) -> Float:
+        inner = window.moved(-region.top, -region.left)
+        return coarse(inner) if coarse is not None else fill[inner.slices]
+
+    canvas.paste(region, window_of)
 
 
 def _see_finely(canvas: Canvas, region: Region, factor: int, patch: Patch, fill: Float) -> CoarseFill:
@@ -297,7 +281,7 @@ def _tile_patch(canvas: Canvas, region: Region, tile: Region, coarse: CoarseFill
         ]
         deep = erode(around, TILE_BAND)[above : above + place.height, before : before + place.width]
         if deep.any():
-            np.copyto(image, np.clip(coarse.smooth(tile) + coarse.detail(tile), 0, 1), where=deep[..., None])
+            np.copyto(image, np.clip(coarse(tile), 0, 1), where=deep[..., None])
             hole = hole & ~deep
             if not hole.any():
                 return None
@@ -316,6 +300,6 @@ def _paste_rows(
         if coarse is None or weight.all():
             return blended
         inner = window.moved(-region.top, -region.left)
-        return np.where(weight > 0, blended, coarse.smooth(inner) + coarse.detail(inner))
+        return np.where(weight > 0, blended, coarse(inner))
 
-    canvas.paste(rows, window_of, canvas.feather)
+    canvas.paste(rows, window_of)

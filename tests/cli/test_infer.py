@@ -77,6 +77,28 @@ def test_results_are_never_overwritten_by_accident(wp: Wp, photo_files: Files, t
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mask.png", "out.png", "photo.png"]
 
 
+def test_what_cannot_be_written_is_refused_before_the_work(wp: Wp, photo_files: Files, tmp_path: Path) -> None:
+    image, mask = photo_files
+    before = {path.name for path in tmp_path.iterdir()}
+    no_model = ("--model", tmp_path / "none")  # whoever gets so far complains of it
+    assert_refused(wp("infer", image, mask, "-o", tmp_path / "x.xyz", *no_model), "not a known image suffix")
+    assert_refused(wp("infer", image, mask, "-o", tmp_path / "x.gif", *no_model), "256 colours")
+    for option in ("--compare", "--save-overlay"):
+        refused = wp("infer", image, mask, "-o", tmp_path / "x.png", option, tmp_path / "y.xyz", *no_model)
+        assert_refused(refused, "y.xyz: .xyz is not a known image suffix")
+    assert_refused(wp("infer", image, mask, "--feather", 4), "feather is 4 pixels", "--dilate")
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_gif_is_filled_under_another_name(wp: Wp, photo_files: Files) -> None:
+    image, mask = photo_files
+    with Image.open(image) as photo:
+        photo.save(image.with_name("drawing.gif"))
+    result = wp("infer", image.with_name("drawing.gif"), mask)
+    assert result.returncode == 0, result.stderr.decode()
+    assert read(image.with_name("drawing_filled.png")).shape == (300, 451, 3)
+
+
 def test_an_empty_mask_is_a_warning_and_a_full_one_an_error(
     wp: Wp, photo_files: Files, photo: np.ndarray, tmp_path: Path
 ) -> None:

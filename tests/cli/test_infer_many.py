@@ -124,6 +124,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(folders: Path, mon
         (("IMAGES/p0.png",), ("Missing argument 'MASK'",), 2),
         (("IMAGES/p0.png", "MASKS/p0.png", "--resume"), ("are for many images",), 2),
         (("IMAGES", "NOTHING", "-o", "OUT"), ("neither a mask nor a folder",), 1),
+        (("list.csv", "MASKS", "-o", "OUT"), ("names its masks itself", "leave MASK"), 1),
         (("OUT/*.png", "MASKS", "-o", "OUT"), ("holds no image to fill",), 1),
     ],
 )
@@ -183,6 +184,7 @@ def test_ctrl_c_leaves_whole_files_and_resume_goes_on(wp: Wp, folders: Path, hal
     rows = [{"image": "images/p0.png", "mask": "masks/p0.png", "out": f"{n}.png"} for n in range(400)]
     (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     arguments = ["infer", folders / "list.jsonl", "-o", folders / "out", "--model", half_bundle.folder]
+    arguments += ["--report", folders / "report.json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "wavepaint", *map(str, arguments)],
         stderr=subprocess.PIPE,
@@ -202,6 +204,9 @@ def test_ctrl_c_leaves_whole_files_and_resume_goes_on(wp: Wp, folders: Path, hal
     assert "Traceback" not in message
     written = list((folders / "out").iterdir())
     assert all(read(path).shape == (300, 451, 3) for path in written)
+    report = json.loads((folders / "report.json").read_text())
+    assert {row["out"] for row in report["images"]} == {*map(str, written)}  # also what was finished while it stopped
+    assert report["interrupted"]
     (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows[: len(written) + 2])))
     resumed = wp(*arguments, "--resume")
     assert resumed.returncode == 0

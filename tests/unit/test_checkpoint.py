@@ -124,12 +124,27 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [{"level": 5}, {"level": 0}, {"final_dim": 10}, {"mult": 0}, {"num_modules": 0}, {"in_channels": 5},
-     {"prefill_levels": -1}, {"borrow": True},
+     {"prefill_levels": -1}, {"borrow": True}, {"borrow": 3, "prefill_levels": 5}, {"dropout": 2}, {"level": "abc"},
      {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3}, {"wavelet": "nope"}],
 )  # fmt: skip
 def test_impossible_hyper_parameters_are_refused(parameters: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         build_model("wavepaint", parameters)
+
+
+@pytest.mark.parametrize("level", ["abc", "", None, [1], 1.5, -1, 99])
+def test_sizes_follow_from_whole_numbers_alone(level: Any) -> None:
+    with pytest.raises(ConfigError, match="level is .*: expected a whole number up to 10"):
+        get_architecture("wavepaint").size_multiple({"level": level})
+
+
+def test_a_damaged_record_is_told(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "whole.pt", build_model("wavepaint", {}), architecture="wavepaint", parameters={})
+    content = torch.load(tmp_path / "whole.pt", weights_only=True)
+    for key in ("training", "resume"):
+        torch.save({**content, key: 3}, tmp_path / "damaged.pt")
+        with pytest.raises(CheckpointError, match=f"damaged.pt is damaged: its '{key}' is int"):
+            read_checkpoint(tmp_path / "damaged.pt")
 
 
 def test_unknown_architecture() -> None:

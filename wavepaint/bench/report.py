@@ -202,7 +202,9 @@ def find_slowdowns(results: Sequence[Result], former: Path, margin: float) -> li
     try:
         rows = json.loads(former.read_text())["results"]
         before = {key_of(row): row["p50_ms"] for row in rows if row["p50_ms"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{former} cannot be read: {error.strerror or error} (--compare).") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{former} is not the --json file of a race ({error}).") from error
     both = [(r, before[key_of(r.as_dict())]) for r in results if r.p50_ms and key_of(r.as_dict()) in before]
     if not both:

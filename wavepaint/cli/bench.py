@@ -221,7 +221,7 @@ def _check_files(written: list[Path], compare: Path | None, overwrite: bool) -> 
     for path in written:
         check_target(path, overwrite)
     if compare is not None and not compare.is_file():
-        raise ConfigError(f"{compare} is not the --json file of a race (--compare).")
+        raise ConfigError(f"{compare} does not exist: expected the --json file of a race (--compare).")
 
 
 def _write(

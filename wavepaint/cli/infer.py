@@ -7,15 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
 from PIL import Image
 
 from wavepaint.atomic import check_target, write_file
 from wavepaint.cli.infer_many import fill_many, with_pictures
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import OutputError
+from wavepaint.runtime.encoding import check_output, is_written
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
 from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_photo
+from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, encode_photo, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import find_jobs, is_many
 from wavepaint.runtime.memory import DEFAULT_MB
@@ -25,6 +27,9 @@ from wavepaint.runtime.session import Precision, count_cores
 from wavepaint.runtime.strategy import STRATEGIES, Strategy
 
 STREAM = "-"
+
+SLOW_PIXELS = 4_000_000
+"""From this size on a photo may take seconds, and a terminal is told what goes on."""
 
 MAX_STREAMS = 8
 """Photos filled at once at most, whatever the number of cores: each of them takes memory."""
@@ -39,7 +44,8 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
     if out == STREAM or (out is None and image == STREAM):
         return None
     source = Path(image)
-    path = Path(out) if out is not None else source.with_name(f"{source.stem}_filled{source.suffix}")
+    suffix = source.suffix if is_written(source.suffix) else ".png"
+    path = Path(out) if out is not None else source.with_name(f"{source.stem}_filled{suffix}")
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
     if path.exists():
@@ -97,7 +103,7 @@ def _check_pictures(paths: list[Path], overwrite: bool) -> None:
     type=click.IntRange(0, MAX_GROWTH),
     default=0,
     show_default=True,
-    help="Pixels inside the hole over which the fill leads over into its surroundings.",
+    help="Pixels over which the fill leads over into the photo, in the ring that --dilate adds.",
 )
 @click.option(
     "--strategy",
@@ -199,7 +205,14 @@ def command(
     path = _output_path(image, mask, out, overwrite)
     _check_pictures([picture for picture in (path, save_overlay, compare) if picture is not None], overwrite)
     photo = read_photo(_source(image))
+    check_output(photo, path)
+    for picture in (save_overlay, compare):
+        if picture is not None:
+            check_output(Photo(np.zeros((1, 1, 3), np.uint8)), picture)
     hole = options.read_mask(_source(mask))
+    width, height = photo.size
+    if sys.stderr.isatty() and width * height > SLOW_PIXELS:
+        click.echo(f"filling {width}x{height} px ...", err=True)
     with open_inpainter() as inpainter:
         started = time.perf_counter()
         filled = inpainter.fill_photo(photo, hole, options)
@@ -213,7 +226,6 @@ def command(
             temporary.write_bytes(data)
     if save_overlay is not None or compare is not None:
         write_pictures(photo, hole, filled, options, save_overlay, compare, overwrite=overwrite)
-    width, height = photo.size
     click.echo(
         f"{path or 'stdout'}: filled {hole.mean():.1%} of {width}x{height} px in {seconds:.2f} s "
         f"({inpainter.bundle.manifest.name}, {inpainter.engine})",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavepaint.atomic import write_file
+from wavepaint.atomic import check_target, write_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
 from wavepaint.export.verify import Report, describe_failure, summarise, verify_bundle
@@ -169,6 +169,8 @@ def command(
     model fails. An engine that reduces the precision by itself and misses the budget is told ("not held") and is not
     chosen by wp infer.
     """
+    if json_path is not None:
+        check_target(json_path, overwrite)
     loaded = read_bundle(bundle or default_bundle_folder())
     network, suite = None, None
     if against is not None:

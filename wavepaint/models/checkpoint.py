@@ -202,14 +202,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     own = isinstance(content, Mapping) and content.get("format") == FORMAT
+    records = {key: (content.get(key) or {}) if own else {} for key in ("training", "resume")}
+    for key, value in records.items():
+        if not isinstance(value, Mapping):
+            raise CheckpointError(f"{path} is damaged: its {key!r} is {type(value).__name__}, expected a dictionary.")
     return Checkpoint(
         path=path,
         sha256=digest,
         state=state,
         architecture=architecture,
         parameters=parameters,
-        training=dict(content.get("training") or {}) if own else {},
-        resume=dict(content.get("resume") or {}) if own else {},
+        training=dict(records["training"]),
+        resume=dict(records["resume"]),
     )
 
 

@@ -25,7 +25,8 @@ class Architecture:
         task: What its output means; only inpainting networks take a mask.
         build: Builds it from its hyper-parameters.
         detect: Reads the hyper-parameters from a state dict, or returns None if it is another architecture's.
-        size_multiple: Height and width must be multiples of this, given the hyper-parameters.
+        size_multiple: Height and width must be multiples of this, given the hyper-parameters; ConfigError if those make
+            no sense.
     """
 
     name: str
@@ -35,10 +36,18 @@ class Architecture:
     size_multiple: Callable[[HyperParameters], int]
 
 
+def _whole(parameters: HyperParameters, name: str, default: int, most: int = 10) -> int:
+    """Return a number of halvings, or what else a size must be a multiple of, as long as anybody can mean it."""
+    value = parameters.get(name, default)
+    if not isinstance(value, int) or not 0 <= value <= most:
+        raise ConfigError(f"{name} is {value!r}: expected a whole number up to {most}.")
+    return value
+
+
 def _classifier_multiple(parameters: HyperParameters) -> int:
     strided = parameters.get("initial_conv") == "strided"
-    stem = parameters.get("stride", 2) ** 2 if strided else parameters.get("patch_size", 4)
-    return int(stem) * int(2 ** parameters["level"])
+    stem = _whole(parameters, "stride", 2) ** 2 if strided else _whole(parameters, "patch_size", 4, most=256)
+    return int(stem * 2 ** _whole(parameters, "level", 1))
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -49,14 +58,14 @@ ARCHITECTURES: dict[str, Architecture] = {
             task="inpainting",
             build=WavePaint,
             detect=detect_wavepaint,
-            size_multiple=lambda parameters: 2 ** (int(parameters.get("level", 1)) + 1),
+            size_multiple=lambda parameters: 2 ** (_whole(parameters, "level", 1) + 1),
         ),
         Architecture(
             name="lama",
             task="inpainting",
             build=LaMa,
             detect=detect_lama,
-            size_multiple=lambda parameters: 2 ** int(parameters.get("num_downsampling", 3)),
+            size_multiple=lambda parameters: 2 ** _whole(parameters, "num_downsampling", 3),
         ),
         Architecture(
             name="unet",
@@ -77,7 +86,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             task="segmentation",
             build=WaveMixSegmenter,
             detect=detect_segmenter,
-            size_multiple=lambda parameters: int(parameters.get("stride", 2)) ** 2 * 2 ** int(parameters["level"]),
+            size_multiple=lambda parameters: _whole(parameters, "stride", 2) ** 2 * 2 ** _whole(parameters, "level", 1),
         ),
     )
 }
@@ -103,8 +112,9 @@ def build_model(name: str, parameters: HyperParameters) -> nn.Module:
     """
     try:
         return get_architecture(name).build(**parameters)
-    except TypeError as error:
-        raise ConfigError(f"{name} cannot be built from {parameters}: {error}.") from error
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:  # what PyTorch's layers raise
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"{name} cannot be built from {parameters}: {reason}.") from error
 
 
 def detect_architecture(state: Mapping[str, Tensor]) -> tuple[Architecture, HyperParameters]:

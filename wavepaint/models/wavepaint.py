@@ -115,6 +115,8 @@ class WavePaint(nn.Module):
             )
         if prefill_levels < 0:
             raise ConfigError(f"prefill_levels is {prefill_levels}: expected 0 (no prefill) or more.")
+        if not isinstance(borrow, bool):
+            raise ConfigError(f"borrow is {borrow!r}: expected true or false.")
         if borrow and (in_channels != 4 or not prefill_levels):
             raise ConfigError(
                 f"borrow is on with in_channels {in_channels} and prefill_levels {prefill_levels}: expected 4 and from "

@@ -128,8 +128,8 @@ class LossWeights:
         gradient_penalty: Of the critic's gradient penalty.
         adversarial_kind: "none"; "non-saturating", LaMa's; "wasserstein", with gradient penalty.
         penalty_every: Steps from one R1 or gradient penalty to the next, which then counts for all of them: they cost
-            as much as a quarter of a step, and a slow force need not act at every one (T. Karras et al., "Analyzing
-            and Improving the Image Quality of StyleGAN", 2020, section 3.1).
+            as much as a quarter of a step, and a slow force need not act at every one. T. Karras et al., "Analyzing
+            and Improving the Image Quality of StyleGAN" (2020), section 3.1.
         jitter: Pixels by which images are moved at random before perceptual and adversarial losses look at them.
             Trunks with strides see some phases of a lattice less than others, and a network with strides of its own
             learns to hide one there.
@@ -317,7 +317,7 @@ class TrainConfig:
         if self.seed < 0:
             raise _bad("seed", self.seed, "0 or more")
         if self.optimization.monitor == "lpips" and not self.loss.needs_lpips:
-            raise _bad("monitor", "lpips", "a loss that loads a perceptual network, such as --hole-lpips-weight")
+            raise _bad("monitor", "lpips", "a loss that loads a perceptual network, such as --lpips-hole-weight")
         most = max(self.data.crop_size - 32, 0)
         if self.loss.jitter > most:
             expected = f"at most {most}, so that 32 pixels of a crop of {self.data.crop_size} are left (--crop-size)"
