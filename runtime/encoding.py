@@ -9,7 +9,7 @@ from wavepaint.errors import OutputError
 from wavepaint.runtime.deep_colour import encode_png, encode_tiff
 from wavepaint.runtime.photo import Photo
 
-WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "PPM", "AVIF", "JPEG2000")
+_WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "PPM", "AVIF", "JPEG2000")
 # Pillow writes the first without alpha and the second with 8 bits, some of them without a word.
 _NO_ALPHA = ("JPEG", "BMP", "PPM")
 _NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
@@ -18,7 +18,7 @@ _NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
 def is_written(suffix: str) -> bool:
     """Return whether photos are written under names of a suffix such as ".png"."""
     chosen = Image.registered_extensions().get(suffix.lower(), "")
-    return chosen in WRITTEN and chosen in Image.SAVE
+    return chosen in _WRITTEN and chosen in Image.SAVE
 
 
 def _format_for(path: Path | None, photo: Photo) -> str:
@@ -31,7 +31,7 @@ def _format_for(path: Path | None, photo: Photo) -> str:
             raise OutputError(f"{path}: {path.suffix} is not a known image suffix. Use .png, .jpg, .webp or .tif.")
     if chosen == "GIF":
         raise OutputError(f"{path or 'a GIF'}: a GIF holds 256 colours, which would change known pixels. Use .png.")
-    if chosen not in WRITTEN or chosen not in Image.SAVE:
+    if chosen not in _WRITTEN or chosen not in Image.SAVE:
         raise OutputError(f"{chosen} files are not written. Use .png, .jpg, .webp or .tif.")
     return chosen
 

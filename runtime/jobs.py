@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -89,9 +90,10 @@ def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
     return jobs
 
 
-def _suffixes() -> set[str]:
+@cache
+def _suffixes() -> frozenset[str]:
     Image.init()
-    return {suffix for suffix in Image.EXTENSION if is_written(suffix)}
+    return frozenset(suffix for suffix in Image.EXTENSION if is_written(suffix))
 
 
 def _is_image(path: Path) -> bool:
