@@ -15,7 +15,7 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
     (tmp_path / "photos").mkdir()
     Image.fromarray(photo).save(tmp_path / "photos" / "cat.png")
     arguments = ["bench", "--models", f"default,telea,{half_bundle.folder}", "--quick", "--threads", 1]
-    arguments += ["--photos", tmp_path / "photos", "--profile"]
+    arguments += ["--photos", tmp_path / "photos", "--profile", "--sizes", "128"]
     files = ["--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md", "--plot", tmp_path / "b.png"]
     result = wp(*arguments, *files)
     assert result.returncode == 0, result.stderr.decode()
@@ -30,6 +30,7 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
     content = json.loads((tmp_path / "b.json").read_text())
     assert len(content["results"]) == len(table) - 1
     assert content["machine"]["cores"] >= 1
+    assert {row["height"] for row in content["results"]} == {128}  # what is asked for goes before --quick
     assert content["copy_gb_per_s"] > 0
     for split in content["splits"]:
         assert all(split[f"{part}_ms"] > 0 for part in ("decode", "prepare", "engine", "encode"))
@@ -63,7 +64,7 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
         (("--precisions", "int4"), ("unknown 'int4'", "--precisions"), 1),
         (("--models", "stable-confusion"), ("unknown model 'stable-confusion'", "wavepaint"), 1),
         (("--photos", "nowhere"), ("nowhere does not exist",), 1),
-        (("--compare", "nothing.json"), ("nothing.json is not the --json file",), 1),
+        (("--compare", "nothing.json"), ("nothing.json does not exist",), 1),
         (("--models", "default", "--engines", "ort-cpu", "--precisions", "bfloat16"), ("nothing is left to time",), 1),
     ],
 )

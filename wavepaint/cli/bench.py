@@ -30,7 +30,9 @@ RIVAL = "lama"
 NOISY_VARIATION = 0.1
 
 
-def _numbers(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
+def _numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+    if text is None:
+        return None
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
@@ -75,14 +77,16 @@ def _open_subjects(names: list[str], chosen: bool) -> list[Entrant]:
 )
 @click.option("--engines", help=f"Of {', '.join((*ENGINES, PYTORCH))}. Default: those of this machine.")
 @click.option("--precisions", help=f"Of {', '.join(PRECISIONS)}. Default: all.")
-@click.option("--sizes", default="256,512", show_default=True, callback=_numbers, help="Sides in pixels.")
+@click.option("--sizes", callback=_numbers, help="Sides in pixels. Default: 256,512; 256 with --quick.")
 @click.option("--batch", default="1", show_default=True, callback=_numbers, help="Images a call.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternating rounds.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Alternating rounds. Default: 5; 2 with --quick.")
 @click.option(
-    "--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Least time of a cell in a round."
+    "--seconds",
+    type=click.FloatRange(min=0),
+    help="Least time of a cell in a round. Default: 1; a fifth with --quick.",
 )
-@click.option("--quick", is_flag=True, help="256 pixels, two rounds, a fifth of a second: to see that all works.")
+@click.option("--quick", is_flag=True, help="To see that all works.")
 @click.option(
     "--photos",
     type=click.Path(path_type=Path),
@@ -110,11 +114,11 @@ def command(
     models: str | None,
     engines: str | None,
     precisions: str | None,
-    sizes: list[int],
+    sizes: list[int] | None,
     batch: list[int],
     threads: int | None,
-    rounds: int,
-    seconds: float,
+    rounds: int | None,
+    seconds: float | None,
     quick: bool,
     photos: Path | None,
     profile: bool,
@@ -134,8 +138,9 @@ def command(
     """
     _check_files([path for path in (json_path, markdown, plot) if path is not None], compare, overwrite)
     scenes = open_source(photos) if photos is not None else None
-    if quick:
-        sizes, rounds, seconds = [256], 2, 0.2
+    sizes = sizes or ([256] if quick else [256, 512])
+    rounds = rounds or (2 if quick else 5)
+    seconds = seconds if seconds is not None else (0.2 if quick else 1.0)
     own = [str(path) for path in bundles] or [DEFAULT]
     names = models.split(",") if models else [*own, "wavepaint", RIVAL]
     here = tuple(ENGINES) if find_gpus() else ON_CPU
