@@ -41,7 +41,7 @@ def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_
         ("default", "ort-cpu"), ("default", "openvino"), ("telea", "opencv"),
     }  # fmt: skip
     assert len(content["profiles"]) == len(in_engines)
-    assert "| default | ort-cpu | float32 | 256x256 |" in (tmp_path / "b.md").read_text()
+    assert "| default | ort-cpu | float32 | 128x128 |" in (tmp_path / "b.md").read_text()
     assert (tmp_path / "b.png").stat().st_size > 5000
     assert_refused(wp(*arguments, "--json", tmp_path / "b.json"), "exists already")
     slower = wp(*arguments, "--compare", tmp_path / "b.json", "--margin", 1000)
