@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.grid import HOLE_COLOUR, make_grid, mark_hole
+from wavepaint.runtime.encoding import check_output
 from wavepaint.runtime.fill import FillOptions, fit_hole
 from wavepaint.runtime.image import Photo, write_photo
 from wavepaint.runtime.resample import Bool
@@ -41,6 +42,15 @@ def make_comparison(photo: Photo, hole_HW: Bool, filled: Photo) -> Image.Image:
         panel.thumbnail((PANEL_SIDE, PANEL_SIDE), Image.Resampling.BICUBIC)
         panels.append(np.asarray(panel))
     return make_grid([panels], ["photo", "hole", "result"])
+
+
+def check_picture(path: Path) -> None:
+    """Refuse, before any work is done, a name that no picture can be written under.
+
+    Raises:
+        OutputError: Its suffix is of no format that photos are written in.
+    """
+    check_output(Photo(np.zeros((1, 1, 3), np.uint8)), path)
 
 
 def write_pictures(

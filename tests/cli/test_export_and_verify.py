@@ -53,6 +53,14 @@ def test_verify_compares_with_the_bundles_own_float32_model(wp: Wp, copy: Path) 
     assert after.verification["model.fp16.onnx"][0]["reference"].startswith("model.onnx in ONNX Runtime")
 
 
+def test_verify_refuses_a_report_that_exists_before_the_work(wp: Wp, copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("mine")
+    refused = wp("verify", copy, "--json", tmp_path / "report.json")
+    assert_refused(refused, "report.json exists already")
+    assert b"verifying" not in refused.stderr
+    assert (tmp_path / "report.json").read_text() == "mine"
+
+
 def test_verify_against_the_checkpoint_layer_by_layer(
     wp: Wp, copy: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from wavepaint.export.verify import verify_bundle
 from wavepaint.runtime.device import DevicePackage, open_device
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.plan import Library, PlanOptions, Profile, build_plan
+from wavepaint.runtime.plan import ANY_GPU, Library, PlanOptions, Profile, build_plan
 from wavepaint.runtime.trt_plan import PlanRefusedError
 from wavepaint.runtime.trt_session import TensorRtSession
 
@@ -54,13 +54,16 @@ def make_batch(batch: int, height: int, width: int, seed: int = 0) -> tuple[np.n
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory: Any) -> tuple[Path, Library]:
-    """A plan of the float32 model, built here; a GPU that TensorRT-RTX does not support is no failure of ours."""
+    """A plan of the float32 model, built here.
+
+    Where TensorRT-RTX has no name for the GPU, as for Hopper, it may refuse to run there, which is no failure of ours.
+    """
     library: Library = request.param
     require_installed(library)
     path: Path = tmp_path_factory.mktemp("plan") / "model.plan"
     artifact = half_bundle.find_artifact("onnx", "float32")
-    build_plan(half_bundle.path_of(artifact), path, artifact, 8, library, OPTIONS)
-    if library == "tensorrt-rtx":
+    details = build_plan(half_bundle.path_of(artifact), path, artifact, 8, library, OPTIONS)
+    if details["compute_capabilities"] == [ANY_GPU]:
         try:
             TensorRtSession(path, library=library, size_multiple=8).close()
         except PlanRefusedError as error:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-import numpy as np
 from PIL import Image
 
 from wavepaint.atomic import check_target, write_file
@@ -17,11 +16,11 @@ from wavepaint.errors import OutputError
 from wavepaint.runtime.encoding import check_output, is_written
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
 from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, encode_photo, read_photo
+from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import find_jobs, is_many
 from wavepaint.runtime.memory import DEFAULT_MB
-from wavepaint.runtime.pictures import write_pictures
+from wavepaint.runtime.pictures import check_picture, write_pictures
 from wavepaint.runtime.resample import MAX_GROWTH
 from wavepaint.runtime.session import Precision, count_cores
 from wavepaint.runtime.strategy import STRATEGIES, Strategy
@@ -55,12 +54,15 @@ def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Pat
     return path
 
 
-def _check_pictures(paths: list[Path], overwrite: bool) -> None:
+def _check_files(out: Path | None, pictures: list[Path], overwrite: bool) -> None:
     """Refuse, before any work is done, what could not be written after it."""
+    paths = [*([out] if out is not None else []), *pictures]
     if len({path.resolve() for path in paths}) < len(paths):
         raise OutputError("two of the files to be written have one name (--out, --save-overlay, --compare).")
     for path in paths:
         check_target(path, overwrite)
+    for path in pictures:
+        check_picture(path)
 
 
 @click.command()
@@ -203,12 +205,9 @@ def command(
     if image == STREAM and mask == STREAM:
         raise click.UsageError("only one of IMAGE and MASK can come from stdin.")
     path = _output_path(image, mask, out, overwrite)
-    _check_pictures([picture for picture in (path, save_overlay, compare) if picture is not None], overwrite)
+    _check_files(path, [picture for picture in (save_overlay, compare) if picture is not None], overwrite)
     photo = read_photo(_source(image))
     check_output(photo, path)
-    for picture in (save_overlay, compare):
-        if picture is not None:
-            check_output(Photo(np.zeros((1, 1, 3), np.uint8)), picture)
     hole = options.read_mask(_source(mask))
     width, height = photo.size
     if sys.stderr.isatty() and width * height > SLOW_PIXELS:
