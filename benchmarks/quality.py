@@ -28,7 +28,7 @@ from wavepaint.atomic import write_folder
 from wavepaint.grid import make_grid, mark_hole
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.timing import describe_machine
-from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.training.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.training.data.sources import PhotoSource, open_source
 from wavepaint.training.data.validation import load_validation
 from wavepaint.training.losses.lpips import LPIPS, load_lpips
@@ -128,6 +128,7 @@ def markdown(report: dict[str, Any]) -> str:
     for kind, rows in report["results"].items():
         for method, row in rows.items():
             lines.append(f"| {kind} | {method} | " + " | ".join(FIGURES[n][1].format(row[n]) for n in shown) + " |")
+    lines += ["", *(f"- {kind} masks: {generator}" for kind, generator in report["masks"].items())]
     return "\n".join(lines) + "\n"
 
 
@@ -203,6 +204,7 @@ def main(
             },
             "machine": describe_machine(),
             "num_photos": len(source.names),
+            "masks": {kind: describe_kind(kind) for kind in MASK_KINDS},
             "results": results,
         }
     with write_folder(out, overwrite=overwrite) as folder:

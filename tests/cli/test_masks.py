@@ -1,6 +1,7 @@
 """wp masks: a fixed set in the layout of LaMa's tools, and one line where it cannot be."""
 
 import hashlib
+import json
 import shutil
 import tarfile
 import zipfile
@@ -48,6 +49,9 @@ def test_one_kind_lies_flat_and_several_in_folders_of_their_own(wp: Wp, photos: 
         "masks.json",
         *(f"{kind}/{image}{end}.png" for kind in ("thin", "boxes") for image in images for end in ("", "_mask000")),
     }
+    record = json.loads((tmp_path / "two" / "masks.json").read_text())
+    assert set(record["masks"]) == {"thin", "boxes"}
+    assert "configs/data_gen/random_thin_256" in record["masks"]["thin"]
     # a photo's masks do not depend on what else is in the set
     one, two = hash_tree(tmp_path / "one"), hash_tree(tmp_path / "two")
     assert one["a_mask000.png"] == two["thin/a_mask000.png"] != two["boxes/a_mask000.png"]

@@ -133,6 +133,7 @@ def make_report() -> dict[str, Any]:
     return {
         "date": "2026-01-01", "machine": {"processor": "P", "cores": 2}, "threads": 2, "rounds": 1,
         "copy_gb_per_s": 1.0, "command": "wp bench", "hole_share": 1 / 9, "num_photos": 2,
+        "masks": "a generator",
     }  # fmt: skip
 
 

@@ -18,16 +18,20 @@ from wavepaint.training.data.masks import (
     SETTINGS,
     MaskKind,
     MaskSampler,
+    StrokeSettings,
+    _draw_strokes,
+    describe_kind,
     parse_kind,
     random_mask,
 )
+from wavepaint.training.recipes import get_recipe
 
-DRAWN_KINDS = tuple(kind for kind in ALL_KINDS if kind != "silhouettes")
+HALF_AT_MOST = tuple(kind for kind in ALL_KINDS if kind not in ("silhouettes", "lama-training"))
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    kind=st.sampled_from(DRAWN_KINDS), height=st.integers(1, 300), width=st.integers(2, 300), seed=st.integers(0, 999)
+    kind=st.sampled_from(HALF_AT_MOST), height=st.integers(1, 300), width=st.integers(2, 300), seed=st.integers(0, 999)
 )
 def test_masks_are_binary_never_empty_and_at_most_half(kind: MaskKind, height: int, width: int, seed: int) -> None:
     mask = random_mask(height, width, (kind,), np.random.default_rng(seed))
@@ -35,6 +39,13 @@ def test_masks_are_binary_never_empty_and_at_most_half(kind: MaskKind, height: i
     assert mask.dtype == np.uint8
     assert set(np.unique(mask)) <= {0, 1}
     assert 0 < mask.mean() <= 0.5
+
+
+def test_lamas_training_masks_may_hide_more_than_half_but_never_all() -> None:
+    for side, largest in ((256, 0.8), (96, 0.95)):
+        shares = [random_mask(side, side, ("lama-training",), np.random.default_rng(seed)).mean() for seed in range(60)]
+        assert min(shares) > 0
+        assert largest < max(shares) < 1
 
 
 def test_same_seed_same_mask_other_seed_other_mask() -> None:
@@ -48,18 +59,18 @@ def test_same_seed_same_mask_other_seed_other_mask() -> None:
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [
-        (("thin",), "78e1f979cc5c623d"),
-        (("medium",), "d2f311953c71b66f"),
-        (("thick",), "c3485521f9bbce17"),
-        (("thin", "medium", "thick"), "02122330424de918"),
+        (("thin",), "35e259a556a9625d"),
+        (("medium",), "42511243b0521644"),
+        (("thick",), "d6c8ed3fa579d94d"),
+        (("thin", "medium", "thick"), "6cd5359d43f2d1c8"),
     ],
 )
-def test_lamas_kinds_are_those_of_earlier_runs(kinds: tuple[MaskKind, ...], expected: str) -> None:
+def test_the_same_seed_gives_the_same_masks_in_every_version(kinds: tuple[MaskKind, ...], expected: str) -> None:
     masks = [random_mask(200, 256, kinds, np.random.default_rng(seed)) for seed in range(20)]
     assert hashlib.sha256(b"".join(mask.tobytes() for mask in masks)).hexdigest()[:16] == expected
 
 
-def draw_many(kind: MaskKind, height: int, width: int, number: int = 100) -> list[np.ndarray]:
+def draw_many(kind: str, height: int, width: int, number: int = 100) -> list[np.ndarray]:
     sampler = MaskSampler((kind,))
     return [sampler(height, width, np.random.default_rng(seed)) for seed in range(number)]
 
@@ -67,9 +78,6 @@ def draw_many(kind: MaskKind, height: int, width: int, number: int = 100) -> lis
 @pytest.mark.parametrize(
     ("kind", "low", "high"),
     [
-        ("thin", 0.10, 0.30),
-        ("medium", 0.08, 0.25),
-        ("thick", 0.15, 0.35),
         ("squares", 0.05, 0.20),
         ("polygons", 0.03, 0.15),
         ("boxes", 0.001, 0.0022),
@@ -121,7 +129,8 @@ def test_weights_say_how_often_a_kind_is_drawn() -> None:
     sampler = MaskSampler(("boxes:3", "squares"))
     few = sum(sampler(96, 96, np.random.default_rng(seed)).sum() <= 144 for seed in range(400))
     assert 260 < few < 340
-    assert parse_kind("thin:2.5") == ("thin", 2.5)
+    assert parse_kind("thin:2.5") == ("thin", 2.5, None)
+    assert parse_kind("thick@256:2") == ("thick", 2, 256)
     equal, plain = MaskSampler(("thin:2", "thick:2")), MaskSampler(("thin", "thick"))
     for seed in range(5):
         assert np.array_equal(*(s(64, 64, np.random.default_rng(seed)) for s in (equal, plain)))
@@ -131,6 +140,38 @@ def test_weights_say_how_often_a_kind_is_drawn() -> None:
 def test_weights_that_make_no_sense_are_refused(kind: str) -> None:
     with pytest.raises(ConfigError, match="weight above 0"):
         MaskSampler((kind,))
+
+
+@pytest.mark.parametrize(
+    "kind", ["thin@", "thin@0", "thin@1", "thin@x", "thin@4097", "thin@-256", "thin@1e9", "thin@²"]
+)
+def test_sides_to_draw_at_that_make_no_sense_are_refused(kind: str) -> None:
+    with pytest.raises(ConfigError, match="2 to 4096 pixels"):
+        MaskSampler((kind,))
+
+
+@pytest.mark.parametrize("kind", ["thick", "lama-training"])
+def test_drawn_at_256_pixels_and_scaled_the_hole_keeps_its_share_of_a_small_image(kind: MaskKind) -> None:
+    small, full = draw_many(f"{kind}@256", 96, 128), draw_many(kind, 256, 341)
+    assert small[0].shape == (96, 128)
+    assert np.mean([mask.mean() for mask in small]) == pytest.approx(np.mean([mask.mean() for mask in full]), rel=0.02)
+
+
+def test_no_draw_of_the_stl10_recipes_masks_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = MaskSampler(get_recipe("wavemix-stl10").data.masks)
+    draw, calls = sampler._draw["lama-training"], []
+    monkeypatch.setitem(sampler._draw, "lama-training", lambda *args: (calls.append(1), draw(*args)))
+    holes = [sampler(96, 96, np.random.default_rng(seed)).mean() for seed in range(300)]
+    assert len(calls) == 300
+    assert np.mean(holes) == pytest.approx(0.353, abs=0.03)  # LaMa's mean hole at 256 pixels
+
+
+def test_reports_name_the_generator_of_each_kind() -> None:
+    names = {kind: describe_kind(kind) for kind in ALL_KINDS}
+    assert len(set(names.values())) == len(ALL_KINDS)
+    assert "configs/data_gen/random_thick_256" in names["thick"]
+    assert "abl-04-256-mh-dist" in names["lama-training"]
+    assert describe_kind("thick@256:2") == f"{names['thick']}, drawn at 256 pixels and scaled"
 
 
 @pytest.fixture(scope="module")
@@ -210,13 +251,39 @@ def test_thin_is_thinner_than_medium_than_thick() -> None:
 
 def test_settings_are_those_of_the_paper_at_256_pixels() -> None:
     thick, medium, thin = SETTINGS["thick"], SETTINGS["medium"], SETTINGS["thin"]
-    assert (thick.strokes.min_strokes, thick.strokes.max_strokes) == (1, 5)
+    assert (thick.strokes.min_strokes, thick.strokes.max_strokes) == (1, 6)  # its generator adds one to the most
     assert (thick.strokes.max_width, thick.strokes.max_length) == (100, 200)
     assert thick.boxes is not None
     assert (thick.boxes.min_boxes, thick.boxes.max_boxes, thick.boxes.min_side, thick.boxes.max_side) == (1, 3, 30, 150)
-    assert (medium.strokes.min_strokes, medium.strokes.max_strokes, medium.strokes.max_width) == (4, 5, 50)
-    assert (thin.strokes.min_strokes, thin.strokes.max_strokes, thin.boxes) == (4, 50, None)
-    assert thick.box_probability == medium.box_probability == 0.3
+    assert (medium.strokes.min_strokes, medium.strokes.max_strokes, medium.strokes.max_width) == (4, 6, 50)
+    assert (thin.strokes.min_strokes, thin.strokes.max_strokes, thin.boxes) == (4, 51, None)
+    assert thick.box_share == medium.box_share == pytest.approx(0.3 / 1.3)
+
+
+def test_lamas_recipes_train_on_its_training_generator_of_strokes_and_boxes_one_to_one() -> None:
+    training = SETTINGS["lama-training"]
+    assert training.strokes == SETTINGS["thick"].strokes
+    assert training.boxes is not None
+    assert (training.boxes.max_boxes, training.boxes.max_side, training.box_share) == (4, 150, 0.5)
+    for recipe in ("lama-places", "lama-spectral"):
+        assert get_recipe(recipe).data.masks == ("lama-training",)
+
+
+@pytest.mark.parametrize("width", [5, 6, 13, 14, 50])
+def test_a_stroke_is_as_wide_as_opencvs(width: int) -> None:
+    settings = StrokeSettings(
+        min_strokes=1, max_strokes=1, min_width=width, max_width=1, min_length=80, max_length=1, max_angle=1,
+        max_segments=1,
+    )  # fmt: skip
+    mask, expected = np.zeros((2, 256, 256), np.uint8)
+    cv2.line(expected, (128, 60), (128, 140), 1, width)
+    for seed in range(100):
+        canvas = Image.new("L", (256, 256))
+        _draw_strokes(ImageDraw.Draw(canvas), canvas.size, settings, np.random.default_rng(seed))
+        mask = np.array(canvas)
+        if not mask[[0, -1]].any() and not mask[:, [0, -1]].any():
+            break
+    assert mask.sum(axis=1).max() == expected.sum(axis=1).max() > width
 
 
 @pytest.mark.parametrize("kinds", [(), ("huge",)])

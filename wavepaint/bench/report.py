@@ -169,8 +169,8 @@ def _tell_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
     if _has_quality(results):
         notes += [
             "",
-            f"Quality: means over {report['num_photos']} photos, inside medium holes that are the same for all; none "
-            "is shown where weights are random.",
+            f"Quality: means over {report['num_photos']} photos, inside medium holes that are the same for all "
+            f"({report['masks']}); none is shown where weights are random.",
         ]
     if any(r.engine == OPENCV and r.images_per_s for r in results):
         notes += [

@@ -17,6 +17,7 @@ from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.cells import ON_CPU, PYTORCH, Cell, Result, list_cells
 from wavepaint.bench.operators import PROFILED, Profile, make_profile_rows, measure_profile
 from wavepaint.bench.plot import write_plot
+from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import race
 from wavepaint.bench.split import Split, find_fastest, make_split_rows, measure_split
 from wavepaint.bench.subjects import DEFAULT, Entrant, Subject, open_entrant
@@ -24,6 +25,7 @@ from wavepaint.errors import ConfigError, EngineError, WavePaintError
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.timing import describe_machine, make_batch
+from wavepaint.training.data.masks import describe_kind
 from wavepaint.training.data.sources import open_source
 
 RIVAL = "lama"
@@ -193,6 +195,7 @@ def command(
         "seconds": seconds,
         "hole_share": float(make_batch(1, 256, 256)[1].mean()),
         "num_photos": len(scenes.names) if scenes else 0,
+        "masks": describe_kind(MASKS),
         "copy_gb_per_s": copy_gb_per_s,
         "matrix_gmac_per_s": {" ".join(key): rate for key, rate in roofs.items()},
         "results": [result.as_dict() for result in results],

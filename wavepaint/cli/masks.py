@@ -15,7 +15,10 @@ from wavepaint.training.data.sources import open_source
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the set.")
 @click.option(
-    "--kinds", default="thin,medium,thick", show_default=True, help=f"Comma-separated, of: {', '.join(ALL_KINDS)}."
+    "--kinds",
+    default="thin,medium,thick",
+    show_default=True,
+    help=f"Comma-separated, of: {', '.join(ALL_KINDS)}; thick@256 is drawn at 256 pixels and scaled.",
 )
 @click.option("--size", type=int, default=256, show_default=True, help="Side of images and masks in pixels.")
 @click.option("--per-image", type=int, default=1, show_default=True, help="Masks for each photo and kind.")

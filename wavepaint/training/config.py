@@ -59,7 +59,8 @@ class DataConfig:
         flip: Mirror every second crop.
         colour: Strength of the random change of brightness, contrast, saturation and hue; 0 is none.
         perspective: Share of the side by which corners are moved at random; 0 is none.
-        masks: Mask kinds, drawn with equal probability, or with weights (thin:2,medium:1).
+        masks: Mask kinds, drawn with equal probability, or with weights (thin:2,medium:1); thick@256 is drawn at 256
+            pixels and scaled to the crop.
         silhouettes: Folder of cut-outs for the mask kind "silhouettes".
         val_fraction: Share of the photos held out for validation where no folder is given for it.
         test_fraction: Share of the photos held out and not touched.
@@ -102,7 +103,7 @@ class DataConfig:
         for name in ("masks", "val_masks"):
             if not getattr(self, name):
                 raise _bad(name, "empty", f"one or more of {', '.join(ALL_KINDS)}")
-        if "silhouettes" in [parse_kind(kind)[0] for kind in (*self.masks, *self.val_masks)] and not self.silhouettes:
+        if "silhouettes" in [parse_kind(kind).kind for kind in (*self.masks, *self.val_masks)] and not self.silhouettes:
             raise ConfigError("mask kind silhouettes needs a folder of cut-outs: add --silhouettes FOLDER.")
 
 

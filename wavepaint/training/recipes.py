@@ -34,8 +34,8 @@ _STL10_DATA = DataConfig(
     val_size=96,
     min_scale=WHOLE_PHOTO,
     max_scale=WHOLE_PHOTO,
-    masks=("thick",),
-    val_masks=("thick",),
+    masks=("lama-training@256",),
+    val_masks=("thick@256",),
     val_fraction=0.1,
     test_fraction=0.1,
 )
@@ -154,8 +154,8 @@ def wavemix_stl10() -> TrainConfig:
     """WaveMix-Inpainting on STL-10's unlabelled images (D. Kumar et al., 2023, section 3 and appendix B).
 
     SSIM : MAE = 3 : 1, batches of 40, at most 100 epochs of which the last 50 with SGD, 80:10:10. One module, as the
-    paper's figure 1; seven blocks of 128 channels. LaMa's masks at their sizes for 256 pixels cover most of a 96-pixel
-    image, so half of it is the hole at most.
+    paper's figure 1; seven blocks of 128 channels. Masks are LaMa's, as the paper says. They are made for 256 pixels
+    and would cover most of a 96-pixel image, so they are drawn at 256 and scaled, as LaMa's tools enlarge small photos.
     """
     return TrainConfig(
         recipe="wavemix-stl10",
@@ -188,7 +188,7 @@ def _lama(recipe: str, *, loss: LossWeights, optimization: OptimizationConfig, *
             max_scale=1.0,
             colour=0.2,
             perspective=0.05,
-            masks=("thin", "medium", "thick"),
+            masks=("lama-training",),
             workers=4,
         ),
         loss=loss,

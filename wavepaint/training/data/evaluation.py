@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from wavepaint import __version__
 from wavepaint.atomic import check_target, write_folder
 from wavepaint.errors import ConfigError, ImageError, OutputError, TrainingError, WavePaintWarning
-from wavepaint.training.data.masks import MaskSampler
+from wavepaint.training.data.masks import MaskSampler, describe_kind
 from wavepaint.training.data.names import encode_name
 from wavepaint.training.data.sources import PhotoSource, find_files
 from wavepaint.training.data.split import hash_share
@@ -121,7 +121,14 @@ def write_pairs(
                 break
         if not written or (count is not None and len(written) < count):
             raise TrainingError(f"{len(written)} of the photos in {source.root} can be decoded; {wanted} were wanted.")
-        settings = {"kinds": list(samplers), "size": size, "per_image": per_image, "seed": seed, "count": count}
+        settings = {
+            "kinds": list(samplers),
+            "masks": {kind: describe_kind(kind) for kind in samplers},
+            "size": size,
+            "per_image": per_image,
+            "seed": seed,
+            "count": count,
+        }
         _write_record(folder / RECORD, settings, source.describe(sorted(written)))
     return len(written)
 
