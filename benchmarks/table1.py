@@ -38,13 +38,14 @@ from wavepaint import Inpainter, __version__, metrics
 from wavepaint.atomic import check_target, write_folder
 from wavepaint.bench.cells import ON_CPU, Result, list_cells
 from wavepaint.bench.classical import Pixels
-from wavepaint.bench.quality import load_pairs, measure_quality
+from wavepaint.bench.quality import MASKS, load_pairs, measure_quality
 from wavepaint.bench.race import race
 from wavepaint.bench.subjects import BASELINES, Subject, open_subject
 from wavepaint.errors import ConfigError
 from wavepaint.runtime.fill import FillOptions
 from wavepaint.timing import describe_machine
 from wavepaint.training.config import TrainConfig
+from wavepaint.training.data.masks import describe_kind
 from wavepaint.training.data.sources import PhotoSource, open_source
 from wavepaint.training.loop import RunFacts, Trainer
 from wavepaint.training.recipes import get_recipe
@@ -222,6 +223,7 @@ def main(
         "seconds": seconds,
         "steps": steps,
         "num_photos": len(scenes.names) if scenes else 0,
+        "masks": describe_kind(MASKS),
         "paper": PAPER,
         "results": [result.as_dict() for result in results],
         "epoch_s": epochs,

@@ -137,6 +137,11 @@ def make_report() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_a_report_with_quality_names_the_generator_of_its_masks() -> None:
+    page = report.make_markdown(make_report(), [make_result("ours", 10, hole_psnr_db=20.0, hole_ssim=0.5)], "lama")
+    assert "inside medium holes that are the same for all (a generator)" in page
+
+
 def test_ratios_are_those_of_equal_cells() -> None:
     lama, ours, other = make_result("lama", 30), make_result("ours", 10), make_result("ours", 5, precision="float16")
     assert report.find_ratio(ours, [lama, ours, other], "lama") == pytest.approx(3)

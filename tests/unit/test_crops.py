@@ -90,7 +90,7 @@ def test_samples_are_bytes_of_an_image_and_a_mask(source: PhotoSource) -> None:
 
 def test_plain_samples_are_those_of_earlier_runs(source: PhotoSource) -> None:
     assert list(source.names) == ["a.png", "b.png", "deep/c.png", "deep a.png"]
-    assert hash_samples(make_crops(source), range(12)) == "b4c66bef27d66d50"
+    assert hash_samples(make_crops(source), range(12)) == "dbd429fc6b817631"
 
 
 @pytest.mark.parametrize("augmentation", [PLAIN, FULL])
@@ -239,7 +239,7 @@ def test_numbers_that_make_no_sense_are_refused(source: PhotoSource, changes: di
 def test_validation_pairs_are_those_of_earlier_runs(source: PhotoSource) -> None:
     pairs = load_validation(source, source.names, size=64, masks=MaskSampler(("medium",)))
     digest = hashlib.sha256(b"".join(part.tobytes() for pair in pairs for part in pair)).hexdigest()
-    assert digest[:16] == "297f5eb0bcc02f1f"
+    assert digest[:16] == "eae328296d3450a6"
 
 
 def test_validation_may_take_a_few_photos_evenly_spread(source: PhotoSource) -> None:
