@@ -77,7 +77,7 @@ def test_two_processes_take_the_step_of_one_with_all_losses_of_the_default_recip
     torch.set_default_dtype(torch.float64)
     try:
         for recipe in ("default", "default-textures"):
-            expected = take_step(make_from_recipe(recipe), [make_uneven_batch()])
+            expected = take_step(make_from_recipe(recipe, World()), [make_uneven_batch()])
             for rank in range(2):
                 assert_same_step(torch.load(tmp_path / f"{recipe}-{rank}.pt"), expected, 1e-10)
     finally:

@@ -97,7 +97,7 @@ SMALL: dict[str, Any] = {"hyper_parameters": {"final_dim": 8, "ff_channel": 8, "
 """A recipe with all of its losses, on fewer channels."""
 
 
-def make_from_recipe(name: str, world: World = World()) -> Updater:
+def make_from_recipe(name: str, world: World) -> Updater:
     """Return a recipe's step in the default precision; perceptual losses have random weights."""
     config = get_recipe(name).change(SMALL)
     if config.loss.adversarial_kind != "none":
@@ -164,7 +164,7 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(
     try:
         steps = []
         for num_parts in (1, 2, 4):
-            updater = make_from_recipe(recipe)
+            updater = make_from_recipe(recipe, World())
             keep_statistics(updater.model)
             keep_statistics(updater.discriminator)
             image, mask = make_uneven_batch()
@@ -173,3 +173,21 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(
         torch.set_default_dtype(former)
     for step in steps[1:]:
         assert_same_step(step, steps[0], tolerance)
+
+
+def test_a_critic_takes_several_steps_with_a_batch_each_to_one_of_the_network() -> None:
+    loss = {"adversarial_kind": "wasserstein", "adversarial": 1.0, "gradient_penalty": 10.0}
+    small = {"discriminator_channels": 4, "discriminator_layers": 2}
+    updater = make(CONFIG.change({"loss": {**loss, **small}, "optimization": {"discriminator_steps": 3}}))
+    seen: list[Tensor] = []
+    assert updater.discriminator is not None
+    updater.discriminator.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    image, mask = make_batch()
+    batches = [(image.roll(n, dims=3), mask) for n in range(3)]
+    steps: list[str] = []
+    for name, optimizer in (("critic", updater.discriminator_optimizer), ("network", updater.optimizer)):
+        optimizer.register_step_post_hook(lambda *arguments, name=name: steps.append(name))
+    updater.update([(part[:1], hole[:1]) for image, hole in batches for part in (image, image.flip(0))], 0)
+    assert steps == ["critic"] * 3 + ["network"]
+    for batch, _ in batches:
+        assert any(torch.equal(batch[:1], shown) for shown in seen)

@@ -22,6 +22,9 @@ Monitor = Literal["psnr", "ssim", "lpips"]
 LpipsNetwork = Literal["alexnet", "vgg16"]
 AdversarialKind = Literal["none", "non-saturating", "wasserstein"]
 
+THINNEST_STROKE = 5
+"""Pixels: the least width of LaMa's strokes."""
+
 _PIXELS = ("ssim", "mae", "mse", "hole_l1", "known_l1")
 _PERCEPTUAL = ("lpips", "lpips_hole", "perceptual")
 _ADVERSARIAL = ("adversarial", "feature_matching", "r1", "gradient_penalty")
@@ -60,6 +63,8 @@ class DataConfig:
         colour: Strength of the random change of brightness, contrast, saturation and hue; 0 is none.
         perspective: Share of the side by which corners are moved at random; 0 is none.
         masks: Mask kinds, drawn with equal probability, or with weights (thin:2,medium:1).
+        mask_size: Side in pixels for which masks are drawn before they are scaled to the crop: LaMa's strokes and boxes
+            have their sizes for 256. 0 draws them for the crop as it is.
         silhouettes: Folder of cut-outs for the mask kind "silhouettes".
         val_fraction: Share of the photos held out for validation where no folder is given for it.
         test_fraction: Share of the photos held out and not touched.
@@ -77,6 +82,7 @@ class DataConfig:
     colour: float = 0.0
     perspective: float = 0.0
     masks: tuple[str, ...] = ("thin", "medium", "thick")
+    mask_size: int = 0
     silhouettes: str = ""
     val_fraction: float = 0.05
     test_fraction: float = 0.0
@@ -89,8 +95,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _check(
             self,
-            least={"crop_size": 1, "val_size": 1, "val_images": 1, "colour": 0, "perspective": 0, "max_broken": 0,
-                   "workers": 0},
+            least={"crop_size": 1, "val_size": 1, "val_images": 1, "colour": 0, "perspective": 0, "mask_size": 0,
+                   "max_broken": 0, "workers": 0},
             positive=("min_scale",),
         )  # fmt: skip
         if self.max_scale < self.min_scale:
@@ -99,6 +105,10 @@ class DataConfig:
             raise _bad("val_fraction", self.val_fraction, "a share between 0 and 1")
         if not 0 <= self.test_fraction < 1 - self.val_fraction:
             raise _bad("test_fraction", self.test_fraction, "a share that leaves photos to train on")
+        most = THINNEST_STROKE * min(self.crop_size, self.val_size)
+        if self.mask_size > most:
+            expected = f"at most {most}, lest thin strokes vanish from --crop-size or --val-size"
+            raise _bad("mask_size", self.mask_size, expected)
         for name in ("masks", "val_masks"):
             if not getattr(self, name):
                 raise _bad(name, "empty", f"one or more of {', '.join(ALL_KINDS)}")

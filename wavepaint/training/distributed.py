@@ -27,11 +27,13 @@ class World:
         rank: This process's number.
         size: Their number.
         local_rank: This process's number on its machine, which is also its GPU's.
+        local_size: The number of processes on its machine.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -115,6 +117,7 @@ def join_world(device: str | None) -> World:
         rank=int(os.environ["RANK"]),
         size=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu and world.local_rank >= torch.cuda.device_count():

@@ -10,7 +10,8 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -320,7 +321,7 @@ class Trainer:
     def _finish_epoch(self) -> EpochReport:
         figures = self.validation.run(self.updater.result)
         rank = figures.rank_by(self.config.optimization.monitor)
-        best = rank > self.best_rank
+        best = rank > self.best_rank  # never what is not a number
         means = self._sums.means()
         loss = means.pop("loss")
         report = EpochReport(
@@ -344,11 +345,20 @@ class Trainer:
             self._save(BEST, figures={"psnr_hole_db": figures.psnr_db, "ssim_hole": figures.ssim,
                                       "lpips_hole": figures.lpips})  # fmt: skip
         self.world.wait()
-        if self.schedule.finish_epoch(improved=best) == "switch":
+        verdict = self.schedule.finish_epoch(improved=best)
+        if self.best_rank == -math.inf and (verdict != "go on" or self.step == self.total_steps):
+            raise TrainingError(
+                f"there are no best weights to go on from or to export: in every validation up to step {self.step} "
+                f"--monitor {self.config.optimization.monitor} was not a number. Begin anew with a lower "
+                "--learning-rate, --clip-norm 1 or --precision float32."
+            )
+        if verdict == "switch":
             self.updater.restart_with_best(read_checkpoint(self.out / BEST).state)
         # The log first: a run killed between the two repeats the epoch, and its line is cut off then.
         if self.record:
-            self.record.add_epoch(report, self.validation.fill_samples(self.updater.result, NUM_SAMPLE_ROWS))
+            samples = self.validation.fill_samples(self.updater.result, NUM_SAMPLE_ROWS)
+            with self._say_what_is_kept():
+                self.record.add_epoch(report, samples)
         self._save(LAST)
         return report
 
@@ -378,7 +388,7 @@ class Trainer:
             "processes": self.world.size,
             "versions": {"wavepaint": __version__, "torch": str(torch.__version__)},
         }
-        try:
+        with self._say_what_is_kept():
             save_checkpoint(
                 self.out / name,
                 self.model if name == LAST else self.updater.result,
@@ -387,6 +397,12 @@ class Trainer:
                 training=training,
                 resume=resume if name == LAST else None,
             )
+
+    @contextmanager
+    def _say_what_is_kept(self) -> Iterator[None]:
+        """Tell, where the run's folder cannot be written, how to go on."""
+        try:
+            yield
         except OutputError as error:
             kept = " The state before is kept: make room and go on with --resume." if (self.out / LAST).exists() else ""
             raise OutputError(f"{error}{kept}") from error

@@ -1,10 +1,13 @@
 """The photos of one training run: opened, split, and fed in batches to each of its processes."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,6 +27,25 @@ def _ignore_interrupts(worker: int) -> None:
     """Leave to the training process what a terminal or a job scheduler sends to every process of a run."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+class ScaledMasks(MaskSampler):
+    """Draws masks for images of one size and scales them to another.
+
+    Args:
+        kinds: As :class:`MaskSampler` has them.
+        silhouettes: So as well.
+        drawn_size: Side of the square image they are drawn for, in pixels.
+    """
+
+    def __init__(self, kinds: Sequence[str], silhouettes: Path | None, drawn_size: int) -> None:
+        super().__init__(kinds, silhouettes)
+        self.drawn_size = drawn_size
+
+    def __call__(self, height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Draw one mask of 0 and 1, (height, width)."""
+        mask = Image.fromarray(super().__call__(self.drawn_size, self.drawn_size, rng))
+        return np.asarray(mask.resize((width, height), Image.Resampling.NEAREST))
 
 
 class PhotoFeed:
@@ -57,8 +79,12 @@ class PhotoFeed:
             perspective=settings.perspective,
         )
         silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
-        self._masks = MaskSampler(settings.masks, silhouettes)
-        val_masks = MaskSampler(settings.val_masks, silhouettes)
+        self._masks, val_masks = (
+            ScaledMasks(kinds, silhouettes, settings.mask_size)
+            if settings.mask_size
+            else MaskSampler(kinds, silhouettes)
+            for kinds in (settings.masks, settings.val_masks)
+        )
         self._source = val_source = open_source(data)
         if val_data is None:
             self.split = split_names(
@@ -99,7 +125,7 @@ class PhotoFeed:
             self._masks,
             seed=self._config.seed,
             num_samples=total_steps * config.crops_per_step,
-            workers=settings.workers,
+            workers=world.local_size * max(settings.workers, 1),
             max_broken=settings.max_broken,
         )
         share = config.batch_size // (world.size * config.accumulate)

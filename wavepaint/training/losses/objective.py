@@ -108,8 +108,8 @@ class Objective(nn.Module):
             survey: Of the batch that this is a part of; None takes it for the whole.
 
         Returns:
-            The loss, a float32 scalar (float64 for float64); and its terms by the names of :class:`LossWeights`, weighted, without
-            gradients: they add up to the loss.
+            The loss, a float32 scalar (float64 for float64); and its terms by the names of :class:`LossWeights`,
+            weighted, without gradients: they add up to the loss.
         """
         weights = self.weights
         survey = survey or self.survey([mask_N1HW])
