@@ -389,6 +389,18 @@ def test_a_run_is_not_overwritten_and_not_resumed_by_mistake(
     assert Trainer(free, photos, finished[0], resume=True).step == 6
 
 
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(
+    finished: tuple[Path, Silent], photos: Path, tmp_path: Path
+) -> None:
+    content = torch.load(finished[0] / LAST)
+    del content["training"]["config"]["data"]["mask_size"]
+    del content["training"]["config"]["optimization"]["discriminator_steps"]
+    torch.save(content, tmp_path / LAST)
+    assert Trainer(CONFIG, photos, tmp_path, resume=True).step == 6
+    with pytest.raises(CheckpointError, match="other settings .mask_size."):
+        Trainer(CONFIG.change({"data": {"mask_size": 64}}), photos, tmp_path, resume=True)
+
+
 def test_photos_that_came_or_went_are_noticed(photos: Path, tmp_path: Path) -> None:
     Trainer(CONFIG, photos, tmp_path / "run").run(Silent())
     other = tmp_path / "photos"

@@ -127,13 +127,13 @@ class Objective(nn.Module):
             values["known_l1"] = terms.weighted_l1(predicted, target, mask_N1HW, known_weight=1, hole_weight=0)
         if self.lpips is not None:
             shown = terms.jitter(weights.jitter, survey.shift, filled, target, mask_N1HW)
-            values |= self._compare_features(self.lpips, *shown, survey.nearby_pixels)
+            values |= self._compare_features(self.lpips, survey.nearby_pixels, *shown)
         weighted = {name: getattr(weights, name) * value for name, value in values.items()}
         total = torch.stack(list(weighted.values())).sum() if weighted else terms.widen(predicted).sum() * 0
         return total, {name: term.detach() for name, term in weighted.items()}
 
     def _compare_features(
-        self, lpips: LPIPS, filled: Tensor, target: Tensor, mask_N1HW: Tensor, nearby_pixels: Tensor
+        self, lpips: LPIPS, nearby_pixels: Tensor, filled: Tensor, target: Tensor, mask_N1HW: Tensor
     ) -> dict[str, Tensor]:
         with torch.no_grad():
             features_target = lpips.features(target)
