@@ -107,7 +107,7 @@ class DataConfig:
             raise _bad("test_fraction", self.test_fraction, "a share that leaves photos to train on")
         most = THINNEST_STROKE * min(self.crop_size, self.val_size)
         if self.mask_size > most:
-            expected = f"at most {most}, lest thin strokes vanish from --crop-size or --val-size"
+            expected = f"at most {most}, so that thin strokes are left when scaled to --crop-size and --val-size"
             raise _bad("mask_size", self.mask_size, expected)
         for name in ("masks", "val_masks"):
             if not getattr(self, name):

@@ -260,10 +260,10 @@ def lama_spectral() -> TrainConfig:
 def lama_wgan() -> TrainConfig:
     """LaMa with a Wasserstein adversarial loss (source as of :func:`lama_spectral`), trained on squares and polygons.
 
-    Gradient penalty, its weight of 10, betas and five steps of the critic to one of the network are those of I.
-    Gulrajani et al. (2017), and but for the betas of the source's code as well (``disc_iter`` of its
-    ``train_wasserstein.py``). The other losses are LaMa's, where that code has VGG19's features for feature matching
-    and nothing for known pixels.
+    The gradient penalty with its weight of 10, the betas, and five critic steps to one of the network are those of I.
+    Gulrajani et al. (2017). The code has the same but for the betas (``train_wasserstein.py``, ``disc_iter``),
+    and an adversarial weight of 1. The other losses stay LaMa's; that code compares VGG19's features in place of the
+    discriminator's and has no term for known pixels.
     """
     config = _lama(
         "lama-wgan",

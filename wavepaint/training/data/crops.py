@@ -24,7 +24,7 @@ CACHE_BYTES = 2 << 30
 """Decoded photos kept in memory, for all loader processes of a machine together: decoding costs more than a small
 step."""
 BYTES_PER_PIXEL = 4
-"""Pillow keeps RGB in as many."""
+"""How Pillow stores RGB."""
 NUM_PROBED = 64
 MAX_BROKEN = 100
 
@@ -105,8 +105,8 @@ class RandomCrops(Dataset[Sample]):
         masks: Draws the masks.
         seed: 0 or more.
         num_samples: Of the whole run.
-        workers: Processes of this machine that load, of all training processes together; they share the memory for
-            decoded photos. 0 is the training process alone.
+        workers: Processes on this machine that load photos for this run and share the memory for them; 0 is the
+            training process alone.
         max_broken: With more broken photos than this, loading ends with an error.
 
     Raises:

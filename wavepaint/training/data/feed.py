@@ -33,9 +33,9 @@ class ScaledMasks(MaskSampler):
     """Draws masks for images of one size and scales them to another.
 
     Args:
-        kinds: As :class:`MaskSampler` has them.
-        silhouettes: So as well.
-        drawn_size: Side of the square image they are drawn for, in pixels.
+        kinds: See :class:`MaskSampler`.
+        silhouettes: See :class:`MaskSampler`.
+        drawn_size: Side in pixels of the square images that masks are drawn for.
     """
 
     def __init__(self, kinds: Sequence[str], silhouettes: Path | None, drawn_size: int) -> None:
