@@ -73,15 +73,16 @@ class Lane:
         )
         size, rng, draw = config.data.crop_size, np.random.default_rng(0), MaskSampler(MASK_KINDS)
         masks = np.stack([draw(size, size, rng) for _ in range(settings.batch_size)])[:, None]
-        self.batch = (
+        batch = (
             torch.rand(settings.batch_size, 3, size, size).to(device, memory_format=layout),
             torch.from_numpy(masks).float().to(device),
         )
+        self.parts = [batch] * settings.discriminator_steps
         self.device, self.step, self.seconds = device, 0, []  # type: ignore[var-annotated]
 
     def take_step(self, *, timed: bool) -> None:
         started = time.perf_counter()
-        float(self.updater.update([self.batch], self.step)["loss"])  # waits for the device
+        float(self.updater.update(self.parts, self.step)["loss"])  # waits for the device
         self.step += 1
         if timed:
             self.seconds.append(time.perf_counter() - started)

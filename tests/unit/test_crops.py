@@ -6,6 +6,7 @@ import pickle
 import signal
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
+from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
+from wavepaint.training.data import feed
 from wavepaint.training.data.augment import Augmentation
 from wavepaint.training.data.crops import RandomCrops, probe_sizes, read_batches, to_float
 from wavepaint.training.data.masks import MaskSampler
 from wavepaint.training.data.sources import PhotoSource, open_source
 from wavepaint.training.data.validation import load_validation
+from wavepaint.training.distributed import World
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)
@@ -143,12 +147,41 @@ def test_decoded_photos_are_kept_as_far_as_there_is_room(source: PhotoSource, mo
     for number in range(12):
         crops[number]
     assert sorted(read) == sorted(source.names)
-    read.clear()
-    monkeypatch.setattr("wavepaint.training.data.crops.CACHE_BYTES", 200 * 150 * 3)
-    crops = make_crops(source)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_decoded_photos_take_no_more_memory_than_all_processes_may_use(
+    workers: int, source: PhotoSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow keeps a pixel of RGB in four bytes."""
+    limit = 2 * 4 * 200 * 150 * max(workers, 1)
+    monkeypatch.setattr("wavepaint.training.data.crops.CACHE_BYTES", limit)
+    crops = make_crops(source, workers=workers)
     for number in range(12):
         crops[number]
-    assert len(read) > 8
+    held = sum(len(photo.tobytes("raw", "RGBX")) for photo in crops._cache.values())
+    assert 0 < held <= limit / max(workers, 1)
+
+
+def test_training_processes_of_one_machine_share_the_memory_for_photos(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(
+        recipe="test",
+        data=DataConfig(crop_size=64, val_size=64, workers=0),
+        loss=LossWeights(mae=1.0),
+        optimization=OptimizationConfig(batch_size=4, steps=1),
+    )
+    sharers: list[int] = []
+
+    def note(*arguments: Any, workers: int, **more: Any) -> RandomCrops:
+        sharers.append(workers)
+        return RandomCrops(*arguments, workers=workers, **more)
+
+    monkeypatch.setattr(feed, "RandomCrops", note)
+    for world in (World(), World(size=2, local_size=2)):
+        next(feed.PhotoFeed(config, folder, folder).batches(world, torch.device("cpu"), first_step=0, total_steps=1))
+    assert sharers == [1, 2]
 
 
 @pytest.fixture

@@ -7,22 +7,23 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
+from tests.unit.processes import CONTEXT
 from tests.unit.test_training import photos  # noqa: F401
+from tests.unit.test_update import assert_same_step, make_from_recipe, make_uneven_batch, take_step
 from wavepaint.errors import ConfigError
 from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.training import distributed
-from wavepaint.training.distributed import SyncedBatchNorm, World, join_world, synchronise_batch_norm
+from wavepaint.training.distributed import SyncedBatchNorm, World, join_world, leave_world, synchronise_batch_norm
 
 FLAGS = ["--steps", "6", "--steps-per-epoch", "3", "--batch-size", "4", "--crop-size", "32", "--val-size", "64",
-         "--workers", "0", "--precision", "float32", "--threads", "1", "--device", "cpu", "--hole-l1-weight", "0",
-         "--mae-weight", "1", "--ssim-weight", "3", "--warmup-steps", "0", "--seed", "5",
+         "--workers", "0", "--precision", "float32", "--threads", "1", "--device", "cpu",
+         "--ssim-weight", "3", "--warmup-steps", "0", "--seed", "5",
          "--hyper-parameter", "final_dim=8", "--hyper-parameter", "ff_channel=8",
          "--hyper-parameter", "blocks_per_module=1", "--hyper-parameter", "num_modules=2",
          "--val-fraction", "0.4"]  # fmt: skip
-ADVERSARIAL = ["--adversarial-kind", "non-saturating", "--adversarial-weight", "0.1", "--r1-weight", "0.001",
-               "--discriminator-channels", "4", "--discriminator-layers", "2", "--ema-decay", "0.9"]  # fmt: skip
 
 
 def train(photos: Path, out: Path, *flags: str, processes: int = 1) -> list[dict[str, float]]:  # noqa: F811
@@ -53,13 +54,34 @@ def test_two_processes_train_as_one(both: tuple[Path, Path]) -> None:
     assert read_checkpoint(both[1] / "last.pt").training["processes"] == 2
 
 
-def test_a_discriminator_is_shared_as_well(photos: Path, tmp_path: Path) -> None:  # noqa: F811
-    """Its batch statistics are each process's own, as LaMa's are, so the curves agree less closely."""
-    one = train(photos, tmp_path / "one", *ADVERSARIAL)
-    two = train(photos, tmp_path / "two", *ADVERSARIAL, processes=2)
-    for a, b in zip(one, two, strict=True):
-        assert b["loss_ssim"] == pytest.approx(a["loss_ssim"], rel=2e-2)
-        assert b["loss_discriminator_real"] == pytest.approx(a["loss_discriminator_real"], rel=0.2)
+def take_shared_steps(rank: int, folder: Path) -> None:
+    """Take a step of each recipe as one of two processes that share a batch, and write the means of both down."""
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    world = World(rank=rank, size=2)
+    image, mask = (tensor.chunk(2)[rank] for tensor in make_uneven_batch())
+    for recipe in ("default", "default-textures"):
+        step = take_step(make_from_recipe(recipe, world), [(image, mask)])
+        torch.save({name: world.add_up(value) / 2 for name, value in step.items()}, folder / f"{recipe}-{rank}.pt")
+    leave_world()
+
+
+def test_two_processes_take_the_step_of_one_with_all_losses_of_the_default_recipes(tmp_path: Path) -> None:
+    """Holes are spread unevenly over them; R1 is a gradient of a gradient through batch statistics of both."""
+    processes = [CONTEXT.Process(target=take_shared_steps, args=(rank, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    torch.set_default_dtype(torch.float64)
+    try:
+        for recipe in ("default", "default-textures"):
+            expected = take_step(make_from_recipe(recipe, World()), [make_uneven_batch()])
+            for rank in range(2):
+                assert_same_step(torch.load(tmp_path / f"{recipe}-{rank}.pt"), expected, 1e-10)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_a_run_of_one_process_goes_on_with_two(both: tuple[Path, Path], photos: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -92,7 +114,8 @@ def test_one_process_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.gather("x") == ["x"]
     assert world.any(True)
     assert world.wrap(model, torch.device("cpu")) is model
-    assert synchronise_batch_norm(model, world, torch.device("cpu")) is model
+    assert synchronise_batch_norm(model, world, fused=False) is model
+    assert world.add_up(torch.ones(2)).tolist() == [1, 1]
     world.wait()
 
 

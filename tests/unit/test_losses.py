@@ -419,16 +419,16 @@ def test_the_papers_sets(alexnet: LPIPS) -> None:
 def test_jitter_cuts_the_same_part_off_all_tensors_and_reaches_every_place() -> None:
     rows = torch.arange(10.0).reshape(1, 1, 10, 1).expand(1, 1, 10, 8)
     columns = torch.arange(8.0).expand(1, 1, 10, 8)
-    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     seen = set()
     for _ in range(100):
-        a, b = terms.jitter(2, rows, columns)
+        a, b = terms.jitter(2, terms.draw_shift(2, generator), rows, columns)
         assert a.shape == b.shape == (1, 1, 8, 6)
         assert torch.equal(a.diff(dim=2), torch.ones(1, 1, 7, 6))
         seen.add((a[0, 0, 0, 0].item(), b[0, 0, 0, 0].item()))
     assert seen == {(top, left) for top in range(3) for left in range(3)}
     state = torch.get_rng_state()
-    assert terms.jitter(0, rows)[0].equal(rows)
+    assert terms.jitter(0, terms.draw_shift(0), rows)[0].equal(rows)
     assert torch.get_rng_state().equal(state), "what is not asked for changes nothing that is random later"
 
 

@@ -5,13 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from wavepaint.bench.subjects import BASELINES
 from wavepaint.cli.train_flags import describe_fields, flag_of
 from wavepaint.errors import ConfigError
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import SECTIONS, DataConfig, LossWeights, OptimizationConfig, TrainConfig
+from wavepaint.training.data.masks import MaskSampler
 from wavepaint.training.recipes import RECIPES, get_recipe
 from wavepaint.training.toml import read_toml, write_toml
 
@@ -43,8 +46,29 @@ def test_the_papers_settings() -> None:
     assert get_recipe("wavepaint-celebahq").hyper_parameters["dropout"] == 0.5
     lama = get_recipe("lama-places").loss
     assert (lama.known_l1, lama.adversarial, lama.feature_matching, lama.perceptual, lama.r1) == (10, 10, 100, 30, 1e-3)
-    assert get_recipe("lama-wgan").loss.adversarial_kind == "wasserstein"
+    wgan = get_recipe("lama-wgan")
+    assert (wgan.loss.adversarial_kind, wgan.loss.adversarial, wgan.loss.gradient_penalty) == ("wasserstein", 1, 10)
+    assert wgan.optimization.discriminator_steps == 5
     assert get_recipe("lama-spectral").hyper_parameters["spectral_l2g"]
+
+
+def test_the_recipe_for_stl10_trains_what_the_papers_table_is_measured_with() -> None:
+    """14 M parameters, with LaMa's augmentation, and masks that cover of 96 pixels what they cover of 256."""
+    config = get_recipe("wavemix-stl10")
+    assert (config.architecture, config.hyper_parameters) == BASELINES["wavemix-inpainting"]
+    with torch.device("meta"):
+        model = build_model(config.architecture, config.hyper_parameters)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == 13.88
+    assert (config.data.min_scale, config.data.max_scale) == (0.7, 1.3)
+    assert config.data.flip
+    assert config.data.colour == 0.2
+    assert config.data.perspective == 0.06
+    shares = []
+    for size in (96, 256):
+        sampler, rng = MaskSampler(config.data.masks), np.random.default_rng(0)
+        shares.append([sampler(size, size, rng).mean() for _ in range(50)])
+    assert shares[0] == pytest.approx(shares[1], abs=0.02)
+    assert get_recipe("cnn-stl10").data == config.data
 
 
 def test_every_setting_is_described_and_has_a_flag_of_its_own() -> None:
@@ -94,6 +118,7 @@ def test_another_architecture_starts_without_the_formers_hyper_parameters() -> N
         ({"loss": {"ssim": True}}, "loss.ssim is True: expected a number"),
         ({"seed": -1}, "--seed is -1"),
         ({"optimization": {"monitor": "lpips"}}, "--monitor is lpips"),
+        ({"optimization": {"discriminator_steps": 5}}, "--discriminator-steps is 5: expected 1 with"),
     ],
 )
 def test_settings_of_another_name_or_type(values: dict[str, Any], message: str) -> None:
@@ -109,6 +134,7 @@ def test_settings_of_another_name_or_type(values: dict[str, Any], message: str) 
         (DataConfig, {"workers": -1}, "--workers is -1"),
         (DataConfig, {"min_scale": 2.0}, "--max-scale is 1.0: expected at least --min-scale"),
         (DataConfig, {"masks": ()}, "--masks is empty"),
+        (OptimizationConfig, {"steps": 1, "discriminator_steps": 0}, "--discriminator-steps is 0: expected 1 or more"),
         (DataConfig, {"masks": ("round",)}, "there are no 'round' masks"),
         (DataConfig, {"masks": ("silhouettes",)}, "add --silhouettes FOLDER"),
         (DataConfig, {"val_fraction": 1.0}, "--val-fraction"),

@@ -1,9 +1,11 @@
 """Training runs, on a tiny network: what they leave, how they go on, what stops them."""
 
 import dataclasses
-import errno
 import json
-from collections.abc import Mapping
+import re
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ from wavepaint.ops.borrow import borrow_detail
 from wavepaint.ops.pyramid import fill_levels
 from wavepaint.training.averaging import AveragedWeights
 from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
-from wavepaint.training.data.split import read_split
+from wavepaint.training.data.split import Split, read_split, write_split
 from wavepaint.training.loop import BEST, LAST, SPLIT, RunFacts, Trainer
-from wavepaint.training.record import EpochReport
+from wavepaint.training.record import EpochReport, RunRecord
+from wavepaint.training.validation import Figures, Validation
 
 CONFIG = TrainConfig(
     recipe="test",
@@ -315,6 +318,25 @@ def test_a_run_begins_from_another_shape_of_network(
     assert_begins_as(model, begun.build(), borrowed_share=borrowed_share)
 
 
+def test_a_run_that_begins_from_a_network_with_another_prefill_has_the_one_it_asks_for(
+    finished: tuple[Path, Silent], photos: Path, tmp_path: Path
+) -> None:
+    """What is saved is the network that was trained, also for a reader of its weights alone."""
+    config = CONFIG.change({"hyper_parameters": {"prefill_levels": 3}, "optimization": {"steps": 3}})
+    trainer = Trainer(config, photos, tmp_path, init_from=finished[0] / BEST)
+    assert trainer.run(Silent())
+    saved = read_checkpoint(tmp_path / BEST)
+    torch.save(saved.state, tmp_path / "state.pt")
+    alone = read_checkpoint(tmp_path / "state.pt")
+    assert saved.parameters["prefill_levels"] == alone.parameters["prefill_levels"] == 3
+    image, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 8:56, 8:56] = 1
+    with torch.no_grad():
+        expected = trainer.updater.result.eval()(image, mask)
+        for checkpoint in (saved, alone):
+            torch.testing.assert_close(checkpoint.build()(image, mask), expected, atol=1e-6, rtol=0)
+
+
 def test_a_run_does_not_begin_from_another_networks_weights(
     finished: tuple[Path, Silent], photos: Path, tmp_path: Path
 ) -> None:
@@ -367,6 +389,17 @@ def test_a_run_is_not_overwritten_and_not_resumed_by_mistake(
     assert Trainer(free, photos, finished[0], resume=True).step == 6
 
 
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(
+    finished: tuple[Path, Silent], photos: Path, tmp_path: Path
+) -> None:
+    content = torch.load(finished[0] / LAST)
+    del content["training"]["config"]["optimization"]["discriminator_steps"]
+    torch.save(content, tmp_path / LAST)
+    assert Trainer(CONFIG, photos, tmp_path, resume=True).step == 6
+    with pytest.raises(CheckpointError, match="other settings .discriminator_steps."):
+        Trainer(CONFIG.change({"optimization": {"discriminator_steps": 2}}), photos, tmp_path, resume=True)
+
+
 def test_photos_that_came_or_went_are_noticed(photos: Path, tmp_path: Path) -> None:
     Trainer(CONFIG, photos, tmp_path / "run").run(Silent())
     other = tmp_path / "photos"
@@ -392,22 +425,80 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(p
     assert all(tensor.isfinite().all() for tensor in last.state.values())
 
 
-def test_a_full_disk_stops_the_run_and_keeps_the_last_good_state(
+@pytest.mark.parametrize(
+    "schedule", [{"schedule": "epochs", "epochs": 4, "adamw_epochs": 2}, {"steps": 6}], ids=["switch", "end"]
+)
+def test_a_run_whose_validation_is_never_a_number_says_that_there_are_no_best_weights(
+    schedule: dict[str, Any], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Figures(psnr_db=float("nan"), ssim=0.5, lpips=None)
+    monkeypatch.setattr(Validation, "run", lambda self, model: nothing)
+    trainer = Trainer(CONFIG.change({"optimization": {"steps_per_epoch": 3, **schedule}}), photos, tmp_path)
+    with pytest.raises(TrainingError, match=r"no best weights .* up to step 6 --monitor psnr was not a number"):
+        trainer.run(Silent())
+    assert not (tmp_path / BEST).exists()
+
+
+def test_a_validation_that_is_not_a_number_is_not_the_best(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, save = Trainer(CONFIG, photos, tmp_path), torch.save
+    """SGD then goes on from the last best weights that were measured."""
+    run, figures = Validation.run, iter([20.0, float("nan"), 19.0])
+    monkeypatch.setattr(
+        Validation, "run", lambda self, model: dataclasses.replace(run(self, model), psnr_db=next(figures))
+    )
+    changes = {"schedule": "epochs", "epochs": 3, "adamw_epochs": 2, "steps_per_epoch": 1}
+    reporter = Silent()
+    assert Trainer(CONFIG.change({"optimization": changes}), photos, tmp_path).run(reporter)
+    assert [epoch.best for epoch in reporter.epochs] == [True, False, False]
+    assert read_checkpoint(tmp_path / BEST).training["step"] == 1
 
-    def fail(content: Any, path: Any) -> None:
-        if trainer.step == 6:
-            Path(path).write_bytes(b"half a checkpoint")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save(content, path)
 
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OutputError, match=r"No space left on device.*make room and go on with --resume"):
-        trainer.run(Silent())
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: each then fails as it does on a full disk."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_good_state(photos: Path, tmp_path: Path) -> None:
+    class Filling(Silent):
+        def on_epoch(self, report: EpochReport) -> None:
+            stack.enter_context(full_disk((tmp_path / LAST).stat().st_size - 1_000))
+
+    with ExitStack() as stack, pytest.raises(OutputError) as caught:
+        Trainer(CONFIG, photos, tmp_path).run(Filling())
+    assert re.fullmatch(
+        r"cannot write .*last\.pt: File too large\. .*make room and go on with --resume\.", str(caught.value)
+    )
     assert read_checkpoint(tmp_path / LAST).resume["step"] == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == [BEST, LAST, "log.jsonl", "samples", SPLIT]
+
+
+def test_a_full_disk_is_said_in_one_line_by_whatever_a_run_writes(
+    finished: tuple[Path, Silent], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard")
+    epoch = finished[1].epochs[0]
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    samples = [(image, np.zeros((64, 64), np.uint8), image)]
+    record = RunRecord(tmp_path, step=0, tensorboard=True)
+    record.add_epoch(epoch, samples)
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    (picture,) = (tmp_path / "samples").iterdir()
+    kept = picture.read_bytes()
+    for room in (events.stat().st_size + 10, 1_000, 100):  # events, the picture, the log
+        with full_disk(room), pytest.raises(OutputError, match=r"^cannot write .*: File too large\.$"):
+            record.add_epoch(epoch, samples)
+        assert picture.read_bytes() == kept or room > 1_000
+    with full_disk(100), pytest.raises(OutputError, match="cannot write"):
+        write_split(tmp_path / SPLIT, Split(train=("a" * 200,), val=("b",), seed=0))
+    record.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_what_cannot_work_is_told_before_the_work(photos: Path, tmp_path: Path, monkeypatch: Any) -> None:

@@ -1,16 +1,19 @@
-"""One optimizer step: what float16, torch.compile and lazy penalties change about it, and what not."""
+"""One optimizer step: what parts, float16, torch.compile and lazy penalties change about it, and what not."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.conftest import TINY
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import LossWeights, OptimizationConfig, TrainConfig
-from wavepaint.training.distributed import World
+from wavepaint.training.distributed import World, synchronise_batch_norm
+from wavepaint.training.losses.lpips import LPIPS
+from wavepaint.training.recipes import get_recipe
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.update import Updater
 
@@ -88,3 +91,103 @@ def test_penalties_come_at_every_so_many_steps_alone() -> None:
     assert [step for step, penalty in enumerate(penalties) if penalty] == [0, 3, 6]
     first = make(CONFIG.change({"loss": {**loss, **small, "penalty_every": 1}})).update([make_batch()], 0)
     assert penalties[0] == pytest.approx(3 * first["discriminator_r1"].item(), rel=1e-5)
+
+
+SMALL: dict[str, Any] = {"hyper_parameters": {"final_dim": 8, "ff_channel": 8, "blocks_per_module": 1}}
+"""A recipe with all of its losses, on fewer channels."""
+
+
+def make_from_recipe(name: str, world: World) -> Updater:
+    """Return a recipe's step in the default precision; perceptual losses have random weights."""
+    config = get_recipe(name).change(SMALL)
+    if config.loss.adversarial_kind != "none":
+        config = config.change({"loss": {"discriminator_channels": 4}})
+    torch.manual_seed(0)
+    model = synchronise_batch_norm(build_model(config.architecture, config.hyper_parameters), world, fused=False)
+    lpips = LPIPS("alexnet") if config.loss.needs_lpips else None
+    return Updater(config, model, Schedule(config.optimization, 10), world, CPU, autocast_dtype=None, lpips=lpips)
+
+
+def make_uneven_batch() -> tuple[Tensor, Tensor]:
+    """Four crops with holes of very different sizes, one of them whole."""
+    generator = torch.Generator().manual_seed(1)
+    image, mask = torch.rand(4, 3, 96, 96, generator=generator), torch.zeros(4, 1, 96, 96)
+    for n, side in enumerate((60, 0, 7, 30)):
+        mask[n, :, 10 : 10 + side, 20 : 20 + side] = 1
+    return image.to(torch.get_default_dtype()), mask.to(torch.get_default_dtype())
+
+
+def take_step(updater: Updater, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return the losses of a step, the network's gradient and, before its own step, the discriminator's."""
+    found: dict[str, Tensor] = {}
+    discriminator = updater.discriminator
+    if discriminator is not None:
+        step = updater.discriminator_optimizer.step
+
+        def note_and_step() -> None:
+            found["of the discriminator"] = join_gradients(discriminator)
+            step()
+
+        updater.discriminator_optimizer.step = note_and_step  # type: ignore[method-assign, assignment]
+    losses = updater.update(parts, 0)
+    return {**losses, **found, "of the network": join_gradients(updater.model)}
+
+
+def join_gradients(module: nn.Module) -> Tensor:
+    return torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+
+
+def assert_same_step(got: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    """Compare losses to the tolerance, and gradients, sums over some 40,000 pixels in another order, to 5 times it."""
+    assert got.keys() == expected.keys()
+    for name, tensor in expected.items():
+        bound = (5 * tolerance if tensor.ndim else tolerance) * torch.linalg.vector_norm(tensor)
+        assert torch.linalg.vector_norm(got[name] - tensor) <= bound, name
+
+
+def keep_statistics(module: nn.Module | None) -> None:
+    """Let BatchNorm use its running statistics: those of a batch are those of its part by their nature."""
+    for layer in module.modules() if module else ():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
+            layer.train = lambda mode=True, layer=layer: layer  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("recipe", ["default", "default-textures"])
+def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(
+    recipe: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    """However unevenly their holes are spread over the parts."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        steps = []
+        for num_parts in (1, 2, 4):
+            updater = make_from_recipe(recipe, World())
+            keep_statistics(updater.model)
+            keep_statistics(updater.discriminator)
+            image, mask = make_uneven_batch()
+            steps.append(take_step(updater, list(zip(image.chunk(num_parts), mask.chunk(num_parts), strict=True))))
+    finally:
+        torch.set_default_dtype(former)
+    for step in steps[1:]:
+        assert_same_step(step, steps[0], tolerance)
+
+
+def test_a_critic_takes_several_steps_with_a_batch_each_to_one_of_the_network() -> None:
+    loss = {"adversarial_kind": "wasserstein", "adversarial": 1.0, "gradient_penalty": 10.0}
+    small = {"discriminator_channels": 4, "discriminator_layers": 2}
+    updater = make(CONFIG.change({"loss": {**loss, **small}, "optimization": {"discriminator_steps": 3}}))
+    seen: list[Tensor] = []
+    assert updater.discriminator is not None
+    updater.discriminator.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    image, mask = make_batch()
+    batches = [(image.roll(n, dims=3), mask) for n in range(3)]
+    steps: list[str] = []
+    for name, optimizer in (("critic", updater.discriminator_optimizer), ("network", updater.optimizer)):
+        optimizer.register_step_post_hook(lambda *arguments, name=name: steps.append(name))
+    updater.update([(part[:1], hole[:1]) for image, hole in batches for part in (image, image.flip(0))], 0)
+    assert steps == ["critic"] * 3 + ["network"]
+    for batch, _ in batches:
+        assert any(torch.equal(batch[:1], shown) for shown in seen)

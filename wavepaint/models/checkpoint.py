@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from wavepaint.atomic import write_file
 from wavepaint.contract import hash_file
-from wavepaint.errors import CheckpointError
+from wavepaint.errors import CheckpointError, OutputError
 from wavepaint.models.archive import Inert, read_archive
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
 
@@ -229,7 +229,7 @@ def save_checkpoint(
     """Write this project's own checkpoint, atomically, replacing a former one.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or the disk is full.
     """
     content = {
         "format": FORMAT,
@@ -239,4 +239,12 @@ def save_checkpoint(
         "resume": dict(resume or {}),
     }
     with write_file(path, overwrite=True) as temporary:
-        torch.save(content, temporary)
+        try:
+            with temporary.open("wb") as stream:
+                torch.save(content, stream)
+        except (OSError, RuntimeError) as error:
+            # PyTorch's archive raises an error of its own over that of the system, such as a full disk.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise OutputError(f"cannot write {path}: {cause.strerror or cause}.") from error

@@ -11,6 +11,7 @@ from wavepaint.training.config import TrainConfig
 
 _LEVEL = re.compile(r"\.feedforward[1-4]")
 _CAN_GROW = re.compile(r"\.feedforward[1-4]\.0\.weight$|\.conv\.0\.weight$|\.decoder2\.0\.")
+_NUM_LEVELS = "prefill_num_levels"
 _FREE_TO_CHANGE = {"data": ("workers", "max_broken"), "optimization": ("save_every", "compile")}
 """Settings that may be others when a run is resumed, since no weight depends on them."""
 
@@ -20,7 +21,8 @@ def load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig
 
     That is further modules of WavePaint, left as they are (the caller has made them begin as no change), further
     wavelet levels of its blocks, and detail that is borrowed: what layers see that they did not see before has a
-    weight of 0. How much is borrowed begins as the caller has made it.
+    weight of 0. How much is borrowed begins as the caller has made it. Over how many levels a hole is prefilled is no
+    weight: the configuration says it.
     """
     if checkpoint.architecture.name != config.architecture:
         raise CheckpointError(
@@ -33,6 +35,8 @@ def load_beginning(model: nn.Module, checkpoint: Checkpoint, config: TrainConfig
         name if name in state else name.replace(".feedforward.", ".feedforward1."): tensor
         for name, tensor in checkpoint.state.items()
     }
+    if _NUM_LEVELS in begun and _NUM_LEVELS in state:
+        begun[_NUM_LEVELS] = state[_NUM_LEVELS]
     known = {_part_of(name) for name in begun}
     for name, tensor in state.items():
         if name.startswith("wavemodules.") and _part_of(name) not in known:

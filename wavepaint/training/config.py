@@ -90,8 +90,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _check(
             self,
-            least={"crop_size": 1, "val_size": 1, "val_images": 1, "colour": 0, "perspective": 0, "max_broken": 0,
-                   "workers": 0},
+            least={"crop_size": 1, "val_size": 1, "val_images": 1, "colour": 0, "perspective": 0,
+                   "max_broken": 0, "workers": 0},
             positive=("min_scale",),
         )  # fmt: skip
         if self.max_scale < self.min_scale:
@@ -233,6 +233,7 @@ class OptimizationConfig:
         sgd_learning_rate: Of SGD.
         sgd_momentum: Of SGD.
         discriminator_learning_rate: Of the discriminator's AdamW.
+        discriminator_steps: Of the discriminator, each with a batch of its own, to one of the network.
         clip_norm: Gradients are scaled down to this norm; 0 leaves them.
         ema_decay: Decay of the running mean of the weights, which is validated and exported; 0 takes the weights.
         precision: Autocast type; "auto" is bf16 where the hardware has it.
@@ -258,6 +259,7 @@ class OptimizationConfig:
     sgd_learning_rate: float = 1e-3
     sgd_momentum: float = 0.9
     discriminator_learning_rate: float = 1e-4
+    discriminator_steps: int = 1
     clip_norm: float = 0.0
     ema_decay: float = 0.0
     precision: Precision = "auto"
@@ -271,7 +273,7 @@ class OptimizationConfig:
                  "sgd_momentum", "clip_norm", "save_every")  # fmt: skip
         _check(
             self,
-            least={**dict.fromkeys(names, 0), "batch_size": 1, "accumulate": 1},
+            least={**dict.fromkeys(names, 0), "batch_size": 1, "accumulate": 1, "discriminator_steps": 1},
             positive=("learning_rate", "sgd_learning_rate", "discriminator_learning_rate"),
         )
         for name in ("beta1", "beta2", "ema_decay", "sgd_momentum"):
@@ -290,6 +292,11 @@ class OptimizationConfig:
                 raise _bad(name, value, f"1 or more with --schedule {kind}")
             if self.schedule != kind and value:
                 raise _bad(name, value, f"0 with --schedule {self.schedule}; it belongs to --schedule {kind}")
+
+    @property
+    def crops_per_step(self) -> int:
+        """Crops an optimizer step, those that the discriminator alone learns from included."""
+        return self.batch_size * self.discriminator_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,6 +326,8 @@ class TrainConfig:
             raise _bad("seed", self.seed, "0 or more")
         if self.optimization.monitor == "lpips" and not self.loss.needs_lpips:
             raise _bad("monitor", "lpips", "a loss that loads a perceptual network, such as --lpips-hole-weight")
+        if self.optimization.discriminator_steps > 1 and self.loss.adversarial_kind == "none":
+            raise _bad("discriminator_steps", self.optimization.discriminator_steps, "1 with --adversarial-kind none")
         most = max(self.data.crop_size - 32, 0)
         if self.loss.jitter > most:
             expected = f"at most {most}, so that 32 pixels of a crop of {self.data.crop_size} are left (--crop-size)"

@@ -27,11 +27,13 @@ class World:
         rank: This process's number.
         size: Their number.
         local_rank: This process's number on its machine, which is also its GPU's.
+        local_size: The number of processes on its machine.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -59,6 +61,14 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes, on its device; nothing is differentiated."""
+        if self.size == 1:
+            return tensor
+        total = tensor.detach().clone()
+        dist.all_reduce(total)
+        return total
+
     def wait(self) -> None:
         """Return once every process is here."""
         if self.size > 1:
@@ -72,8 +82,7 @@ class World:
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         if self.size == 1 or not gradients:
             return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        flat = self.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = torch.split(flat / self.size, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
@@ -108,6 +117,7 @@ def join_world(device: str | None) -> World:
         rank=int(os.environ["RANK"]),
         size=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
     on_gpu = torch.cuda.is_available() and device != "cpu"
     if on_gpu and world.local_rank >= torch.cuda.device_count():
@@ -142,7 +152,8 @@ def _sum_over_processes(x: Tensor) -> Tensor:
 class SyncedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation whose statistics in training are those of all processes, on any device.
 
-    PyTorch's SyncBatchNorm runs on GPUs alone. Every process must have equally many images.
+    PyTorch's SyncBatchNorm runs on GPUs alone and cannot be differentiated twice, as R1 does. Every process must have
+    equally many images.
     """
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -169,11 +180,17 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(variance_C * count / max(count - 1, 1), momentum)
 
 
-def synchronise_batch_norm(model: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """Return the model with batch statistics over all processes; with one process, as it is."""
+def synchronise_batch_norm(model: nn.Module, world: World, *, fused: bool) -> nn.Module:
+    """Return the model with batch statistics over all processes; with one process, as it is.
+
+    Args:
+        model: Whose BatchNorm layers are replaced.
+        world: The run's processes.
+        fused: Take PyTorch's SyncBatchNorm: faster, see :class:`SyncedBatchNorm` for its limits.
+    """
     if world.size == 1:
         return model
-    if device.type == "cuda":
+    if fused:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
     for name, child in list(model.named_children()):
@@ -182,5 +199,5 @@ def synchronise_batch_norm(model: nn.Module, world: World, device: torch.device)
             synced.load_state_dict(child.state_dict())
             setattr(model, name, synced)
         else:
-            synchronise_batch_norm(child, world, device)
+            synchronise_batch_norm(child, world, fused=fused)
     return model

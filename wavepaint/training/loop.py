@@ -10,7 +10,8 @@ import math
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,7 +175,7 @@ class Trainer:
     def _build(self, lpips: Any, beginning: Checkpoint | None) -> None:
         config = self.config
         self.steps_per_epoch = config.optimization.steps_per_epoch or max(
-            len(self.feed.split.train) // config.optimization.batch_size, 1
+            len(self.feed.split.train) // config.optimization.crops_per_step, 1
         )
         self.total_steps = config.optimization.steps or config.optimization.epochs * self.steps_per_epoch
         torch.manual_seed(config.seed)
@@ -184,7 +185,7 @@ class Trainer:
         if beginning:
             load_beginning(model, beginning, config)
         layout = torch.channels_last if config.optimization.channels_last else torch.contiguous_format
-        model = synchronise_batch_norm(model, self.world, self.device)
+        model = synchronise_batch_norm(model, self.world, fused=self.device.type == "cuda")
         self.model: nn.Module = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.schedule = Schedule(config.optimization, self.total_steps)
         self.updater = Updater(
@@ -214,7 +215,9 @@ class Trainer:
         checkpoint = read_checkpoint(last)
         if not checkpoint.resume:
             raise CheckpointError(f"{last} holds weights only and cannot be resumed.")
-        differing = find_differences(checkpoint.training["config"], self.config.to_dict())
+        # A setting that is newer than the run has its default.
+        saved = TrainConfig.from_dict(checkpoint.training["config"])
+        differing = find_differences(saved.to_dict(), self.config.to_dict())
         if differing:
             raise CheckpointError(
                 f"{last} was trained with other settings ({', '.join(differing)}). Resume with the same ones."
@@ -293,17 +296,18 @@ class Trainer:
         return True
 
     def _images_per_s(self) -> float:
-        return self._sums.steps * self.config.optimization.batch_size / max(self._sums.seconds, 1e-9)
+        return self._sums.steps * self.config.optimization.crops_per_step / max(self._sums.seconds, 1e-9)
 
     def _look_at(self, pending: list[dict[str, Tensor]]) -> float:
-        """Add up the losses of the last steps, over all processes; return the last loss.
+        """Add up the losses of the last steps, over all processes; return the last loss, the mean of all processes.
 
         Raises:
             TrainingError: One of them is not finite, in any process.
         """
         names = list(pending[0])
         table = torch.stack([torch.stack([row[name].float() for name in names]) for row in pending]).double().cpu()
-        sums = dict(zip(names, self.world.mean(table.sum(dim=0).tolist()), strict=True))
+        *sums_of_all, last = self.world.mean([*table.sum(dim=0).tolist(), float(table[-1, names.index("loss")])])
+        sums = dict(zip(names, sums_of_all, strict=True))
         bad = [name for name, value in sums.items() if not math.isfinite(value)]
         if bad:
             good = f"The last good state is in {self.out / LAST}" if (self.out / LAST).exists() else "Nothing was saved"
@@ -312,12 +316,12 @@ class Trainer:
                 f"{self.step}. {good}; try a lower --learning-rate, --clip-norm 1 or --precision float32."
             )
         self._sums.add_losses(sums)
-        return float(table[-1, names.index("loss")])
+        return last
 
     def _finish_epoch(self) -> EpochReport:
         figures = self.validation.run(self.updater.result)
         rank = figures.rank_by(self.config.optimization.monitor)
-        best = rank > self.best_rank
+        best = rank > self.best_rank  # never what is not a number
         means = self._sums.means()
         loss = means.pop("loss")
         report = EpochReport(
@@ -341,11 +345,20 @@ class Trainer:
             self._save(BEST, figures={"psnr_hole_db": figures.psnr_db, "ssim_hole": figures.ssim,
                                       "lpips_hole": figures.lpips})  # fmt: skip
         self.world.wait()
-        if self.schedule.finish_epoch(improved=best) == "switch":
+        verdict = self.schedule.finish_epoch(improved=best)
+        if self.best_rank == -math.inf and (verdict != "go on" or self.step == self.total_steps):
+            raise TrainingError(
+                f"there are no best weights to go on from or to export: in every validation up to step {self.step} "
+                f"--monitor {self.config.optimization.monitor} was not a number. Begin anew with a lower "
+                "--learning-rate, --clip-norm 1 or --precision float32."
+            )
+        if verdict == "switch":
             self.updater.restart_with_best(read_checkpoint(self.out / BEST).state)
         # The log first: a run killed between the two repeats the epoch, and its line is cut off then.
         if self.record:
-            self.record.add_epoch(report, self.validation.fill_samples(self.updater.result, NUM_SAMPLE_ROWS))
+            samples = self.validation.fill_samples(self.updater.result, NUM_SAMPLE_ROWS)
+            with self._say_what_is_kept():
+                self.record.add_epoch(report, samples)
         self._save(LAST)
         return report
 
@@ -375,7 +388,7 @@ class Trainer:
             "processes": self.world.size,
             "versions": {"wavepaint": __version__, "torch": str(torch.__version__)},
         }
-        try:
+        with self._say_what_is_kept():
             save_checkpoint(
                 self.out / name,
                 self.model if name == LAST else self.updater.result,
@@ -384,6 +397,12 @@ class Trainer:
                 training=training,
                 resume=resume if name == LAST else None,
             )
+
+    @contextmanager
+    def _say_what_is_kept(self) -> Iterator[None]:
+        """Tell, where the run's folder cannot be written, how to go on."""
+        try:
+            yield
         except OutputError as error:
             kept = " The state before is kept: make room and go on with --resume." if (self.out / LAST).exists() else ""
             raise OutputError(f"{error}{kept}") from error

@@ -32,8 +32,10 @@ RESOURCE_EFFICIENT = LossWeights(ssim=3.0, mae=1.0)
 _STL10_DATA = DataConfig(
     crop_size=96,
     val_size=96,
-    min_scale=WHOLE_PHOTO,
-    max_scale=WHOLE_PHOTO,
+    min_scale=0.7,
+    max_scale=1.3,
+    colour=0.2,
+    perspective=0.06,
     masks=("lama-training@256",),
     val_masks=("thick@256",),
     val_fraction=0.1,
@@ -151,15 +153,27 @@ def wavepaint_imagenet() -> TrainConfig:
 
 
 def wavemix_stl10() -> TrainConfig:
-    """WaveMix-Inpainting on STL-10's unlabelled images (D. Kumar et al., 2023, section 3 and appendix B).
+    """WaveMix-Inpainting on STL-10's unlabelled images (D. Kumar et al., 2023, section 3 and appendix A).
 
-    SSIM : MAE = 3 : 1, batches of 40, at most 100 epochs of which the last 50 with SGD, 80:10:10. One module, as the
-    paper's figure 1; seven blocks of 128 channels. Masks are LaMa's, as the paper says. They are made for 256 pixels
-    and would cover most of a 96-pixel image, so they are drawn at 256 and scaled, as LaMa's tools enlarge small photos.
+    SSIM : MAE = 3 : 1, batches of 40, at most 100 epochs of which the last 50 with SGD, 80:10:10. The paper names no
+    size for its 14 M parameters: one module of seven blocks of 256 channels with three wavelet levels has 13.88 M;
+    benchmarks/table1.py tells how it was found.
+
+    Masks and augmentation are LaMa's, as the paper says. LaMa's masks have their sizes for 256 pixels: as they are,
+    two of three thick ones would cover more than half of 96 pixels, so they are drawn at 256 and scaled, as LaMa's
+    tools enlarge small photos. The augmentation is that of ``abl-04-256-mh-dist``, as far as it is had here; images of
+    96 pixels are never made smaller than the crop.
     """
     return TrainConfig(
         recipe="wavemix-stl10",
-        hyper_parameters={"num_modules": 1, "blocks_per_module": 7, "final_dim": 128, "mult": 2, "ff_channel": 128},
+        hyper_parameters={
+            "num_modules": 1,
+            "blocks_per_module": 7,
+            "final_dim": 256,
+            "mult": 2,
+            "ff_channel": 128,
+            "level": 3,
+        },
         data=_STL10_DATA,
         loss=RESOURCE_EFFICIENT,
         optimization=_STL10_OPTIMIZATION,
@@ -208,8 +222,9 @@ LAMA = LossWeights(
 """LaMa's set and weights, but for the perceptual network; see :class:`LossWeights`. Source: Suvorov et al. 2022, eq. 7,
 with the values of the released configuration."""
 
-WASSERSTEIN = dataclasses.replace(LAMA, adversarial_kind="wasserstein", r1=0.0, gradient_penalty=10.0)
-"""LaMa's with the critic in place of its discriminator, and the penalty's weight of I. Gulrajani et al. (2017)."""
+WASSERSTEIN = dataclasses.replace(LAMA, adversarial_kind="wasserstein", adversarial=1.0, r1=0.0, gradient_penalty=10.0)
+"""LaMa's with the critic in place of its discriminator, the generator's term unweighted as in the source of
+:func:`lama_wgan`, and the penalty's weight of I. Gulrajani et al. (2017)."""
 
 _LAMA_OPTIMIZATION = OptimizationConfig(
     batch_size=10,
@@ -234,20 +249,29 @@ def lama_places() -> TrainConfig:
 
 
 def lama_spectral() -> TrainConfig:
-    """LaMa with its local convolutions replaced by spectral transforms (Baker and Cho, "Improvement on Image inpainting
-    with Fourier Convolutions", 2022), otherwise trained alike."""
+    """LaMa with the convolutions from local to global replaced by spectral transforms, otherwise trained alike.
+
+    Source: G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions", a student project of 2021;
+    the other convolutions stay, as in its code (``conv_change`` of nuniniyujin/lama_inpainting@51ded42).
+    """
     return _lama("lama-spectral", loss=LAMA, optimization=_LAMA_OPTIMIZATION, spectral_l2g=True)
 
 
 def lama_wgan() -> TrainConfig:
-    """LaMa with a Wasserstein adversarial loss (same authors), with the gradient penalty of I. Gulrajani et al. (2017),
-    its weight of 10 and its betas, trained on squares and polygons."""
+    """LaMa with a Wasserstein adversarial loss (source as of :func:`lama_spectral`), trained on squares and polygons.
+
+    The gradient penalty with its weight of 10, the betas, and five critic steps to one of the network are those of I.
+    Gulrajani et al. (2017). The code has the same but for the betas (``train_wasserstein.py``, ``disc_iter``),
+    and an adversarial weight of 1. The other losses stay LaMa's; that code compares VGG19's features in place of the
+    discriminator's and has no term for known pixels.
+    """
     config = _lama(
         "lama-wgan",
         loss=WASSERSTEIN,
         optimization=_LAMA_OPTIMIZATION,
     )
-    return config.change({"data": {"masks": ["squares", "polygons"]}, "optimization": {"beta1": 0.0, "beta2": 0.9}})
+    optimization = {"beta1": 0.0, "beta2": 0.9, "discriminator_steps": 5}
+    return config.change({"data": {"masks": ["squares", "polygons"]}, "optimization": optimization})
 
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {

@@ -1,7 +1,11 @@
 """What a run leaves in its folder beside its checkpoints: a log, sample pictures, and TensorBoard's events."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +61,43 @@ class EpochReport:
         return {**values, **{f"loss_{name}": value for name, value in parts.items()}}
 
 
+class _Events:
+    """TensorBoard's events, written as they come.
+
+    TensorBoard's own writer has a thread, which prints the traceback of an error such as a full disk by itself.
+
+    Args:
+        folder: Where TensorBoard looks for them.
+        purge_step: What earlier files have from this step on is not shown; None keeps all.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        self._make = Event
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._stream = (folder / name).open("ab", buffering=0)
+        self._writer = RecordWriter(self._stream)
+        self._add(file_version="brain.Event:2")
+        if purge_step is not None:
+            self._add(step=purge_step, session_log=SessionLog(status=SessionLog.START))
+
+    def _add(self, **content: Any) -> None:
+        self._writer.write(self._make(wall_time=time.time(), **content).SerializeToString())
+
+    def add(self, step: int, scalars: Mapping[str, float], samples_HWC: NDArray[np.uint8]) -> None:
+        from torch.utils.tensorboard.summary import image, scalar
+
+        for name, value in scalars.items():
+            self._add(step=step, summary=scalar(name, value))  # type: ignore[no-untyped-call]
+        self._add(step=step, summary=image("samples", samples_HWC, dataformats="HWC"))  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 class RunRecord:
     """The log of a run.
 
@@ -74,16 +115,17 @@ class RunRecord:
         self.out = out
         if tensorboard:
             require("tensorboard", extra="tensorboard")
-        try:
+        with self._tell_of_failure():
             (out / SAMPLES).mkdir(parents=True, exist_ok=True)
             self._cut_log(step)
-        except OSError as error:
-            raise OutputError(f"cannot write the run's folder {out}: {error.strerror or error}.") from error
-        self._events: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+            self._events = _Events(out / EVENTS, step + 1 if step else None) if tensorboard else None
 
-            self._events = SummaryWriter(str(out / EVENTS), purge_step=step + 1 if step else None)
+    @contextmanager
+    def _tell_of_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"cannot write the run's folder {self.out}: {error.strerror or error}.") from error
 
     def _cut_log(self, step: int) -> None:
         path = self.out / LOG
@@ -111,21 +153,18 @@ class RunRecord:
         Raises:
             OutputError: The folder cannot be written, or is full.
         """
-        try:
-            with (self.out / LOG).open("a") as log:
-                log.write(json.dumps(report.as_dict()) + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write {self.out / LOG}: {error.strerror or error}.") from error
+        values = report.as_dict()
         rows = [(mark_hole(image, mask), filled, image) for image, mask, filled in samples]
         picture = make_grid(rows, ("hole", "filled", "original"))
-        with write_file(self.out / SAMPLES / f"epoch_{report.epoch:04d}.png", overwrite=True) as temporary:
-            picture.save(temporary)
-        if self._events is not None:
-            for name, value in report.as_dict().items():
-                if isinstance(value, (int, float)) and name not in ("epoch", "step", "best"):
-                    self._events.add_scalar(name, value, report.step)
-            self._events.add_image("samples", np.asarray(picture), report.step, dataformats="HWC")
-            self._events.flush()
+        with self._tell_of_failure():
+            with (self.out / LOG).open("a") as log:
+                log.write(json.dumps(values) + "\n")
+            with write_file(self.out / SAMPLES / f"epoch_{report.epoch:04d}.png", overwrite=True) as temporary:
+                picture.save(temporary)
+            if self._events is not None:
+                numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+                scalars = {name: value for name, value in numbers.items() if name not in ("epoch", "step", "best")}
+                self._events.add(report.step, scalars, np.asarray(picture))
 
     def close(self) -> None:
         """Close TensorBoard's file."""

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from wavepaint.training.averaging import AveragedWeights
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.data.feed import Batch
-from wavepaint.training.distributed import World
+from wavepaint.training.distributed import World, synchronise_batch_norm
+from wavepaint.training.losses.adversarial import Terms
 from wavepaint.training.losses.lpips import LPIPS
-from wavepaint.training.losses.objective import Objective, make_adversarial_loss, make_discriminator
-from wavepaint.training.losses.terms import composite, jitter
+from wavepaint.training.losses.objective import Objective, Survey, make_adversarial_loss, make_discriminator
+from wavepaint.training.losses.terms import composite, jitter, widen
 from wavepaint.training.schedule import Schedule
 
 
@@ -69,6 +70,8 @@ class Updater:
         self.optimizer = schedule.build_optimizer(model.parameters())
         self.scaler = torch.amp.GradScaler(device.type, enabled=autocast_dtype is torch.float16)
         if self.discriminator is not None:
+            # Not by PyTorch's kernel: penalties are gradients of gradients.
+            synchronise_batch_norm(self.discriminator, world, fused=False)
             self.discriminator.to(device, memory_format=self._layout)  # type: ignore[call-overload]
             self.discriminator_optimizer = torch.optim.AdamW(
                 self.discriminator.parameters(),
@@ -99,34 +102,47 @@ class Updater:
         """Take one step.
 
         Args:
-            parts: This process's share of the batch, in as many parts as gradients are accumulated over: image
-                (n, 3, S, S) in [0, 1] and mask (n, 1, S, S).
+            parts: This process's share of the step's batches, each in as many parts as gradients are accumulated
+                over: image (n, 3, S, S) in [0, 1] and mask (n, 1, S, S). The last batch is the network's; the
+                discriminator learns from all.
             step: Its number, from 0.
 
         Returns:
             Mean losses of this process by name, on the device: "loss", what is minimised; the weighted terms it is
             the sum of; "gradient", the norm before clipping; the discriminator's terms as "discriminator_x".
         """
+        num_parts = len(parts) // self.config.optimization.discriminator_steps
+        own = parts[len(parts) - num_parts :]
         # Whatever is random in a step follows from its number: a run that is resumed needs no random states.
-        torch.manual_seed(((self.config.seed << 44) ^ (step << 12) ^ self._world.rank) % 2**63)
+        seed = (self.config.seed << 44) ^ (step << 12)
+        survey = self._objective.survey(
+            [mask for _, mask in own],
+            generator=torch.Generator().manual_seed(seed % 2**63),
+            add_up=self._world.add_up,
+        )
+        torch.manual_seed((seed ^ self._world.rank) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(step)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         if self.discriminator is not None:
             self.discriminator.train()
-            self.discriminator_optimizer.zero_grad(set_to_none=True)
         every = self.config.loss.penalty_every
         penalty_scale = 0.0 if step % every else float(every)
+        for index, (image, mask) in enumerate(parts[: len(parts) - num_parts], start=1):
+            with torch.no_grad():
+                shown = self._show(self._fill(image, mask), image, mask, survey)
+            self._teach_discriminator(shown, num_parts, penalty_scale)
+            if index % num_parts == 0:
+                self._step_discriminator()
         sums: dict[str, Tensor] = {}
-        for index, part in enumerate(parts):
-            with self._synchronised_if(index + 1 == len(parts)):
-                for name, value in self._backward(part, len(parts), penalty_scale).items():
+        for index, part in enumerate(own, start=1):
+            with self._synchronised_if(index == num_parts):
+                for name, value in self._backward(part, survey, num_parts, penalty_scale).items():
                     sums[name] = sums[name] + value if name in sums else value
-        means = {name: value / len(parts) for name, value in sums.items()}
+        means = {name: value / num_parts for name, value in sums.items()}
         if self.discriminator is not None:
-            self._world.average_gradients(self.discriminator)
-            self.discriminator_optimizer.step()
+            self._step_discriminator()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimization.clip_norm or float("inf"))
         self.scaler.step(self.optimizer)
@@ -142,19 +158,39 @@ class Updater:
         no_sync = getattr(self._predict, "no_sync", None)
         return nullcontext() if last or no_sync is None else no_sync()
 
-    def _backward(self, part: Batch, num_parts: int, penalty_scale: float) -> dict[str, Tensor]:
-        image, mask = part
+    def _fill(self, image: Tensor, mask: Tensor) -> Tensor:
         known = (image * (1 - mask)).contiguous(memory_format=self._layout)
         with self._autocast():
-            predicted = self._predict(known, mask)
-        predicted = predicted.float()
+            return widen(self._predict(known, mask))
+
+    def _show(self, predicted: Tensor, image: Tensor, mask: Tensor, survey: Survey) -> tuple[Tensor, ...]:
+        """Return filled image, original and mask as the discriminator sees them."""
+        return jitter(self.config.loss.jitter, survey.shift, composite(predicted, image, mask), image, mask)
+
+    def _teach_discriminator(self, shown: tuple[Tensor, ...], num_parts: int, penalty_scale: float) -> Terms:
+        """Add to the discriminator's gradients those of a part; return its terms."""
+        assert self._adversarial is not None
+        assert self.discriminator is not None
+        with self._adversarial_autocast():
+            judged = self._adversarial.discriminator(self.discriminator, *shown, penalty_scale=penalty_scale)
+        torch.stack(list(judged.values())).sum().div(num_parts).backward()  # type: ignore[no-untyped-call]
+        return judged
+
+    def _step_discriminator(self) -> None:
+        assert self.discriminator is not None
+        self._world.average_gradients(self.discriminator)
+        self.discriminator_optimizer.step()
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+
+    def _backward(self, part: Batch, survey: Survey, num_parts: int, penalty_scale: float) -> dict[str, Tensor]:
+        image, mask = part
+        predicted = self._fill(image, mask)
         with self._autocast():
-            loss, terms = self._objective(predicted, image, mask)
+            loss, terms = self._objective(predicted, image, mask, survey)
         if self._adversarial is not None and self.discriminator is not None:
-            shown = jitter(self.config.loss.jitter, composite(predicted, image, mask), image, mask)
+            shown = self._show(predicted, image, mask, survey)
+            judged = self._teach_discriminator(shown, num_parts, penalty_scale)
             with self._adversarial_autocast():
-                judged = self._adversarial.discriminator(self.discriminator, *shown, penalty_scale=penalty_scale)
-                torch.stack(list(judged.values())).sum().div(num_parts).backward()  # type: ignore[no-untyped-call]
                 persuaded = self._adversarial.generator(self.discriminator, *shown)
             loss = loss + torch.stack(list(persuaded.values())).sum()
             terms |= {name: term.detach() for name, term in persuaded.items()}

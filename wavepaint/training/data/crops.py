@@ -21,7 +21,10 @@ from wavepaint.training.data.names import PackedNames
 from wavepaint.training.data.sources import PhotoSource
 
 CACHE_BYTES = 2 << 30
-"""Decoded photos kept in memory, for all loader processes together: decoding costs more than a small step."""
+"""Decoded photos kept in memory, for all loader processes of a machine together: decoding costs more than a small
+step."""
+BYTES_PER_PIXEL = 4
+"""How Pillow stores RGB."""
 NUM_PROBED = 64
 MAX_BROKEN = 100
 
@@ -102,7 +105,8 @@ class RandomCrops(Dataset[Sample]):
         masks: Draws the masks.
         seed: 0 or more.
         num_samples: Of the whole run.
-        workers: Loader processes that share the memory for decoded photos; 0 is the training process alone.
+        workers: Processes on this machine that load photos for this run and share the memory for them; 0 is the
+            training process alone.
         max_broken: With more broken photos than this, loading ends with an error.
 
     Raises:
@@ -153,7 +157,7 @@ class RandomCrops(Dataset[Sample]):
         photo = self._cache.get(place)
         if photo is None:
             photo = self.source.read(self.names[place])
-            size = photo.width * photo.height * 3
+            size = photo.width * photo.height * BYTES_PER_PIXEL
             if size <= self._room:
                 self._cache[place] = photo
                 self._room -= size

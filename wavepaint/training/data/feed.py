@@ -57,8 +57,7 @@ class PhotoFeed:
             perspective=settings.perspective,
         )
         silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
-        self._masks = MaskSampler(settings.masks, silhouettes)
-        val_masks = MaskSampler(settings.val_masks, silhouettes)
+        self._masks, val_masks = (MaskSampler(kinds, silhouettes) for kinds in (settings.masks, settings.val_masks))
         self._source = val_source = open_source(data)
         if val_data is None:
             self.split = split_names(
@@ -83,9 +82,10 @@ class PhotoFeed:
     def batches(
         self, world: World, device: torch.device, *, first_step: int, total_steps: int
     ) -> Iterator[list[Batch]]:
-        """Yield this process's share of each step's batch, in the parts that gradients are accumulated over.
+        """Yield this process's share of each step's batches, in the parts that gradients are accumulated over.
 
-        Step n takes the samples from n * batch_size on, whatever the number of processes and parts.
+        The discriminator alone learns from all of them but the last. Step n takes the samples from n * crops_per_step
+        on, whatever the number of processes and parts.
 
         Raises:
             TrainingError: Too many photos cannot be decoded, or a loader process died.
@@ -97,14 +97,14 @@ class PhotoFeed:
             self._augmentation,
             self._masks,
             seed=self._config.seed,
-            num_samples=total_steps * config.batch_size,
-            workers=settings.workers,
+            num_samples=total_steps * config.crops_per_step,
+            workers=world.local_size * max(settings.workers, 1),
             max_broken=settings.max_broken,
         )
         share = config.batch_size // (world.size * config.accumulate)
         firsts = (
-            step * config.batch_size + (world.rank * config.accumulate + part) * share
-            for step in range(first_step, total_steps)
+            batch * config.batch_size + (world.rank * config.accumulate + part) * share
+            for batch in range(first_step * config.discriminator_steps, total_steps * config.discriminator_steps)
             for part in range(config.accumulate)
         )
         loader = DataLoader(
@@ -120,6 +120,6 @@ class PhotoFeed:
         parts: list[Batch] = []
         for image, mask in read_batches(loader):
             parts.append(to_float(image.to(device, non_blocking=True), mask.to(device, non_blocking=True)))
-            if len(parts) == config.accumulate:
+            if len(parts) == config.discriminator_steps * config.accumulate:
                 yield parts
                 parts = []

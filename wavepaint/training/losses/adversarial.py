@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
+from wavepaint.training.losses.terms import widen
 
 Norm = Literal["batch", "none"]
 Terms = dict[str, Tensor]
@@ -103,7 +104,7 @@ def feature_matching(
     """
     terms = []
     for a, b in zip(fake, real, strict=True):
-        error = _widen(a) - _widen(b)
+        error = widen(a) - widen(b)
         error = error.square() if squared else error.abs()
         if mask_N1HW is not None:
             size = (a.shape[2], a.shape[3])
@@ -180,10 +181,6 @@ def _without_gradients(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _widen(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
 def _full_precision(tensor: Tensor) -> torch.autocast:
     # A penalty is a gradient of a gradient, of which bfloat16's three digits leave little.
     return torch.autocast(tensor.device.type, enabled=False)
@@ -205,7 +202,7 @@ class _Adversary(ABC):
         """Return the terms "adversarial" and, if it has a weight, "feature_matching"."""
         with _without_gradients(discriminator):
             judgement, fake_features = discriminator(fake, mask_N1HW)
-            terms = {"adversarial": self.weight * self._persuade(_widen(judgement))}
+            terms = {"adversarial": self.weight * self._persuade(widen(judgement))}
             if self.feature_matching_weight:
                 with torch.no_grad():
                     _, real_features = discriminator(real, mask_N1HW)
@@ -249,14 +246,14 @@ class NonSaturatingLoss(_Adversary):
         terms: Terms = {"r1": real.new_zeros((), dtype=torch.float32)} if self.r1_weight else {}
         if self.r1_weight and penalty_scale:
             with _full_precision(real):
-                real = _widen(real).detach().requires_grad_()
+                real = widen(real).detach().requires_grad_()
                 judgement, _ = discriminator(real, mask_N1HW)
                 terms["r1"] = penalty_scale * self.r1_weight * r1_penalty(judgement, real)
         else:
             judgement, _ = discriminator(real, mask_N1HW)
-        terms["real"] = F.softplus(-_widen(judgement)).mean()
+        terms["real"] = F.softplus(-widen(judgement)).mean()
         made, _ = discriminator(fake.detach(), mask_N1HW)
-        made = _widen(made)
+        made = widen(made)
         hole = F.interpolate(mask_N1HW.to(made.dtype), size=made.shape[2:], mode="nearest")
         terms["fake"] = (hole * F.softplus(made) + (1 - hole) * F.softplus(-made)).mean()
         return terms
@@ -306,11 +303,11 @@ class WassersteinLoss(_Adversary):
         made, _ = discriminator(fake.detach(), mask_N1HW)
         judgement, _ = discriminator(real, mask_N1HW)
         terms: Terms = {
-            "critic": _widen(made).mean() - _widen(judgement).mean(),
+            "critic": widen(made).mean() - widen(judgement).mean(),
             "gradient_penalty": real.new_zeros((), dtype=torch.float32),
         }
         if penalty_scale:
             with _full_precision(real):
-                penalty = gradient_penalty(discriminator, _widen(fake), _widen(real), mask_N1HW)
+                penalty = gradient_penalty(discriminator, widen(fake), widen(real), mask_N1HW)
             terms["gradient_penalty"] = penalty_scale * self.penalty_weight * penalty
         return terms
