@@ -43,6 +43,15 @@ def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
     return OutputError(f"cannot write {printable(path)}: {getattr(error, 'strerror', None) or error}.")
 
 
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn an OSError into what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def exists(path: Path) -> bool:
     """Whether there is a file or folder. False, where ``Path.exists`` raises, for what no file can be called."""
     return os.path.exists(path)  # noqa: PTH110
@@ -66,11 +75,9 @@ def check_folder(folder: Path) -> None:
         OutputError: A file is in the way, or the deepest folder that exists cannot be written.
     """
     existing = next(part for part in (folder, *folder.absolute().parents) if exists(part))
-    try:
+    with _told(folder):
         temporary, lock = _create(existing, _create_file)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    temporary.unlink()
+        temporary.unlink()
     _release(lock)
 
 
@@ -106,9 +113,11 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
     with _temporary(path, _create_file, suffix) as temporary:
         try:
             yield temporary
-            _sync(temporary)
             _check_free(path, overwrite, flag)  # it may have come into being meanwhile
-            temporary.replace(path)
+            with _told(path):
+                with temporary.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -133,9 +142,10 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
         try:
             yield temporary
             _check_free(path, overwrite, flag)
-            if path.exists():
-                path.rename(former)
-            temporary.rename(path)
+            with _told(path):
+                if path.exists():
+                    path.rename(former)
+                temporary.rename(path)
         finally:
             _clear(path, temporary, former)
 
@@ -157,12 +167,10 @@ def _clear(path: Path, temporary: Path, former: Path) -> None:
 @contextmanager
 def _temporary(path: Path, create: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
     """Yield a locked temporary beside ``path``. OSErrors that concern it become an OutputError."""
-    try:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent.resolve())
         temporary, lock = _create(path.parent, create, suffix)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
     try:
         yield temporary
     except OSError as error:
@@ -182,14 +190,6 @@ def _names(error: OSError, temporary: Path) -> bool:
 def _create_file(path: Path) -> None:
     # The system subtracts the umask itself. To read it a process would have to change it, for all of its threads.
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as stream:
-        try:
-            os.fsync(stream.fileno())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _create(folder: Path, create: Callable[[Path], None], suffix: str = "") -> tuple[Path, int | None]:
