@@ -180,7 +180,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, object]]:
             for row in reader:
                 yield reader.line_num, row
         except csv.Error as error:
-            raise ImageError(f"line {reader.line_num} of {name} is no CSV: {error}.") from error
+            raise ImageError(f"line {reader.reader.line_num} of {name} is no CSV: {error}.") from error
         return
     # Not splitlines, which also splits at characters that may stand in a JSON string, such as U+2028.
     for number, line in enumerate(text.split("\n"), 1):

@@ -65,7 +65,7 @@ def check_target(path: Path, overwrite: bool, flag: str = "--overwrite") -> None
             have, or nothing can be written into its folder.
     """
     _check_free(path, overwrite, flag)
-    check_folder(path.parent)
+    _try_writing(path.parent, path)
 
 
 def check_folder(folder: Path) -> None:
@@ -74,8 +74,12 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: A file is in the way, or the deepest folder that exists cannot be written.
     """
+    _try_writing(folder, folder)
+
+
+def _try_writing(folder: Path, path: Path) -> None:
     existing = next(part for part in (folder, *folder.absolute().parents) if exists(part))
-    with _told(folder):
+    with _told(path):
         temporary, lock = _create(existing, _create_file)
         temporary.unlink()
     _release(lock)
