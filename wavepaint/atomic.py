@@ -172,7 +172,9 @@ def _clear(path: Path, temporary: Path, former: Path) -> None:
 def _temporary(path: Path, create: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
     """Yield a locked temporary beside ``path``. OSErrors that concern it become an OutputError."""
     with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not exists(path.parent):
+            for folder in reversed(path.parents):  # not parents=True, which recurses once for each of them
+                folder.mkdir(exist_ok=True)
         _remove_leftovers(path.parent.resolve())
         temporary, lock = _create(path.parent, create, suffix)
     try:
@@ -262,19 +264,28 @@ class _Place(NamedTuple):
 
     folder: Path
     file: tuple[int, int]
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    folded: tuple[str, ...] = ()
 
 
 def _locate(path: Path) -> _Place:
-    names: tuple[str, ...] = ()
+    names: list[str] = []
     for part in (path, *path.parents):
         try:
             found = part.stat()
         except OSError:
-            names = (part.name, *names)
+            names.insert(0, part.name)
             continue
-        return _Place(part, (found.st_dev, found.st_ino), names)
-    return _Place(path, (0, 0), names)
+        return _Place(part, (found.st_dev, found.st_ino), tuple(names), tuple(name.casefold() for name in names))
+    return _Place(path, (0, 0), tuple(names))
+
+
+def _iterate_places(path: Path) -> Iterator[_Place]:
+    """Yield the places of a path and of all folders above it."""
+    place = _locate(path)
+    for length in range(len(place.names), -1, -1):
+        yield place._replace(names=place.names[:length], folded=place.folded[:length])
+    yield from map(_locate, place.folder.parents)
 
 
 def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
@@ -304,9 +315,8 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         plain = not is_link and path.name not in ("", "..")
         return Path(real_folder(path.parent), path.name) if plain else Path(os.path.realpath(path))
 
-    def find_output(path: Path) -> Path | None:
-        place = _locate(path)
-        for other, output in written.get((place.file, _fold(place.names)), ()):
+    def find_output(place: _Place) -> Path | None:
+        for other, output in written.get((place.file, place.folded), ()):
             if other.names == place.names or _ignores_case(place.folder):
                 return output
         return None
@@ -314,15 +324,15 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     @functools.cache
     def find_holder(folder: Path) -> Path | None:
         """Return the output that is a folder or holds it."""
-        return next(filter(None, map(find_output, (folder, *folder.parents))), None)
+        return next(filter(None, map(find_output, _iterate_places(folder))), None)
 
     resolved = [(path, output) for output in outputs if (path := resolve(output)) is not None]
     for path, output in resolved:
-        other = find_output(path)
+        place = _locate(path)
+        other = find_output(place)
         if other is not None:
             raise _one_in_another(other, output)
-        place = _locate(path)
-        written.setdefault((place.file, _fold(place.names)), []).append((place, output))
+        written.setdefault((place.file, place.folded), []).append((place, output))
     for path, output in resolved:
         other = find_holder(path.parent)
         if other is not None:
@@ -330,7 +340,7 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     for source in inputs:
         path_or_none = resolve(source)
         if path_or_none is not None:
-            other = find_output(path_or_none) or find_holder(path_or_none.parent)
+            other = find_output(_locate(path_or_none)) or find_holder(path_or_none.parent)
             if other is not None:
                 raise _replaces_input(other, source)
 
@@ -345,10 +355,6 @@ def _one_in_another(first: Path, second: Path) -> OutputError:
 def _replaces_input(output: Path, source: Path) -> OutputError:
     what = "is" if output == source else f"would replace {printable(source)}, which is"
     return OutputError(f"{printable(output)} {what} one of the inputs. Choose another name for the output.")
-
-
-def _fold(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name.casefold() for name in names)
 
 
 def _ignores_case(folder: Path) -> bool:
