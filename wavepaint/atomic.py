@@ -240,7 +240,8 @@ def _release(lock: int | None) -> None:
 @functools.cache  # once for each folder, since listing a large one takes a while
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporaries of processes that were killed, of no other."""
-    with os.scandir(folder) as entries:
+    names: set[str] = set()
+    with suppress(OSError), os.scandir(folder) as entries:
         names = {entry.name for entry in entries if entry.name.startswith(_PREFIX)}
     for name in filter(_TEMPORARY.fullmatch, names):
         if name + _FORMER in names:  # killed between the two renames of write_folder: a person must choose
@@ -264,20 +265,22 @@ class _Place(NamedTuple):
 
     folder: Path
     file: tuple[int, int]
-    names: tuple[str, ...] = ()
-    folded: tuple[str, ...] = ()
+    names: tuple[str, ...]
+    folded: tuple[str, ...]
 
 
 def _locate(path: Path) -> _Place:
     names: list[str] = []
+    file = (0, 0)
     for part in (path, *path.parents):
         try:
             found = part.stat()
         except OSError:
             names.insert(0, part.name)
-            continue
-        return _Place(part, (found.st_dev, found.st_ino), tuple(names), tuple(name.casefold() for name in names))
-    return _Place(path, (0, 0), tuple(names))
+        else:
+            file = (found.st_dev, found.st_ino)
+            break
+    return _Place(part, file, tuple(names), tuple(name.casefold() for name in names))
 
 
 def _iterate_places(path: Path) -> Iterator[_Place]:
@@ -303,7 +306,7 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         OutputError: An output is an input or another output, or holds one.
     """
     written: dict[tuple[tuple[int, int], tuple[str, ...]], list[tuple[_Place, Path]]] = {}
-    real_folder = functools.cache(os.path.realpath)
+    real_folder, ignores_case = functools.cache(os.path.realpath), functools.cache(_ignores_case)
 
     def resolve(path: Path) -> Path | None:
         try:
@@ -317,7 +320,7 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
 
     def find_output(place: _Place) -> Path | None:
         for other, output in written.get((place.file, place.folded), ()):
-            if other.names == place.names or _ignores_case(place.folder):
+            if other.names == place.names or ignores_case(place.folder):
                 return output
         return None
 

@@ -67,7 +67,7 @@ def test_streams(wp: Wp, photo_files: Files, photo: np.ndarray, hole: np.ndarray
     ("redirections", "words", "status"),
     [
         ("<&-", "standard input is closed", 1),
-        ("</", "standard input cannot be read: Is a directory", 1),
+        ("0>unreadable", "standard input cannot be read: Bad file descriptor", 1),
         ("<photo.png >/dev/full", "cannot be written to standard output: No space left", 1),
         ("<photo.png >&-", "cannot be written to standard output: it is closed", 1),
         ("<photo.png 2>&- >out.png", "", 0),

@@ -40,7 +40,18 @@ def kill_and_resume(folder: Path, *, kills: int, seed: int) -> None:
     rows = [{"image": "p.png", "mask": "m.png", "out": f"{number}.png"} for number in range(kills * _PER_RUN)]
     places, out = folder / "list.jsonl", folder / "out"
     places.write_text("\n".join(map(json.dumps, rows)))
-    command = [sys.executable, "-m", "wavepaint", "infer", str(places), "-o", str(out), "--resume"]
+    command = [
+        sys.executable,
+        "-m",
+        "wavepaint",
+        "infer",
+        str(places),
+        "-o",
+        str(out),
+        "--resume",
+        "--engine",
+        "ort-cpu",
+    ]
     for _ in range(kills):
         before, deadline = len(_list(out)), time.monotonic() + MAX_SECONDS
         process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)

@@ -58,10 +58,11 @@ def _output_path(image: str, out: str | None) -> Path | None:
 def _check_files(inputs: Iterable[Path], out: Path | None, pictures: list[Path], overwrite: bool) -> None:
     """Refuse, before any work is done, what could not be written after it."""
     paths = [*([out] if out is not None else []), *pictures]
-    check_outputs(inputs, paths)
     for path in paths:
         if path.is_dir():
             raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
+    check_outputs(inputs, paths)
+    for path in paths:
         check_target(path, overwrite)
     for path in pictures:
         check_picture(path)
