@@ -145,6 +145,8 @@ def fill_many(
 ) -> int:
     """Fill all jobs, show the progress, write the report; return the exit status: 1 if any failed.
 
+    After Ctrl-C what is in work is finished, and the report has a row for every result that is on disk.
+
     Raises:
         OutputError: The report cannot be written.
     """
@@ -171,25 +173,35 @@ def fill_many(
         progress.end()
         results = [finished[job] for job in jobs if job in finished]
         seconds = time.perf_counter() - progress.started
-        counts = {status: sum(result.status == status for result in results) for status in get_args(Status)}
+        counts = _count(results)
         told = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")
         click.echo(
             f"{told} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} images/s ({inpainter.engine})",
             err=True,
         )
         if report is not None:
-            content = {
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                "model": inpainter.bundle.manifest.name,
-                "engine": inpainter.engine,
-                "seconds": round(seconds, 3),
-                **counts,
-                "interrupted": interrupted,
-                "images": [_as_row(result) for result in results],
-            }
-            with write_file(report, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(content, indent=2) + "\n")
+            _write_report(report, inpainter, results, seconds, interrupted)
     if interrupted:
         click.echo("interrupted; every file that was written is whole. --resume goes on.", err=True)
         return INTERRUPTED
     return 1 if counts["failed"] else 0
+
+
+def _count(results: list[JobResult]) -> dict[str, int]:
+    return {status: sum(result.status == status for result in results) for status in get_args(Status)}
+
+
+def _write_report(
+    path: Path, inpainter: Inpainter, results: list[JobResult], seconds: float, interrupted: bool
+) -> None:
+    content = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": inpainter.bundle.manifest.name,
+        "engine": inpainter.engine,
+        "seconds": round(seconds, 3),
+        **_count(results),
+        "interrupted": interrupted,
+        "images": [_as_row(result) for result in results],
+    }
+    with write_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
