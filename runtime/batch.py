@@ -1,13 +1,14 @@
 """Filling many photographs: decoding, engine and encoding overlapped, bounded in memory, one bad file never the end."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from PIL import Image
-from wavepaint.errors import ImageError, WavePaintError
+from wavepaint.atomic import exists
+from wavepaint.errors import ImageError, WavePaintError, printable
 from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
@@ -47,7 +48,8 @@ def fill_jobs(
     options: FillOptions | None = None,
     overwrite: bool = False,
     resume: bool = False,
-) -> Iterator[JobResult]:
+    on_result: Callable[[JobResult], object] = lambda result: None,
+) -> Generator[JobResult, None, None]:
     """Fill photographs in as many threads as the inpainter has streams, and some more that decode or encode.
 
     Args:
@@ -56,11 +58,15 @@ def fill_jobs(
         options: How.
         overwrite: Replace existing results.
         resume: Pass over jobs whose result exists.
+        on_result: Called with each result as soon as it is on disk, in one of the threads, where no Ctrl-C interrupts
+            it: also with those that are finished after the caller has stopped.
 
     Yields:
         A result for each job, in their order. Files appear whole or not at all, also where the caller stops early.
     """
-    work = partial(_fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume)
+    work = partial(
+        _fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume, on_result=on_result
+    )
     return map_groups(work, jobs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch)
 
 
@@ -108,7 +114,7 @@ Filled = Photo | WavePaintError
 def _decode(image: ImageSource, mask: ImageSource | None, options: FillOptions) -> Decoded:
     try:
         if mask is None:
-            raise ImageError(f"{image!s} has no mask.")
+            raise ImageError(f"{printable(image)} has no mask.")
         hole = options.read_mask(mask)
         return read_photo(image), hole
     except WavePaintError as error:
@@ -144,16 +150,25 @@ def _check_pil(decoded: Decoded) -> Decoded:
 
 
 def _fill_group(
-    inpainter: Inpainter, options: FillOptions, jobs: list[Job], *, overwrite: bool, resume: bool
+    inpainter: Inpainter,
+    options: FillOptions,
+    jobs: list[Job],
+    *,
+    overwrite: bool,
+    resume: bool,
+    on_result: Callable[[JobResult], object],
 ) -> list[JobResult]:
-    todo = [job for job in jobs if not (resume and job.out.exists())]
+    todo = [job for job in jobs if not (resume and exists(job.out))]
     decoded = [_decode(job.image, job.mask, options) for job in todo]
     started = time.perf_counter()
     filled = _fill_decoded(inpainter, decoded, options)
     seconds = time.perf_counter() - started
     results = {job: JobResult(job=job, status="skipped") for job in jobs}
+    for job in results.keys() - set(todo):
+        on_result(results[job])
     for job, source, result in zip(todo, decoded, filled, strict=True):
         results[job] = _write(job, source, result, seconds, options, overwrite)
+        on_result(results[job])
     return [results[job] for job in jobs]
 
 
@@ -169,5 +184,5 @@ def _write(
             write_pictures(photo, hole, filled, options, job.overlay, job.comparison, overwrite=True)
         write_photo(filled, job.out, overwrite=overwrite)
     except (WavePaintError, MemoryError) as error:
-        return JobResult(job=job, status="failed", error=str(error) or f"{job.image}: out of memory.")
+        return JobResult(job=job, status="failed", error=str(error) or f"{printable(job.image)}: out of memory.")
     return JobResult(job=job, status="filled", seconds=seconds, hole=float(hole.mean()))

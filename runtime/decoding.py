@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from wavepaint.errors import ImageError
+from wavepaint.errors import ImageError, printable
 from wavepaint.runtime.deep_colour import add_key_alpha, is_deep_colour, raw_mode, read_deep_colour
 from wavepaint.runtime.kinds import DEEP_GREY, FORMATS, check_depth, mode_of
 from wavepaint.runtime.metadata import jpeg_options, read_exif, save_options
@@ -57,7 +57,7 @@ class Decoded:
 
 def name_of(source: ImageSource, role: str) -> str:
     """Return what to call a source in messages."""
-    return str(source) if isinstance(source, str | os.PathLike) else f"the {role}"
+    return printable(source) if isinstance(source, str | os.PathLike) else f"the {role}"
 
 
 def decode(source: ImageSource, role: str) -> Decoded:

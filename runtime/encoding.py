@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 from wavepaint.atomic import write_file
-from wavepaint.errors import OutputError
+from wavepaint.errors import OutputError, printable
 from wavepaint.runtime.deep_colour import encode_png, encode_tiff
 from wavepaint.runtime.photo import Photo
 
@@ -22,15 +22,18 @@ def is_written(suffix: str) -> bool:
 
 
 def _format_for(path: Path | None, photo: Photo) -> str:
+    name = printable(path or "a GIF")
     if path is None or not path.suffix:
         chosen = photo.format or "PNG"
     else:
         extensions = Image.registered_extensions()
         chosen = extensions.get(path.suffix.lower(), "")
         if not chosen:
-            raise OutputError(f"{path}: {path.suffix} is not a known image suffix. Use .png, .jpg, .webp or .tif.")
+            raise OutputError(
+                f"{name}: {printable(path.suffix)} is not a known image suffix. Use .png, .jpg, .webp or .tif."
+            )
     if chosen == "GIF":
-        raise OutputError(f"{path or 'a GIF'}: a GIF holds 256 colours, which would change known pixels. Use .png.")
+        raise OutputError(f"{name}: a GIF holds 256 colours, which would change known pixels. Use .png.")
     if chosen not in _WRITTEN or chosen not in Image.SAVE:
         raise OutputError(f"{chosen} files are not written. Use .png, .jpg, .webp or .tif.")
     return chosen
@@ -43,7 +46,9 @@ def _check_kind(path: Path | None, chosen: str, photo: Photo) -> None:
     elif photo.has_alpha and chosen in _NO_ALPHA:
         reason = "alpha. PNG can hold it: use a name in .png"
     if reason:
-        raise OutputError(f"{path or 'the result'} cannot be written as {chosen}, which does not hold {reason}.")
+        raise OutputError(
+            f"{printable(path or 'the result')} cannot be written as {chosen}, which does not hold {reason}."
+        )
 
 
 def check_output(photo: Photo, path: Path | None) -> None:
@@ -82,9 +87,14 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
         photo.to_pil().save(stream, chosen, **options)
         return stream.getvalue()
     except Exception as error:  # Pillow's plugins raise many kinds where a photo or its EXIF does not fit the format
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        mend = "" if chosen == "PNG" else " PNG can hold it: use a name in .png."
+        if isinstance(error, MemoryError) or reason.startswith("out of memory"):
+            width, height = photo.size
+            reason = f"there is no memory left to encode {width}x{height} pixels"
+            mend = " Close other programs, or scale the photo down."
         raise OutputError(
-            f"{path or 'the result'} cannot be written as {chosen}: {reason}. PNG can hold it: use a name in .png."
+            f"{printable(path or 'the result')} cannot be written as {chosen}: {reason}.{mend}"
         ) from error
 
 

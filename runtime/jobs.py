@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import io
 import json
 import os
 import re
@@ -12,7 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from PIL import Image
-from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning
+from wavepaint.atomic import check_outputs, exists
+from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning, printable
 from wavepaint.runtime.encoding import is_written
 
 LIST_SUFFIXES = (".csv", ".jsonl")
@@ -35,7 +37,7 @@ class Job:
 
 def is_pattern(text: str) -> bool:
     """Whether a command line's argument is a pattern such as ``photos/*.jpg``, and no file of that very name."""
-    return glob.has_magic(text) and not Path(text).exists()
+    return glob.has_magic(text) and not exists(Path(text))
 
 
 def is_many(text: str) -> bool:
@@ -56,11 +58,13 @@ def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
         out: Folder of the results, which keeps the images' tree.
 
     Returns:
-        The jobs, in the order of the images' paths, or of the list. What lies below ``out`` is no image to fill.
+        The jobs, in the order of the images' paths, or of the list. Where ``out`` lies in the images' tree, what is
+        below it are results of earlier runs and no images to fill.
 
     Raises:
-        ImageError: Nothing found, no mask for any image, or a list that cannot be read.
-        OutputError: Two results of one name, or a result that would replace an image or a mask.
+        ImageError: Nothing found, no mask for any image, or a list that cannot be read or makes no sense.
+        OutputError: Two results of one name, a result that would replace an image, a mask or the list, or a list's
+            result outside of ``out``.
         ConfigError: Masks for a list.
     """
     if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
@@ -69,7 +73,7 @@ def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
         jobs = list(_read_list(Path(images), out))
     else:
         root, found = _find_images(images)
-        if out.resolve() != root.resolve():
+        if root.resolve() in out.resolve().parents:
             found = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
         if masks is not None and Path(masks).is_file():
             jobs = [Job(path, Path(masks), out / path.relative_to(root)) for path in found if path != Path(masks)]
@@ -83,10 +87,11 @@ def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
     if all(job.mask is None for job in jobs):
         stem = jobs[0].image.stem
         raise ImageError(
-            f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for {jobs[0].image}, "
-            f"{stem}.png, {stem}_mask.png or {stem}_mask000.png at the same place."
+            f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for "
+            f"{printable(jobs[0].image)}, {printable(f'{stem}.png, {stem}_mask.png or {stem}_mask000.png')} at the "
+            "same place."
         )
-    _check(jobs)
+    _check(jobs, [Path(images)])
     return jobs
 
 
@@ -146,41 +151,65 @@ def _pair(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterato
 
 
 def _read_list(path: Path, out: Path) -> Iterator[Job]:
+    for number, row in _read_rows(path):
+        place = f"line {number} of {printable(path)}"
+        if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
+            raise ImageError(f"{place} names no image and mask: expected both, and out if wanted.")
+        image, mask = (path.parent / _check_name(row[key], place) for key in ("image", "mask"))
+        result = os.path.normpath(_check_name(row.get("out") or image.name, place))
+        if result == os.curdir or Path(result).anchor or Path(result).parts[0] == os.pardir:
+            raise OutputError(
+                f"{place} has the result {printable(result)}: expected a file's name, relative to the folder of the "
+                "results (--out) and in it."
+            )
+        yield Job(image, mask, out / result)
+
+
+def _read_rows(path: Path) -> Iterator[tuple[int, object]]:
+    """Yield numbers of lines and what stands there."""
+    name = printable(path)
+    if exists(path) and not path.is_file():
+        raise ImageError(f"the list {name} is neither a file nor a folder: expected a file.")
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"the list {path} cannot be read: {error}.") from error
-    lines = text.splitlines()
+        raise ImageError(f"the list {name} cannot be read: {error}.") from error
     if path.suffix.lower() == ".csv":
-        rows: Iterable[tuple[int, object]] = enumerate(csv.DictReader(lines), start=2)
-    else:
-        rows = ((number, _parse_line(path, number, line)) for number, line in enumerate(lines, 1) if line.strip())
-    for number, row in rows:
-        if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
-            raise ImageError(f"line {number} of {path} names no image and mask: expected both, and out if wanted.")
-        image, mask = (path.parent / str(row[key]) for key in ("image", "mask"))
-        yield Job(image, mask, out / str(row.get("out") or image.name))
+        reader = csv.DictReader(io.StringIO(text))
+        try:
+            for row in reader:
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise ImageError(f"line {reader.reader.line_num} of {name} is no CSV: {error}.") from error
+        return
+    # Not splitlines, which also splits at characters that may stand in a JSON string, such as U+2028.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ImageError(f"line {number} of {name} is no JSON: {error}.") from error
 
 
-def _parse_line(path: Path, number: int, line: str) -> object:
+def _check_name(name: object, place: str) -> str:
+    """Return a path from a list if a file can have it."""
     try:
-        return json.loads(line)
-    except ValueError as error:
-        raise ImageError(f"line {number} of {path} is no JSON: {error}.") from error
+        if isinstance(name, str) and b"\0" not in os.fsencode(name):
+            return name
+    except UnicodeEncodeError:  # a lone surrogate
+        pass
+    shown = ascii(name)
+    raise ImageError(f"{place} has {shown[:60]}{'...' * (len(shown) > 60)} where a file's name is expected.")
 
 
-def _check(jobs: list[Job]) -> None:
-    sources = {path.resolve() for job in jobs for path in (job.image, job.mask) if path is not None}
+def _check(jobs: list[Job], sources: Iterable[Path]) -> None:
     results: dict[Path, Job] = {}
     for job in jobs:
-        place = job.out.resolve()
-        if place in sources:
-            raise OutputError(
-                f"the result {job.out} would replace an image or a mask. Choose another folder with --out."
-            )
-        former = results.setdefault(place, job)
+        former = results.setdefault(job.out, job)
         if former is not job:
             raise OutputError(
-                f"{former.image} and {job.image} would both become {job.out}. Rename one, or name the results in a "
-                "list."
+                f"{printable(former.image)} and {printable(job.image)} would both become {printable(job.out)}. Rename "
+                "one, or name the results in a list."
             )
+    read = (path for job in jobs for path in (job.image, job.mask) if path is not None)
+    check_outputs([*sources, *read], results)

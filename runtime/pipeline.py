@@ -1,7 +1,7 @@
 """Work on many items at once, in order and bounded: several threads, each with a few items from end to end."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 def map_groups(
     work: Callable[[list[Item]], list[Result]], items: Iterable[Item], *, workers: int, group: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Return what ``work`` makes of groups of items, one result for each item, in their order.
 
     While one thread decodes, another is in the engine and a third encodes, without any of them waiting for its stage.
@@ -27,8 +27,7 @@ def map_groups(
         group: Items in one call.
 
     Returns:
-        A generator. Left early, what has not begun is dropped and what has is finished; after Ctrl-C it yields that too
-        before it raises.
+        A generator. Left early, what has not begun is dropped and what has is finished.
     """
     left = iter(items)
     pool = ThreadPoolExecutor(workers, "fill")
@@ -37,17 +36,9 @@ def map_groups(
         for chunk in iter(partial(_take, left, group), []):
             waiting.append(pool.submit(work, chunk))
             if len(waiting) > workers:
-                yield from waiting[0].result()
-                waiting.popleft()
+                yield from waiting.popleft().result()
         while waiting:
-            yield from waiting[0].result()
-            waiting.popleft()
-    except KeyboardInterrupt:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for future in waiting:
-            if not future.cancelled():
-                yield from future.result()
-        raise
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,33 +1,103 @@
-"""Files and folders that appear whole or not at all.
+"""Files and folders that appear whole or not at all, and never in the place of an input.
 
 A result is written beside its final place under a temporary name and renamed once it is complete, so that neither
 an exception, nor a full disk, nor Ctrl-C leaves half a file, and a former file stays intact until it is replaced.
+
+Temporary names are short and this module's own (``.wp-0123456789abcdef.png``). A process holds a lock on each of its
+temporaries. What a killed process left behind has none any more, and is removed by the next process that writes into
+the same folder.
 """
 
+import errno
+import functools
 import os
+import re
+import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from wavepaint.errors import OutputError
+from wavepaint.errors import OutputError, printable
+
+if sys.platform != "win32":
+    import fcntl
+
+_PREFIX = ".wp-"
+_FORMER = "-former"
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\.[^.]*)?")
+_MAX_SUFFIX = 16
+"""Characters of a suffix that a temporary name keeps. File systems allow some 255 bytes for the whole name."""
+
+_OLD_S = 86_400.0
+"""Age in seconds from which on a temporary counts as left behind where the file system has no locks."""
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
+def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
+    return OutputError(f"cannot write {printable(path)}: {getattr(error, 'strerror', None) or error}.")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn an OSError into what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder. False, where ``Path.exists`` raises, for what no file can be called."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def check_target(path: Path, overwrite: bool, flag: str = "--overwrite") -> None:
     """Refuse, before any work is done, a file or folder that could not be written after it.
 
     Raises:
-        OutputError: ``path`` exists and ``overwrite`` is false, or a file is in the way.
+        OutputError: ``path`` exists and ``overwrite`` is false, a file is in the way, the name is none that a file can
+            have, or nothing can be written into its folder.
     """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already. Choose another name or pass {flag} to replace it.")
-    parent = path.parent
-    for folder in (parent, *parent.parents):
-        if folder.exists():
-            if not folder.is_dir():
-                raise OutputError(f"cannot write {path}: {folder} is a file, not a folder.")
-            break
+    _check_free(path, overwrite, flag)
+    _try_writing(path.parent, path)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse, before any work is done, a folder that nothing could be written into after it. It need not exist yet.
+
+    Raises:
+        OutputError: A file is in the way, or the deepest folder that exists cannot be written.
+    """
+    _try_writing(folder, folder)
+
+
+def _try_writing(folder: Path, path: Path) -> None:
+    existing = next(part for part in (folder, *folder.absolute().parents) if exists(part))
+    with _told(path):
+        temporary, lock = _create(existing, _create_file)
+        temporary.unlink()
+    _release(lock)
+
+
+def _check_free(path: Path, overwrite: bool, flag: str) -> None:
+    try:
+        path.stat()
+        is_there = True
+    except FileNotFoundError:
+        is_there = False
+    except NotADirectoryError as error:
+        file = next(part for part in path.parents if exists(part))
+        raise OutputError(f"cannot write {printable(path)}: {printable(file)} is a file, not a folder.") from error
+    except (OSError, ValueError) as error:  # too long, not to be looked at, or with a NUL
+        raise _cannot_write(path, error) from error
+    if is_there and not overwrite:
+        raise OutputError(f"{printable(path)} exists already. Choose another name or pass {flag} to replace it.")
 
 
 @contextmanager
@@ -37,64 +107,267 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
     Missing parent folders are made. The temporary name keeps the suffix, since some writers choose the format by it.
 
     Raises:
-        OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written.
+        OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written. An OSError of the caller's
+            that concerns neither the temporary path nor a full disk stays what it is.
     """
-    check_target(path, overwrite, flag)
+    _check_free(path, overwrite, flag)
     if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; a result should have the permissions of any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {printable(path)}: it is a folder. Give a file name.")
+    suffix = path.suffix if len(path.suffix) <= _MAX_SUFFIX else ""
+    with _temporary(path, _create_file, suffix) as temporary:
+        try:
+            yield temporary
+            _check_free(path, overwrite, flag)  # it may have come into being meanwhile
+            with _told(path):
+                with temporary.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrite") -> Iterator[Path]:
     """Yield a temporary folder; on a clean exit it becomes ``path``, on an exception it is removed.
 
+    A former folder is moved aside, and removed once the new one stands under its name. Of a link, the folder that it
+    leads to is replaced.
+
     Raises:
-        OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written.
+        OutputError: As :func:`write_file`.
     """
-    check_target(path, overwrite, flag)
+    _check_free(path, overwrite, flag)
     if path.exists() and not path.is_dir():
-        raise OutputError(f"cannot write the folder {path}: a file of that name is in the way.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
-    former = temporary.with_name(temporary.name + ".former")
+        raise OutputError(f"cannot write the folder {printable(path)}: a file of that name is in the way.")
+    if path.is_symlink():
+        path = path.resolve()
+    with _temporary(path, Path.mkdir) as temporary:
+        former = temporary.with_name(temporary.name + _FORMER)
+        try:
+            yield temporary
+            _check_free(path, overwrite, flag)
+            with _told(path):
+                if path.exists():
+                    path.rename(former)
+                temporary.rename(path)
+        finally:
+            _clear(path, temporary, former)
+
+
+def _clear(path: Path, temporary: Path, former: Path) -> None:
+    """Remove what is left of replacing a folder, wherever that was interrupted."""
+    if former.exists() and not path.exists():
+        try:
+            former.rename(path)
+        except OSError as error:
+            raise OutputError(
+                f"{printable(path)} could not be replaced ({error.strerror or error}). The former folder is kept as "
+                f"{printable(former)}, the new one as {temporary.name}: rename the one you want."
+            ) from error
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+@contextmanager
+def _temporary(path: Path, create: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
+    """Yield a locked temporary beside ``path``. OSErrors that concern it become an OutputError."""
+    with _told(path):
+        if not exists(path.parent):
+            for folder in reversed(path.parents):  # not parents=True, which recurses once for each of them
+                folder.mkdir(exist_ok=True)
+        _remove_leftovers(path.parent.resolve())
+        temporary, lock = _create(path.parent, create, suffix)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        if path.exists():
-            path.rename(former)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if former.exists():
-                former.rename(path)
-            raise
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+        if error.errno in _DISK_ERRORS or _names(error, temporary):
+            raise _cannot_write(path, error) from error
+        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+        _release(lock)
+
+
+def _names(error: OSError, temporary: Path) -> bool:
+    """Whether an error names a temporary, or something in it."""
+    named = (name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike))
+    return any(Path(os.fsdecode(name)).is_relative_to(temporary) for name in named)
+
+
+def _create_file(path: Path) -> None:
+    # The system subtracts the umask itself. To read it a process would have to change it, for all of its threads.
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _create(folder: Path, create: Callable[[Path], None], suffix: str = "") -> tuple[Path, int | None]:
+    """Return a new temporary and its lock."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{suffix}"
+        create(path)
+        try:
+            lock = _lock(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another process took it for a leftover before it was locked
+        if path.exists():
+            return path, lock
+        _release(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """Return a handle that locks a file or folder until it is closed, or its process ends; None if there are no locks.
+
+    Raises:
+        BlockingIOError: It is locked.
+    """
+    if sys.platform == "win32":  # no lock there lets a file be renamed
+        return None
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:  # some network file systems
+        os.close(handle)
+        return None
+    return handle
+
+
+def _release(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
+
+
+@functools.cache  # once for each folder, since listing a large one takes a while
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporaries of processes that were killed, of no other."""
+    names: set[str] = set()
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = {entry.name for entry in entries if entry.name.startswith(_PREFIX)}
+    for name in filter(_TEMPORARY.fullmatch, names):
+        if name + _FORMER in names:  # killed between the two renames of write_folder: a person must choose
+            continue
+        path = folder / name
+        with suppress(OSError):  # locked by who is at work on it, or another user's
+            lock = _lock(path)
+            try:
+                if lock is None and time.time() - path.lstat().st_mtime < _OLD_S:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                _release(lock)
+
+
+class _Place(NamedTuple):
+    """Where a path leads: the deepest part that exists, its device and inode, and the names below it."""
+
+    folder: Path
+    file: tuple[int, int]
+    names: tuple[str, ...]
+    folded: tuple[str, ...]
+
+
+def _locate(path: Path) -> _Place:
+    names: list[str] = []
+    file = (0, 0)
+    for part in (path, *path.parents):
+        try:
+            found = part.stat()
+        except OSError:
+            names.insert(0, part.name)
+        else:
+            file = (found.st_dev, found.st_ino)
+            break
+    return _Place(part, file, tuple(names), tuple(name.casefold() for name in names))
+
+
+def _iterate_places(path: Path) -> Iterator[_Place]:
+    """Yield the places of a path and of all folders above it."""
+    place = _locate(path)
+    for length in range(len(place.names), -1, -1):
+        yield place._replace(names=place.names[:length], folded=place.folded[:length])
+    yield from map(_locate, place.folder.parents)
+
+
+def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Refuse outputs that would replace an input or one another, whatever they are called.
+
+    Paths lead to one file if device and inode say so: through links of both kinds, and through names that differ in
+    case alone where the file system makes no difference.
+
+    Args:
+        inputs: Files and folders that are read. A folder stands for itself: what is read from it is named besides.
+        outputs: Files that are written, and folders that are replaced with all that is in them. Names that no file
+            can have are left to who opens them.
+
+    Raises:
+        OutputError: An output is an input or another output, or holds one.
+    """
+    written: dict[tuple[tuple[int, int], tuple[str, ...]], list[tuple[_Place, Path]]] = {}
+    real_folder, ignores_case = functools.cache(os.path.realpath), functools.cache(_ignores_case)
+
+    def resolve(path: Path) -> Path | None:
+        try:
+            is_link = stat.S_ISLNK(path.lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            is_link = False
+        except (OSError, ValueError):
+            return None
+        plain = not is_link and path.name not in ("", "..")
+        return Path(real_folder(path.parent), path.name) if plain else Path(os.path.realpath(path))
+
+    def find_output(place: _Place) -> Path | None:
+        for other, output in written.get((place.file, place.folded), ()):
+            if other.names == place.names or ignores_case(place.folder):
+                return output
+        return None
+
+    @functools.cache
+    def find_holder(folder: Path) -> Path | None:
+        """Return the output that is a folder or holds it."""
+        return next(filter(None, map(find_output, _iterate_places(folder))), None)
+
+    resolved = [(path, output) for output in outputs if (path := resolve(output)) is not None]
+    for path, output in resolved:
+        place = _locate(path)
+        other = find_output(place)
+        if other is not None:
+            raise _one_in_another(other, output)
+        written.setdefault((place.file, place.folded), []).append((place, output))
+    for path, output in resolved:
+        other = find_holder(path.parent)
+        if other is not None:
+            raise _one_in_another(other, output)
+    for source in inputs:
+        path_or_none = resolve(source)
+        if path_or_none is not None:
+            other = find_output(_locate(path_or_none)) or find_holder(path_or_none.parent)
+            if other is not None:
+                raise _replaces_input(other, source)
+
+
+def _one_in_another(first: Path, second: Path) -> OutputError:
+    return OutputError(
+        f"{printable(first)} and {printable(second)} are one file, or one lies in the other, and both would be "
+        "written. Give each output a name of its own."
+    )
+
+
+def _replaces_input(output: Path, source: Path) -> OutputError:
+    what = "is" if output == source else f"would replace {printable(source)}, which is"
+    return OutputError(f"{printable(output)} {what} one of the inputs. Choose another name for the output.")
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether names in a folder that differ in case alone are one file's."""
+    try:
+        temporary, lock = _create(folder, _create_file)
+    except OSError:  # nothing will be written there either
+        return False
+    try:
+        return exists(temporary.with_name(temporary.name.upper()))
+    finally:
+        temporary.unlink()
+        _release(lock)

@@ -47,3 +47,9 @@ class OutputError(WavePaintError):
 
 class WavePaintWarning(UserWarning):
     """Something a person should know, although the work went on."""
+
+
+def printable(name: object) -> str:
+    """Return a name or path as messages show it: on one line, escaped where it holds what cannot be printed."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)

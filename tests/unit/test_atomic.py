@@ -1,12 +1,18 @@
-"""Files and folders appear whole or not at all."""
+"""Files and folders appear whole or not at all, and never in the place of an input."""
 
+import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from wavepaint.atomic import write_file, write_folder
+from wavepaint import atomic
+from wavepaint.atomic import check_outputs, check_target, write_file, write_folder
 from wavepaint.errors import OutputError
 
 
@@ -22,9 +28,6 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
         temporary.write_text("whole")
     assert target.read_text() == "whole"
     assert names(target.parent) == ["a.txt"]
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
 
 
 def test_a_failure_leaves_the_former_file_and_no_rubbish(tmp_path: Path) -> None:
@@ -79,3 +82,201 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="it is a folder"), write_file(tmp_path / "folder", overwrite=True):
         pass
+
+
+def test_permissions_are_those_of_any_new_file_and_the_umask_is_never_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", None)
+            with write_file(tmp_path / "a"), write_folder(tmp_path / "b"):
+                pass
+    finally:
+        os.umask(former)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"] == [0o640, 0o750]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EACCES, "Permission denied")])
+def test_what_comes_between_the_two_renames_of_a_folder_leaves_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "former").touch()
+    rename = Path.rename
+
+    def fail_for_the_new_one(self: Path, place: Path) -> Path:
+        if (self / "new").exists():
+            raise error
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_new_one)
+    with pytest.raises((KeyboardInterrupt, OutputError)), write_folder(target, overwrite=True) as temporary:
+        (temporary / "new").touch()
+    assert names(target) == ["former"]
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_where_the_former_folder_cannot_be_put_back_both_are_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+    target.mkdir()
+    (target / "former").touch()
+    rename = Path.rename
+
+    def fail_after_the_first(self: Path, place: Path) -> Path:
+        if self != target:
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "rename", fail_after_the_first)
+    with pytest.raises(OutputError) as caught, write_folder(target, overwrite=True) as temporary:
+        (temporary / "new").touch()
+    monkeypatch.undo()
+    former, new = tmp_path / f"{temporary.name}-former", temporary
+    assert (names(former), names(new)) == (["former"], ["new"])
+    assert str(former) in str(caught.value)
+    assert new.name in str(caught.value)
+    forget_folders()
+    with write_file(tmp_path / "other"):  # removes what killed processes left, but nothing that someone may want back
+        pass
+    assert (names(former), names(new)) == (["former"], ["new"])
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with write_folder(tmp_path / "link", overwrite=True) as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path / "real") == ["new"]
+    assert (tmp_path / "link").is_symlink()
+    assert names(tmp_path) == ["link", "real"]
+
+
+def test_what_came_into_being_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    for write, make in ((write_file, Path.touch), (write_folder, Path.mkdir)):
+        target = tmp_path / write.__name__
+        with pytest.raises(OutputError, match="exists already"), write(target):
+            make(target)
+    assert names(tmp_path) == ["write_file", "write_folder"]
+
+
+def test_an_error_that_concerns_something_else_stays_what_it_is(tmp_path: Path) -> None:
+    for write in (write_file, write_folder):
+        with pytest.raises(FileNotFoundError, match="missing.txt"), write(tmp_path / "a"):
+            (tmp_path / "missing.txt").read_text()
+        with pytest.raises(OutputError, match="cannot write .*/a: No"), write(tmp_path / "a") as temporary:
+            (temporary / "missing" / "b").write_text("")
+    assert names(tmp_path) == []
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    for name in ("n" * 251 + ".png", "n." + "p" * 253):
+        with write_file(tmp_path / name) as temporary:
+            temporary.write_text("whole")
+        assert (tmp_path / name).read_text() == "whole"
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "a\0b", "a\ud800b"])
+def test_what_no_file_can_be_called_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    for write in (check_target, lambda path, overwrite: write_file(path).__enter__()):
+        with pytest.raises(OutputError, match="^cannot write ") as caught:
+            write(tmp_path / name, False)
+        assert len(str(caught.value).splitlines()) == 1
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing can be written into Linux's /proc")
+def test_a_place_that_cannot_be_written_is_refused_before_the_work() -> None:
+    with pytest.raises(OutputError, match="cannot write /proc"):
+        check_target(Path("/proc/a/b.json"), overwrite=False)
+
+
+def forget_folders() -> None:
+    """Look for leftovers once more, as the next process does."""
+    atomic._remove_leftovers.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and locks are POSIX")
+def test_what_killed_processes_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys\nfrom wavepaint.atomic import write_file, write_folder\n"
+        "with write_file(pathlib.Path('a.png')), write_folder(pathlib.Path('b')) as folder:\n"
+        "    (folder / 'half').touch()\n    os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 2
+    foreign = [".wp-0123456789abcdef", ".wp-notes.png", ".a.png"]
+    for name in foreign[1:]:
+        (tmp_path / name).touch()
+    (tmp_path / foreign[0]).symlink_to(".a.png")
+    with write_file(tmp_path / "c.png") as living:
+        forget_folders()
+        with write_file(tmp_path / "d.png"):
+            assert living.exists()
+    assert names(tmp_path) == sorted([*foreign, "c.png", "d.png"])
+
+
+def test_without_locks_only_old_temporaries_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic, "_lock", lambda path: None)
+    old, young = tmp_path / ".wp-0123456789abcdef.png", tmp_path / ".wp-0123456789abcde0.png"
+    for path, days in ((old, 2.0), (young, 0.5)):
+        path.touch()
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    with write_file(tmp_path / "a.png"):
+        pass
+    assert names(tmp_path) == [young.name, "a.png"]
+
+
+def make_tree(folder: Path) -> None:
+    """A photo and a mask, and other names for both."""
+    (folder / "photos").mkdir()
+    for name in ("photos/p.png", "m.png"):
+        (folder / name).write_text(name)
+    (folder / "soft.png").symlink_to("photos/p.png")
+    os.link(folder / "m.png", folder / "hard.png")
+    (folder / "elsewhere").symlink_to("photos")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (["m.png"], "m.png is one of the inputs"),
+        (["photos/../m.png"], "m.png would replace .*m.png, which is one of the inputs"),
+        (["hard.png"], "hard.png would replace .*m.png"),
+        (["soft.png"], "soft.png would replace .*p.png"),
+        (["elsewhere/p.png"], "elsewhere/p.png would replace .*p.png"),
+        (["photos"], "photos would replace .*p.png"),
+        (["elsewhere"], "elsewhere would replace .*p.png"),
+        (["."], "would replace .*p.png"),
+        (["new.png", "photos/../new.png"], "new.png are one file"),
+        (["elsewhere/new/a", "photos/new/a"], "are one file"),
+        (["new", "new/deep/report.json"], "one lies in the other"),
+        (["new/deep/report.json", "new"], "one lies in the other"),
+    ],
+)
+def test_no_output_may_be_an_input_or_another_output(tmp_path: Path, outputs: list[str], message: str) -> None:
+    make_tree(tmp_path)
+    inputs = [tmp_path / "photos" / "p.png", tmp_path / "m.png"]
+    with pytest.raises(OutputError, match=message):
+        check_outputs(inputs, [tmp_path / name for name in outputs])
+
+
+def test_outputs_may_lie_beside_and_below_inputs(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    inputs = [tmp_path / name for name in ("photos", "photos/p.png", "m.png", "none.png", "a\0b", "n" * 300)]
+    names = ("photos/q.png", "photos/out/p.png", "new.png", "New.png", "a\0b", "n" * 300)
+    check_outputs(inputs, [tmp_path / name for name in names])
+
+
+def test_names_that_differ_in_case_alone_are_one_where_the_file_system_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_ignores_case", lambda folder: True)
+    for outputs in (["new.png", "New.png"], ["new/a.png", "NEW/A.png"], ["Bundle", "bundle/report.json"]):
+        with pytest.raises(OutputError, match="are one file, or one lies in the other"):
+            check_outputs([], [tmp_path / name for name in outputs])

@@ -1,6 +1,7 @@
 """Pairing images and masks: by name, by tree, by list, never two results of one name."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,35 @@ def test_former_results_below_the_images_are_not_filled_again(tree: Path) -> Non
     assert pairs(find_jobs("i", "m", Path("i/out"))) == [("i/a.jpg", "m/a.png", "i/out/a.jpg")]
 
 
+@pytest.mark.parametrize("out", [".", "..", "i/../.", "o"])
+def test_the_results_folder_may_hold_the_images_folder(tree: Path, out: str) -> None:
+    make("i/x/a.jpg", "m/x/a.png")
+    assert [job.image.as_posix() for job in find_jobs("i", "m", Path(out))] == ["i/x/a.jpg"]
+    assert [job.image.as_posix() for job in find_jobs("i/*/*.jpg", "m/x/a.png", Path(out))] == ["i/x/a.jpg"]
+
+
+def test_a_list_is_split_at_line_ends_alone(tree: Path) -> None:
+    name = "a\u2028b\x85c.jpg"
+    Path("l.jsonl").write_text(
+        json.dumps({"image": name, "mask": "m.png"}, ensure_ascii=False) + '\r\n\n{"image": "d.jpg", "mask": "m.png"}'
+    )
+    Path("l.csv").write_text(f'image,mask\n{name},m.png\n"d\n.jpg",m.png\n')
+    assert [job.image.name for job in find_jobs("l.jsonl", None, Path("o"))] == [name, "d.jpg"]
+    assert [job.image.name for job in find_jobs("l.csv", None, Path("o"))] == [name, "d\n.jpg"]
+
+
+def test_a_lists_results_stay_in_the_results_folder(tree: Path) -> None:
+    for name in ("../x.png", "a/../../x.png", str(tree / "x.png"), "..", ".", "a/.."):
+        Path("l.jsonl").write_text(json.dumps({"image": "a.jpg", "mask": "m.png", "out": name}))
+        with pytest.raises(OutputError, match=r"line 1 of l\.jsonl has the result .*--out"):
+            find_jobs("l.jsonl", None, Path("o"))
+    Path("l.jsonl").write_text('{"image": "..", "mask": "m.png"}')
+    with pytest.raises(OutputError, match=r"line 1 of l\.jsonl has the result \.\."):
+        find_jobs("l.jsonl", None, Path("o"))
+    Path("l.jsonl").write_text('{"image": "a.jpg", "mask": "m.png", "out": "deep/../b/./c.png"}')
+    assert pairs(find_jobs("l.jsonl", None, Path("o"))) == [("a.jpg", "m.png", "o/b/c.png")]
+
+
 def test_what_cannot_be_paired_is_refused(tree: Path) -> None:
     make("i/a.jpg", "m/other.png", "empty/notes.txt")
     with pytest.raises(
@@ -104,8 +134,13 @@ def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) ->
     Path("l.jsonl").write_text('{"image": "i/a.jpg", "mask": "m.png"}\n{"image": "j/a.jpg", "mask": "m.png"}\n')
     with pytest.raises(OutputError, match=r"would both become o/a\.jpg"):
         find_jobs("l.jsonl", None, Path("o"))
-    with pytest.raises(OutputError, match=r"i/a\.jpg would replace an image or a mask"):
-        find_jobs("i", "m.png", Path("i"))
+    for suffix in ("jpg", "png"):
+        make(f"i/{suffix}/a.{suffix}")
+        with pytest.raises(OutputError, match=rf"a\.{suffix} is one of the inputs"):
+            find_jobs(f"i/{suffix}", "m.png", Path(f"i/{suffix}"))
+    Path("l.csv").write_text("image,mask,out\ni/a.jpg,m.png,l.csv\n")
+    with pytest.raises(OutputError, match=r"l\.csv is one of the inputs"):
+        find_jobs("l.csv", None, Path())
 
 
 @pytest.mark.parametrize(
@@ -115,6 +150,11 @@ def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) ->
         ("l.jsonl", "{broken\n", "line 1 of l.jsonl is no JSON"),
         ("l.jsonl", '["a.jpg"]\n', "line 1 of l.jsonl names no image and mask"),
         ("l.csv", "", "holds no image to fill"),
+        ("l.csv", "image,mask\na.jpg,m\0.png\n", r"line 2 of l.csv has 'm\\x00.png' where a file's name is expected"),
+        ("l.csv", f"image,mask\na.jpg,{'m' * 131_073}\n", "line 2 of l.csv is no CSV: field larger than"),
+        ("l.jsonl", '{"image": "\\ud800.jpg", "mask": "m.png"}\n', r"line 1 of l.jsonl has '\\ud800.jpg' where a file"),
+        ("l.jsonl", '{"image": "a.jpg", "mask": ["m.png"]}\n', "line 1 of l.jsonl has .* where a file's name"),
+        ("l.jsonl", "[" * 100_000, "line 1 of l.jsonl is no JSON"),
     ],
 )
 def test_lists_that_make_no_sense_are_refused(tree: Path, name: str, text: str, message: str) -> None:
@@ -126,3 +166,10 @@ def test_lists_that_make_no_sense_are_refused(tree: Path, name: str, text: str, 
 def test_a_list_that_does_not_exist_is_refused(tree: Path) -> None:
     with pytest.raises(ImageError, match=r"the list none\.csv cannot be read"):
         find_jobs("none.csv", None, Path("o"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_a_list_that_is_no_file_is_refused(tree: Path) -> None:
+    os.mkfifo("l.csv")
+    with pytest.raises(ImageError, match=r"the list l\.csv is neither a file nor a folder"):
+        find_jobs("l.csv", None, Path("o"))

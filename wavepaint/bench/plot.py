@@ -6,7 +6,23 @@ from typing import Any
 
 from wavepaint.atomic import write_file
 from wavepaint.bench.cells import Result
+from wavepaint.errors import OutputError
 from wavepaint.optional import require
+
+
+def check_plot(path: Path) -> None:
+    """Refuse, before any work is done, what :func:`write_plot` could not do after it.
+
+    Raises:
+        EngineError: matplotlib is not installed.
+        OutputError: It draws no files of that suffix.
+    """
+    require("matplotlib", extra="plot")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix and path.suffix.lstrip(".").lower() not in kinds:
+        raise OutputError(f"{path}: a plot is drawn as {', '.join(sorted(kinds))}, not as {path.suffix}. Use .png.")
 
 
 def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> None:

@@ -1,14 +1,16 @@
 """The ``wp`` command line. Each command lives in a module of its own that is imported when it runs."""
 
 import importlib
+import os
 import sys
 import warnings
+from pathlib import Path
 from typing import TextIO
 
 import click
 
 from wavepaint import __version__
-from wavepaint.errors import WavePaintError, WavePaintWarning
+from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 
 # The one-line helps stand here, so that `wp --help` imports no command.
 _COMMANDS = {
@@ -68,8 +70,18 @@ def _show_own_warnings_plainly() -> None:
     warnings.showwarning = show
 
 
+def _replace_closed_streams() -> None:
+    """Give a closed standard stream's number away, or the next file opened gets it and with it what libraries print."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(handle)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  as long as the process
+
+
 def main() -> None:
-    """Run the command line; errors of this package become one line on stderr and exit status 1."""
+    """Run the command line; errors of this package and of the system become one line on stderr and exit status 1."""
+    _replace_closed_streams()
     _show_own_warnings_plainly()
     try:
         wp(prog_name="wp")
@@ -85,6 +97,10 @@ def main() -> None:
             )
             sys.exit(1)
         raise
+    except OSError as error:
+        name = f"{printable(error.filename)}: " if isinstance(error.filename, str | os.PathLike) else ""
+        click.echo(f"error: {name}{error.strerror or error}.", err=True)
+        sys.exit(1)
     except MemoryError:
         click.echo("error: out of memory. Close other programs, or scale the image down.", err=True)
         sys.exit(1)

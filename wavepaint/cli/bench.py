@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from wavepaint import __version__
-from wavepaint.atomic import check_target, write_file
+from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.cells import ON_CPU, PYTORCH, Cell, Result, list_cells
 from wavepaint.bench.operators import PROFILED, Profile, make_profile_rows, measure_profile
-from wavepaint.bench.plot import write_plot
+from wavepaint.bench.plot import check_plot, write_plot
 from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import race
 from wavepaint.bench.split import Split, find_fastest, make_split_rows, measure_split
@@ -26,7 +26,7 @@ from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.timing import describe_machine, make_batch
 from wavepaint.training.data.masks import describe_kind
-from wavepaint.training.data.sources import open_source
+from wavepaint.training.data.sources import PhotoSource, open_source
 
 RIVAL = "lama"
 NOISY_VARIATION = 0.1
@@ -138,13 +138,13 @@ def command(
     cache folder. Quality is told of trained weights alone, on photos that you bring. Sizes are rounded up to each
     model's multiple. One run compares; figures of different runs or machines do not.
     """
-    _check_files([path for path in (json_path, markdown, plot) if path is not None], compare, overwrite)
     scenes = open_source(photos) if photos is not None else None
     sizes = sizes or ([256] if quick else [256, 512])
     rounds = rounds or (2 if quick else 5)
     seconds = seconds if seconds is not None else (0.2 if quick else 1.0)
     own = [str(path) for path in bundles] or [DEFAULT]
     names = models.split(",") if models else [*own, "wavepaint", RIVAL]
+    _check_files(names, scenes, [json_path, markdown, plot], plot, compare, overwrite)
     here = tuple(ENGINES) if find_gpus() else ON_CPU
     chosen = _names(engines, (*ENGINES, PYTORCH), "--engines") if engines else [*here]
     wanted = _names(precisions, PRECISIONS, "--precisions") if precisions else []
@@ -224,10 +224,24 @@ def _profile(cells: list[Cell], threads: int | None) -> list[Profile]:
     return [profile for profile in profiles if profile is not None]
 
 
-def _check_files(written: list[Path], compare: Path | None, overwrite: bool) -> None:
+def _check_files(
+    models: list[str],
+    photos: PhotoSource | None,
+    outputs: list[Path | None],
+    plot: Path | None,
+    compare: Path | None,
+    overwrite: bool,
+) -> None:
     """Refuse before minutes of work what could not be done after them."""
+    written = [path for path in outputs if path is not None]
+    read = [file for name in models for file in Path(name.strip()).glob("*")]
+    read += [photos.root, *(photos.root / name for name in photos.names)] if photos is not None else []
+    read += [compare] if compare is not None else []
+    check_outputs(read, written)
     for path in written:
         check_target(path, overwrite)
+    if plot is not None:
+        check_plot(plot)
     if compare is not None and not compare.is_file():
         raise ConfigError(f"{compare} does not exist: expected the --json file of a race (--compare).")
 

@@ -17,10 +17,11 @@ def command(first: Path, second: Path, out: Path, share: float, overwrite: bool)
     Between a faithful, blurred stage and a sharp one that invents lie fills that are a little of both; nothing is
     trained.
     """
-    from wavepaint.atomic import check_target
+    from wavepaint.atomic import check_outputs, check_target
     from wavepaint.models.blending import blend_weights, describe_blend
     from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
 
+    check_outputs([first, second], [out])
     check_target(out, overwrite=overwrite)
     ends = read_checkpoint(first), read_checkpoint(second)
     model = ends[1].build()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from wavepaint.atomic import check_outputs
 from wavepaint.contract import Bundle, Edges, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.engine import EngineRequest, add_engines
@@ -205,6 +206,9 @@ def command(
     precisions = tuple(name for name, is_asked in (("float16", fp16), ("bfloat16", bf16)) if is_asked)
     if request is not None:
         request = replace(request, precisions=precisions)
+    adds_to_source = source.is_dir() and out.is_dir() and source.samefile(out)
+    inputs = [] if adds_to_source else [source, *source.glob("*")]
+    check_outputs(inputs, [out, *([timing_cache] if timing_cache is not None else [])])
     if source.is_dir():
         if request is None or edges != "float32":
             raise ConfigError(

@@ -3,16 +3,17 @@
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import click
 from PIL import Image
 
-from wavepaint.atomic import check_target, write_file
-from wavepaint.cli.infer_many import fill_many, with_pictures
-from wavepaint.contract import MASK_THRESHOLD
-from wavepaint.errors import OutputError
+from wavepaint.atomic import check_outputs, check_target, write_file
+from wavepaint.cli.infer_many import check_files, fill_many, with_pictures
+from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder
+from wavepaint.errors import ImageError, OutputError
 from wavepaint.runtime.encoding import check_output, is_written
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
 from wavepaint.runtime.fill import FillOptions
@@ -35,34 +36,48 @@ MAX_STREAMS = 8
 
 
 def _source(argument: str) -> ImageSource:
-    return sys.stdin.buffer.read() if argument == STREAM else Path(argument)
+    if argument != STREAM:
+        return Path(argument)
+    if sys.stdin is None:
+        raise ImageError("standard input is closed. Give a file's name instead of -, or pipe a file in.")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise ImageError(f"standard input cannot be read: {error.strerror or error}.") from error
 
 
-def _output_path(image: str, mask: str, out: str | None, overwrite: bool) -> Path | None:
-    """Return where the result goes, None for stdout; refuse before any work is done."""
+def _output_path(image: str, out: str | None) -> Path | None:
+    """Return where the result goes, None for stdout."""
     if out == STREAM or (out is None and image == STREAM):
         return None
     source = Path(image)
     suffix = source.suffix if is_written(source.suffix) else ".png"
-    path = Path(out) if out is not None else source.with_name(f"{source.stem}_filled{suffix}")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
-    if path.exists():
-        if mask != STREAM and Path(mask).exists() and path.samefile(mask):
-            raise OutputError(f"{path} is the mask and is not overwritten. Choose another name with --out.")
-        check_target(path, overwrite)
-    return path
+    return Path(out) if out is not None else source.with_name(f"{source.stem}_filled{suffix}")
 
 
-def _check_files(out: Path | None, pictures: list[Path], overwrite: bool) -> None:
+def _check_files(inputs: Iterable[Path], out: Path | None, pictures: list[Path], overwrite: bool) -> None:
     """Refuse, before any work is done, what could not be written after it."""
     paths = [*([out] if out is not None else []), *pictures]
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise OutputError("two of the files to be written have one name (--out, --save-overlay, --compare).")
+    for path in paths:
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
+    check_outputs(inputs, paths)
     for path in paths:
         check_target(path, overwrite)
     for path in pictures:
         check_picture(path)
+
+
+def _write_stdout(data: bytes) -> None:
+    try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # whoever read it wants no more, which click takes care of
+    except OSError as error:
+        raise OutputError(f"the result cannot be written to standard output: {error.strerror or error}.") from error
 
 
 @click.command()
@@ -75,7 +90,9 @@ def _check_files(out: Path | None, pictures: list[Path], overwrite: bool) -> Non
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--resume", is_flag=True, help="Many images: pass over those whose result exists.")
 @click.option(
-    "--report", type=click.Path(path_type=Path, dir_okay=False), help="Many images: write what became of each, as JSON."
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Many images: write what became of each, as JSON. --resume replaces that of the earlier run.",
 )
 @click.option("--invert-mask", is_flag=True, help="Black is the hole instead of white.")
 @click.option(
@@ -190,12 +207,15 @@ def command(
     open_inpainter = partial(
         Inpainter, model, engine=engine, precision=precision, threads=threads, max_memory_mb=max_memory
     )
+    model_files = list((model or default_bundle_folder()).glob("*"))
     if is_many(image):
         if out is None or out == STREAM:
             raise click.UsageError("Many images need a folder for their results: --out FOLDER.")
         if overwrite and resume:
             raise click.UsageError("--overwrite and --resume contradict each other.")
         jobs = with_pictures(find_jobs(image, mask, Path(out)), Path(out), save_overlay, compare)
+        folders = [folder for folder in (Path(out), save_overlay, compare) if folder is not None]
+        check_files(jobs, [Path(image), *model_files], folders, report, overwrite=overwrite, resume=resume)
         with open_inpainter(streams=min(threads or count_cores(), MAX_STREAMS)) as inpainter:
             sys.exit(fill_many(inpainter, jobs, options, overwrite=overwrite, resume=resume, report=report))
     if mask is None:
@@ -204,8 +224,10 @@ def command(
         raise click.UsageError("--resume and --report are for many images: folders, a pattern or a list.")
     if image == STREAM and mask == STREAM:
         raise click.UsageError("only one of IMAGE and MASK can come from stdin.")
-    path = _output_path(image, mask, out, overwrite)
-    _check_files(path, [picture for picture in (save_overlay, compare) if picture is not None], overwrite)
+    path = _output_path(image, out)
+    inputs = [Path(argument) for argument in (image, mask) if argument != STREAM]
+    pictures = [picture for picture in (save_overlay, compare) if picture is not None]
+    _check_files([*inputs, *model_files], path, pictures, overwrite)
     photo = read_photo(_source(image))
     check_output(photo, path)
     hole = options.read_mask(_source(mask))
@@ -218,8 +240,7 @@ def command(
         seconds = time.perf_counter() - started
     data = encode_photo(filled, path)
     if path is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write_stdout(data)
     else:
         with write_file(path, overwrite=overwrite) as temporary:
             temporary.write_bytes(data)

@@ -2,16 +2,21 @@
 
 import dataclasses
 import json
+import signal
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import Self, get_args
 
 import click
 
-from wavepaint.atomic import write_file
+from wavepaint.atomic import check_folder, check_outputs, check_target, exists, write_file
 from wavepaint.errors import OutputError
-from wavepaint.runtime.batch import JobResult, fill_jobs
+from wavepaint.runtime.batch import JobResult, Status, fill_jobs
 from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
@@ -60,15 +65,69 @@ def with_pictures(jobs: list[Job], out: Path, overlays: Path | None, comparisons
     return [dataclasses.replace(job, overlay=place(job, overlays), comparison=place(job, comparisons)) for job in jobs]
 
 
-def _check_results(jobs: list[Job], *, overwrite: bool, resume: bool) -> None:
-    """Refuse before any work."""
+def check_files(
+    jobs: list[Job],
+    inputs: Iterable[Path],
+    folders: Iterable[Path],
+    report: Path | None,
+    *,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Refuse before any work what could not be written after it.
+
+    Args:
+        jobs: What is to be filled.
+        inputs: What else is read.
+        folders: Of the results and their pictures.
+        report: Where the report goes.
+        overwrite: Replace existing files.
+        resume: Pass over jobs whose result exists, and replace the report of the earlier run.
+
+    Raises:
+        OutputError: Files exist, cannot be written, or are inputs or one another.
+    """
+    read = [path for job in jobs for path in (job.image, job.mask) if path is not None]
     written = [path for job in jobs for path in (job.out, job.overlay, job.comparison) if path is not None]
-    existing = [path for path in written if path.exists()]
+    check_outputs([*inputs, *read], written if report is None else [*written, report])
+    existing = [path for path in written if exists(path)]
     if existing and not overwrite and not resume:
         raise OutputError(
             f"{len(existing)} of {len(written)} results exist already, {existing[0]} first. --resume passes over them, "
             "--overwrite replaces them."
         )
+    for folder in folders:
+        check_folder(folder)
+    if report is not None:
+        check_target(report, overwrite or (resume and _is_report(report)))
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"engine", "interrupted", "images"} <= content.keys()
+
+
+class _Interrupt:
+    """Ctrl-C, which within it interrupts once, and only while it is armed: what is in work is finished and told of."""
+
+    armed = False
+
+    def __enter__(self) -> Self:
+        self._former = signal.getsignal(signal.SIGINT)
+        if self._former is signal.default_int_handler:  # else a background job, which Ctrl-C does not concern
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._former)
 
 
 def _as_row(result: JobResult) -> dict[str, object]:
@@ -86,39 +145,63 @@ def fill_many(
 ) -> int:
     """Fill all jobs, show the progress, write the report; return the exit status: 1 if any failed.
 
+    After Ctrl-C what is in work is finished, and the report has a row for every result that is on disk.
+
     Raises:
-        OutputError: Results exist already, or the report cannot be written.
+        OutputError: The report cannot be written.
     """
-    _check_results(jobs, overwrite=overwrite, resume=resume)
-    results: list[JobResult] = []
+    finished: dict[Job, JobResult] = {}
+
+    def note(result: JobResult) -> None:
+        finished[result.job] = result
+
     progress, interrupted = _Progress(len(jobs)), False
-    try:
-        for result in fill_jobs(inpainter, jobs, options=options, overwrite=overwrite, resume=resume):
-            results.append(result)
-            progress.tell(result)
-    except KeyboardInterrupt:
-        interrupted = True
-    progress.end()
-    seconds = time.perf_counter() - progress.started
-    counts = {status: sum(result.status == status for result in results) for status in ("filled", "skipped", "failed")}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")
-    click.echo(
-        f"{told} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} images/s ({inpainter.engine})",
-        err=True,
-    )
-    if report is not None:
-        content = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "model": inpainter.bundle.manifest.name,
-            "engine": inpainter.engine,
-            "seconds": round(seconds, 3),
-            **counts,
-            "interrupted": interrupted,
-            "images": [_as_row(result) for result in results],
-        }
-        with write_file(report, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+    stream = fill_jobs(inpainter, jobs, options=options, overwrite=overwrite, resume=resume, on_result=note)
+    with _Interrupt() as interrupt:
+        try:
+            interrupt.armed = True
+            with closing(stream):
+                for result in stream:
+                    progress.tell(result)
+            interrupt.armed = False
+        except KeyboardInterrupt:
+            interrupt.armed = False
+            interrupted = True
+            for job in jobs[progress.done :]:
+                if job in finished:
+                    progress.tell(finished[job])
+        progress.end()
+        results = [finished[job] for job in jobs if job in finished]
+        seconds = time.perf_counter() - progress.started
+        counts = _count(results)
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")
+        click.echo(
+            f"{told} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} images/s ({inpainter.engine})",
+            err=True,
+        )
+        if report is not None:
+            _write_report(report, inpainter, results, seconds, interrupted)
     if interrupted:
         click.echo("interrupted; every file that was written is whole. --resume goes on.", err=True)
         return INTERRUPTED
     return 1 if counts["failed"] else 0
+
+
+def _count(results: list[JobResult]) -> dict[str, int]:
+    return {status: sum(result.status == status for result in results) for status in get_args(Status)}
+
+
+def _write_report(
+    path: Path, inpainter: Inpainter, results: list[JobResult], seconds: float, interrupted: bool
+) -> None:
+    content = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": inpainter.bundle.manifest.name,
+        "engine": inpainter.engine,
+        "seconds": round(seconds, 3),
+        **_count(results),
+        "interrupted": interrupted,
+        "images": [_as_row(result) for result in results],
+    }
+    with write_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

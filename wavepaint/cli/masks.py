@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from wavepaint.atomic import check_outputs
 from wavepaint.training.data.evaluation import write_pairs
 from wavepaint.training.data.masks import ALL_KINDS
 from wavepaint.training.data.sources import open_source
@@ -42,6 +43,7 @@ def command(
     Photos become name.png, scaled and cropped in the middle, their masks name_mask000.png and on, white where the hole
     is: the layout of LaMa's tools. Several kinds have a folder each. The same arguments give the same files.
     """
+    check_outputs([photos, *([silhouettes] if silhouettes is not None else [])], [out])
     source = open_source(photos)
     with tqdm(total=count or len(source.names), unit="photo", disable=None, file=sys.stderr) as bar:
         num_written = write_pairs(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 from tqdm import tqdm
 
+from wavepaint.atomic import check_outputs
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.recipes import RECIPES, get_recipe
@@ -148,7 +149,8 @@ def command(
     import torch
 
     from wavepaint.training.distributed import World, join_world, leave_world
-    from wavepaint.training.loop import BEST, Trainer
+    from wavepaint.training.loop import BEST, LAST, SPLIT, Trainer
+    from wavepaint.training.record import LOG
 
     def train(world: World) -> tuple[bool, int]:
         """Return whether the run is over, and its step. What it leaves behind is freed before the processes part."""
@@ -170,6 +172,8 @@ def command(
         trainer.close()
         return finished, trainer.step
 
+    read = [path for path in (data, val_data, init_from, config_file, lpips_weights) if path is not None]
+    check_outputs(read, [out / name for name in (LAST, BEST, SPLIT, LOG)])
     if threads:
         torch.set_num_threads(threads)
     world = join_world(device)

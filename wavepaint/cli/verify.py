@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavepaint.atomic import check_target, write_file
+from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
 from wavepaint.export.verify import Report, describe_failure, summarise, verify_bundle
@@ -170,6 +170,8 @@ def command(
     chosen by wp infer.
     """
     if json_path is not None:
+        read = [*(bundle or default_bundle_folder()).glob("*"), *([against] if against is not None else [])]
+        check_outputs(read, [json_path])
         check_target(json_path, overwrite)
     loaded = read_bundle(bundle or default_bundle_folder())
     network, suite = None, None

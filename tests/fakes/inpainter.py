@@ -1,0 +1,23 @@
+"""A model that gives photographs back as they are, at once."""
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+from wavepaint.errors import WavePaintError
+from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.image import Photo
+from wavepaint.runtime.inpainter import Inpainter
+
+
+class _Fake:
+    streams, max_batch, engine = 2, 1, "none"
+    bundle = SimpleNamespace(manifest=SimpleNamespace(name="fake"))
+
+    def fill_photos(self, pairs: Sequence[tuple[Photo, Any]], options: FillOptions) -> Iterator[Photo | WavePaintError]:
+        return (photo for photo, _ in pairs)
+
+
+def fake_inpainter() -> Inpainter:
+    """Return what fills many photographs in no time; it has no more than that takes."""
+    return cast(Inpainter, _Fake())
