@@ -25,6 +25,7 @@ from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_artifact
 from wavepaint.models.checkpoint import Checkpoint
+from wavepaint.models.network import Network
 from wavepaint.runtime.plan_callbacks import OnProgress
 
 OnStage = Callable[[str], None]
@@ -89,7 +90,7 @@ class _BundleWriter:
     """Exports into an unfinished folder and keeps what the manifest will say."""
 
     def __init__(
-        self, folder: Path, network: nn.Module, size_multiple: int, options: ExportOptions, on_stage: OnStage
+        self, folder: Path, network: Network, size_multiple: int, options: ExportOptions, on_stage: OnStage
     ) -> None:
         self.folder = folder
         self.network = network
@@ -125,13 +126,13 @@ class _BundleWriter:
         self._verify(model)
         if "uint8" in options.edges:
             name = f"model{form.suffix}.uint8.onnx"
-            wrapped = add_byte_edges(onnx.load(self.folder / model.path), self.size_multiple)
+            wrapped = add_byte_edges(onnx.load(self.folder / model.path), self.size_multiple, self.network.padding)
             onnx.save(wrapped, self.folder / name)
             self._verify(replace(model, path=name, edges="uint8", details={**details, "float_edges": model.path}))
 
     def _verify(self, artifact: Artifact) -> None:
         self.on_stage(f"verifying {artifact.path}")
-        reports = verify_artifact(self.folder, artifact, self.size_multiple, self.suite)
+        reports = verify_artifact(self.folder, artifact, self.size_multiple, self.network.padding, self.suite)
         for report in reports:
             require_passed(report)
         self.reports[artifact.path] = summarise(reports)
@@ -179,7 +180,7 @@ def write_bundle(
         raise CheckpointError(
             f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); bundles hold inpainting ones."
         )
-    network = checkpoint.build().eval()
+    network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)
     engines = options.engines
     if engines is not None:
@@ -209,6 +210,7 @@ def write_bundle(
             hyper_parameters=checkpoint.parameters,
             num_parameters=sum(parameter.numel() for parameter in network.parameters()),
             size_multiple=size_multiple,
+            padding=network.padding,
             **asdict(measure_cost(folder / artifacts[0].path, size_multiple)),
             artifacts=artifacts,
             files=contract.describe_files(folder),

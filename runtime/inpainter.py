@@ -232,7 +232,7 @@ class Inpainter(Closing):
 
     def _run(self, patches: list[Patch], limits: Limits) -> list[Float]:
         """Run patches padded to the size multiple, those of one size in batches; crop what comes back."""
-        multiple, least = limits.multiple, self._session.side_range[0]
+        multiple, least, padding = limits.multiple, self._session.side_range[0], self.bundle.manifest.padding
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, patch in enumerate(patches):
             height, width = (pad_side(side, multiple, least) for side in patch.hole.shape)
@@ -243,8 +243,8 @@ class Inpainter(Closing):
             calls += [same[first : first + at_once] for first in range(0, len(same), at_once)]
 
         def batch(call: list[int]) -> tuple[Float, Float]:
-            images = [pad_to_multiple(patches[i].image, multiple, least).transpose(2, 0, 1) for i in call]
-            masks = [pad_to_multiple(patches[i].hole, multiple, least)[None] for i in call]
+            images = [pad_to_multiple(patches[i].image, multiple, padding, least).transpose(2, 0, 1) for i in call]
+            masks = [pad_to_multiple(patches[i].hole, multiple, padding, least)[None] for i in call]
             return np.stack(images), np.stack(masks).astype(np.float32)
 
         fills: dict[int, Float] = {}

@@ -1,4 +1,4 @@
-"""Every network takes images of its size multiple, from the multiple itself on, and refuses by name what does not fit."""
+"""Every network takes images of its size multiple, from the multiple itself on, and names it where one does not fit."""
 
 from typing import Any
 

@@ -53,7 +53,7 @@ def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path
     assert manifest == tiny_bundle.manifest
     assert manifest.architecture == "wavepaint"
     assert manifest.hyper_parameters == TINY
-    assert manifest.size_multiple == 8
+    assert (manifest.size_multiple, manifest.padding) == (8, "symmetric")
     assert manifest.source["sha256"] == read_checkpoint(tiny_checkpoint).sha256
     assert {"torch", "onnx", "onnxruntime", "wavepaint"} <= set(manifest.versions)
     for report in manifest.verification["model.onnx"]:

@@ -24,6 +24,7 @@ from wavepaint.atomic import write_file
 from wavepaint.contract import hash_file
 from wavepaint.errors import CheckpointError
 from wavepaint.models.archive import Inert, read_archive
+from wavepaint.models.network import Network
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
 from wavepaint.models.wavepaint import WAVELET_ENTRY
 
@@ -57,7 +58,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
-    def build(self) -> nn.Module:
+    def build(self) -> Network:
         """Build the model with these weights, in evaluation mode.
 
         Raises:

@@ -1,10 +1,11 @@
 """What every network says of the images it takes."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from wavepaint.contract import PadMode
 from wavepaint.errors import ImageError
 
 
@@ -13,11 +14,13 @@ class Network(nn.Module):
 
     Attributes:
         size_multiple: Images whose height and width are multiples of this fit; the least side is the multiple itself.
-        padding: How images of other sizes are padded to one, at the bottom and the right, as numpy's ``pad`` names it.
+        padding: How images of other sizes are padded to one, at the bottom and the right; a mode of ``numpy.pad``. The
+            authors of LaMa and of WavePaint measure theirs with ``symmetric`` (``pad_img_to_modulo`` in
+            saicinpainting/evaluation/data.py), and with it the networks they compare with.
     """
 
     size_multiple: int
-    padding: ClassVar[Literal["reflect", "symmetric"]] = "symmetric"
+    padding: ClassVar[PadMode] = "symmetric"
 
     def check_size(self, image_NCHW: Tensor) -> None:
         """Raise unless height and width are multiples of the size multiple.

@@ -184,7 +184,11 @@ def idwt2d(
     x = low_NCHW
     for bands in reversed(details):
         (batch, _, height, width), (rows, columns) = x.shape, bands.shape[-2:]
-        if bands.shape != (batch, channels, 3, rows, columns) or height - rows not in (0, 1) or width - columns not in (0, 1):
+        if (
+            bands.shape != (batch, channels, 3, rows, columns)
+            or height - rows not in (0, 1)
+            or width - columns not in (0, 1)
+        ):
             raise ImageError(
                 f"detail bands are {tuple(bands.shape)}: expected {(batch, channels, 3, height, width)}, as the low "
                 "band of their level; one row or column less where a finer level is of odd size."
