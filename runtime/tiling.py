@@ -85,7 +85,7 @@ def pad_side(side: int, multiple: int, least: int = 1) -> int:
 
 
 def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int, padding: PadMode, least: int = 1) -> NDArray[_Pixel]:
-    """Extend (H, W) or (H, W, C) at the bottom and the right to the sides of :func:`pad_side`, mirrored by that mode."""
+    """Mirror (H, W) or (H, W, C) at the bottom and the right, in numpy's mode, to the sides of :func:`pad_side`."""
     height, width = pixels_HWC.shape[:2]
     down, right = pad_side(height, multiple, least) - height, pad_side(width, multiple, least) - width
     return np.pad(pixels_HWC, ((0, down), (0, right), *((0, 0),) * (pixels_HWC.ndim - 2)), mode=padding)
