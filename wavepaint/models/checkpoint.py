@@ -85,7 +85,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
         CheckpointError: What does not fit, by name.
     """
     expected = model.state_dict()
-    if WAVELET_ENTRY in expected:  # which checkpoints of before it was kept do not have
+    if WAVELET_ENTRY in expected:  # earlier checkpoints have the wavelet in their record alone
         state = {WAVELET_ENTRY: expected[WAVELET_ENTRY], **state}
     missing = sorted(expected.keys() - state.keys())
     extra = sorted(state.keys() - expected.keys())
@@ -100,8 +100,8 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
         is_setting = not tensor.is_floating_point() and not name.endswith(".num_batches_tracked")
         if is_setting and tensor.tolist() != expected[name].tolist():
             raise CheckpointError(
-                f"{path}: its {name} is {tensor.tolist()}, and this network's is {expected[name].tolist()}. The two "
-                "have other hyper-parameters."
+                f"{path}: its {name} is {tensor.tolist()}, and this network's is {expected[name].tolist()}. "
+                "Take weights of the same hyper-parameters."
             )
         if tensor.shape != expected[name].shape:
             raise CheckpointError(

@@ -19,6 +19,8 @@ from wavepaint.models.network import Network
 from wavepaint.models.wavemix import count_modules
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 
+MAX_DOWNSAMPLING = 10
+
 
 class FourierUnit(nn.Module):
     """A 1x1 convolution of the Fourier coefficients: (N, C, H, W) -> (N, C, H, W). Figure 2, right."""
@@ -171,10 +173,10 @@ class LaMa(Network):
         spectral_l2g: bool = False,
     ) -> None:
         super().__init__()
-        if num_blocks < 1 or base_channels < 1 or num_downsampling < 1:
+        if num_blocks < 1 or base_channels < 1 or not 1 <= num_downsampling <= MAX_DOWNSAMPLING:
             raise ConfigError(
                 f"num_blocks is {num_blocks}, base_channels {base_channels} and num_downsampling {num_downsampling}: "
-                "expected 1 or more."
+                f"expected 1 or more, and num_downsampling {MAX_DOWNSAMPLING} at most."
             )
         width = base_channels * 2**num_downsampling
         if not 2 <= global_channels < width:

@@ -108,7 +108,7 @@ InitialConv = Literal["strided", "patchify", "pachify"]
 
 
 class _WaveMix(Network):
-    """Stem and blocks: (N, 3, H, W) -> (N, final_dim, H', W').
+    """What classifier and segmenter share: (N, 3, H, W) -> features of the blocks (N, final_dim, H', W').
 
     The arguments are the authors'. ``initial_conv`` is ``"strided"`` (two convolutions of stride ``stride``) or
     ``"patchify"`` (also spelled ``"pachify"``, as the authors do): patches of ``patch_size`` pixels. Sizes between the
@@ -119,54 +119,47 @@ class _WaveMix(Network):
         ImageError: From ``forward``, where the blocks cannot halve the features.
     """
 
-    def __init__(
-        self,
-        *,
-        depth: int,
-        mult: int,
-        ff_channel: int,
-        final_dim: int,
-        dropout: float,
-        level: int,
-        initial_conv: InitialConv,
-        patch_size: int,
-        stride: int,
-    ) -> None:
-        super().__init__()
-        for name, value in (("stride", stride), ("patch_size", patch_size)):
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} is {value!r}: expected 1 or more.")
-        if initial_conv == "strided":
-            self.conv = nn.Sequential(
-                nn.Conv2d(3, final_dim // 2, 3, stride, 1), nn.Conv2d(final_dim // 2, final_dim, 3, stride, 1)
-            )
-        elif initial_conv in ("patchify", "pachify"):
-            self.conv = nn.Sequential(
-                nn.Conv2d(3, final_dim // 4, 3, 1, 1),
-                nn.Conv2d(final_dim // 4, final_dim // 2, 3, 1, 1),
-                nn.Conv2d(final_dim // 2, final_dim, patch_size, patch_size),
-                nn.GELU(),
-                nn.BatchNorm2d(final_dim),
-            )
-        else:
-            raise ConfigError(f"initial_conv is {initial_conv!r}: expected 'strided' or 'patchify'.")
-        self.layers = ResidualBlocks(
-            WaveMixBlock(final_dim=final_dim, mult=mult, ff_channel=ff_channel, dropout=dropout, level=level)
-            for _ in range(depth)
-        )
-        self._feature_multiple = 2**level
-        self.size_multiple = (stride**2 if initial_conv == "strided" else patch_size) * self._feature_multiple
+    conv: nn.Sequential
+    layers: ResidualBlocks
+    feature_multiple: int
 
     def extract(self, image_NCHW: Tensor) -> Tensor:
         """Return the features behind the last block."""
         x = self.conv(image_NCHW)
-        if not torch.compiler.is_exporting() and any(side % self._feature_multiple for side in x.shape[2:]):
+        if not torch.compiler.is_exporting() and any(side % self.feature_multiple for side in x.shape[2:]):
             height, width = image_NCHW.shape[2:]
             raise ImageError(
                 f"height {height} and width {width} give {x.shape[2]}x{x.shape[3]} features, and the blocks take "
-                f"multiples of {self._feature_multiple}. Scale or pad the image to multiples of {self.size_multiple}."
+                f"multiples of {self.feature_multiple}. Scale or pad the image to multiples of {self.size_multiple}."
             )
         return self.layers(x)  # type: ignore[no-any-return]
+
+
+def _stem(final_dim: int, initial_conv: InitialConv, patch_size: int, stride: int) -> tuple[nn.Sequential, int]:
+    """Return the stem of the two, and by what it divides height and width."""
+    for name, value in (("stride", stride), ("patch_size", patch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} is {value!r}: expected 1 or more.")
+    if initial_conv == "strided":
+        half = final_dim // 2
+        return nn.Sequential(nn.Conv2d(3, half, 3, stride, 1), nn.Conv2d(half, final_dim, 3, stride, 1)), stride**2
+    if initial_conv not in ("patchify", "pachify"):
+        raise ConfigError(f"initial_conv is {initial_conv!r}: expected 'strided' or 'patchify'.")
+    layers = nn.Sequential(
+        nn.Conv2d(3, final_dim // 4, 3, 1, 1),
+        nn.Conv2d(final_dim // 4, final_dim // 2, 3, 1, 1),
+        nn.Conv2d(final_dim // 2, final_dim, patch_size, patch_size),
+        nn.GELU(),
+        nn.BatchNorm2d(final_dim),
+    )
+    return layers, patch_size
+
+
+def _blocks(depth: int, final_dim: int, mult: int, ff_channel: int, dropout: float, level: int) -> ResidualBlocks:
+    return ResidualBlocks(
+        WaveMixBlock(final_dim=final_dim, mult=mult, ff_channel=ff_channel, dropout=dropout, level=level)
+        for _ in range(depth)
+    )
 
 
 class WaveMixClassifier(_WaveMix):
@@ -186,17 +179,11 @@ class WaveMixClassifier(_WaveMix):
         patch_size: int = 4,
         stride: int = 2,
     ) -> None:
-        super().__init__(
-            depth=depth,
-            mult=mult,
-            ff_channel=ff_channel,
-            final_dim=final_dim,
-            dropout=dropout,
-            level=level,
-            initial_conv=initial_conv,
-            patch_size=patch_size,
-            stride=stride,
-        )
+        super().__init__()
+        self.conv, divisor = _stem(final_dim, initial_conv, patch_size, stride)
+        self.layers = _blocks(depth, final_dim, mult, ff_channel, dropout, level)
+        self.feature_multiple = 2**level
+        self.size_multiple = divisor * self.feature_multiple
         # Index 1 stands where the released checkpoints have a parameter-free reshape; the Linear is pool.2.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(final_dim, num_classes))
 
@@ -231,17 +218,11 @@ class WaveMixSegmenter(_WaveMix):
         stride: int = 2,
         head_dim: int = 0,
     ) -> None:
-        super().__init__(
-            depth=depth,
-            mult=mult,
-            ff_channel=ff_channel,
-            final_dim=final_dim,
-            dropout=dropout,
-            level=level,
-            initial_conv=initial_conv,
-            patch_size=patch_size,
-            stride=stride,
-        )
+        super().__init__()
+        self.conv, divisor = _stem(final_dim, initial_conv, patch_size, stride)
+        self.layers = _blocks(depth, final_dim, mult, ff_channel, dropout, level)
+        self.feature_multiple = 2**level
+        self.size_multiple = divisor * self.feature_multiple
         head_dim = head_dim or final_dim // 2
         self._head_name = "expand" if initial_conv == "strided" else "pool"
         head = nn.Sequential(
