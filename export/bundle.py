@@ -14,7 +14,7 @@ from torch import nn
 
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, Edges, Manifest
+from wavepaint.contract import Artifact, Bundle, Edges, Manifest, Precision, Report
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import Image
@@ -23,8 +23,9 @@ from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_b
 from wavepaint.export.fusion import Upsampling, fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
-from wavepaint.export.verify import Report, Suite, make_suite, require_passed, summarise, verify_artifact
+from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_artifact
 from wavepaint.models.checkpoint import Checkpoint
+from wavepaint.models.network import Network
 from wavepaint.runtime.plan_callbacks import OnProgress
 
 OnStage = Callable[[str], None]
@@ -45,7 +46,7 @@ class _Form:
     dtype: torch.dtype | None = None
 
 
-_FORMS = {
+_FORMS: dict[Precision, _Form] = {
     "float32": _Form("", "phases", OPSET),
     "float16": _Form(".fp16", "transposed", OPSET, torch.float16),
     "bfloat16": _Form(".bf16", "phases", BFLOAT16_OPSET, torch.bfloat16),
@@ -89,7 +90,7 @@ class _BundleWriter:
     """Exports into an unfinished folder and keeps what the manifest will say."""
 
     def __init__(
-        self, folder: Path, network: nn.Module, size_multiple: int, options: ExportOptions, on_stage: OnStage
+        self, folder: Path, network: Network, size_multiple: int, options: ExportOptions, on_stage: OnStage
     ) -> None:
         self.folder = folder
         self.network = network
@@ -100,7 +101,7 @@ class _BundleWriter:
         self.artifacts: list[Artifact] = []
         self.reports: dict[str, list[Report]] = {}
 
-    def add_precision(self, precision: str) -> None:
+    def add_precision(self, precision: Precision) -> None:
         """Export a precision, with every kind of edges that is asked for, and compare each with the original.
 
         Raises:
@@ -125,13 +126,13 @@ class _BundleWriter:
         self._verify(model)
         if "uint8" in options.edges:
             name = f"model{form.suffix}.uint8.onnx"
-            wrapped = add_byte_edges(onnx.load(self.folder / model.path), self.size_multiple)
+            wrapped = add_byte_edges(onnx.load(self.folder / model.path), self.size_multiple, self.network.padding)
             onnx.save(wrapped, self.folder / name)
             self._verify(replace(model, path=name, edges="uint8", details={**details, "float_edges": model.path}))
 
     def _verify(self, artifact: Artifact) -> None:
         self.on_stage(f"verifying {artifact.path}")
-        reports = verify_artifact(self.folder, artifact, self.size_multiple, self.suite)
+        reports = verify_artifact(self.folder, artifact, self.size_multiple, self.network.padding, self.suite)
         for report in reports:
             require_passed(report)
         self.reports[artifact.path] = summarise(reports)
@@ -179,7 +180,7 @@ def write_bundle(
         raise CheckpointError(
             f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); bundles hold inpainting ones."
         )
-    network = checkpoint.build().eval()
+    network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)
     engines = options.engines
     if engines is not None:
@@ -209,6 +210,7 @@ def write_bundle(
             hyper_parameters=checkpoint.parameters,
             num_parameters=sum(parameter.numel() for parameter in network.parameters()),
             size_multiple=size_multiple,
+            padding=network.padding,
             **asdict(measure_cost(folder / artifacts[0].path, size_multiple)),
             artifacts=artifacts,
             files=contract.describe_files(folder),

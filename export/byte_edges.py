@@ -1,9 +1,9 @@
 """Byte edges: everything around the network, inside the file.
 
 :func:`add_byte_edges` wraps a model with float32 edges so that a client in any language pushes the bytes of an image
-and of a mask and gets the bytes of the result: threshold, normalisation, padding to the size multiple by reflection,
-crop, rounding and composition are nodes of the graph. They do what :mod:`wavepaint.runtime` does in Python, in the
-same order and in float32, so known pixels are bit-identical and others differ by at most one level.
+and of a mask and gets the bytes of the result: threshold, normalisation, padding to the size multiple, crop, rounding
+and composition are nodes of the graph. They do what :mod:`wavepaint.runtime` does in Python, in the same order and in
+float32, so known pixels are bit-identical and others differ by at most one level.
 """
 
 from typing import Any
@@ -12,18 +12,19 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, MASK_THRESHOLD, OUTPUT_IMAGE
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, MASK_THRESHOLD, OUTPUT_IMAGE, PadMode
 
 _INNER = "float/"
 """Prefix of the former inputs and outputs."""
 
 
-def add_byte_edges(model: ModelProto, size_multiple: int) -> ModelProto:
+def add_byte_edges(model: ModelProto, size_multiple: int, padding: PadMode) -> ModelProto:
     """Return a copy of a model with uint8 edges by the contract; see the module's text.
 
     Args:
         model: With float32 edges by the contract.
         size_multiple: What its height and width must be multiples of.
+        padding: The manifest's.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph = model.graph
@@ -35,7 +36,7 @@ def add_byte_edges(model: ModelProto, size_multiple: int) -> ModelProto:
                     names[index] = _INNER + name
     network = list(graph.node)
     del graph.node[:]
-    graph.node.extend([*_before(size_multiple), *network, *_after()])
+    graph.node.extend([*_before(size_multiple, padding), *network, *_after()])
     graph.initializer.extend(_constants(size_multiple))
     del graph.input[:], graph.output[:], graph.value_info[:]
     for name, channels, values in (
@@ -74,7 +75,7 @@ def _node(operator: str, inputs: str, output: str, **attributes: Any) -> NodePro
     return helper.make_node(operator, names, [output], name=f"edges/{operator}/{output}", **attributes)
 
 
-def _before(size_multiple: int) -> list[NodeProto]:
+def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
     """From bytes (N, H, W, C) to the network's padded float32 (N, C, H, W)."""
     nodes = [
         _node("Cast", "image", "image_levels", to=TensorProto.FLOAT),
@@ -93,20 +94,29 @@ def _before(size_multiple: int) -> list[NodeProto]:
         ]
         if size_multiple == 1:
             continue
-        # Reflection without repeating the border, as often as a small image needs: position i of the padded axis
-        # reads min(t, p - t) with p = 2 (side - 1) and t = i mod p.
+        # Mirrored as often as a small image needs: position i of the padded axis reads min(t, far - t) with
+        # t = i mod period. "symmetric" repeats the border, "reflect" does not.
+        mirror = {
+            "symmetric": [
+                _node("Mul", f"{side} two", f"{side}_period"),
+                _node("Sub", f"{side}_period one", f"{side}_far"),
+            ],
+            "reflect": [
+                _node("Sub", f"{side} one", f"{side}_last"),
+                _node("Mul", f"{side}_last two", f"{side}_far"),
+                _node("Max", f"{side}_far one", f"{side}_period"),
+            ],
+        }
         nodes += [
+            *mirror[padding],
             _node("Add", f"{side} multiple_less_one", f"{side}_raised"),
             _node("Div", f"{side}_raised multiple", f"{side}_multiples"),
             _node("Mul", f"{side}_multiples multiple", f"{side}_padded"),
             _node("Range", f"zero {side}_padded one", f"{side}_positions"),
-            _node("Sub", f"{side} one", f"{side}_last"),
-            _node("Mul", f"{side}_last two", f"{side}_period"),
-            _node("Max", f"{side}_period one", f"{side}_divisor"),
-            _node("Div", f"{side}_positions {side}_divisor", f"{side}_turns"),
-            _node("Mul", f"{side}_turns {side}_divisor", f"{side}_before"),
+            _node("Div", f"{side}_positions {side}_period", f"{side}_turns"),
+            _node("Mul", f"{side}_turns {side}_period", f"{side}_before"),
             _node("Sub", f"{side}_positions {side}_before", f"{side}_ahead"),
-            _node("Sub", f"{side}_period {side}_ahead", f"{side}_back"),
+            _node("Sub", f"{side}_far {side}_ahead", f"{side}_back"),
             _node("Min", f"{side}_ahead {side}_back", f"{side}_sources"),
         ]
     for name in ("image", "mask"):

@@ -5,12 +5,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wavepaint import metrics
-from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle
+from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, PadMode, Report
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
 from wavepaint.runtime.engines import Way, find_ways, open_way
@@ -19,7 +18,6 @@ from wavepaint.runtime.session import Session
 from wavepaint.runtime.tiling import pad_to_multiple
 
 Reference = Callable[[Image, Image], Image]
-Report = dict[str, Any]
 
 FLOAT32_MAX_ERROR = 1e-5
 """Largest absolute error allowed in float32, on values in [0, 1]: about a hundred roundings of float32 near 1, and a
@@ -155,7 +153,7 @@ def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Compa
 
 
 def verify_byte_session(
-    session: Session, floats: Session, cases: Sequence[ByteCase], budget: Budget
+    session: Session, floats: Session, cases: Sequence[ByteCase], padding: PadMode, budget: Budget
 ) -> list[Comparison]:
     """Run every case through a session with uint8 edges, and through Python around the one with float32 edges.
 
@@ -168,7 +166,7 @@ def verify_byte_session(
         if not session.takes(len(image), *sides):
             continue
         inputs = [
-            np.stack([pad_to_multiple(one, floats.size_multiple) for one in values]).transpose(0, 3, 1, 2)
+            np.stack([pad_to_multiple(one, floats.size_multiple, padding) for one in values]).transpose(0, 3, 1, 2)
             for values in (image.astype(np.float32) / np.float32(255), hole.astype(np.float32))
         ]
         if not floats.takes(len(image), *inputs[0].shape[2:]):
@@ -266,7 +264,9 @@ def require_passed(report: Report) -> None:
         raise VerificationError(f"{failure}. Nothing was written.")
 
 
-def verify_artifact(folder: Path, artifact: Artifact, size_multiple: int, suite: Suite) -> list[Report]:
+def verify_artifact(
+    folder: Path, artifact: Artifact, size_multiple: int, padding: PadMode, suite: Suite
+) -> list[Report]:
     """Run one form of a model on every engine of this machine that can, and compare.
 
     Args:
@@ -274,6 +274,7 @@ def verify_artifact(folder: Path, artifact: Artifact, size_multiple: int, suite:
         artifact: The form. With uint8 edges it is compared with the Python path around its sibling with float32
             edges in the same engine, as named in its details.
         size_multiple: The manifest's.
+        padding: The manifest's.
         suite: What float32 edges are compared with.
 
     Returns:
@@ -294,7 +295,7 @@ def verify_artifact(folder: Path, artifact: Artifact, size_multiple: int, suite:
                 reference = f"Python around {sibling.path}"
                 floating = replace(way, artifact=sibling)
                 with open_way(floating, folder / sibling.path, size_multiple, missing="refuse") as floats:
-                    comparisons = verify_byte_session(session, floats, byte_cases(size_multiple), budget)
+                    comparisons = verify_byte_session(session, floats, byte_cases(size_multiple), padding, budget)
         if not comparisons:
             raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
         reports.append(make_report(comparisons, budget, reference, session, required=required))
@@ -334,7 +335,9 @@ def verify_bundle(
     for artifact in manifest.artifacts:
         on_artifact(artifact)
         try:
-            reports[artifact.path] = verify_artifact(bundle.folder, artifact, manifest.size_multiple, suite)
+            reports[artifact.path] = verify_artifact(
+                bundle.folder, artifact, manifest.size_multiple, manifest.padding, suite
+            )
         except EngineError as error:
             reports[artifact.path] = [{"passed": False, "required": True, "error": str(error), "cases": []}]
         except KeyError as error:

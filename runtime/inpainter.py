@@ -30,6 +30,9 @@ from wavepaint.runtime.tiling import pad_side, pad_to_multiple
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
 
+_MAX_CROP_SIDE = 16_384
+"""Larger ones are taken for damage."""
+
 _THICKEST_SHARE = 2 / 3
 """Of that side: the thickest hole that is filled at full resolution. The model that ships, trained on crops of 192
 pixels, has an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of 19 photographs of 256 pixels where it is
@@ -229,7 +232,7 @@ class Inpainter(Closing):
 
     def _run(self, patches: list[Patch], limits: Limits) -> list[Float]:
         """Run patches padded to the size multiple, those of one size in batches; crop what comes back."""
-        multiple, least = limits.multiple, self._session.side_range[0]
+        multiple, least, padding = limits.multiple, self._session.side_range[0], self.bundle.manifest.padding
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, patch in enumerate(patches):
             height, width = (pad_side(side, multiple, least) for side in patch.hole.shape)
@@ -240,8 +243,8 @@ class Inpainter(Closing):
             calls += [same[first : first + at_once] for first in range(0, len(same), at_once)]
 
         def batch(call: list[int]) -> tuple[Float, Float]:
-            images = [pad_to_multiple(patches[i].image, multiple, least).transpose(2, 0, 1) for i in call]
-            masks = [pad_to_multiple(patches[i].hole, multiple, least)[None] for i in call]
+            images = [pad_to_multiple(patches[i].image, multiple, padding, least).transpose(2, 0, 1) for i in call]
+            masks = [pad_to_multiple(patches[i].hole, multiple, padding, least)[None] for i in call]
             return np.stack(images), np.stack(masks).astype(np.float32)
 
         fills: dict[int, Float] = {}
@@ -261,4 +264,4 @@ def _crop_side(training: object) -> int:
     """Return the side of the crops that a network was trained on, as far as its bundle says so."""
     for key in ("config", "data", "crop_size"):
         training = training.get(key) if isinstance(training, dict) else None
-    return training if isinstance(training, int) and training > 0 else _UNKNOWN_CROP_SIDE
+    return training if isinstance(training, int) and 1 <= training <= _MAX_CROP_SIDE else _UNKNOWN_CROP_SIDE

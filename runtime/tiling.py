@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from wavepaint.contract import PadMode
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 
@@ -83,11 +84,11 @@ def pad_side(side: int, multiple: int, least: int = 1) -> int:
     return -(-max(side, least) // multiple) * multiple
 
 
-def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int, least: int = 1) -> NDArray[_Pixel]:
-    """Extend (H, W) or (H, W, C) at the bottom and the right, by reflection, to the sides of :func:`pad_side`."""
+def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int, padding: PadMode, least: int = 1) -> NDArray[_Pixel]:
+    """Mirror (H, W) or (H, W, C) at the bottom and the right, in numpy's mode, to the sides of :func:`pad_side`."""
     height, width = pixels_HWC.shape[:2]
     down, right = pad_side(height, multiple, least) - height, pad_side(width, multiple, least) - width
-    return np.pad(pixels_HWC, ((0, down), (0, right), *((0, 0),) * (pixels_HWC.ndim - 2)), mode="reflect")
+    return np.pad(pixels_HWC, ((0, down), (0, right), *((0, 0),) * (pixels_HWC.ndim - 2)), mode=padding)
 
 
 def _reduce_cells(hole_HW: NDArray[np.bool_], operation: np.ufunc, side: int) -> NDArray[np.bool_]:

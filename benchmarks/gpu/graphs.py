@@ -18,7 +18,7 @@ import torch
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from benchmarks.gpu.networks import UPSAMPLING, build, find_size_multiple, make_half
+from benchmarks.gpu.networks import UPSAMPLING, build, find_padding, find_size_multiple, make_half
 from wavepaint import __version__
 from wavepaint.atomic import write_file
 from wavepaint.bench.subjects import DEFAULT
@@ -142,7 +142,7 @@ def open_graph(name: str, precision: FilePrecision, edges: Edges, *, prepared: P
         return path
     if edges == "uint8":
         floats = open_graph(name, precision, "float32", prepared=prepared, work=work)
-        model = add_byte_edges(onnx.load(floats), find_size_multiple(name))
+        model = add_byte_edges(onnx.load(floats), find_size_multiple(name), find_padding(name))
         with write_file(path, overwrite=True) as temporary:
             onnx.save(model, temporary)
         return path

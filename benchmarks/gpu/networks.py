@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from wavepaint.bench.subjects import BASELINES, DEFAULT
-from wavepaint.contract import assets_folder
+from wavepaint.contract import PadMode, assets_folder
 from wavepaint.errors import ConfigError
 from wavepaint.export.fusion import Upsampling, fuse
 from wavepaint.export.precision import HalfPrecision, to_half
@@ -62,6 +62,11 @@ def find_size_multiple(name: str) -> int:
         return checkpoint.architecture.size_multiple(checkpoint.parameters)
     architecture, parameters = _recipe(name)
     return get_architecture(architecture).size_multiple(parameters)
+
+
+def find_padding(name: str) -> PadMode:
+    """Return how a raced model pads images of other sizes."""
+    return get_architecture(_recipe(name)[0]).network.padding
 
 
 def make_half(name: str) -> HalfPrecision:

@@ -67,6 +67,16 @@ def test_classifier(initial_conv: Any) -> None:
     check(f"classifier_{initial_conv}", model, IMAGE)
 
 
+def test_classifier_of_stride_1() -> None:
+    model = WaveMixClassifier(num_classes=5, depth=2, level=2, initial_conv="strided", stride=1, **SMALL)
+    check("classifier_stride1", model, IMAGE)
+
+
+def test_segmenter_as_released_for_cityscapes() -> None:
+    model = WaveMixSegmenter(num_classes=5, depth=2, level=2, initial_conv="pachify", head_dim=6, **SMALL)
+    check("segmenter_cityscapes", model, IMAGE)
+
+
 def test_segmenter() -> None:
     check("segmenter", WaveMixSegmenter(num_classes=5, depth=2, level=2, **SMALL), IMAGE)
 
@@ -81,6 +91,12 @@ def test_released_names_are_recognised(case: str) -> None:
         "classifier_pachify": lambda: WaveMixClassifier(num_classes=5, depth=2, level=2, **SMALL),
         "classifier_strided": lambda: WaveMixClassifier(
             num_classes=5, depth=2, level=2, initial_conv="strided", **SMALL
+        ),
+        "classifier_stride1": lambda: WaveMixClassifier(
+            num_classes=5, depth=2, level=2, initial_conv="strided", stride=1, **SMALL
+        ),
+        "segmenter_cityscapes": lambda: WaveMixSegmenter(
+            num_classes=5, depth=2, level=2, initial_conv="pachify", head_dim=6, **SMALL
         ),
         "segmenter": lambda: WaveMixSegmenter(num_classes=5, depth=2, level=2, **SMALL),
     }[case]()

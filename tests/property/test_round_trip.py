@@ -1,4 +1,7 @@
-"""Random configurations: build, save with the released names alone, find again, load strictly, same output."""
+"""Random configurations: build, save with the released names alone, find again, load strictly, same output.
+
+What names and shapes do not tell is asked for: nothing is taken for another network in silence.
+"""
 
 from pathlib import Path
 
@@ -9,8 +12,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.conftest import randomise
+from wavepaint.errors import CheckpointError
 from wavepaint.models.checkpoint import read_checkpoint
-from wavepaint.models.registry import HyperParameters, build_model, detect_architecture, get_architecture
+from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 
 wavepaint_parameters = st.fixed_dictionaries(
     {
@@ -23,6 +27,7 @@ wavepaint_parameters = st.fixed_dictionaries(
         "in_channels": st.sampled_from([3, 4]),
         "prefill_levels": st.integers(0, 8),
         "borrow": st.booleans(),
+        "wavelet": st.sampled_from(["haar", "db2", "sym3", "bior2.2"]),
     }
 ).filter(lambda p: not p["borrow"] or (p["in_channels"] == 4 and p["prefill_levels"] > 0))
 in_one_folder = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -42,33 +47,55 @@ def test_wavepaint_is_found_from_names_and_shapes(
         save_file(state, path)
     checkpoint = read_checkpoint(path)
     assert checkpoint.architecture.name == "wavepaint"
-    assert {key: checkpoint.parameters[key] for key in parameters} == parameters
+    assert {"wavelet": "haar"} | checkpoint.parameters == parameters
     multiple = checkpoint.architecture.size_multiple(checkpoint.parameters)
     image, mask = torch.rand(1, 3, multiple, 2 * multiple), (torch.rand(1, 1, multiple, 2 * multiple) > 0.5).float()
     with torch.no_grad():
         assert torch.equal(checkpoint.build()(image, mask), model(image, mask))
 
 
-@settings(max_examples=10, deadline=None)
-@given(
-    name=st.sampled_from(["wavemix-classifier", "wavemix-segmenter"]),
-    parameters=st.fixed_dictionaries(
-        {
-            "num_classes": st.integers(1, 12),
-            "depth": st.integers(1, 3),
-            "final_dim": st.sampled_from([4, 8, 12]),
-            "mult": st.integers(1, 3),
-            "ff_channel": st.integers(1, 8),
-            "level": st.integers(1, 4),
-        }
+wavemix_parameters = st.fixed_dictionaries(
+    {
+        "num_classes": st.integers(1, 12),
+        "depth": st.integers(1, 3),
+        "final_dim": st.sampled_from([4, 8, 12]),
+        "mult": st.integers(1, 3),
+        "ff_channel": st.integers(1, 8),
+        "level": st.integers(1, 4),
+        "initial_conv": st.sampled_from(["strided", "patchify"]),
+        "stride": st.integers(1, 3),
+        "patch_size": st.integers(1, 5),
+    }
+)
+wavemix_networks = st.one_of(
+    st.tuples(st.just("wavemix-classifier"), wavemix_parameters),
+    st.tuples(
+        st.just("wavemix-segmenter"),
+        st.builds(lambda p, head_dim: p | {"head_dim": head_dim}, wavemix_parameters, st.sampled_from([0, 2, 6])),
     ),
 )
-def test_wavemix_is_found_from_names_and_shapes(name: str, parameters: HyperParameters) -> None:
-    state = build_model(name, parameters).state_dict()
-    architecture, found = detect_architecture(state)
-    assert architecture.name == name
-    assert {key: found[key] for key in parameters} == parameters
-    build_model(name, found).load_state_dict(state, strict=True)
+
+
+@in_one_folder
+@given(network=wavemix_networks)
+def test_wavemix_is_found_from_names_and_shapes_and_its_stride_is_asked_for(
+    tmp_path: Path, network: tuple[str, HyperParameters]
+) -> None:
+    name, parameters = network
+    model = randomise(build_model(name, parameters), seed=1)
+    path = tmp_path / "weights.pth"
+    torch.save(model.state_dict(), path)
+    told: HyperParameters = {}
+    if parameters["initial_conv"] == "strided":
+        with pytest.raises(CheckpointError, match=f"do not tell the stride of this {name}"):
+            read_checkpoint(path).build()
+        told = {"stride": parameters["stride"]}
+    checkpoint = read_checkpoint(path, told)
+    assert checkpoint.architecture.name == name
+    side = get_architecture(name).size_multiple(parameters)
+    with torch.no_grad():
+        image = torch.rand(1, 3, side, 2 * side)
+        assert torch.equal(checkpoint.build()(image), model(image))
 
 
 lama_parameters = st.fixed_dictionaries(
@@ -122,9 +149,3 @@ def test_known_pixels_are_bit_identical_and_the_hole_is_ignored(
     known = mask.expand_as(image) == 0
     assert torch.equal(output[known], image[known])
     assert torch.equal(output, other)
-
-
-def test_size_multiple_is_what_the_network_needs() -> None:
-    model = build_model("wavepaint", {"level": 3, "final_dim": 8, "blocks_per_module": 1})
-    with torch.no_grad(), pytest.raises(RuntimeError):
-        model(torch.rand(1, 3, 24, 24), torch.zeros(1, 1, 24, 24))

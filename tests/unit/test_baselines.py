@@ -25,18 +25,6 @@ def test_parameter_counts(name: str, parameters: dict[str, int], count: int) -> 
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-@pytest.mark.parametrize(("name", "multiple"), [("lama", 8), ("unet", 32)])
-def test_size_multiples(name: str, multiple: int) -> None:
-    assert get_architecture(name).size_multiple({}) == multiple
-    small = {"base_channels": 4, "global_channels": 24} if name == "lama" else {"base_channels": 4}
-    model = randomise(build_model(name, small))
-    with torch.no_grad():
-        image = torch.rand(1, 3, multiple, 3 * multiple)
-        filled = model(image, torch.ones(1, 1, multiple, 3 * multiple))
-    assert filled.shape == image.shape
-    assert torch.isfinite(filled).all()
-
-
 def test_a_side_of_one_feature_is_continued_by_its_last_pixels() -> None:
     model = randomise(LaMa(num_blocks=1, base_channels=4, global_channels=20))
     image, mask = torch.rand(1, 3, 8, 24), (torch.rand(1, 1, 8, 24) > 0.5).float()

@@ -110,7 +110,7 @@ def test_a_model_that_takes_any_size_gets_no_padding(tmp_path: Path) -> None:
         [make("image_out", onnx.TensorProto.FLOAT, ["N", 3, "H", "W"])],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
-    onnx.save(add_byte_edges(model, 1), tmp_path / "any.onnx")
+    onnx.save(add_byte_edges(model, 1, "symmetric"), tmp_path / "any.onnx")
     mask = np.zeros((1, 3, 5, 1), np.uint8)
     mask[0, 1, 2] = 255
     with OrtSession(tmp_path / "any.onnx", edges="uint8") as session:

@@ -24,7 +24,9 @@ from wavepaint.atomic import write_file
 from wavepaint.contract import hash_file
 from wavepaint.errors import CheckpointError, OutputError
 from wavepaint.models.archive import Inert, read_archive
+from wavepaint.models.network import Network
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
+from wavepaint.models.wavepaint import WAVELET_ENTRY
 
 FORMAT = "wavepaint-checkpoint/1"
 _WRAPPERS = ("model", "state_dict", "params_ema", "params")
@@ -43,7 +45,7 @@ class Checkpoint:
         sha256: Of the file.
         state: The state dict, prefixes removed.
         architecture: Recognised or recorded architecture.
-        parameters: Its hyper-parameters.
+        parameters: Its hyper-parameters; None for each that the file does not tell and nobody has said.
         training: The training record, empty if the file has none.
         resume: What ``wp train --resume`` needs, empty if the file has none.
     """
@@ -56,12 +58,19 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
-    def build(self) -> nn.Module:
+    def build(self) -> Network:
         """Build the model with these weights, in evaluation mode.
 
         Raises:
-            CheckpointError: Entries are missing, superfluous or of another shape.
+            CheckpointError: Entries are missing, superfluous or of another shape; or a hyper-parameter is not known.
         """
+        for name, value in self.parameters.items():
+            if value is None:
+                raise CheckpointError(
+                    f"{self.path}: the names and shapes of its weights do not tell the {name} of this "
+                    f"{self.architecture.name}. Say what it was trained with: "
+                    f"read_checkpoint(path, {{{name!r}: VALUE}})."
+                )
         model = build_model(self.architecture.name, self.parameters)
         load_strictly(model, self.state, self.path)
         return model.eval()
@@ -70,10 +79,14 @@ class Checkpoint:
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Load ``state`` into ``model``; every entry must be there, none may be left over, and all must be finite.
 
+    Entries that are settings of the network (whole numbers but for BatchNorm's counters) must be the model's own.
+
     Raises:
         CheckpointError: What does not fit, by name.
     """
     expected = model.state_dict()
+    if WAVELET_ENTRY in expected:  # earlier checkpoints have the wavelet in their record alone
+        state = {WAVELET_ENTRY: expected[WAVELET_ENTRY], **state}
     missing = sorted(expected.keys() - state.keys())
     extra = sorted(state.keys() - expected.keys())
     if missing or extra:
@@ -84,6 +97,12 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
         ]
         raise CheckpointError(f"{path}: the weights do not fit {type(model).__name__}: {' and '.join(parts)} entries.")
     for name, tensor in state.items():
+        is_setting = not tensor.is_floating_point() and not name.endswith(".num_batches_tracked")
+        if is_setting and tensor.tolist() != expected[name].tolist():
+            raise CheckpointError(
+                f"{path}: its {name} is {tensor.tolist()}, and this network's is {expected[name].tolist()}. "
+                "Take weights of the same hyper-parameters."
+            )
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
                 f"{path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}."
@@ -184,11 +203,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _find_state(_read_content(path)[0], path)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, hyper_parameters: HyperParameters | None = None) -> Checkpoint:
     """Read a checkpoint of any accepted kind; see the module's text.
 
+    Args:
+        path: The file.
+        hyper_parameters: What the file does not tell, such as the stride of a strided WaveMix.
+
     Raises:
-        CheckpointError: Missing, unreadable, of an unknown kind, or without the weights of a known architecture.
+        CheckpointError: Missing, unreadable, of an unknown kind, without the weights of a known architecture, or of
+            other hyper-parameters than those given.
     """
     content, digest = _read_content(path)
     state = _find_state(content, path)
@@ -201,6 +225,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             architecture, parameters = detect_architecture(state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    for name, value in (hyper_parameters or {}).items():
+        if parameters.get(name) not in (None, value):
+            raise CheckpointError(f"{path}: {name} is given as {value!r}, and the file says {parameters[name]!r}.")
+        parameters[name] = value
     own = isinstance(content, Mapping) and content.get("format") == FORMAT
     records = {key: (content.get(key) or {}) if own else {} for key in ("training", "resume")}
     for key, value in records.items():

@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
+from wavepaint.models.network import Network
 from wavepaint.models.wavemix import count_modules
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
+
+MAX_DOWNSAMPLING = 10
 
 
 class FourierUnit(nn.Module):
@@ -140,7 +143,7 @@ class Concatenation(nn.Module):
         return torch.cat([local_NCHW, global_NCHW], dim=1)
 
 
-class LaMa(nn.Module):
+class LaMa(Network):
     """LaMa: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W) in [0, 1].
 
     What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit. H and W
@@ -157,6 +160,7 @@ class LaMa(nn.Module):
 
     Raises:
         ConfigError: A value that makes no sense.
+        ImageError: From ``forward`` and ``predict``, where H or W is no such multiple.
     """
 
     def __init__(
@@ -169,10 +173,10 @@ class LaMa(nn.Module):
         spectral_l2g: bool = False,
     ) -> None:
         super().__init__()
-        if num_blocks < 1 or base_channels < 1 or num_downsampling < 1:
+        if num_blocks < 1 or base_channels < 1 or not 1 <= num_downsampling <= MAX_DOWNSAMPLING:
             raise ConfigError(
                 f"num_blocks is {num_blocks}, base_channels {base_channels} and num_downsampling {num_downsampling}: "
-                "expected 1 or more."
+                f"expected 1 or more, and num_downsampling {MAX_DOWNSAMPLING} at most."
             )
         width = base_channels * 2**num_downsampling
         if not 2 <= global_channels < width:
@@ -201,6 +205,7 @@ class LaMa(nn.Module):
             known_NCHW: The image, black inside the hole.
             mask_N1HW: 1 = hole.
         """
+        self.check_size(known_NCHW)
         x = torch.cat([known_NCHW, mask_N1HW], dim=1)
         height, width = x.shape[2:]
         missing = [torch.sym_max(2 * self.size_multiple - side, 0) for side in (width, height)]  # type: ignore[no-untyped-call]

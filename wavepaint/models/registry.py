@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.models.lama import LaMa, detect_lama
+from wavepaint.models.network import Network
 from wavepaint.models.unet import UNet, detect_unet
 from wavepaint.models.wavemix import WaveMixClassifier, WaveMixSegmenter, detect_classifier, detect_segmenter
 from wavepaint.models.wavepaint import WavePaint, detect_wavepaint
@@ -23,71 +25,36 @@ class Architecture:
     Attributes:
         name: Its name in checkpoints and manifests.
         task: What its output means; only inpainting networks take a mask.
-        build: Builds it from its hyper-parameters.
-        detect: Reads the hyper-parameters from a state dict, or returns None if it is another architecture's.
-        size_multiple: Height and width must be multiples of this, given the hyper-parameters; ConfigError if those make
-            no sense.
+        network: Its class; the arguments are the hyper-parameters.
+        detect: Reads the hyper-parameters from a state dict, None for each that leaves no trace there; or returns None
+            if it is another architecture's.
     """
 
     name: str
     task: Task
-    build: Callable[..., nn.Module]
+    network: type[Network]
     detect: Callable[[Mapping[str, Tensor]], Mapping[str, Any] | None]
-    size_multiple: Callable[[HyperParameters], int]
 
+    def size_multiple(self, parameters: HyperParameters) -> int:
+        """Return what height and width of images must be multiples of, as the network itself says.
 
-def _whole(parameters: HyperParameters, name: str, default: int, most: int = 10) -> int:
-    """Return a number of halvings, or what else a size must be a multiple of, as long as anybody can mean it."""
-    value = parameters.get(name, default)
-    if not isinstance(value, int) or not 0 <= value <= most:
-        raise ConfigError(f"{name} is {value!r}: expected a whole number up to {most}.")
-    return value
-
-
-def _classifier_multiple(parameters: HyperParameters) -> int:
-    strided = parameters.get("initial_conv") == "strided"
-    stem = _whole(parameters, "stride", 2) ** 2 if strided else _whole(parameters, "patch_size", 4, most=256)
-    return int(stem * 2 ** _whole(parameters, "level", 1))
+        Raises:
+            ConfigError: The hyper-parameters make no sense.
+        """
+        with torch.device("meta"):  # without memory for its weights
+            return build_model(self.name, parameters).size_multiple
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
+        Architecture(name="wavepaint", task="inpainting", network=WavePaint, detect=detect_wavepaint),
+        Architecture(name="lama", task="inpainting", network=LaMa, detect=detect_lama),
+        Architecture(name="unet", task="inpainting", network=UNet, detect=detect_unet),
         Architecture(
-            name="wavepaint",
-            task="inpainting",
-            build=WavePaint,
-            detect=detect_wavepaint,
-            size_multiple=lambda parameters: 2 ** (_whole(parameters, "level", 1) + 1),
+            name="wavemix-classifier", task="classification", network=WaveMixClassifier, detect=detect_classifier
         ),
-        Architecture(
-            name="lama",
-            task="inpainting",
-            build=LaMa,
-            detect=detect_lama,
-            size_multiple=lambda parameters: 2 ** _whole(parameters, "num_downsampling", 3),
-        ),
-        Architecture(
-            name="unet",
-            task="inpainting",
-            build=UNet,
-            detect=detect_unet,
-            size_multiple=lambda parameters: UNet.size_multiple,
-        ),
-        Architecture(
-            name="wavemix-classifier",
-            task="classification",
-            build=WaveMixClassifier,
-            detect=detect_classifier,
-            size_multiple=_classifier_multiple,
-        ),
-        Architecture(
-            name="wavemix-segmenter",
-            task="segmentation",
-            build=WaveMixSegmenter,
-            detect=detect_segmenter,
-            size_multiple=lambda parameters: _whole(parameters, "stride", 2) ** 2 * 2 ** _whole(parameters, "level", 1),
-        ),
+        Architecture(name="wavemix-segmenter", task="segmentation", network=WaveMixSegmenter, detect=detect_segmenter),
     )
 }
 
@@ -104,14 +71,14 @@ def get_architecture(name: str) -> Architecture:
         raise ConfigError(f"unknown architecture {name!r}: expected one of {', '.join(ARCHITECTURES)}.") from None
 
 
-def build_model(name: str, parameters: HyperParameters) -> nn.Module:
+def build_model(name: str, parameters: HyperParameters) -> Network:
     """Build an architecture with fresh weights.
 
     Raises:
         ConfigError: Unknown architecture, unknown hyper-parameter or a value that makes no sense.
     """
     try:
-        return get_architecture(name).build(**parameters)
+        return get_architecture(name).network(**parameters)
     except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:  # what PyTorch's layers raise
         reason = str(error).rstrip(".")
         raise ConfigError(f"{name} cannot be built from {parameters}: {reason}.") from error
@@ -120,11 +87,17 @@ def build_model(name: str, parameters: HyperParameters) -> nn.Module:
 def detect_architecture(state: Mapping[str, Tensor]) -> tuple[Architecture, HyperParameters]:
     """Recognise architecture and hyper-parameters from names and shapes alone.
 
+    Returns:
+        The architecture, and its hyper-parameters: None for each that leaves no trace there and has to be asked for.
+
     Raises:
         CheckpointError: No known architecture has these names.
     """
     for architecture in ARCHITECTURES.values():
-        found = architecture.detect(state)
+        try:
+            found = architecture.detect(state)
+        except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError):
+            continue  # entries of its names, but of shapes or values that no network of it has
         if found is not None:
             return architecture, dict(found)
     names = ", ".join(sorted(state)[:3])

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
+from wavepaint.models.network import Network
 
 _WIDTHS = (1, 2, 4, 8, 8)
 """Channels after each down-scaling, as multiples of the base."""
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """U-Net: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W).
 
     What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit; inside
@@ -28,6 +29,7 @@ class UNet(nn.Module):
 
     Raises:
         ConfigError: Fewer than one channel.
+        ImageError: From ``forward`` and ``predict``, where H or W is no such multiple.
     """
 
     size_multiple = 2 ** len(_WIDTHS)
@@ -56,6 +58,7 @@ class UNet(nn.Module):
             known_NCHW: The image, black inside the hole.
             mask_N1HW: 1 = hole.
         """
+        self.check_size(known_NCHW)
         x = torch.cat([known_NCHW, mask_N1HW], dim=1)
         skips = []
         for down in self.down:

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wavepaint.errors import ConfigError
+from wavepaint.errors import ConfigError, ImageError
+from wavepaint.models.network import Network
 from wavepaint.ops.dwt import DWT2d
 
 MAX_LEVEL = 4
@@ -103,12 +104,66 @@ class ResidualBlocks(nn.ModuleList):
         return x_NCHW
 
 
-class WaveMixClassifier(nn.Module):
-    """WaveMix for classification: (N, 3, H, W) -> logits (N, num_classes).
+InitialConv = Literal["strided", "patchify", "pachify"]
+
+
+class _WaveMix(Network):
+    """What classifier and segmenter share: (N, 3, H, W) -> features of the blocks (N, final_dim, H', W').
 
     The arguments are the authors'. ``initial_conv`` is ``"strided"`` (two convolutions of stride ``stride``) or
-    ``"patchify"`` (also spelled ``"pachify"``, as the authors do): patches of ``patch_size`` pixels.
+    ``"patchify"`` (also spelled ``"pachify"``, as the authors do): patches of ``patch_size`` pixels. Sizes between the
+    multiples are taken where the stem rounds them to features that ``level`` halvings divide.
+
+    Raises:
+        ConfigError: A value that makes no sense.
+        ImageError: From ``forward``, where the blocks cannot halve the features.
     """
+
+    conv: nn.Sequential
+    layers: ResidualBlocks
+    feature_multiple: int
+
+    def extract(self, image_NCHW: Tensor) -> Tensor:
+        """Return the features behind the last block."""
+        x = self.conv(image_NCHW)
+        if not torch.compiler.is_exporting() and any(side % self.feature_multiple for side in x.shape[2:]):
+            height, width = image_NCHW.shape[2:]
+            raise ImageError(
+                f"height {height} and width {width} give {x.shape[2]}x{x.shape[3]} features, and the blocks take "
+                f"multiples of {self.feature_multiple}. Scale or pad the image to multiples of {self.size_multiple}."
+            )
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+def _stem(final_dim: int, initial_conv: InitialConv, patch_size: int, stride: int) -> tuple[nn.Sequential, int]:
+    """Return the stem of the two, and by what it divides height and width."""
+    for name, value in (("stride", stride), ("patch_size", patch_size)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name} is {value!r}: expected 1 or more.")
+    if initial_conv == "strided":
+        half = final_dim // 2
+        return nn.Sequential(nn.Conv2d(3, half, 3, stride, 1), nn.Conv2d(half, final_dim, 3, stride, 1)), stride**2
+    if initial_conv not in ("patchify", "pachify"):
+        raise ConfigError(f"initial_conv is {initial_conv!r}: expected 'strided' or 'patchify'.")
+    layers = nn.Sequential(
+        nn.Conv2d(3, final_dim // 4, 3, 1, 1),
+        nn.Conv2d(final_dim // 4, final_dim // 2, 3, 1, 1),
+        nn.Conv2d(final_dim // 2, final_dim, patch_size, patch_size),
+        nn.GELU(),
+        nn.BatchNorm2d(final_dim),
+    )
+    return layers, patch_size
+
+
+def _blocks(depth: int, final_dim: int, mult: int, ff_channel: int, dropout: float, level: int) -> ResidualBlocks:
+    return ResidualBlocks(
+        WaveMixBlock(final_dim=final_dim, mult=mult, ff_channel=ff_channel, dropout=dropout, level=level)
+        for _ in range(depth)
+    )
+
+
+class WaveMixClassifier(_WaveMix):
+    """WaveMix for classification: (N, 3, H, W) -> logits (N, num_classes). See :class:`_WaveMix`."""
 
     def __init__(
         self,
@@ -120,36 +175,32 @@ class WaveMixClassifier(nn.Module):
         final_dim: int = 192,
         dropout: float = 0.5,
         level: int = 3,
-        initial_conv: Literal["strided", "patchify", "pachify"] = "patchify",
+        initial_conv: InitialConv = "patchify",
         patch_size: int = 4,
         stride: int = 2,
     ) -> None:
         super().__init__()
-        if initial_conv == "strided":
-            self.conv = _strided_stem(final_dim, stride)
-        elif initial_conv in ("patchify", "pachify"):
-            self.conv = nn.Sequential(
-                nn.Conv2d(3, final_dim // 4, 3, 1, 1),
-                nn.Conv2d(final_dim // 4, final_dim // 2, 3, 1, 1),
-                nn.Conv2d(final_dim // 2, final_dim, patch_size, patch_size),
-                nn.GELU(),
-                nn.BatchNorm2d(final_dim),
-            )
-        else:
-            raise ConfigError(f"initial_conv is {initial_conv!r}: expected 'strided' or 'patchify'.")
+        self.conv, divisor = _stem(final_dim, initial_conv, patch_size, stride)
         self.layers = _blocks(depth, final_dim, mult, ff_channel, dropout, level)
+        self.feature_multiple = 2**level
+        self.size_multiple = divisor * self.feature_multiple
         # Index 1 stands where the released checkpoints have a parameter-free reshape; the Linear is pool.2.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(final_dim, num_classes))
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        x = self.layers(self.conv(image_NCHW))
-        return self.pool(x)  # type: ignore[no-any-return]
+        return self.pool(self.extract(image_NCHW))  # type: ignore[no-any-return]
 
 
-class WaveMixSegmenter(nn.Module):
-    """WaveMix for segmentation: (N, 3, H, W) -> logits (N, num_classes, H', W').
+class WaveMixSegmenter(_WaveMix):
+    """WaveMix for segmentation: (N, 3, H, W) -> logits (N, num_classes, H', W'). See :class:`_WaveMix`.
 
-    With the authors' ``stride`` of 2 the output has the input's size.
+    With the authors' ``stride`` of 2, or patches of 4 pixels, the output has the input's size.
+
+    Two layouts are released: with a strided stem the head is called ``expand``; with patches the network is a
+    classifier whose ``pool`` was replaced (the authors' for Cityscapes, whose ``head_dim`` is 128).
+
+    Args:
+        head_dim: Channels behind the head's first upsampling, twice those behind its second. 0: half of ``final_dim``.
     """
 
     def __init__(
@@ -162,31 +213,27 @@ class WaveMixSegmenter(nn.Module):
         final_dim: int = 256,
         dropout: float = 0.0,
         level: int = 4,
+        initial_conv: InitialConv = "strided",
+        patch_size: int = 4,
         stride: int = 2,
+        head_dim: int = 0,
     ) -> None:
         super().__init__()
-        self.conv = _strided_stem(final_dim, stride)
+        self.conv, divisor = _stem(final_dim, initial_conv, patch_size, stride)
         self.layers = _blocks(depth, final_dim, mult, ff_channel, dropout, level)
-        self.expand = nn.Sequential(
-            nn.ConvTranspose2d(final_dim, final_dim // 2, 4, stride=2, padding=1),
-            nn.ConvTranspose2d(final_dim // 2, final_dim // 4, 4, stride=2, padding=1),
-            nn.Conv2d(final_dim // 4, num_classes, 1),
+        self.feature_multiple = 2**level
+        self.size_multiple = divisor * self.feature_multiple
+        head_dim = head_dim or final_dim // 2
+        self._head_name = "expand" if initial_conv == "strided" else "pool"
+        head = nn.Sequential(
+            nn.ConvTranspose2d(final_dim, head_dim, 4, stride=2, padding=1),
+            nn.ConvTranspose2d(head_dim, head_dim // 2, 4, stride=2, padding=1),
+            nn.Conv2d(head_dim // 2, num_classes, 1),
         )
+        self.add_module(self._head_name, head)
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        x = self.layers(self.conv(image_NCHW))
-        return self.expand(x)  # type: ignore[no-any-return]
-
-
-def _strided_stem(final_dim: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(3, final_dim // 2, 3, stride, 1), nn.Conv2d(final_dim // 2, final_dim, 3, stride, 1))
-
-
-def _blocks(depth: int, final_dim: int, mult: int, ff_channel: int, dropout: float, level: int) -> ResidualBlocks:
-    return ResidualBlocks(
-        WaveMixBlock(final_dim=final_dim, mult=mult, ff_channel=ff_channel, dropout=dropout, level=level)
-        for _ in range(depth)
-    )
+        return self.get_submodule(self._head_name)(self.extract(image_NCHW))  # type: ignore[no-any-return]
 
 
 def count_modules(state: Mapping[str, Tensor], prefix: str) -> int:
@@ -212,27 +259,37 @@ def detect_block(state: Mapping[str, Tensor], prefix: str) -> dict[str, int] | N
     }
 
 
-def detect_classifier(state: Mapping[str, Tensor]) -> dict[str, int | str] | None:
-    """Read the arguments of :class:`WaveMixClassifier` from a state dict; None if it is of another architecture.
-
-    A strided stem's stride leaves no trace in names or shapes and is taken to be the authors' 2.
-    """
+def _detect_stem(state: Mapping[str, Tensor]) -> dict[str, int | str | None] | None:
+    """Read the arguments of :class:`_WaveMix`; None if the state dict is of another architecture."""
     block = detect_block(state, "layers.0.")
-    if block is None or "pool.2.weight" not in state:
+    if block is None:
         return None
-    found: dict[str, int | str] = {
-        **block,
-        "depth": count_modules(state, "layers."),
-        "num_classes": state["pool.2.weight"].shape[0],
-    }
+    found: dict[str, int | str | None] = {**block, "depth": count_modules(state, "layers.")}
     if "conv.2.weight" in state:
         return {**found, "initial_conv": "patchify", "patch_size": state["conv.2.weight"].shape[-1]}
-    return {**found, "initial_conv": "strided"}
+    # The authors released strided stems of stride 1 and of stride 2, with the same names and shapes.
+    return {**found, "initial_conv": "strided", "stride": None}
 
 
-def detect_segmenter(state: Mapping[str, Tensor]) -> dict[str, int] | None:
-    """Read the arguments of :class:`WaveMixSegmenter` from a state dict; None if it is of another architecture."""
-    block = detect_block(state, "layers.0.")
-    if block is None or "expand.2.weight" not in state:
+def detect_classifier(state: Mapping[str, Tensor]) -> dict[str, int | str | None] | None:
+    """Read the arguments of :class:`WaveMixClassifier` from a state dict; None if it is of another architecture.
+
+    A strided stem's stride leaves no trace: it is None.
+    """
+    found, last = _detect_stem(state), state.get("pool.2.weight")
+    if found is None or last is None or last.ndim != 2:
         return None
-    return {**block, "depth": count_modules(state, "layers."), "num_classes": state["expand.2.weight"].shape[0]}
+    return {**found, "num_classes": last.shape[0]}
+
+
+def detect_segmenter(state: Mapping[str, Tensor]) -> dict[str, int | str | None] | None:
+    """Read the arguments of :class:`WaveMixSegmenter` from a state dict; None if it is of another architecture.
+
+    A strided stem's stride leaves no trace: it is None.
+    """
+    found = _detect_stem(state)
+    head = "expand" if found is not None and found["initial_conv"] == "strided" else "pool"
+    first, last = state.get(f"{head}.0.weight"), state.get(f"{head}.2.weight")
+    if found is None or first is None or last is None or last.ndim != 4:
+        return None
+    return {**found, "num_classes": last.shape[0], "head_dim": first.shape[1]}

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
+from wavepaint.models.network import Network
 from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock, count_modules, detect_block
 from wavepaint.ops.borrow import NUM_OFFERS, borrow_detail
+from wavepaint.ops.dwt import HAAR
 from wavepaint.ops.pyramid import fill_levels
 
 SMOOTH_LEVEL = 4
@@ -22,6 +24,10 @@ FIRST_SHARE = 0.7
 """Of the detail from right or left that an untrained network takes. Of five pairs of shares, 0.7 of it and none from
 above or below had the least LPIPS on photographs in medium and thick holes: 0.274 and 0.336 behind a network trained
 for L1 alone, which has 0.343 and 0.490 without."""
+
+
+WAVELET_ENTRY = "wavelet_name"
+"""Of a state dict: the wavelet's name as bytes, where it is not Haar, the authors'. Weights do not show it."""
 
 
 class WaveMixModule(nn.Module):
@@ -71,7 +77,7 @@ class WaveMixModule(nn.Module):
         return self.decoder2(torch.cat([self.decoder1(x), image_NCHW], dim=1))  # type: ignore[no-any-return]
 
 
-class WavePaint(nn.Module):
+class WavePaint(Network):
     """WavePaint: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W).
 
     What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit; inside
@@ -80,8 +86,9 @@ class WavePaint(nn.Module):
     Args:
         num_modules: Modules, each with its own stem and decoder.
         blocks_per_module: WaveMix blocks in each.
-        mult: See :class:`WaveMixBlock`; so for ``ff_channel``, ``final_dim``, ``dropout``, ``level``, ``wavelet``.
+        mult: See :class:`WaveMixBlock`; so for ``ff_channel``, ``final_dim``, ``dropout`` and ``level``.
         in_channels: 4 (image and mask) or 3 (image alone).
+        wavelet: See :class:`WaveMixBlock`. A network of another than Haar has one entry more in its state dict.
         prefill_levels: Not the paper's. 0: the hole starts black, as in the paper. n > 0: it starts from
             :func:`pyramid_fill` over n levels. Such a network has one entry more in its state dict.
         borrow: Not the paper's. Whether every module sees what :func:`borrow_detail` offers and says how much of it
@@ -89,6 +96,7 @@ class WavePaint(nn.Module):
 
     Raises:
         ConfigError: A value outside of these.
+        ImageError: From ``forward`` and ``predict``, where H or W is no such multiple.
     """
 
     def __init__(
@@ -127,6 +135,8 @@ class WavePaint(nn.Module):
         if prefill_levels:
             # In the state dict, so that a prefilled network is never taken for one without.
             self.register_buffer("prefill_num_levels", torch.tensor(prefill_levels))
+        if wavelet not in HAAR:
+            self.register_buffer(WAVELET_ENTRY, torch.tensor(list(str(wavelet).encode()), dtype=torch.uint8))
         self.wavemodules = nn.ModuleList(
             WaveMixModule(
                 depth=blocks_per_module,
@@ -141,6 +151,7 @@ class WavePaint(nn.Module):
             )
             for _ in range(num_modules)
         )
+        self.size_multiple = 2 ** (level + 1)
 
     def start_from_prefill(self) -> None:
         """Set every module's last layer so that an untrained prefilled network returns the prefill.
@@ -161,6 +172,7 @@ class WavePaint(nn.Module):
             known_NCHW: The image, black inside the hole.
             mask_N1HW: 1 = hole.
         """
+        self.check_size(known_NCHW)
         x, guide, offers = known_NCHW, mask_N1HW, None
         if self.prefill_levels:
             x, *coarser = fill_levels(known_NCHW, mask_N1HW, self.prefill_levels)
@@ -186,10 +198,10 @@ def _take_offers(out_NCHW: Tensor, offers_NBHW: Tensor) -> Tensor:
     return total
 
 
-def detect_wavepaint(state: Mapping[str, Tensor]) -> dict[str, int | bool] | None:
+def detect_wavepaint(state: Mapping[str, Tensor]) -> dict[str, int | bool | str] | None:
     """Read the arguments of :class:`WavePaint` from a state dict; None if it is of another architecture.
 
-    ``dropout`` and ``wavelet`` leave no trace in names or shapes: 0 and Haar, as all released weights have it.
+    ``dropout`` leaves no trace, and none is needed: it has no effect but in training.
     """
     stem = state.get("wavemodules.0.conv.0.weight")
     block = detect_block(state, "wavemodules.0.layers.0.")
@@ -198,7 +210,7 @@ def detect_wavepaint(state: Mapping[str, Tensor]) -> dict[str, int | bool] | Non
     prefill = state.get("prefill_num_levels")
     last = state.get("wavemodules.0.decoder2.0.weight")
     borrow = last is not None and last.shape[0] == 3 + NUM_OFFERS
-    return {
+    found: dict[str, int | bool | str] = {
         **block,
         "num_modules": count_modules(state, "wavemodules."),
         "blocks_per_module": count_modules(state, "wavemodules.0.layers."),
@@ -206,3 +218,6 @@ def detect_wavepaint(state: Mapping[str, Tensor]) -> dict[str, int | bool] | Non
         "prefill_levels": 0 if prefill is None else int(prefill),
         "borrow": borrow,
     }
+    if WAVELET_ENTRY in state:
+        found["wavelet"] = bytes(state[WAVELET_ENTRY].tolist()).decode()
+    return found

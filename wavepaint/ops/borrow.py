@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wavepaint.errors import ConfigError, ImageError
+from wavepaint.ops.maps import check_maps, check_mask
+
 DISTANCES = (24, 48, 80, 128)
 """Pixels between a pixel of the hole and where it borrows from, in the order in which they are tried. Each step
 reaches past holes of another kind: scratches, thin, medium and thick masks. Other sets of four or six between 12 and
@@ -36,8 +39,23 @@ def borrow_detail(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, s
     Returns:
         (N, 2 C, H, W): the difference from the smooth image at the nearest known pixel to the right or left, and at
         the nearest above or below, among those at :data:`DISTANCES`. 0 where there is none, and outside the hole.
+
+    Raises:
+        ConfigError: ``scale`` is not a power of 2.
+        ImageError: Tensors of another kind, or that do not fit the image.
     """
+    if not isinstance(scale, int) or scale < 1 or scale & (scale - 1):
+        raise ConfigError(f"scale is {scale!r}: expected a power of 2.")
+    check_maps(filled_NCHW, "the image")
+    check_maps(smooth_NChw, "the smooth image")
+    check_mask(mask_N1HW, filled_NCHW)
     height, width = filled_NCHW.shape[2:]
+    # Sizes are symbols in an export.
+    if not torch.compiler.is_exporting() and smooth_NChw.shape[2:] != (-(-height // scale), -(-width // scale)):
+        raise ImageError(
+            f"the smooth image is {tuple(smooth_NChw.shape)}: expected the image's {tuple(filled_NCHW.shape)} with "
+            f"sides {scale} times smaller, rounded up."
+        )
     smooth = F.interpolate(smooth_NChw, scale_factor=scale, mode="bilinear", align_corners=False)
     detail = (filled_NCHW - smooth[..., :height, :width]) * (1 - mask_N1HW)
     far = DISTANCES[-1]

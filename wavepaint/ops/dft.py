@@ -22,6 +22,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from wavepaint.errors import ImageError
+from wavepaint.ops.maps import check_maps
+
 
 def _takes_fft(x: Tensor) -> bool:
     """Say whether to run the FFT: not in an export, and not on half precision, which no CPU's FFT takes.
@@ -71,6 +74,7 @@ class RealDFT2d(nn.Module):
     """
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        check_maps(x_NCHW, "what is transformed")
         if _takes_fft(x_NCHW):
             x_NCHW = x_NCHW.float() if x_NCHW.dtype != torch.float64 else x_NCHW
             spectrum = torch.fft.rfft2(x_NCHW, norm="ortho")
@@ -104,7 +108,14 @@ class InverseRealDFT2d(nn.Module):
     """
 
     def forward(self, spectrum_NCHW: Tensor, width: int) -> Tensor:
+        check_maps(spectrum_NCHW, "the spectrum")
         batch, channels, height, half = spectrum_NCHW.shape
+        # Sizes are symbols in an export.
+        if channels % 2 or (not torch.compiler.is_exporting() and half != width // 2 + 1):
+            raise ImageError(
+                f"the spectrum has {channels} channels and {half} columns: expected pairs of channels, and "
+                f"{width // 2 + 1} columns for a width of {width}."
+            )
         channels //= 2
         if _takes_fft(spectrum_NCHW):
             parts = spectrum_NCHW.float() if spectrum_NCHW.dtype != torch.float64 else spectrum_NCHW

@@ -13,7 +13,7 @@ uses the Haar wavelet with zero padding.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavepaint.errors import ConfigError
+from wavepaint.errors import ConfigError, ImageError
+from wavepaint.ops.maps import check_maps
 
 Border = Literal["zero", "cropped"]
+
+HAAR = ("haar", "db1")
+"""PyWavelets' names of the Haar wavelet."""
 
 
 @lru_cache(maxsize=64)
@@ -36,7 +40,7 @@ def _filter_bank(wavelet: str, synthesis: bool) -> npt.NDArray[np.float64]:
 
     try:
         spec = pywt.Wavelet(wavelet)
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:  # the latter two: not a text
         raise ConfigError(
             f"unknown wavelet {wavelet!r}: expected a discrete wavelet of PyWavelets, such as 'haar', 'db2' or "
             "'bior2.2' (pywt.wavelist(kind='discrete') lists them)."
@@ -58,7 +62,7 @@ class DWT2d(nn.Module):
     """One analysis level on (N, C, H, W) of any floating dtype.
 
     Args:
-        channels: C.
+        channels: C; 1 or more.
         wavelet: A discrete wavelet of PyWavelets.
         border: ``"zero"`` is PyWavelets' mode: bands of size (H + L - 1) // 2 for a filter of L taps. ``"cropped"``
             keeps the central H // 2 of them (H and W must be even), which WaveMix blocks need so that a block keeps
@@ -67,6 +71,10 @@ class DWT2d(nn.Module):
     Returns (from ``forward``):
         The low band (N, C, h, w) and the detail bands (N, 3C, h, w), channel-major: LH, HL, HH of channel 0, then of
         channel 1, and so on; ``high.unflatten(1, (C, 3))`` is PyWavelets' layout.
+
+    Raises:
+        ConfigError: An argument outside of these.
+        ImageError: From ``forward``, ``pad`` and ``low_band``: a tensor outside of these.
     """
 
     low: Tensor
@@ -74,6 +82,10 @@ class DWT2d(nn.Module):
 
     def __init__(self, channels: int, wavelet: str = "haar", border: Border = "zero") -> None:
         super().__init__()
+        if not isinstance(channels, int) or channels < 1:
+            raise ConfigError(f"channels is {channels!r}: expected 1 or more.")
+        if border not in get_args(Border):
+            raise ConfigError(f"border is {border!r}: expected {' or '.join(map(repr, get_args(Border)))}.")
         self.channels = channels
         self.wavelet = wavelet
         self.border = border
@@ -96,8 +108,15 @@ class DWT2d(nn.Module):
 
 
 def _pad(x_NCHW: Tensor, taps: int, border: Border) -> Tensor:
+    check_maps(x_NCHW, "the wavelet transform's input")
     before = after = taps - 2
     if border == "cropped":
+        # Sizes are symbols in an export.
+        if not torch.compiler.is_exporting() and (x_NCHW.shape[2] % 2 or x_NCHW.shape[3] % 2):
+            raise ImageError(
+                f"height {x_NCHW.shape[2]} and width {x_NCHW.shape[3]}: a wavelet transform that halves them, with "
+                "border='cropped', takes even ones."
+            )
         # Dropping s leading outputs of the zero-padded transform is the same as padding 2s samples less.
         before -= 2 * (before // 4)
         after -= before
@@ -129,9 +148,11 @@ def dwt2d(x_NCHW: Tensor, wavelet: str = "haar", levels: int = 1) -> tuple[Tenso
 
     Raises:
         ConfigError: Unknown wavelet, or fewer than one level.
+        ImageError: A tensor of another kind.
     """
-    if levels < 1:
-        raise ConfigError(f"levels is {levels}: expected 1 or more.")
+    if not isinstance(levels, int) or levels < 1:
+        raise ConfigError(f"levels is {levels!r}: expected 1 or more.")
+    check_maps(x_NCHW, "the image")
     channels = x_NCHW.shape[1]
     low, high = (k.to(x_NCHW) for k in _kernels(channels, wavelet, synthesis=False))
     details: list[Tensor] = []
@@ -152,12 +173,31 @@ def idwt2d(
         wavelet: The wavelet of the analysis.
         size: Height and width of the original. Needed only where one of them was odd: a transform cannot tell an odd
             size from the next even one.
+
+    Raises:
+        ConfigError: Unknown wavelet.
+        ImageError: Bands that are not of one transform, or a size that is not that of their image.
     """
+    check_maps(low_NCHW, "the low band")
     channels = low_NCHW.shape[1]
     low, high = (k.to(low_NCHW) for k in _kernels(channels, wavelet, synthesis=True))
     x = low_NCHW
     for bands in reversed(details):
+        (batch, _, height, width), (rows, columns) = x.shape, bands.shape[-2:]
+        if (
+            bands.shape != (batch, channels, 3, rows, columns)
+            or height - rows not in (0, 1)
+            or width - columns not in (0, 1)
+        ):
+            raise ImageError(
+                f"detail bands are {tuple(bands.shape)}: expected {(batch, channels, 3, height, width)}, as the low "
+                "band of their level; one row or column less where a finer level is of odd size."
+            )
         # One row or column too many comes from a finer level of odd size.
-        x = x[..., : bands.shape[-2], : bands.shape[-1]]
+        x = x[..., :rows, :columns]
         x = _synthesise(x, bands.flatten(1, 2), low, high)
-    return x if size is None else x[..., : size[0], : size[1]]
+    if size is None:
+        return x
+    if any(full - side not in (0, 1) for full, side in zip(x.shape[2:], size, strict=True)):
+        raise ImageError(f"size is {size}: expected {tuple(x.shape[2:])}, or one less where a side is odd.")
+    return x[..., : size[0], : size[1]]

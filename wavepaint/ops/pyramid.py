@@ -11,6 +11,9 @@ Source: S. Gortler et al., "The Lumigraph" (1996), section 3.4 (pull-push); the 
 import torch.nn.functional as F
 from torch import Tensor
 
+from wavepaint.errors import ConfigError
+from wavepaint.ops.maps import check_maps, check_mask
+
 FINE_STEPS, COARSE_STEPS = 2, 6
 """Smoothing steps at full size and at every coarser level, where a step costs almost nothing. On photographs with
 medium masks (0, 0), (2, 2), (2, 4), (2, 6), (4, 8) gave 19.5, 20.0, 20.2, 20.3, 20.3 dB inside the hole."""
@@ -44,12 +47,20 @@ def fill_levels(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> list[
     Args:
         image_NCHW: Floating, any range. What lies in the hole is ignored.
         mask_N1HW: 1 in the hole, 0 where the image is known; nothing between.
-        num_levels: Number of halvings. Holes wider than 2 ** num_levels get the mean colour in their middle.
+        num_levels: Number of halvings, 0 or more. Holes wider than 2 ** num_levels get the mean colour in their middle.
 
     Returns:
         (N, C, H, W), then its halvings, rounded up: the known pixels' mean where a cell has some, the fill in the
         others. With nothing known at all the fill is 0.
+
+    Raises:
+        ConfigError: ``num_levels`` is negative.
+        ImageError: Tensors of another kind, or a mask that does not fit the image.
     """
+    if not isinstance(num_levels, int) or num_levels < 0:
+        raise ConfigError(f"num_levels is {num_levels!r}: expected 0 or more.")
+    check_maps(image_NCHW, "the image")
+    check_mask(mask_N1HW, image_NCHW)
     known = 1 - mask_N1HW
     level = image_NCHW * known
     pyramid = [(level, known)]

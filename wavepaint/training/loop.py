@@ -179,7 +179,7 @@ class Trainer:
         )
         self.total_steps = config.optimization.steps or config.optimization.epochs * self.steps_per_epoch
         torch.manual_seed(config.seed)
-        model = build_model(config.architecture, config.hyper_parameters)
+        model: nn.Module = build_model(config.architecture, config.hyper_parameters)
         if isinstance(model, WavePaint) and (model.prefill_levels or beginning):
             model.start_from_prefill()
         if beginning:
