@@ -30,7 +30,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut.jpg": (lambda: encoded(PHOTO, "JPEG")[:-500], "damaged or cut off"),
     "cut16.tif": (lambda: tiff(DEEP, photometric="rgb")[:-5000], "cut off"),
     "noise.webp": (lambda: b"RIFF\xff\xff\xff\x7fWEBPVP8 " + RNG.bytes(500), "noise.webp"),
-    "moving.webp": (lambda: encoded(PHOTO, "WEBP", save_all=True, append_images=[OTHER]), "2 frames"),
+    "moving.webp": (lambda: encoded(PHOTO, "WEBP", save_all=True, append_images=[OTHER]), "several frames"),
     "print.jpg": (lambda: encoded(PHOTO.convert("CMYK"), "JPEG"), "CMYK"),
     "float.tif": (lambda: tiff(RGB[..., 0].astype(np.float32)), "kind F"),
     "text.png": (lambda: b"<html>404 not found</html>", "not an image"),
