@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from wavepaint.errors import ImageError
 from wavepaint.runtime.deep_colour import add_key_alpha, is_deep_colour, raw_mode, read_deep_colour
-from wavepaint.runtime.jpeg_data import count_scans
+from wavepaint.runtime.jpeg_data import check_scans
 from wavepaint.runtime.kinds import DEEP_GREY, FORMATS, check_depth, mode_of
 from wavepaint.runtime.metadata import jpeg_options, read_exif, save_options
 from wavepaint.runtime.photo import ImageSource
@@ -22,11 +22,6 @@ from wavepaint.runtime.png_data import lacks_lines, may_lack_lines
 
 _BYTES_PER_PIXEL = 16
 """Of the largest file that is read: twice what 16 bits in each of four channels take."""
-
-_MAX_SCANS = 16
-_MAX_SCANNED_PIXELS = 2_000_000_000
-"""Scans of a JPEG that are decoded at any size, and pixels of all scans together, where there are more. A pixel of an
-empty scan takes 1 to 2 ns. Progressive JPEGs have about 10 scans."""
 
 _INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """How the shell names what it has opened, as in ``<(command)``."""
@@ -170,14 +165,7 @@ def _check_work(image: Image.Image, name: str) -> None:
     # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(f"{name} holds several frames or pages. Save the one you want as a still image.")
-    file: IO[bytes] | None = getattr(image, "fp", None)  # None: decoded already
-    if image.format in ("JPEG", "MPO") and file is not None:
-        scans, pixels = count_scans(file), image.width * image.height
-        if scans > max(_MAX_SCANS, _MAX_SCANNED_PIXELS // pixels):
-            raise ImageError(
-                f"{name} is a JPEG of {scans} scans of {pixels // 1_000_000} megapixels, which would take minutes to "
-                "decode: expected about 10. Save it anew, as a JPEG that is not progressive."
-            )
+    check_scans(image, name)
 
 
 def sizes_differ(image_size: tuple[int, int], mask_size: tuple[int, int]) -> ImageError:

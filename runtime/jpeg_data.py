@@ -7,9 +7,34 @@ a file of a megabyte can ask for an hour. libjpeg sets no bound.
 import re
 from typing import IO
 
+from PIL import Image
+from wavepaint.errors import ImageError
+
+_MAX_SCANS = 16
+_MAX_SCANNED_PIXELS = 2_000_000_000
+"""Scans that are decoded at any size, and pixels of all scans together, where there are more. A pixel of an empty scan
+takes 1 to 2 ns. Progressive JPEGs have about 10 scans."""
+
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 """What libjpeg looks for next: 00 makes FF a byte of data, D0 to D7 are restarts within a scan."""
 _SEQUENTIAL, _END, _SCAN, _WITHOUT_LENGTH = (0xC0, 0xC1), 0xD9, 0xDA, (0x01, 0xD8)
+
+
+def check_scans(image: Image.Image, name: str) -> None:
+    """Refuse a JPEG, opened and not decoded yet, of more scans than can be meant.
+
+    Raises:
+        ImageError: It has. Images of other formats pass, and so do decoded ones.
+    """
+    stream: IO[bytes] | None = getattr(image, "fp", None)
+    if image.format not in ("JPEG", "MPO") or stream is None:
+        return
+    scans, pixels = count_scans(stream), image.width * image.height
+    if scans > max(_MAX_SCANS, _MAX_SCANNED_PIXELS // pixels):
+        raise ImageError(
+            f"{name} is a JPEG of {scans} scans of {pixels // 1_000_000} megapixels, which would take minutes to "
+            "decode: expected about 10. Save it anew, as a JPEG that is not progressive."
+        )
 
 
 def count_scans(stream: IO[bytes]) -> int:

@@ -12,18 +12,28 @@ dict), ``training`` (what a manifest keeps of it) and, for resuming, ``resume``.
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from wavepaint.atomic import write_file
 from wavepaint.contract import hash_file
 from wavepaint.errors import CheckpointError
-from wavepaint.models.archive import Inert, read_archive
+from wavepaint.models.archive import (
+    MAX_EXTRA_BYTES,
+    MAX_GROWTH,
+    TENSOR_DTYPES,
+    Inert,
+    check_unpacked_size,
+    damaged,
+    read_archive,
+)
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
 
 FORMAT = "wavepaint-checkpoint/1"
@@ -32,6 +42,9 @@ _PREFIX = "module."
 _GENERATORS = ("generator.", "model.generator.")
 """Where a file of adversarial training (LaMa's) keeps the network, beside a discriminator and the losses' networks;
 the second in TorchScript files."""
+
+_MAX_BYTES = 8 * 2**30
+"""Of a checkpoint; LaMa's largest, with its discriminator and optimisers, takes 1 GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +75,28 @@ class Checkpoint:
         Raises:
             CheckpointError: Entries are missing, superfluous or of another shape.
         """
-        model = build_model(self.architecture.name, self.parameters)
+        with _no_more_weights_than(self.state, self.path):
+            model = build_model(self.architecture.name, self.parameters)
         load_strictly(model, self.state, self.path)
         return model.eval()
+
+
+@contextmanager
+def _no_more_weights_than(state: Mapping[str, Tensor], path: Path) -> Iterator[None]:
+    """Stop building a network before it takes memory and time for weights that the file does not hold."""
+    left = sum(tensor.numel() for tensor in state.values())
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal left
+        left -= 0 if parameter is None else parameter.numel()
+        if left < 0:
+            raise CheckpointError(f"{path}: the weights do not fit its hyper-parameters, which ask for many more.")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -102,8 +134,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             metadata = reader.metadata() or {}
         if "architecture" in metadata:
             content["architecture"] = json.loads(metadata["architecture"])
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file, or is damaged or cut off ({error}).") from error
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise damaged(path, "a safetensors file", error) from error
     return content
 
 
@@ -111,13 +143,17 @@ _ZIP, _PICKLE = b"PK", b"\x80"
 
 
 def _read_torch(path: Path) -> Any:
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start == _ZIP:
+        check_unpacked_size(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of TorchScript files, which raise below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        with path.open("rb") as stream:
-            start = stream.read(2)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a pickle of unknown origin may fail in any way
         more_than_tensors = isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error)
         if start == _ZIP and more_than_tensors:
             content = read_archive(path)
@@ -144,32 +180,74 @@ def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
                 content = inner
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected a state dict (names to tensors).")
-    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    state: dict[str, Tensor] = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:
+        found = [repr(key)[:50] for key in content if isinstance(key, str)][:4]
         raise CheckpointError(
             f"{path} holds no weights: expected names to tensors, or such a dictionary under "
-            f"{', '.join(map(repr, _WRAPPERS))}; found {', '.join(map(repr, list(content)[:4])) or 'nothing'}."
+            f"{', '.join(map(repr, _WRAPPERS))}; found {', '.join(found) or 'nothing'}."
         )
     if all(key.startswith(_PREFIX) for key in state):
         state = {key[len(_PREFIX) :]: value for key, value in state.items()}
     for prefix in _GENERATORS:
         generator = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
         if generator:
-            return generator
+            state = generator
+            break
+    _check_tensors(state, path)
     return state
+
+
+def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise unless all are plain tensors in memory, and no larger than the file.
+
+    Raises:
+        CheckpointError: The first that is not, by name.
+    """
+    for name, tensor in state.items():
+        if not name.isprintable():
+            raise CheckpointError(f"{path} is damaged: one of its entries is named {name[:50]!r}.")
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
+        if not plain or tensor.dtype not in TENSOR_DTYPES:
+            raise CheckpointError(
+                f"{path}: {name} is no plain tensor ({tensor.dtype}, {tensor.layout}, {tensor.device}). Save the "
+                "state_dict() of the float32 model, on the CPU."
+            )
+    claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in state.values()), path.stat().st_size
+    if claimed > MAX_GROWTH * size + MAX_EXTRA_BYTES:
+        raise CheckpointError(
+            f"{path}: its weights claim {claimed >> 20} MiB, far more than the file holds. Save contiguous() ones."
+        )
+
+
+def _check_parameters(parameters: Mapping[Any, Any]) -> None:
+    """Raise unless all are such as a constructor can take and a message can show.
+
+    Raises:
+        CheckpointError: One is not.
+    """
+    for name, value in parameters.items():
+        words = [word for word in (name, value) if isinstance(word, str)]
+        known = isinstance(name, str) and isinstance(value, bool | int | float | str | None)
+        if not known or any(len(word) > 100 for word in words) or (isinstance(value, int) and abs(value) >= 2**31):
+            raise CheckpointError("its record of hyper-parameters is damaged: expected names with numbers or words.")
 
 
 def _read_content(path: Path) -> tuple[Any, str]:
     """Return what a file holds, and its hash."""
     if not path.exists():
         raise CheckpointError(f"{path} does not exist. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise CheckpointError(f"{path} is {what}. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
     try:
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise CheckpointError(f"{path} is empty.")
-        digest = hash_file(path)
+        if size > _MAX_BYTES:
+            raise CheckpointError(f"{path} has {size >> 30} GiB: expected a checkpoint of at most {_MAX_BYTES >> 30}.")
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        digest = hash_file(path)  # after it is known to be worth it
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     return content, digest
@@ -195,6 +273,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     record = content.get("architecture") if isinstance(content, Mapping) else None
     try:
         if isinstance(record, Mapping) and isinstance(record.get("hyper_parameters"), Mapping):
+            _check_parameters({**record["hyper_parameters"], "architecture": record.get("name")})
             architecture = get_architecture(str(record.get("name")))
             parameters = dict(record["hyper_parameters"])
         else:
@@ -202,9 +281,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     own = isinstance(content, Mapping) and content.get("format") == FORMAT
-    records = {key: (content.get(key) or {}) if own else {} for key in ("training", "resume")}
+    records = {key: content.get(key) if own else None for key in ("training", "resume")}
     for key, value in records.items():
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping | None):
             raise CheckpointError(f"{path} is damaged: its {key!r} is {type(value).__name__}, expected a dictionary.")
     return Checkpoint(
         path=path,
@@ -212,8 +291,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         state=state,
         architecture=architecture,
         parameters=parameters,
-        training=dict(records["training"]),
-        resume=dict(records["resume"]),
+        training=dict(records["training"] or {}),
+        resume=dict(records["resume"] or {}),
     )
 
 

@@ -124,7 +124,10 @@ def detect_architecture(state: Mapping[str, Tensor]) -> tuple[Architecture, Hype
         CheckpointError: No known architecture has these names.
     """
     for architecture in ARCHITECTURES.values():
-        found = architecture.detect(state)
+        try:
+            found = architecture.detect(state)
+        except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError):
+            continue  # entries of its names, but of shapes or values that no network of it has
         if found is not None:
             return architecture, dict(found)
     names = ", ".join(sorted(state)[:3])
