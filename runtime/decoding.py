@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,8 @@ from wavepaint.runtime.photo import ImageSource
 from wavepaint.runtime.png_data import lacks_lines, may_lack_lines
 
 _BYTES_PER_PIXEL = 16
-"""Of the largest file that is read: twice what 16 bits in each of four channels take."""
+"""Of the largest file that is read: twice what 16 bits in each of four channels take. Pillow decodes images of up to
+twice ``Image.MAX_IMAGE_PIXELS``."""
 
 _INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """How the shell names what it has opened, as in ``<(command)``."""
@@ -117,23 +117,22 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -
             if path.is_dir():
                 raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
             if path.exists() and not path.is_file() and not name.startswith(_INHERITED):
-                raise ImageError(f"{name} is a pipe or a device: expected a file. Pass what comes from a pipe as stdin.")
+                raise ImageError(
+                    f"{name} is a pipe or a device: expected a file. Pass what comes from a pipe as stdin."
+                )
             stream = opened.enter_context(path.open("rb"))
             if not stream.peek(1):
                 raise ImageError(f"{name} is empty.")
-            file = stream if stream.seekable() else io.BytesIO(stream.read(_max_bytes() + 1))  # a pipe
-            if file.seek(0, io.SEEK_END) > _max_bytes():
-                raise ImageError(f"{name} has more than {_max_bytes() >> 20} MiB: expected an image file of less.")
+            file = stream if stream.seekable() else io.BytesIO(stream.read())  # a pipe
+            most = _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            if 0 < most < file.seek(0, io.SEEK_END):
+                raise ImageError(f"{name} has more than {most >> 20} MiB: expected an image file of less.")
             file.seek(0)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist.") from None
         except (OSError, ValueError) as error:  # ValueError: a null character in the path
             raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
         yield file
-
-
-def _max_bytes() -> int:
-    return _BYTES_PER_PIXEL * 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else sys.maxsize - 1
 
 
 def _open_image(stream: IO[bytes], name: str) -> Image.Image:

@@ -100,7 +100,8 @@ def _luminance(levels: Strip) -> NDArray[Any]:
     grey: NDArray[Any] = colours[..., 0]
     if colours.shape[2] == 3:
         # Channel by channel, since numpy multiplies matrices of integers slowly.
-        grey = sum(np.multiply(colours[..., i], weight, dtype=np.uint16) for i, weight in enumerate(_LUMA)) >> 8
+        red, green, blue = (np.multiply(colours[..., i], weight, dtype=np.uint16) for i, weight in enumerate(_LUMA))
+        grey = (red + green + blue) >> 8
     if levels.shape[2] in (2, 4):
         grey = np.multiply(grey, levels[..., -1], dtype=np.uint16) // np.uint16(255)
     return grey

@@ -1,4 +1,4 @@
-"""Hostile archives of photos: headers that lead back or on for ever, members that declare what is not there, bombs."""
+"""Hostile archives of photos: headers that lead back or on for ever, members that are not there, bombs."""
 
 import io
 import os
@@ -17,7 +17,15 @@ from PIL import Image
 from tests.hostile import Case
 from tests.hostile.images import jpeg_of_scans, tiff_of_directories
 from tests.image_files import encoded, png_header
-from tests.property.test_broken_images import add_garbage, cut_off, erase, flip_bits, flip_bits_of_the_head, repeat, swap
+from tests.property.test_broken_images import (
+    add_garbage,
+    cut_off,
+    erase,
+    flip_bits,
+    flip_bits_of_the_head,
+    repeat,
+    swap,
+)
 from wavepaint.training.data.sources import STL10_FILES, open_source
 
 MAX_READ = 20
@@ -46,9 +54,7 @@ def tar_header(
     info = tarfile.TarInfo(name)
     info.type = kind
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
-    header[124:136] = number or (
-        b"%011o\0" % size if 0 <= size < 8**11 else size.to_bytes(12, "big", signed=True)
-    )
+    header[124:136] = number or (b"%011o\0" % size if 0 <= size < 8**11 else size.to_bytes(12, "big", signed=True))
     if number is None and size >= 8**11:
         header[124] |= 0x80
     header[148:156] = b" " * 8
@@ -146,8 +152,8 @@ def _sparse(name: str, start: bytes, size: int, folder: Path) -> Path:
 
 
 def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
-    def tar(make: Callable[[], bytes]) -> Callable[[Path], Path]:
-        return partial(_in_folder, "photos.tar", make)
+    def tar(content: bytes) -> Callable[[Path], Path]:
+        return partial(_in_folder, "photos.tar", lambda: content)
 
     def zipped(make: Callable[[], bytes]) -> Callable[[Path], Path]:
         return partial(_in_folder, "photos.zip", make)
@@ -155,17 +161,21 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     size = rng.choice([-1, -512, -1024, -(2**40), 2**33, 2**62, 2**63, 2**80, 10**10])
     kind = rng.choice([b"0", b"x", b"g", b"L", b"K", b"S", b"X", b"5", b"2", b"D", b"\xff"])
     first = tar_member("a.png", photo())
-    yield f"tar header {kind!r} of {size} bytes", tar(lambda: first + tar_header("b.png", size, kind) + photo())
-    yield f"first tar header {kind!r} of {size} bytes", tar(lambda: tar_header("b.png", size, kind) + first)
-    number = rng.choice([b"-0000001000\0", b"99999999999\0", b"           \0", b"\xff" * 12, b"+1 000\0\0\0\0\0\0", b"0x10" * 3])
-    yield f"tar header of {number!r} bytes", tar(lambda: first + tar_header("b.png", 0, number=number) + photo())
+    yield f"tar header {kind!r} of {size} bytes", tar(first + tar_header("b.png", size, kind) + photo())
+    yield f"first tar header {kind!r} of {size} bytes", tar(tar_header("b.png", size, kind) + first)
+    number = rng.choice(
+        [b"-0000001000\0", b"99999999999\0", b"           \0", b"\xff" * 12, b"+1 000\0\0\0\0\0\0", b"0x10" * 3]
+    )
+    yield f"tar header of {number!r} bytes", tar(first + tar_header("b.png", 0, number=number) + photo())
     chained, length = rng.choice([b"x", b"g", b"L", b"K", b"X"]), rng.choice([10, 200, 3000, 30_000])
     long = rng.choice([0, 100, 2000])
-    yield f"{length} chained headers {chained!r}", tar(partial(tar_chain, chained, length, long))
+    yield f"{length} chained headers {chained!r}", tar(tar_chain(chained, length, long))
     key = rng.choice(["size", "path", "GNU.sparse.map", "GNU.sparse.size", "GNU.sparse.major", "mtime", "hdrcharset"])
-    entry = rng.choice(["-512", "-1536", "-1", "10000000000", "1e400", "nan", "x", "", "1" * 5000, "0,1" * 999, "BINARY", "\u2028"])
+    entry = rng.choice(
+        ["-512", "-1536", "-1", "10000000000", "1e400", "nan", "x", "", "1" * 5000, "0,1" * 999, "BINARY", "\u2028"]
+    )
     entries = {key: entry, "GNU.sparse.minor": "0"}
-    yield f"pax {key} {entry:.20}", tar(lambda: pax(**entries) + first + first + bytes(1024))
+    yield f"pax {key} {entry:.20}", tar(pax(**entries) + first + first + bytes(1024))
     start = first + tar_header("b.png", 10 * 2**30)
     yield "tar with a member of 10 GiB that is there", partial(_sparse, "photos.tar", start, 11 * 2**30)
     start = first + tar_header("b.png", rng.randrange(2**31, 2**34), rng.choice(_EXTENSION_KINDS))
@@ -174,11 +184,17 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     yield f"zip bomb of {num_mib} MiB, {declared=}", zipped(partial(zip_bomb, num_mib, declared))
     place, value = rng.choice([16, 20, 24, 42]), rng.choice([0, 1, 2**20, 2**31, 2**32 - 2, 2**32 - 1])
     compression = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-    yield f"zip whose directory has {value} at {place}", zipped(partial(lying_zip, {place: value}, photo(), compression))
-    yield "zip with a member of 4 GiB by its directory", zipped(partial(lying_zip, {20: 2**32 - 2, 24: 2**32 - 2}, photo()))
+    yield (
+        f"zip whose directory has {value} at {place}",
+        zipped(partial(lying_zip, {place: value}, photo(), compression)),
+    )
+    yield (
+        "zip with a member of 4 GiB by its directory",
+        zipped(partial(lying_zip, {20: 2**32 - 2, 24: 2**32 - 2}, photo())),
+    )
     name = rng.choice(["a\nb.png", "a\u2028b.png", "../../b.png", "/etc/b.png", "\x1b[2J.png", "a" * 60_000 + ".png"])
     yield f"zip with a photo named {name[:20]!r}", zipped(partial(zip_of, {name: b"no photo"}))
-    yield f"tar with a photo named {name[:20]!r}", tar(partial(tar_of, {name: b"no photo"}, tarfile.PAX_FORMAT))
+    yield f"tar with a photo named {name[:20]!r}", tar(tar_of({name: b"no photo"}, tarfile.PAX_FORMAT))
     bad: bytes = rng.choice(
         [png_header(50_000, 50_000), jpeg_of_scans(3000, 3000, 9000), tiff_of_directories(9000), b"%!PS-Adobe-3.0", b""]
     )

@@ -1,4 +1,4 @@
-"""Hostile checkpoints: archives whose pickles ask for anything, odd tensors, odd records, and broken files of each kind.
+"""Hostile checkpoints: pickles that ask for anything, odd tensors, odd records, and broken files of each kind.
 
 ``RAN`` is set if reading a file ran code of it.
 """
@@ -22,7 +22,15 @@ from safetensors.torch import save
 
 from tests.conftest import TINY, randomise
 from tests.hostile import Case
-from tests.property.test_broken_images import add_garbage, cut_off, erase, flip_bits, flip_bits_of_the_head, repeat, swap
+from tests.property.test_broken_images import (
+    add_garbage,
+    cut_off,
+    erase,
+    flip_bits,
+    flip_bits_of_the_head,
+    repeat,
+    swap,
+)
 from wavepaint.models.checkpoint import FORMAT, read_checkpoint
 from wavepaint.models.registry import build_model
 
@@ -262,18 +270,21 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     levels = rng.choice([10, 1000, 100_000])
     deep = {"architecture": "[" * levels + "]" * rng.choice([levels, 0]), "other": "[" * 9}
     header = json.dumps({"__metadata__": deep, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
-    yield f"JSON of {levels} levels", partial(
-        _in_folder, "weights.safetensors", partial(safetensors, header.encode(), bytes(4))
+    yield (
+        f"JSON of {levels} levels",
+        partial(_in_folder, "weights.safetensors", partial(safetensors, header.encode(), bytes(4))),
     )
     dtype = rng.choice(["F8_E4M3", "F8_E5M2", "F4", "C64", "U16", "BF16", "F64", "I8", "BOOL", "X", ""])
     shape, offsets = rng.choice([[1], [-1], [2**62, 4], [], [0], "a", [1.5]]), rng.choice([[0, 8], [8, 0], [0, 2**60]])
     odd_header = json.dumps({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}})
-    yield f"safetensors {dtype} {shape} {offsets}", partial(
-        _in_folder, "weights.safetensors", partial(safetensors, odd_header.encode(), bytes(8))
+    yield (
+        f"safetensors {dtype} {shape} {offsets}",
+        partial(_in_folder, "weights.safetensors", partial(safetensors, odd_header.encode(), bytes(8))),
     )
     length = rng.choice([0, 2**20, 2**40, 2**63, 2**64 - 1])
-    yield f"safetensors with a header of {length} bytes", partial(
-        _in_folder, "weights.safetensors", lambda: struct.pack("<Q", length) + b"{}"
+    yield (
+        f"safetensors with a header of {length} bytes",
+        partial(_in_folder, "weights.safetensors", lambda: struct.pack("<Q", length) + b"{}"),
     )
     for make in (_odd_entries, _odd_names, _odd_record, _odd_entries, _odd_record):
         content = make(rng)

@@ -115,11 +115,15 @@ def _bombs(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     yield f"sparse {name} from byte {cut}", partial(_write_sparse, _files()[name][:cut], rng.randrange(2**32, 2**37))
     width, height = rng.randrange(1, 2**31), rng.randrange(1, 2**31)
     yield f"PNG that claims {width}x{height}", partial(_write, partial(png_header, width, height))
-    kind = rng.choice([b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"acTL", b"fcTL", b"tRNS", b"PLTE", b"IDAT", b"abcd"])
+    kind = rng.choice(
+        [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"acTL", b"fcTL", b"tRNS", b"PLTE", b"IDAT", b"abcd"]
+    )
     content, number = rng.randbytes(rng.choice([0, 1, 26, 300])), rng.randrange(1, 20_000)
     yield f"PNG of {number} chunks {kind!r}", partial(_write, partial(png_of_chunks, kind, content, number))
     marker, number = rng.choice([*range(0xE0, 0xF0), 0xFE, 0xDB, 0xC4, 0xDD, 0xC0]), rng.randrange(1, 500)
-    content = rng.choice([b"Exif\0\0", b"ICC_PROFILE\0\1\1", b"MPF\0II*\0", b"JFIF\0", b"Adobe", b"Photoshop 3.0\0", b""])
+    content = rng.choice(
+        [b"Exif\0\0", b"ICC_PROFILE\0\1\1", b"MPF\0II*\0", b"JFIF\0", b"Adobe", b"Photoshop 3.0\0", b""]
+    )
     content += rng.randbytes(rng.choice([0, 20, 60_000]))
     segments = partial(jpeg_of_segments, marker, content, number)
     yield f"JPEG of {number} segments {marker:x} {content[:8]!r}", partial(_write, segments)

@@ -46,8 +46,8 @@ def test_wrappers_and_prefixes(tmp_path: Path, wrap: Callable[[dict[str, Any]], 
     torch.save(wrap(STATE), tmp_path / "w.pth")
     checkpoint = read_checkpoint(tmp_path / "w.pth")
     assert {key: checkpoint.parameters[key] for key in TINY} == TINY
-    for name, tensor in checkpoint.build().state_dict().items():
-        assert torch.equal(tensor, STATE[name])
+    for name, weight in checkpoint.build().state_dict().items():
+        assert torch.equal(weight, STATE[name])
 
 
 def test_own_checkpoints_keep_what_names_and_shapes_cannot_tell(tmp_path: Path) -> None:
@@ -210,7 +210,9 @@ def test_deep_json_in_the_metadata_of_safetensors_is_refused(tmp_path: Path) -> 
 
 
 def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path: Path) -> None:
-    bomb = archive(pickled({"w": tensor(2**25)}), storages={"0": bytes(2**26 + 2**22)}, compression=zipfile.ZIP_DEFLATED)
+    bomb = archive(
+        pickled({"w": tensor(2**25)}), storages={"0": bytes(2**26 + 2**22)}, compression=zipfile.ZIP_DEFLATED
+    )
     (tmp_path / "w.pth").write_bytes(bomb)
     with pytest.raises(CheckpointError, match="unpacks to 68 MiB, far more than the file holds"):
         read_checkpoint(tmp_path / "w.pth")

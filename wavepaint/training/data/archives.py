@@ -133,8 +133,8 @@ def _index_zip(path: Path) -> Iterator[Member]:
             continue
         if info.flag_bits & _ENCRYPTED or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise TrainingError(
-                f"{path}: {info.filename!r} is encrypted, or compressed otherwise than with deflate. Make the zip again "
-                "without either, best with nothing compressed (zip -0)."
+                f"{path}: {info.filename!r} is encrypted, or compressed otherwise than with deflate. Make the zip "
+                "again without either, best with nothing compressed (zip -0)."
             )
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
         yield Member(info.filename, info.header_offset, info.compress_size, info.file_size, info.CRC, deflated)
@@ -147,8 +147,9 @@ def read_member(path: Path, member: Member) -> bytes:
         OSError: The archive cannot be read.
         ValueError: It does not hold what its index says, or more than :data:`MAX_MEMBER_BYTES`.
     """
-    if max(member.stored, member.size) > MAX_MEMBER_BYTES:
-        raise ValueError(f"{max(member.stored, member.size) >> 20} MiB, where a photo has at most {MAX_MEMBER_BYTES >> 20}")
+    largest = max(member.stored, member.size)
+    if largest > MAX_MEMBER_BYTES:
+        raise ValueError(f"{largest >> 20} MiB, where a photo has at most {MAX_MEMBER_BYTES >> 20}")
     with path.open("rb") as stream:
         stream.seek(member.offset)
         if member.crc >= 0:
