@@ -1,7 +1,6 @@
 """Hostile archives of photos: headers that lead back or on for ever, members that are not there, bombs."""
 
 import io
-import os
 import random
 import struct
 import tarfile
@@ -16,6 +15,7 @@ from PIL import Image
 
 from tests.hostile import Case
 from tests.hostile.images import jpeg_of_scans, tiff_of_directories
+from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
 from tests.image_files import encoded, png_header
 from tests.property.test_broken_images import (
     add_garbage,
@@ -88,7 +88,7 @@ def zip_of(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, compression)  # without the time of day
     return stream.getvalue()
 
 
@@ -134,29 +134,12 @@ def whole_files() -> dict[str, bytes]:
     }
 
 
-def _in_folder(name: str, make: Callable[[], bytes], folder: Path) -> Path:
-    path = folder / name
-    path.write_bytes(make())
-    return path
+def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
+    def tar(content: bytes) -> Write:
+        return partial(write, "photos.tar", lambda: content)
 
-
-def _pipe(name: str, folder: Path) -> Path:
-    os.mkfifo(folder / name)
-    return folder / name
-
-
-def _sparse(name: str, start: bytes, size: int, folder: Path) -> Path:
-    path = _in_folder(name, lambda: start, folder)
-    os.truncate(path, size)
-    return path
-
-
-def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
-    def tar(content: bytes) -> Callable[[Path], Path]:
-        return partial(_in_folder, "photos.tar", lambda: content)
-
-    def zipped(make: Callable[[], bytes]) -> Callable[[Path], Path]:
-        return partial(_in_folder, "photos.zip", make)
+    def zipped(make: Callable[[], bytes]) -> Write:
+        return partial(write, "photos.zip", make)
 
     size = rng.choice([-1, -512, -1024, -(2**40), 2**33, 2**62, 2**63, 2**80, 10**10])
     kind = rng.choice([b"0", b"x", b"g", b"L", b"K", b"S", b"X", b"5", b"2", b"D", b"\xff"])
@@ -177,9 +160,9 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     entries = {key: entry, "GNU.sparse.minor": "0"}
     yield f"pax {key} {entry:.20}", tar(pax(**entries) + first + first + bytes(1024))
     start = first + tar_header("b.png", 10 * 2**30)
-    yield "tar with a member of 10 GiB that is there", partial(_sparse, "photos.tar", start, 11 * 2**30)
+    yield "tar with a member of 10 GiB that is there", partial(write_sparse, "photos.tar", start, 11 * 2**30)
     start = first + tar_header("b.png", rng.randrange(2**31, 2**34), rng.choice(_EXTENSION_KINDS))
-    yield "tar with a name of gigabytes that is there", partial(_sparse, "photos.tar", start, 20 * 2**30)
+    yield "tar with a name of gigabytes that is there", partial(write_sparse, "photos.tar", start, 20 * 2**30)
     num_mib, declared = rng.choice([16, 80, 600, 4095]), rng.choice([None, None, 0, 1000])
     yield f"zip bomb of {num_mib} MiB, {declared=}", zipped(partial(zip_bomb, num_mib, declared))
     place, value = rng.choice([16, 20, 24, 42]), rng.choice([0, 1, 2**20, 2**31, 2**32 - 2, 2**32 - 1])
@@ -200,19 +183,20 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     )
     yield "zip with a photo of unbounded work", zipped(partial(zip_of, {rng.choice(["a.png", "a.jpg", "a.tif"]): bad}))
     suffix = rng.choice(["photos.tar", "photos.zip", *STL10_FILES])
-    yield f"pipe {suffix}", partial(_pipe, suffix)
+    yield f"pipe {suffix}", partial(write_pipe, suffix)
     size = rng.choice([27648, 27648 * 10**4, 27648 * 10**6 + 27648, 27648 * 10**8, 27649])
-    yield f"sparse STL-10 file of {size} bytes", partial(_sparse, STL10_FILES[0], b"", size)
+    yield f"sparse STL-10 file of {size} bytes", partial(write_sparse, STL10_FILES[0], b"", size)
     name, data = rng.choice(sorted(whole_files().items()))
-    yield f"sparse {name}", partial(_sparse, name, data[: rng.randrange(len(data))], rng.randrange(2**33, 2**37))
+    yield f"sparse {name}", partial(write_sparse, name, data[: rng.randrange(len(data))], rng.randrange(2**33, 2**37))
 
 
 _EXTENSION_KINDS = (b"x", b"g", b"L", b"K", b"X")
 _MUTATORS = (flip_bits, flip_bits_of_the_head, cut_off, erase, repeat, swap, add_garbage)
 
 
-def _mutate(name: str, rng: random.Random) -> bytes:
+def _break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
     """Break a valid archive; the checksums of a tar's headers are made right again as a rule."""
+    name = rng.choice(sorted(whole_files()))
     data = bytearray(whole_files()[name])
     for mutator in rng.choices(_MUTATORS, k=rng.choice([1, 1, 2])):
         if data:
@@ -222,18 +206,9 @@ def _mutate(name: str, rng: random.Random) -> bytes:
             if data[start + 257 : start + 262] == b"ustar":
                 data[start + 148 : start + 156] = b" " * 8
                 data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
-    return bytes(data)
+    return f"{number} broken {name}", name, bytes(data)
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
     """Yield made-up archives and mutations of valid ones by turns."""
-    rng = random.Random(seed)
-    made: list[tuple[str, Callable[[Path], Path]]] = []
-    for number in range(count):
-        if number % 2 == 0:
-            made = made or list(_made(rng))
-            yield Case(*made.pop(0))
-        else:
-            name = rng.choice(sorted(whole_files()))
-            broken = _mutate(name, rng)
-            yield Case(f"{number} broken {name}", partial(_in_folder, name, lambda broken=broken: broken))
+    return mix_cases(random.Random(seed), count, _made, _break_one)

@@ -5,7 +5,6 @@
 
 import io
 import json
-import os
 import pickle
 import random
 import struct
@@ -22,6 +21,7 @@ from safetensors.torch import save
 
 from tests.conftest import TINY, randomise
 from tests.hostile import Case
+from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
 from tests.property.test_broken_images import (
     add_garbage,
     cut_off,
@@ -85,13 +85,12 @@ def archive(
     """An archive as PyTorch writes them, around any pickle and any storages."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as file:
-        file.writestr("archive/data.pkl", data)
-        file.writestr("archive/version", "3\n")
-        file.writestr("archive/byteorder", "little")
+        records = {"data.pkl": data, "version": b"3\n", "byteorder": b"little"}
         if scripted:
-            file.writestr("archive/constants.pkl", pickled(()))
-        for key, content in (storages or {"0": bytes(64)}).items():
-            file.writestr(f"archive/data/{key}", content)
+            records["constants.pkl"] = pickled(())
+        records |= {f"data/{key}": content for key, content in (storages or {"0": bytes(64)}).items()}
+        for name, content in records.items():
+            file.writestr(zipfile.ZipInfo(f"archive/{name}"), content, compression)  # without the time of day
     return stream.getvalue()
 
 
@@ -227,26 +226,9 @@ def _odd_record(rng: random.Random) -> dict[str, Any]:
     )
 
 
-def _in_folder(name: str, make: Callable[[], bytes], folder: Path) -> Path:
-    path = folder / name
-    path.write_bytes(make())
-    return path
-
-
-def _pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "weights.pth")
-    return folder / "weights.pth"
-
-
-def _sparse(name: str, start: bytes, size: int, folder: Path) -> Path:
-    path = _in_folder(name, lambda: start, folder)
-    os.truncate(path, size)
-    return path
-
-
-def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
-    def pth(make: Callable[[], bytes]) -> Callable[[Path], Path]:
-        return partial(_in_folder, "weights.pth", make)
+def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
+    def pth(make: Callable[[], bytes]) -> Write:
+        return partial(write, "weights.pth", make)
 
     # Each place of a tensor in turn, read by torch.load and with other objects left out.
     field, value = rng.choice(["length", "offset", "size", "stride", "kind", "key"]), rng.choice(ODD_FIELDS)
@@ -272,32 +254,32 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     header = json.dumps({"__metadata__": deep, "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
     yield (
         f"JSON of {levels} levels",
-        partial(_in_folder, "weights.safetensors", partial(safetensors, header.encode(), bytes(4))),
+        partial(write, "weights.safetensors", partial(safetensors, header.encode(), bytes(4))),
     )
     dtype = rng.choice(["F8_E4M3", "F8_E5M2", "F4", "C64", "U16", "BF16", "F64", "I8", "BOOL", "X", ""])
     shape, offsets = rng.choice([[1], [-1], [2**62, 4], [], [0], "a", [1.5]]), rng.choice([[0, 8], [8, 0], [0, 2**60]])
     odd_header = json.dumps({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}})
     yield (
         f"safetensors {dtype} {shape} {offsets}",
-        partial(_in_folder, "weights.safetensors", partial(safetensors, odd_header.encode(), bytes(8))),
+        partial(write, "weights.safetensors", partial(safetensors, odd_header.encode(), bytes(8))),
     )
     length = rng.choice([0, 2**20, 2**40, 2**63, 2**64 - 1])
     yield (
         f"safetensors with a header of {length} bytes",
-        partial(_in_folder, "weights.safetensors", lambda: struct.pack("<Q", length) + b"{}"),
+        partial(write, "weights.safetensors", lambda: struct.pack("<Q", length) + b"{}"),
     )
     for make in (_odd_entries, _odd_names, _odd_record, _odd_entries, _odd_record):
         content = make(rng)
         yield f"{make.__name__} {rng.random()}", pth(partial(saved, content))
-    yield "pipe that nobody writes to", _pipe
+    yield "pipe that nobody writes to", partial(write_pipe, "weights.pth")
     name, data = rng.choice(sorted(whole_files().items()))
-    yield f"sparse {name}", partial(_sparse, name, data[: rng.randrange(len(data))], rng.randrange(2**30, 2**36))
+    yield f"sparse {name}", partial(write_sparse, name, data[: rng.randrange(len(data))], rng.randrange(2**30, 2**36))
 
 
 _MUTATORS = (flip_bits, flip_bits_of_the_head, cut_off, erase, repeat, swap, add_garbage)
 
 
-def _mutate(name: str, rng: random.Random) -> bytes:
+def _break(name: str, rng: random.Random) -> bytes:
     """Break a valid file, or the pickle in it, whose archive is written anew with right checksums."""
     data = whole_files()[name]
     mutator = rng.choice(_MUTATORS)
@@ -311,19 +293,15 @@ def _mutate(name: str, rng: random.Random) -> bytes:
             content = bytearray(source.read(record))
             if record.filename.endswith("/data.pkl"):
                 mutator(content, rng)
-            target.writestr(record.filename, bytes(content))
+            target.writestr(zipfile.ZipInfo(record.filename), bytes(content))
     return stream.getvalue()
+
+
+def _break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
+    name = rng.choice(sorted(whole_files()))
+    return f"{number} broken {name}", name, _break(name, rng)
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
     """Yield made-up files and mutations of valid ones by turns."""
-    rng = random.Random(seed)
-    made: list[tuple[str, Callable[[Path], Path]]] = []
-    for number in range(count):
-        if number % 2 == 0:
-            made = made or list(_made(rng))
-            yield Case(*made.pop(0))
-        else:
-            name = rng.choice(sorted(whole_files()))
-            broken = _mutate(name, rng)
-            yield Case(f"{number} broken {name}", partial(_in_folder, name, lambda broken=broken: broken))
+    return mix_cases(random.Random(seed), count, _made, _break_one)

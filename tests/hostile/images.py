@@ -1,16 +1,16 @@
 """Hostile images: work without a bound in few bytes, files that are none, and broken ones of every accepted format."""
 
 import io
-import os
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
 from PIL import Image
 
 from tests.hostile import Case
+from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
 from tests.image_files import chunk, encoded, png_header
 from tests.property.test_broken_images import make_files, mutate
 from wavepaint.runtime.image import read_mask, read_photo
@@ -71,74 +71,60 @@ def jpeg_of_segments(marker: int, content: bytes, number: int) -> bytes:
     return data[:2] + segment * number + data[2:]
 
 
-def _write(data: Callable[[], bytes], folder: Path) -> Path:
-    path = folder / "image"
-    path.write_bytes(data())
-    return path
-
-
-def _write_pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "image.png")
-    return folder / "image.png"
-
-
 def _write_device(device: str, folder: Path) -> Path:
     (folder / "image.png").symlink_to(device)
     return folder / "image.png"
 
 
-def _write_sparse(start: bytes, size: int, folder: Path) -> Path:
-    path = _write(lambda: start, folder)
-    os.truncate(path, size)
-    return path
-
-
 _files = cache(make_files)
 
 
-def _bombs(rng: random.Random) -> Iterator[tuple[str, Callable[[Path], Path]]]:
+def _bombs(rng: random.Random) -> Iterator[tuple[str, Write]]:
     side, many = rng.randrange(500, 4000), rng.randrange(5000, 100_000)
-    yield f"progressive JPEG of {side} pixels, {many} scans", partial(_write, partial(jpeg_of_scans, side, side, many))
+    yield (
+        f"progressive JPEG of {side} pixels, {many} scans",
+        partial(write, "image", partial(jpeg_of_scans, side, side, many)),
+    )
     few = rng.randrange(2, 12)
-    yield f"JPEG of {side} pixels, {few} scans", partial(_write, partial(jpeg_of_scans, side, side, few))
+    yield f"JPEG of {side} pixels, {few} scans", partial(write, "image", partial(jpeg_of_scans, side, side, few))
     scans = partial(jpeg_of_scans, side, side, many, progressive=False)
-    yield f"sequential JPEG of {side} pixels, {many} scans", partial(_write, scans)
+    yield f"sequential JPEG of {side} pixels, {many} scans", partial(write, "image", scans)
     number, endless = rng.randrange(2, 200_000), rng.random() < 0.5
     directories = partial(tiff_of_directories, number, endless=endless)
-    yield f"TIFF of {number} directories, {endless=}", partial(_write, directories)
-    yield f"GIF of {number} frames", partial(_write, partial(gif_of_frames, number))
-    yield "pipe that nobody writes to", _write_pipe
+    yield f"TIFF of {number} directories, {endless=}", partial(write, "image", directories)
+    yield f"GIF of {number} frames", partial(write, "image", partial(gif_of_frames, number))
+    yield "pipe that nobody writes to", partial(write_pipe, "image.png")
     device = rng.choice(["/dev/zero", "/dev/null", "/dev/urandom", "/dev/full"])
     yield device, partial(_write_device, device)
     name = rng.choice(sorted(_files()))
     cut = rng.randrange(8, len(_files()[name]))
-    yield f"sparse {name} from byte {cut}", partial(_write_sparse, _files()[name][:cut], rng.randrange(2**32, 2**37))
+    yield (
+        f"sparse {name} from byte {cut}",
+        partial(write_sparse, "image", _files()[name][:cut], rng.randrange(2**32, 2**37)),
+    )
     width, height = rng.randrange(1, 2**31), rng.randrange(1, 2**31)
-    yield f"PNG that claims {width}x{height}", partial(_write, partial(png_header, width, height))
+    yield f"PNG that claims {width}x{height}", partial(write, "image", partial(png_header, width, height))
     kind = rng.choice(
         [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"acTL", b"fcTL", b"tRNS", b"PLTE", b"IDAT", b"abcd"]
     )
     content, number = rng.randbytes(rng.choice([0, 1, 26, 300])), rng.randrange(1, 20_000)
-    yield f"PNG of {number} chunks {kind!r}", partial(_write, partial(png_of_chunks, kind, content, number))
+    yield f"PNG of {number} chunks {kind!r}", partial(write, "image", partial(png_of_chunks, kind, content, number))
     marker, number = rng.choice([*range(0xE0, 0xF0), 0xFE, 0xDB, 0xC4, 0xDD, 0xC0]), rng.randrange(1, 500)
     content = rng.choice(
         [b"Exif\0\0", b"ICC_PROFILE\0\1\1", b"MPF\0II*\0", b"JFIF\0", b"Adobe", b"Photoshop 3.0\0", b""]
     )
     content += rng.randbytes(rng.choice([0, 20, 60_000]))
     segments = partial(jpeg_of_segments, marker, content, number)
-    yield f"JPEG of {number} segments {marker:x} {content[:8]!r}", partial(_write, segments)
+    yield f"JPEG of {number} segments {marker:x} {content[:8]!r}", partial(write, "image", segments)
     side, mode = rng.randrange(64, 3000), rng.choice(["1", "L", "P", "RGB", "RGBA", "I;16"])
-    yield f"mask of {side} pixels, {mode}", partial(_write, partial(large_mask, side, mode))
+    yield f"mask of {side} pixels, {mode}", partial(write, "image", partial(large_mask, side, mode))
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
     """Yield every tenth a file of unbounded work or of another kind, and mutations of valid files between them."""
-    rng = random.Random(seed)
-    bombs: list[tuple[str, Callable[[Path], Path]]] = []
-    for number in range(count):
-        if number % 10 == 0:
-            bombs = bombs or list(_bombs(rng))
-            yield Case(*bombs.pop(0))
-        else:
-            name, data = mutate(seed * 1_000_000 + number, _files())
-            yield Case(name, partial(_write, lambda data=data: data))
+
+    def break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
+        name, data = mutate(seed * 1_000_000 + number, _files())
+        return name, "image", data
+
+    return mix_cases(random.Random(seed), count, _bombs, break_one, every=10)

@@ -11,9 +11,9 @@ from wavepaint.models.checkpoint import read_checkpoint, read_state
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
-def test_60_hostile_checkpoints_are_read_or_refused_in_one_line() -> None:
-    outcomes = [try_case(case, read) for case in make_cases(seed=1, count=60)]
-    assert 5 < outcomes.count("accepted") < 55  # both ends of the road are walked
+def test_40_hostile_checkpoints_are_read_or_refused_in_one_line() -> None:
+    outcomes = [try_case(case, read) for case in make_cases(seed=1, count=40)]
+    assert 5 < outcomes.count("accepted") < 35  # both ends of the road are walked
 
 
 @pytest.mark.parametrize("name", whole_files())
