@@ -112,7 +112,7 @@ def build_model(name: str, parameters: HyperParameters) -> nn.Module:
     """
     try:
         return get_architecture(name).build(**parameters)
-    except (TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:  # what PyTorch's layers raise
+    except (TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:  # of PyTorch's layers
         reason = str(error).rstrip(".")
         raise ConfigError(f"{name} cannot be built from {parameters}: {reason}.") from error
 
