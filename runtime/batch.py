@@ -115,8 +115,8 @@ def _decode(image: ImageSource, mask: ImageSource | None, options: FillOptions) 
     try:
         if mask is None:
             raise ImageError(f"{printable(image)} has no mask.")
-        hole = options.read_mask(mask)
-        return read_photo(image), hole
+        photo = read_photo(image)
+        return photo, options.read_mask(mask, photo.size)
     except WavePaintError as error:
         return error
     except MemoryError:

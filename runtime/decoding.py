@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from wavepaint.errors import ImageError, printable
 from wavepaint.runtime.deep_colour import add_key_alpha, is_deep_colour, raw_mode, read_deep_colour
+from wavepaint.runtime.jpeg_data import check_scans
 from wavepaint.runtime.kinds import DEEP_GREY, FORMATS, check_depth, mode_of
 from wavepaint.runtime.metadata import jpeg_options, read_exif, save_options
 from wavepaint.runtime.photo import ImageSource
 from wavepaint.runtime.png_data import lacks_lines, may_lack_lines
+
+_BYTES_PER_PIXEL = 16
+"""Of the largest file that is read: twice what 16 bits in each of four channels take. Pillow decodes images of up to
+twice ``Image.MAX_IMAGE_PIXELS``."""
+
+_INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""How the shell names what it has opened, as in ``<(command)``."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,13 @@ def name_of(source: ImageSource, role: str) -> str:
     return printable(source) if isinstance(source, str | os.PathLike) else f"the {role}"
 
 
-def decode(source: ImageSource, role: str) -> Decoded:
+def decode(source: ImageSource, role: str, size: tuple[int, int] | None = None) -> Decoded:
     """Decode a source of any kind.
+
+    Args:
+        source: See :func:`wavepaint.runtime.image.read_photo`.
+        role: What to call a source without a name in messages.
+        size: Width and height that a file must have, upright or turned; others are refused before they are decoded.
 
     Raises:
         ImageError: See :func:`wavepaint.runtime.image.read_photo`.
@@ -70,9 +83,9 @@ def decode(source: ImageSource, role: str) -> Decoded:
     if isinstance(source, np.ndarray):
         return Decoded(_check_array(source, role))
     if isinstance(source, Image.Image):
-        return _decode(source, None, name)
+        return _decode(source, None, name, size)
     with _open_stream(source, name, role) as stream, _open_image(stream, name) as image:
-        return _decode(image, stream, name)
+        return _decode(image, stream, name, size)
 
 
 def _check_array(array: NDArray[Any], role: str) -> NDArray[Any]:
@@ -103,10 +116,18 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -
         try:
             if path.is_dir():
                 raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
+            if path.exists() and not path.is_file() and not name.startswith(_INHERITED):
+                raise ImageError(
+                    f"{name} is a pipe or a device: expected a file. Pass what comes from a pipe as stdin."
+                )
             stream = opened.enter_context(path.open("rb"))
             if not stream.peek(1):
                 raise ImageError(f"{name} is empty.")
             file = stream if stream.seekable() else io.BytesIO(stream.read())  # a pipe
+            most = _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            if 0 < most < file.seek(0, io.SEEK_END):
+                raise ImageError(f"{name} has more than {most >> 20} MiB: expected an image file of less.")
+            file.seek(0)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist.") from None
         except (OSError, ValueError) as error:  # ValueError: a null character in the path
@@ -135,17 +156,39 @@ def _damaged(name: str, error: Exception) -> ImageError:
     return ImageError(f"{name} is damaged or cut off ({reason}).")
 
 
-def _decode(image: Image.Image, stream: IO[bytes] | None, name: str) -> Decoded:
+def _check_work(image: Image.Image, name: str) -> None:
+    """Refuse, before it is decoded, what would take minutes or is not a single picture.
+
+    Frames are not counted: that would walk through all of them, and a TIFF of a few megabytes can have 200,000.
+    """
+    # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ImageError(f"{name} holds several frames or pages. Save the one you want as a still image.")
+    check_scans(image, name)
+
+
+def sizes_differ(image_size: tuple[int, int], mask_size: tuple[int, int]) -> ImageError:
+    """Return what to say of an image and a mask of different widths and heights."""
+    (width, height), (mask_width, mask_height) = image_size, mask_size
+    hint = ""
+    if (mask_height, mask_width) == (width, height):
+        hint = " One of them is turned: draw the mask on the upright photo, as viewers show it."
+    return ImageError(
+        f"the image is {width}x{height} pixels and the mask {mask_width}x{mask_height}; they must be equal."
+        f"{hint} --resize-mask fits the mask to the image."
+    )
+
+
+def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple[int, int] | None) -> Decoded:
     """Decode an opened image completely, or refuse it.
 
     Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
     """
     file_format = "JPEG" if image.format == "MPO" else image.format
     try:
-        num_frames = getattr(image, "n_frames", 1)
-        # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
-        if num_frames > 1 and image.format != "MPO":
-            raise ImageError(f"{name} holds {num_frames} frames or pages. Save the one you want as a still image.")
+        if size is not None and sorted(size) != sorted(image.size):
+            raise sizes_differ(size, image.size)
+        _check_work(image, name)
         check_depth(image, stream, name)
         pixels, mode = _load(image, name)
         if stream is not None and image.format == "PNG" and may_lack_lines(image) and lacks_lines(stream):

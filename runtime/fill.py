@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ConfigError, ImageError, WavePaintError
+from wavepaint.runtime.decoding import sizes_differ
 from wavepaint.runtime.image import ImageSource, MaskFrom, Photo, read_mask
 from wavepaint.runtime.resample import MAX_GROWTH, Bool, grow_hole
 from wavepaint.runtime.strategy import STRATEGIES, Canvas, Limits, Steps, Strategy, fill_steps
@@ -49,9 +50,21 @@ class FillOptions:
         if self.strategy not in STRATEGIES:
             raise ConfigError(f"the strategy is {self.strategy!r}: expected {', '.join(STRATEGIES)} (--strategy).")
 
-    def read_mask(self, source: ImageSource) -> Bool:
-        """Decode a mask: (H, W), true in the hole; see :func:`wavepaint.runtime.image.read_mask`."""
-        return read_mask(source, invert=self.invert_mask, threshold=self.mask_threshold, mask_from=self.mask_from)
+    def read_mask(self, source: ImageSource, size: tuple[int, int] | None = None) -> Bool:
+        """Decode a mask: (H, W), true in the hole; see :func:`wavepaint.runtime.image.read_mask`.
+
+        Args:
+            source: The mask.
+            size: Width and height of its photo: a mask of another size is refused before it is decoded, but where
+                ``resize_mask`` fits it.
+        """
+        return read_mask(
+            source,
+            invert=self.invert_mask,
+            threshold=self.mask_threshold,
+            mask_from=self.mask_from,
+            size=None if self.resize_mask else size,
+        )
 
 
 class Fill:
@@ -106,17 +119,10 @@ def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, B
 
 
 def _fit_mask(photo: Photo, hole_HW: Bool, resize_mask: bool) -> Bool:
-    width, height = photo.size
-    mask_height, mask_width = hole_HW.shape
-    if (mask_width, mask_height) == (width, height):
+    height, width = hole_HW.shape
+    if (width, height) == photo.size:
         return hole_HW
     if not resize_mask:
-        hint = ""
-        if (mask_height, mask_width) == (width, height):
-            hint = " One of them is turned: draw the mask on the upright photo, as viewers show it."
-        raise ImageError(
-            f"the image is {width}x{height} pixels and the mask {mask_width}x{mask_height}; they must be equal."
-            f"{hint} --resize-mask fits the mask to the image."
-        )
-    resized = Image.fromarray(hole_HW).resize((width, height), Image.Resampling.NEAREST)
+        raise sizes_differ(photo.size, (width, height))
+    resized = Image.fromarray(hole_HW).resize(photo.size, Image.Resampling.NEAREST)
     return np.array(resized, dtype=np.bool_)

@@ -20,7 +20,7 @@ __all__ = ["ImageSource", "MaskFrom", "Photo", "encode_photo", "read_mask", "rea
 
 MaskFrom = Literal["luminance", "alpha"]
 
-_LUMA = np.array([77, 150, 29], np.uint16)
+_LUMA = (77, 150, 29)
 """Weights of red, green and blue, of 256."""
 
 
@@ -39,7 +39,8 @@ def read_photo(source: ImageSource, role: str = "image") -> Photo:
         WavePaintWarning: The EXIF or the ICC profile is broken; it is dropped.
 
     Raises:
-        ImageError: Missing, broken, animated, too large, or of a colour space or depth that cannot be kept.
+        ImageError: Missing, broken, animated, too large, no regular file, or of a colour space or depth that cannot
+            be kept.
     """
     decoded = decode(source, role)
     if isinstance(decoded.pixels, np.ndarray) and decoded.orientation == 1 and not isinstance(source, np.ndarray):
@@ -64,6 +65,7 @@ def read_mask(
     invert: bool = False,
     threshold: int = MASK_THRESHOLD,
     mask_from: MaskFrom = "luminance",
+    size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
     """Decode a mask, upright: (H, W), true in the hole.
 
@@ -72,13 +74,14 @@ def read_mask(
         invert: Swap hole and known.
         threshold: Levels of 255 from which on a pixel counts as white. A bool array is not thresholded.
         mask_from: ``"luminance"``: white is hole; transparent parts count as black. ``"alpha"``: transparent is hole.
+        size: Width and height of its photo: a file of another size is refused before it is decoded. None: any.
 
     Raises:
-        ImageError: As :func:`read_photo`, or a mask without alpha where its alpha was asked for.
+        ImageError: As :func:`read_photo`, or a mask of another size, or without alpha where its alpha was asked for.
     """
     if not 1 <= threshold <= 255:
         raise ImageError(f"the mask threshold is {threshold}: expected 1 to 255 (--mask-threshold).")
-    decoded = decode(source, role="mask")
+    decoded = decode(source, role="mask", size=size)
     height, width, channels = decoded.shape
     if mask_from == "alpha" and channels not in (2, 4):
         raise ImageError(f"{name_of(source, 'mask')} has no alpha channel to take the hole from.")
@@ -94,9 +97,13 @@ def read_mask(
 def _luminance(levels: Strip) -> NDArray[Any]:
     """Return the levels (H, W) of (H, W, C) uint8; what is transparent counts as black."""
     colours = levels[..., :3] if levels.shape[2] >= 3 else levels[..., :1]
-    grey: NDArray[Any] = colours[..., 0] if colours.shape[2] == 1 else (colours.astype(np.uint16) @ _LUMA) >> 8
+    grey: NDArray[Any] = colours[..., 0]
+    if colours.shape[2] == 3:
+        # Channel by channel, since numpy multiplies matrices of integers slowly.
+        red, green, blue = (np.multiply(colours[..., i], weight, dtype=np.uint16) for i, weight in enumerate(_LUMA))
+        grey = (red + green + blue) >> 8
     if levels.shape[2] in (2, 4):
-        grey = grey.astype(np.uint32) * levels[..., -1] // 255
+        grey = np.multiply(grey, levels[..., -1], dtype=np.uint16) // np.uint16(255)
     return grey
 
 

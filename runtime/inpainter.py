@@ -112,7 +112,7 @@ class Inpainter(Closing):
         """
         photo, options = read_photo(image), options or FillOptions()
         photo.check_pil()
-        return self.fill_photo(photo, options.read_mask(mask), options).to_pil()
+        return self.fill_photo(photo, options.read_mask(mask, photo.size), options).to_pil()
 
     def fill_array(
         self, image: ImageSource, mask: ImageSource, options: FillOptions | None = None
@@ -122,8 +122,8 @@ class Inpainter(Closing):
         Returns:
             (H, W) for grey, else (H, W, 2), (H, W, 3) or (H, W, 4), uint8 or uint16 as the source.
         """
-        options = options or FillOptions()
-        pixels = self.fill_photo(read_photo(image), options.read_mask(mask), options).pixels
+        photo, options = read_photo(image), options or FillOptions()
+        pixels = self.fill_photo(photo, options.read_mask(mask, photo.size), options).pixels
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def fill_photo(self, photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions | None = None) -> Photo:

@@ -1,5 +1,7 @@
 """Reading weights: every accepted form, and a clear word about every other."""
 
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,17 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import TINY, randomise
+from tests.hostile.checkpoints import (
+    archive,
+    ever_more_paths,
+    in_itself,
+    nested,
+    other_objects,
+    own,
+    pickled,
+    tensor,
+    whole_files,
+)
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
@@ -33,8 +46,8 @@ def test_wrappers_and_prefixes(tmp_path: Path, wrap: Callable[[dict[str, Any]], 
     torch.save(wrap(STATE), tmp_path / "w.pth")
     checkpoint = read_checkpoint(tmp_path / "w.pth")
     assert {key: checkpoint.parameters[key] for key in TINY} == TINY
-    for name, tensor in checkpoint.build().state_dict().items():
-        assert torch.equal(tensor, STATE[name])
+    for name, weight in checkpoint.build().state_dict().items():
+        assert torch.equal(weight, STATE[name])
 
 
 def test_own_checkpoints_keep_what_names_and_shapes_cannot_tell(tmp_path: Path) -> None:
@@ -121,11 +134,115 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         read_checkpoint(tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_nothing_waits_for_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="is a pipe or a device"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+def test_a_file_larger_than_any_checkpoint_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(whole_files()["bare.pth"])
+    os.truncate(tmp_path / "w.pth", 20 * 2**30)
+    with pytest.raises(CheckpointError, match="has 20 GiB: expected a checkpoint of at most 8"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+FIRST = "wavemodules.0.conv.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.to(torch.float8_e4m3fn), r"is no plain tensor \(torch.float8_e4m3fn"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.quint8), r"is no plain tensor \(torch.quint8"),
+        (lambda w: w.to("meta"), r"is no plain tensor \(torch.float32, torch.strided, meta"),
+        (lambda w: w.to_sparse(), r"is no plain tensor \(torch.float32, torch.sparse_coo"),
+        (lambda w: w[:1, :1, :1, :1].expand(10**7, *w.shape[1:]), "far more than the file holds"),
+    ],
+    ids=["float8", "quantized", "meta", "sparse", "expanded"],
+)
+def test_tensors_that_hold_no_plain_weights_are_refused_by_name(
+    tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    torch.save({**STATE, FIRST: change(STATE[FIRST])}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "w.pth").build()
+
+
+def test_a_small_weight_may_repeat_one_value(tmp_path: Path) -> None:
+    repeated = STATE[FIRST][:1, :1, :1, :1].expand(STATE[FIRST].shape)
+    torch.save({**STATE, FIRST: repeated}, tmp_path / "w.pth")
+    assert torch.equal(read_checkpoint(tmp_path / "w.pth").build().state_dict()[FIRST], repeated)
+
+
+@pytest.mark.parametrize("field", [{"length": -16}, {"length": "16"}, {"size": (-1, 4)}, {"offset": "0"}], ids=str)
+@pytest.mark.parametrize("wrap", [lambda s: s, other_objects], ids=["tensors alone", "beside other objects"])
+def test_a_storage_of_impossible_size_is_refused(
+    tmp_path: Path, field: dict[str, Any], wrap: Callable[[object], object]
+) -> None:
+    (tmp_path / "w.pth").write_bytes(archive(pickled(wrap({"w": tensor(**field)}))))
+    with pytest.raises(CheckpointError, match="damaged or cut off"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (in_itself(), "64 deep in one another"),
+        (nested(5000), "64 deep in one another"),
+        (ever_more_paths(40), "more than 100000 attributes"),
+    ],
+    ids=["in itself", "5000 deep", "ever more paths"],
+)
+def test_torchscript_modules_in_one_another_without_end_are_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "w.pth").write_bytes(archive(content, scripted=True))
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+def test_deep_json_in_the_metadata_of_safetensors_is_refused(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "w.safetensors", {"architecture": "[" * 100_000})
+    with pytest.raises(CheckpointError, match="is not a safetensors file, or is damaged.*recursion"):
+        read_checkpoint(tmp_path / "w.safetensors")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    bomb = archive(
+        pickled({"w": tensor(2**25)}), storages={"0": bytes(2**26 + 2**22)}, compression=zipfile.ZIP_DEFLATED
+    )
+    (tmp_path / "w.pth").write_bytes(bomb)
+    with pytest.raises(CheckpointError, match="unpacks to 68 MiB, far more than the file holds"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("parameters", [{"num_modules": 10**9}, {"final_dim": 10**6}, {"blocks_per_module": 10**7}])
+def test_no_network_is_built_of_more_weights_than_the_file_holds(tmp_path: Path, parameters: dict[str, int]) -> None:
+    torch.save(own({**TINY, **parameters}), tmp_path / "w.pth")
+    with pytest.raises((CheckpointError, ConfigError), match="which ask for many more|cannot be built"):
+        read_checkpoint(tmp_path / "w.pth").build()
+
+
+@pytest.mark.parametrize("value", [10**400, [1], torch.ones(2), "x" * 1000], ids=lambda value: type(value).__name__)
+def test_a_record_of_hyper_parameters_that_are_none_is_refused(tmp_path: Path, value: object) -> None:
+    torch.save(own({**TINY, "level": value}), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="its record of hyper-parameters is damaged"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+def test_names_that_would_break_a_message_are_shown_as_escapes(tmp_path: Path) -> None:
+    torch.save({**STATE, "a\nb": torch.ones(1)}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"one of its entries is named 'a\\nb'"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize(
     "parameters",
     [{"level": 5}, {"level": 0}, {"final_dim": 10}, {"mult": 0}, {"num_modules": 0}, {"in_channels": 5},
      {"prefill_levels": -1}, {"borrow": True}, {"borrow": 3, "prefill_levels": 5}, {"dropout": 2}, {"level": "abc"},
-     {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3}, {"wavelet": "nope"}],
+     {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3}, {"wavelet": "nope"}, {"wavelet": 3}],
 )  # fmt: skip
 def test_impossible_hyper_parameters_are_refused(parameters: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -3,18 +3,19 @@
 import io
 import os
 import struct
-import threading
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
+from tests.hostile.images import jpeg_of_scans, tiff_of_directories
 from tests.image_files import chunk, encoded, png, png_header, tiff
 from wavepaint.errors import ImageError, WavePaintWarning
 from wavepaint.runtime.image import encode_photo, read_mask, read_photo, write_photo
+from wavepaint.runtime.jpeg_data import count_scans
 from wavepaint.runtime.strips import as_stored
 
 RNG = np.random.default_rng(0)
@@ -62,7 +63,7 @@ def test_a_black_png_is_no_cut_one(shape: tuple[int, int, int], dtype: type, int
 def test_animations_and_several_pages_are_refused(file_format: str) -> None:
     data = encoded(PHOTO, file_format, save_all=True, append_images=[OTHER, PHOTO])
     for read in (read_photo, read_mask):
-        with pytest.raises(ImageError, match="holds 3 frames or pages. Save the one you want"):
+        with pytest.raises(ImageError, match="holds several frames or pages. Save the one you want"):
             read(data)
 
 
@@ -211,19 +212,80 @@ def test_a_photo_that_does_not_fit_into_memory_is_not_called_damaged(monkeypatch
         read_photo(encoded(PHOTO, "BMP"))
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
-def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files have no names")
+def test_what_the_shell_has_opened_is_read_like_a_file() -> None:
     for content in (encoded(PHOTO, "PNG"), b""):
-        os.mkfifo(tmp_path / "pipe")
-        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
-        writer.start()
-        if content:
-            assert np.array_equal(read_photo(tmp_path / "pipe").pixels, RGB)
-        else:
-            with pytest.raises(ImageError, match="is empty"):
-                read_photo(tmp_path / "pipe")
-        writer.join()
-        (tmp_path / "pipe").unlink()
+        source, target = os.pipe()
+        with os.fdopen(source), os.fdopen(target, "wb") as writer:
+            writer.write(content)
+            writer.close()
+            if content:
+                assert np.array_equal(read_photo(f"/dev/fd/{source}").pixels, RGB)
+            else:
+                with pytest.raises(ImageError, match="is empty"):
+                    read_photo(f"/dev/fd/{source}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_nothing_waits_for_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for read in (read_photo, read_mask):
+        with pytest.raises(ImageError, match="is a pipe or a device: expected a file"):
+            read(tmp_path / "pipe.png")
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "sparse.webp").write_bytes(encoded(PHOTO, "WEBP")[:64])
+    os.truncate(tmp_path / "sparse.webp", 20 * 2**30)
+    with pytest.raises(ImageError, match="has more than 2730 MiB"):
+        read_photo(tmp_path / "sparse.webp")
+
+
+@pytest.mark.parametrize("progressive", [True, False], ids=["progressive", "sequential"])
+def test_a_jpeg_of_ten_thousand_scans_is_not_decoded(progressive: bool) -> None:
+    with pytest.raises(ImageError, match="JPEG of 1000. scans of 9 megapixels"):
+        read_photo(jpeg_of_scans(3000, 3000, 10_000, progressive=progressive))
+
+
+@pytest.mark.parametrize("progressive", [True, False], ids=["progressive", "sequential"])
+def test_a_small_jpeg_may_have_hundreds_of_scans(progressive: bool) -> None:
+    assert read_photo(jpeg_of_scans(48, 32, 300, progressive=progressive)).size == (48, 32)
+
+
+def test_scans_are_counted_as_libjpeg_meets_them() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "\xff\xda" * 9  # data that look like scans
+    for options, scans in (({}, 1), ({"restart_marker_blocks": 1}, 1), ({"progressive": True}, 10)):
+        data = encoded(PHOTO, "JPEG", exif=exif, **options)
+        assert count_scans(io.BytesIO(data + data)) == scans  # what follows the end does not count
+
+
+@pytest.mark.parametrize("endless", [False, True], ids=["ending", "endless"])
+def test_a_tiff_of_200_000_directories_is_refused_without_walking_through_them(
+    endless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+    load = TiffImagePlugin.ImageFileDirectory_v2.load
+    monkeypatch.setattr(
+        TiffImagePlugin.ImageFileDirectory_v2, "load", lambda tags, file: loads.append(1) or load(tags, file)
+    )
+    with pytest.raises(ImageError, match="holds several frames or pages"):
+        read_photo(tiff_of_directories(200_000, endless=endless))
+    assert len(loads) <= 4
+
+
+def test_a_mask_of_another_size_than_its_photo_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(PHOTO, "PNG")
+    assert read_mask(data, size=(30, 20)).shape == (20, 30)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError, match="the image is 30x21 pixels and the mask 30x20; they must be equal"):
+        read_mask(data, size=(30, 21))
+
+
+def test_a_turned_mask_is_compared_as_it_is_seen() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_mask(encoded(PHOTO, "JPEG", exif=exif), size=(20, 30)).shape == (30, 20)
 
 
 def test_what_pillow_reads_but_no_photograph_comes_in_is_refused() -> None:

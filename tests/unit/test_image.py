@@ -124,7 +124,10 @@ def test_a_pil_image_that_is_not_decoded_yet_is_checked_like_a_file() -> None:
         (encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "kind CMYK.*ICC profile"),
         (Image.fromarray(RGB).convert("LAB"), "kind LAB"),
         (Image.fromarray(RNG.random((4, 4)).astype(np.float32)), "kind F"),
-        (encoded(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]), "2 frames"),
+        (
+            encoded(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]),
+            "several frames",
+        ),
         (b"", "the image is empty"),
         (b"hello, I am no image", "not an image"),
         (encoded(Image.fromarray(RGB), "PNG")[:200], "damaged or cut off"),

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.hostile.archives import lying_zip, pax, tar_chain, tar_header, tar_member, zip_bomb
+from tests.hostile.images import jpeg_of_scans
 from wavepaint.errors import TrainingError, WavePaintWarning
 from wavepaint.training.data.names import PackedNames, sort_key
 from wavepaint.training.data.sources import PhotoSource, open_source
@@ -258,6 +260,54 @@ def test_a_damaged_header_in_the_middle_of_a_tar_does_not_end_it_silently(tmp_pa
     assert "damaged header" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (tar_header("a.png", -1024), "declares -1024 bytes"),
+        (pax(size="-1536") + tar_header("a.png", 0), "leads back"),
+        (tar_header("a.png", 10 * 2**30), "'a.png' declares 10737418240 bytes, more than there are"),
+        (tar_header("a.png", 10**20), "more than there are"),
+        (tar_header("a.png", 10**10, b"x"), "declares 10000000000 bytes"),
+        (tar_chain(b"x", 3000), "recursion"),
+        (tar_chain(b"L", 3000), "recursion"),
+    ],
+    ids=["negative", "negative by its pax header", "huge", "too huge to seek", "huge pax header", "pax", "long names"],
+)
+def test_tars_whose_headers_lead_back_or_on_for_ever_are_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "x.tar").write_bytes(tar_member("z.png", encode("z.jpg")) + content)
+    assert reason in refusal(tmp_path / "x.tar")
+
+
+def test_members_larger_than_any_photo_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "sparse.tar").write_bytes(tar_header("a.png", 10 * 2**30))
+    os.truncate(tmp_path / "sparse.tar", 10 * 2**30 + 1024)
+    (tmp_path / "bomb.zip").write_bytes(zip_bomb(4095))
+    for name, size in (("sparse.tar", 10240), ("bomb.zip", 4095)):
+        with pytest.raises(TrainingError, match=rf"{name}/a\.png cannot be decoded \({size} MiB, where a photo has at"):
+            open_source(tmp_path / name).read("a.png")
+
+
+def test_no_more_is_unpacked_than_a_zip_declares(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(zip_bomb(4095, declared=1000))
+    with pytest.raises(TrainingError, match="1001 bytes where 1000 should be"):
+        open_source(tmp_path / "x.zip").read("a.png")
+    (tmp_path / "x.zip").write_bytes(lying_zip({24: 2**32 - 2}, encode("a.png")))
+    assert "'a.png' declares more bytes than there are" in refusal(tmp_path / "x.zip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("name", ["x.tar", "x.zip", "train_X.bin"])
+def test_nothing_waits_for_a_pipe_that_nobody_writes_to(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert "is a pipe or a device" in refusal(tmp_path / name)
+
+
+def test_a_photo_of_unbounded_work_is_not_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg_of_scans(3000, 3000, 10_000))
+    with pytest.raises(TrainingError, match="a.jpg cannot be decoded .it is a JPEG of 1000. scans"):
+        open_source(tmp_path).read("a.jpg")
+
+
 def test_zips_that_cannot_be_read_at_random_are_refused(tmp_path: Path) -> None:
     assert "otherwise than with deflate" in refusal(write_zip(tmp_path / "x.zip", compression=zipfile.ZIP_LZMA))
 
@@ -267,6 +317,8 @@ def test_an_stl10_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     assert "multiple of 27648" in refusal(tmp_path / "unlabeled_X.bin")
     (tmp_path / "unlabeled_X.bin").write_bytes(b"")
     assert "holds 0 bytes" in refusal(tmp_path)
+    os.truncate(tmp_path / "unlabeled_X.bin", 96 * 96 * 3 * 10**7)
+    assert "at most 1,000,000 images" in refusal(tmp_path)
 
 
 def test_archives_beside_photos_are_left_out_aloud(tree: Path) -> None:

@@ -230,7 +230,7 @@ def command(
     _check_files([*inputs, *model_files], path, pictures, overwrite)
     photo = read_photo(_source(image))
     check_output(photo, path)
-    hole = options.read_mask(_source(mask))
+    hole = options.read_mask(_source(mask), photo.size)
     width, height = photo.size
     if sys.stderr.isatty() and width * height > SLOW_PIXELS:
         click.echo(f"filling {width}x{height} px ...", err=True)

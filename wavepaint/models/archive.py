@@ -8,9 +8,12 @@ any call and does nothing. TorchScript's code (``code/``) is never opened.
 """
 
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,15 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+TENSOR_DTYPES = frozenset(_DTYPES.values())
+"""Of the tensors that are taken for weights."""
+
+MAX_GROWTH, MAX_EXTRA_BYTES = 4, 2**26
+"""Tensors may take so many times the bytes of their file, and so many more: some are tied or repeat a value."""
+
+_MAX_DEPTH = 64
+_MAX_ATTRIBUTES = 100_000
+"""Of the modules of a TorchScript file, which may hold themselves, or one another along ever more paths."""
 
 
 class Inert:
@@ -87,7 +99,9 @@ class _TensorUnpickler(pickle.Unpickler):
     """Unpickles ``data.pkl`` of an archive; no name leads to anything outside this module but ``OrderedDict``."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(archive.open(f"{folder}/data.pkl"), encoding="utf-8")
+        content = archive.read(f"{folder}/data.pkl")
+        _check_memo(content)
+        super().__init__(BytesIO(content), encoding="utf-8")
         self.archive = archive
         self.folder = folder
         self.storages: dict[str, Tensor] = {}
@@ -103,7 +117,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return Inert()
         if key not in self.storages:
             record = self.archive.getinfo(f"{self.folder}/data/{key}")
-            num_bytes = length * kind.dtype.itemsize
+            num_bytes = index(length) * kind.dtype.itemsize
             if record.compress_type != zipfile.ZIP_STORED or record.file_size != num_bytes:
                 raise ValueError(f"{record.filename} is not {num_bytes} bytes as they are")
             content = bytearray(self.archive.read(record))
@@ -112,13 +126,56 @@ class _TensorUnpickler(pickle.Unpickler):
         return self.storages[key]
 
 
-def _collect_tensors(attributes: Any, prefix: str, found: dict[str, Tensor]) -> None:
-    """Name every tensor of a scripted module as in its state dict."""
+def _check_memo(content: bytes) -> None:
+    """Refuse a place in the unpickler's memo for which it would take gigabytes: it has room for all places before."""
+    for operation, argument, _ in pickletools.genops(content):
+        if "PUT" in operation.name and argument is not None and argument > len(content):
+            raise ValueError(f"it names object {argument} of fewer")
+
+
+def _iterate_attributes(module: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of a scripted module and of those in it, named as in a state dict."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"its modules are more than {_MAX_DEPTH} deep in one another")
+    attributes = module.state if isinstance(module, Inert) else None
     for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
+        yield f"{prefix}{name}", value
+        yield from _iterate_attributes(value, f"{prefix}{name}.", depth + 1)
+
+
+def _collect_tensors(module: Any) -> dict[str, Tensor]:
+    """Return the state dict of a scripted module."""
+    found: dict[str, Tensor] = {}
+    for number, (name, value) in enumerate(_iterate_attributes(module)):
+        if number == _MAX_ATTRIBUTES:
+            raise ValueError(f"its modules have more than {_MAX_ATTRIBUTES} attributes")
         if isinstance(value, Tensor):
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, Inert):
-            _collect_tensors(value.state, f"{prefix}{name}.", found)
+            found[name] = value
+    return found
+
+
+def damaged(path: Path, kind: str, error: Exception) -> CheckpointError:
+    """Return what to say of a file that a library cannot read, in one line of readable length."""
+    reason = " ".join(str(error).split())[:200]
+    return CheckpointError(f"{path} is not {kind}, or is damaged or cut off ({reason or type(error).__name__}).")
+
+
+def check_unpacked_size(path: Path) -> None:
+    """Refuse a zip archive that unpacks to far more than it takes on disk; PyTorch compresses nothing.
+
+    Raises:
+        CheckpointError: It does, or it is no such archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(record.file_size for record in archive.infolist())
+    except Exception as error:
+        raise damaged(path, "a PyTorch checkpoint", error) from error
+    if unpacked > MAX_GROWTH * path.stat().st_size + MAX_EXTRA_BYTES:
+        raise CheckpointError(
+            f"{path} unpacks to {unpacked >> 20} MiB, far more than the file holds: PyTorch packs nothing. Save the "
+            "state_dict() anew."
+        )
 
 
 def read_archive(path: Path) -> Any:
@@ -143,14 +200,13 @@ def read_archive(path: Path) -> Any:
                 raise ValueError("its bytes are in another order")
             content = _TensorUnpickler(archive, folder).load()
             scripted = f"{folder}/constants.pkl" in names
+            state = _collect_tensors(content) if scripted else {}
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:  # a pickle of unknown origin may fail in any way
-        raise CheckpointError(f"{path} is not a PyTorch checkpoint, or is damaged or cut off ({error}).") from error
+        raise damaged(path, "a PyTorch checkpoint", error) from error
     if not scripted:
         return content
-    state: dict[str, Tensor] = {}
-    _collect_tensors(content.state if isinstance(content, Inert) else None, "", state)
     if not state:
         raise CheckpointError(
             f"{path} is a TorchScript file without named weights (frozen ones are part of its code). Save the "

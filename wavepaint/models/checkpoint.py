@@ -12,18 +12,29 @@ dict), ``training`` (what a manifest keeps of it) and, for resuming, ``resume``.
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from wavepaint.atomic import write_file
 from wavepaint.contract import hash_file
 from wavepaint.errors import CheckpointError, OutputError
-from wavepaint.models.archive import Inert, read_archive
+from wavepaint.models.archive import (
+    MAX_EXTRA_BYTES,
+    MAX_GROWTH,
+    TENSOR_DTYPES,
+    Inert,
+    check_unpacked_size,
+    damaged,
+    read_archive,
+)
 from wavepaint.models.network import Network
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, detect_architecture, get_architecture
 from wavepaint.models.wavepaint import WAVELET_ENTRY
@@ -34,6 +45,9 @@ _PREFIX = "module."
 _GENERATORS = ("generator.", "model.generator.")
 """Where a file of adversarial training (LaMa's) keeps the network, beside a discriminator and the losses' networks;
 the second in TorchScript files."""
+
+_MAX_BYTES = 8 * 2**30
+"""Of a checkpoint: ten times what LaMa's 51 million weights take with their average and the optimizer's moments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +85,30 @@ class Checkpoint:
                     f"{self.architecture.name}. Say what it was trained with: "
                     f"read_checkpoint(path, {{{name!r}: VALUE}})."
                 )
-        model = build_model(self.architecture.name, self.parameters)
+        with _no_more_weights_than(self.state, self.path):
+            model = build_model(self.architecture.name, self.parameters)
         load_strictly(model, self.state, self.path)
         return model.eval()
+
+
+@contextmanager
+def _no_more_weights_than(state: Mapping[str, Tensor], path: Path) -> Iterator[None]:
+    """Stop building a network before it takes memory and time for weights that the file does not hold."""
+    # Weights that are missing are told by name, later on.
+    left, thread = 2 * sum(tensor.numel() for tensor in state.values()) + 1_000_000, get_ident()
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal left
+        if parameter is not None and get_ident() == thread:  # networks of other threads are theirs
+            left -= parameter.numel()
+        if left < 0:
+            raise CheckpointError(f"{path}: the weights do not fit its hyper-parameters, which ask for many more.")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -121,8 +156,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             metadata = reader.metadata() or {}
         if "architecture" in metadata:
             content["architecture"] = json.loads(metadata["architecture"])
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file, or is damaged or cut off ({error}).") from error
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise damaged(path, "a safetensors file", error) from error
     return content
 
 
@@ -130,13 +165,17 @@ _ZIP, _PICKLE = b"PK", b"\x80"
 
 
 def _read_torch(path: Path) -> Any:
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start == _ZIP:
+        check_unpacked_size(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of TorchScript files, which raise below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        with path.open("rb") as stream:
-            start = stream.read(2)
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # a pickle of unknown origin may fail in any way
         more_than_tensors = isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error)
         if start == _ZIP and more_than_tensors:
             content = read_archive(path)
@@ -163,32 +202,76 @@ def _find_state(content: Any, path: Path) -> dict[str, Tensor]:
                 content = inner
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, expected a state dict (names to tensors).")
-    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    state: dict[str, Tensor] = {
+        key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
+    }
     if not state:
+        found = [repr(key)[:50] for key in content if isinstance(key, str)][:4]
         raise CheckpointError(
             f"{path} holds no weights: expected names to tensors, or such a dictionary under "
-            f"{', '.join(map(repr, _WRAPPERS))}; found {', '.join(map(repr, list(content)[:4])) or 'nothing'}."
+            f"{', '.join(map(repr, _WRAPPERS))}; found {', '.join(found) or 'nothing'}."
         )
     if all(key.startswith(_PREFIX) for key in state):
         state = {key[len(_PREFIX) :]: value for key, value in state.items()}
     for prefix in _GENERATORS:
         generator = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
         if generator:
-            return generator
+            state = generator
+            break
+    _check_tensors(state, path)
     return state
+
+
+def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raise unless all are plain tensors in memory, and no larger than the file.
+
+    Raises:
+        CheckpointError: The first that is not, by name.
+    """
+    for name, tensor in state.items():
+        if not name.isprintable():
+            raise CheckpointError(f"{path} is damaged: one of its entries is named {name[:50]!r}.")
+        plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
+        if not plain or tensor.dtype not in TENSOR_DTYPES:
+            raise CheckpointError(
+                f"{path}: {name} is no plain tensor ({tensor.dtype}, {tensor.layout}, {tensor.device}). Save the "
+                "state_dict() of the float32 model, on the CPU."
+            )
+    claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in state.values()), path.stat().st_size
+    if claimed > MAX_GROWTH * size + MAX_EXTRA_BYTES:
+        raise CheckpointError(
+            f"{path}: its weights claim {claimed >> 20} MiB, far more than the file holds. Save contiguous() ones."
+        )
+
+
+def _check_parameters(parameters: Mapping[Any, Any]) -> None:
+    """Raise unless all are such as a constructor can take and a message can show.
+
+    Raises:
+        CheckpointError: One is not.
+    """
+    for name, value in parameters.items():
+        words = [word for word in (name, value) if isinstance(word, str)]
+        known = isinstance(name, str) and isinstance(value, bool | int | float | str | None)
+        if not known or any(len(word) > 100 for word in words) or (isinstance(value, int) and abs(value) >= 2**31):
+            raise CheckpointError("its record of hyper-parameters is damaged: expected names with numbers or words.")
 
 
 def _read_content(path: Path) -> tuple[Any, str]:
     """Return what a file holds, and its hash."""
     if not path.exists():
         raise CheckpointError(f"{path} does not exist. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise CheckpointError(f"{path} is {what}. Expected a checkpoint (.pt, .pth, .ckpt or .safetensors).")
     try:
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise CheckpointError(f"{path} is empty.")
-        digest = hash_file(path)
+        if size > _MAX_BYTES:
+            raise CheckpointError(f"{path} has {size >> 30} GiB: expected a checkpoint of at most {_MAX_BYTES >> 30}.")
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        digest = hash_file(path)  # after it is known to be worth it
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     return content, digest
@@ -219,6 +302,7 @@ def read_checkpoint(path: Path, hyper_parameters: HyperParameters | None = None)
     record = content.get("architecture") if isinstance(content, Mapping) else None
     try:
         if isinstance(record, Mapping) and isinstance(record.get("hyper_parameters"), Mapping):
+            _check_parameters({**record["hyper_parameters"], "architecture": record.get("name")})
             architecture = get_architecture(str(record.get("name")))
             parameters = dict(record["hyper_parameters"])
         else:
@@ -230,9 +314,9 @@ def read_checkpoint(path: Path, hyper_parameters: HyperParameters | None = None)
             raise CheckpointError(f"{path}: {name} is given as {value!r}, and the file says {parameters[name]!r}.")
         parameters[name] = value
     own = isinstance(content, Mapping) and content.get("format") == FORMAT
-    records = {key: (content.get(key) or {}) if own else {} for key in ("training", "resume")}
+    records = {key: content.get(key) if own else None for key in ("training", "resume")}
     for key, value in records.items():
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping | None):
             raise CheckpointError(f"{path} is damaged: its {key!r} is {type(value).__name__}, expected a dictionary.")
     return Checkpoint(
         path=path,
@@ -240,8 +324,8 @@ def read_checkpoint(path: Path, hyper_parameters: HyperParameters | None = None)
         state=state,
         architecture=architecture,
         parameters=parameters,
-        training=dict(records["training"]),
-        resume=dict(records["resume"]),
+        training=dict(records["training"] or {}),
+        resume=dict(records["resume"] or {}),
     )
 
 

@@ -79,7 +79,7 @@ def build_model(name: str, parameters: HyperParameters) -> Network:
     """
     try:
         return get_architecture(name).network(**parameters)
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:  # what PyTorch's layers raise
+    except (TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:  # of PyTorch's layers
         reason = str(error).rstrip(".")
         raise ConfigError(f"{name} cannot be built from {parameters}: {reason}.") from error
 

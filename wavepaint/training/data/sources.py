@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from wavepaint.errors import TrainingError, WavePaintWarning
+from wavepaint.runtime.jpeg_data import check_scans
 from wavepaint.training.data.archives import ARCHIVE_SUFFIXES, Member, index_archive, is_compressed_tar, read_member
 from wavepaint.training.data.names import PackedNames, encode_name, sort_key
 
@@ -30,8 +31,8 @@ STL10_FILES = ("unlabeled_X.bin", "train_X.bin", "test_X.bin")
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 """How JPEG, PNG and TIFF files begin."""
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-"""What Pillow's decoders raise for broken files."""
+_MAX_STL10_PHOTOS = 1_000_000
+"""Of one file; the largest of the data set has 100,000."""
 
 
 class PhotoSource(ABC):
@@ -47,7 +48,7 @@ class PhotoSource(ABC):
 
     @abstractmethod
     def _open(self, name: str) -> BinaryIO:
-        """Return the encoded photo; raises one of ``_BROKEN`` or KeyError."""
+        """Return the encoded photo; raises KeyError if there is none of that name."""
 
     @abstractmethod
     def _count_bytes(self, names: Iterable[str]) -> Iterator[int]:
@@ -55,11 +56,18 @@ class PhotoSource(ABC):
 
     def _decode(self, stream: BinaryIO) -> Image.Image:
         with Image.open(stream) as image:
+            check_scans(image, "it")
             return ImageOps.exif_transpose(image).convert("RGB")
 
     def _broken(self, name: str, error: Exception) -> TrainingError:
-        reason = "there is no such photo" if isinstance(error, KeyError) else error
-        return TrainingError(f"{self.root / name} cannot be decoded ({reason}). Remove or replace it.")
+        if isinstance(error, KeyError) and error.args == (name,):
+            reason = "there is no such photo"
+        else:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+        path = str(self.root / name)
+        return TrainingError(
+            f"{path if path.isprintable() else repr(path)} cannot be decoded ({reason}). Remove or replace it."
+        )
 
     def read(self, name: str) -> Image.Image:
         """Decode a photo as upright RGB.
@@ -70,7 +78,7 @@ class PhotoSource(ABC):
         try:
             with self._open(name) as stream:
                 return self._decode(stream)
-        except (*_BROKEN, KeyError) as error:
+        except Exception as error:  # Pillow's decoders raise many kinds for broken files
             raise self._broken(name, error) from error
 
     def measure(self, name: str) -> tuple[int, int]:
@@ -82,7 +90,7 @@ class PhotoSource(ABC):
         try:
             with self._open(name) as stream, Image.open(stream) as image:
                 return image.size
-        except (*_BROKEN, KeyError) as error:
+        except Exception as error:
             raise self._broken(name, error) from error
 
     def describe(self, names: Iterable[str] | None = None) -> dict[str, Any]:
@@ -169,9 +177,10 @@ class Stl10Source(PhotoSource):
         self.root = root
         size = root.stat().st_size
         number, rest = divmod(size, self.BYTES)
-        if rest or not number:
+        if rest or not 1 <= number <= _MAX_STL10_PHOTOS:
             raise TrainingError(
-                f"{root} holds {size} bytes: expected a multiple of {self.BYTES} (STL-10 images of 96x96x3). "
+                f"{root} holds {size} bytes: expected a multiple of {self.BYTES} (STL-10 images of 96x96x3), "
+                f"of at most {_MAX_STL10_PHOTOS:,} images. "
                 "It may be cut off: unpack stl10_binary.tar.gz again."
             )
         self.names = PackedNames(f"{root.stem}/{index:06d}" for index in range(number))
@@ -294,6 +303,8 @@ def open_source(path: Path) -> PhotoSource:
             source = _open_folder(path)
         elif not path.exists():
             raise TrainingError(f"{path} does not exist. Give a folder of photos, a .tar or a .zip.")
+        elif not path.is_file():
+            raise TrainingError(f"{path} is a pipe or a device. Give a folder of photos, a .tar or a .zip.")
         elif path.suffix.lower() in ARCHIVE_SUFFIXES or is_compressed_tar(path):
             source = ArchiveSource(path)
         elif path.name in STL10_FILES:

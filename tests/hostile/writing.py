@@ -1,0 +1,45 @@
+"""What the families of files share: writing a case, and mixing cases made up with valid files that were broken."""
+
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.hostile import Case
+
+Write = Callable[[Path], Path]
+
+
+def write(name: str, make: Callable[[], bytes], folder: Path) -> Path:
+    (folder / name).write_bytes(make())
+    return folder / name
+
+
+def write_pipe(name: str, folder: Path) -> Path:
+    os.mkfifo(folder / name)
+    return folder / name
+
+
+def write_sparse(name: str, start: bytes, size: int, folder: Path) -> Path:
+    path = write(name, lambda: start, folder)
+    os.truncate(path, size)
+    return path
+
+
+def mix_cases(
+    rng: random.Random,
+    count: int,
+    make: Callable[[random.Random], Iterable[tuple[str, Write]]],
+    break_one: Callable[[int, random.Random], tuple[str, str, bytes]],
+    every: int = 2,
+) -> Iterator[Case]:
+    """Yield made-up files, one of ``every`` cases, and broken ones: description, file name and content."""
+    made: list[tuple[str, Write]] = []
+    for number in range(count):
+        if number % every == 0:
+            made = made or list(make(rng))
+            yield Case(*made.pop(0))
+        else:
+            description, name, content = break_one(number, rng)
+            yield Case(description, partial(write, name, partial(bytes, content)))
