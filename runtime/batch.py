@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import NoneType
 from typing import Literal
 
 from PIL import Image
+from wavepaint.arguments import check_choice, check_type
 from wavepaint.atomic import exists
-from wavepaint.errors import ImageError, WavePaintError, printable
+from wavepaint.errors import ConfigError, ImageError, WavePaintError, printable
 from wavepaint.runtime.fill import FillOptions
 from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
@@ -93,6 +95,10 @@ def inpaint_many(
     Raises:
         WavePaintError: As :meth:`wavepaint.runtime.inpainter.Inpainter.fill`, with "raise".
     """
+    check_type("inpainter", inpainter, (Inpainter, NoneType), "an Inpainter, or None for the model that ships")
+    check_type("options", options, (FillOptions, NoneType), "FillOptions, or None for the defaults")
+    check_type("pairs", pairs, Iterable, "an iterable of (image, mask)")
+    check_choice("on_error", on_error, ("raise", "yield"))
     if inpainter is None:
         with Inpainter(streams=count_cores()) as opened:
             yield from inpaint_many(pairs, opened, options=options, on_error=on_error)
@@ -135,8 +141,14 @@ def _fill_decoded(inpainter: Inpainter, decoded: Sequence[Decoded], options: Fil
 def _inpaint_group(
     inpainter: Inpainter, options: FillOptions, pairs: list[tuple[ImageSource, ImageSource]]
 ) -> list[Filled]:
-    decoded = [_check_pil(_decode(image, mask, options)) for image, mask in pairs]
+    decoded = [_check_pil(_decode(*_check_pair(pair), options)) for pair in pairs]
     return _fill_decoded(inpainter, decoded, options)
+
+
+def _check_pair(pair: tuple[ImageSource, ImageSource]) -> tuple[ImageSource, ImageSource]:
+    if not isinstance(pair, Sequence) or len(pair) != 2:
+        raise ConfigError("an element of pairs is not a pair: expected (image, mask).")
+    return pair
 
 
 def _check_pil(decoded: Decoded) -> Decoded:

@@ -1,9 +1,11 @@
 """One photo's fill: how it is asked for, which hole is filled, and how far it is."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from PIL import Image
+from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ConfigError, ImageError, WavePaintError
 from wavepaint.runtime.decoding import sizes_differ
@@ -39,16 +41,18 @@ class FillOptions:
     strategy: Strategy = "auto"
 
     def __post_init__(self) -> None:
-        for name, value in (("dilate", self.dilate), ("feather", self.feather)):
-            if not 0 <= value <= MAX_GROWTH:
-                raise ConfigError(f"{name} is {value} pixels: expected 0 to {MAX_GROWTH} (--{name}).")
+        for name in ("invert_mask", "resize_mask"):
+            check_type(name, getattr(self, name), bool, "True or False")
+        check_int("mask_threshold", self.mask_threshold, 1, 255, flag="--mask-threshold")
+        check_choice("mask_from", self.mask_from, get_args(MaskFrom), flag="--mask-from")
+        for name in ("dilate", "feather"):
+            check_int(name, getattr(self, name), 0, MAX_GROWTH, unit="pixels", flag=f"--{name}")
         if self.feather and not self.dilate:
             raise ConfigError(
                 f"feather is {self.feather} pixels, over which the fill leads over into the ring by which the hole is "
                 "grown, and it is not: pass --dilate as well, best with some pixels more."
             )
-        if self.strategy not in STRATEGIES:
-            raise ConfigError(f"the strategy is {self.strategy!r}: expected {', '.join(STRATEGIES)} (--strategy).")
+        check_choice("strategy", self.strategy, STRATEGIES, flag="--strategy")
 
     def read_mask(self, source: ImageSource, size: tuple[int, int] | None = None) -> Bool:
         """Decode a mask: (H, W), true in the hole; see :func:`wavepaint.runtime.image.read_mask`.

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore
+from types import NoneType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, ImageError, WavePaintError, WavePaintWarning
-from wavepaint.runtime.engines import Auto, EngineName, open_session
+from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName, open_session
 from wavepaint.runtime.fill import Fill, FillOptions, fit_hole
 from wavepaint.runtime.image import ImageSource, Photo, read_photo
 from wavepaint.runtime.memory import max_pixels
@@ -75,11 +77,16 @@ class Inpainter(Closing):
         max_memory_mb: int | None = None,
         max_batch: int | None = None,
     ) -> None:
-        for name, value in (("streams", streams), ("max_batch", max_batch)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} is {value}: expected 1 or more.")
-        if max_memory_mb is not None and max_memory_mb < 1:
-            raise ConfigError(f"the memory allowed is {max_memory_mb} MiB: expected 1 or more (--max-memory).")
+        check_type("bundle", bundle, (str, os.PathLike, NoneType), "a folder's path, or None for the model that ships")
+        check_choice("engine", engine, (*ENGINES, "auto"), flag="--engine")
+        check_choice("precision", precision, (*PRECISIONS, "auto"), flag="--precision")
+        check_int("streams", streams, 1)
+        if threads is not None:
+            check_int("threads", threads, 1, flag="--threads")
+        if max_memory_mb is not None:
+            check_int("max_memory_mb", max_memory_mb, 1, unit="MiB", flag="--max-memory")
+        if max_batch is not None:
+            check_int("max_batch", max_batch, 1)
         self.bundle = read_bundle(Path(bundle) if bundle is not None else default_bundle_folder())
         self.max_memory_mb = max_memory_mb
         self.streams = streams
@@ -110,7 +117,7 @@ class Inpainter(Closing):
             EngineError: The engine failed.
             ConfigError: The photo does not fit the memory allowed.
         """
-        photo, options = read_photo(image), options or FillOptions()
+        photo, options = read_photo(image), _check_options(options)
         photo.check_pil()
         return self.fill_photo(photo, options.read_mask(mask, photo.size), options).to_pil()
 
@@ -122,7 +129,7 @@ class Inpainter(Closing):
         Returns:
             (H, W) for grey, else (H, W, 2), (H, W, 3) or (H, W, 4), uint8 or uint16 as the source.
         """
-        photo, options = read_photo(image), options or FillOptions()
+        photo, options = read_photo(image), _check_options(options)
         pixels = self.fill_photo(photo, options.read_mask(mask, photo.size), options).pixels
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
@@ -146,7 +153,11 @@ class Inpainter(Closing):
 
         What fails, fails alone: in its place the error is returned that :meth:`fill_photo` would raise.
         """
-        options = options or FillOptions()
+        options = _check_options(options)
+        for photo, asked in photos:
+            check_type("photo", photo, Photo, "a Photo, as read_photo returns it")
+            if not isinstance(asked, np.ndarray) or asked.dtype != np.bool_ or asked.ndim != 2:
+                raise ConfigError("hole_HW is not an array of dtype bool and shape (H, W), true in the hole.")
         results: list[Photo | WavePaintError | None] = []
         fills: list[Fill] = []
         for photo, asked in photos:
@@ -258,6 +269,11 @@ class Inpainter(Closing):
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
+
+
+def _check_options(options: FillOptions | None) -> FillOptions:
+    check_type("options", options, (FillOptions, NoneType), "FillOptions, or None for the defaults")
+    return options or FillOptions()
 
 
 def _crop_side(training: object) -> int:

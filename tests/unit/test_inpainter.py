@@ -152,7 +152,7 @@ def test_attributes_and_closing(tiny_bundle: Bundle, photo: np.ndarray, hole: np
 
 
 def test_arguments_that_make_no_sense(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="memory allowed is 0 MiB.*--max-memory"):
+    with pytest.raises(ConfigError, match="max_memory_mb is 0 MiB.*--max-memory"):
         Inpainter(tiny_bundle.folder, max_memory_mb=0)
     with pytest.raises(ConfigError, match="streams is 0"):
         Inpainter(tiny_bundle.folder, streams=0)
@@ -160,7 +160,7 @@ def test_arguments_that_make_no_sense(tiny_bundle: Bundle, tmp_path: Path) -> No
         FillOptions(dilate=65)
     with pytest.raises(ConfigError, match="strategy is 'best': expected auto, whole, crop, tile"):
         FillOptions(strategy="best")  # type: ignore[arg-type]
-    with pytest.raises(EngineError, match="threads is 0"):
+    with pytest.raises(ConfigError, match="threads is 0"):
         Inpainter(tiny_bundle.folder, threads=0)
     with pytest.raises(BundleError, match="does not exist"):
         Inpainter(tmp_path / "none")

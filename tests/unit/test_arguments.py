@@ -1,0 +1,109 @@
+"""A wrong argument of the Python API is a ConfigError that names it, never a bare TypeError, KeyError or ValueError."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wavepaint import FillOptions, Inpainter, inpaint_many
+from wavepaint.errors import ConfigError, WavePaintError
+from wavepaint.runtime.image import read_photo
+
+NO_INTEGERS: list[Any] = ["2", 1.5, 2.0, True, float("nan"), float("inf"), [], b"1", {}, np.float32(2), 1j]
+NO_WORDS: list[Any] = ["x", "", None, 1, ("auto",), ["auto"], {"auto": 1}, b"auto"]
+NO_FLAGS: list[Any] = ["yes", 1, None, np.bool_(True), []]
+
+
+@pytest.fixture(scope="module")
+def inpainter() -> Iterator[Inpainter]:
+    with Inpainter(engine="ort-cpu", threads=1) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("invert_mask", NO_FLAGS),
+        ("resize_mask", NO_FLAGS),
+        ("mask_threshold", [*NO_INTEGERS, None, 0, 256, -1, 10**400, 10**5000]),
+        ("mask_from", NO_WORDS),
+        ("dilate", [*NO_INTEGERS, None, -1, 65, 10**400]),
+        ("feather", [*NO_INTEGERS, None, -1, 65]),
+        ("strategy", NO_WORDS),
+    ],
+)
+def test_fill_options_name_the_argument_that_is_wrong(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^{name} is .*expected") as caught:
+            FillOptions(**{name: value})
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("bundle", [5, 1.5, b"bundle", [], {}, True]),
+        ("engine", NO_WORDS),
+        ("precision", NO_WORDS),
+        ("threads", [*NO_INTEGERS, 0, -1]),
+        ("streams", [*NO_INTEGERS, None, 0, -1]),
+        ("max_memory_mb", [*NO_INTEGERS, 0, -1]),
+        ("max_batch", [*NO_INTEGERS, 0, -1]),
+    ],
+)
+def test_an_inpainter_names_the_argument_that_is_wrong(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^{name} is .*expected"):
+            Inpainter(**{name: value})
+
+
+def test_integers_of_numpy_are_integers(photo: np.ndarray, hole: np.ndarray) -> None:
+    options = FillOptions(dilate=np.int64(3), mask_threshold=np.uint8(128))  # type: ignore[arg-type]
+    with Inpainter(engine="ort-cpu", threads=np.int32(1)) as inpainter:  # type: ignore[arg-type]
+        assert inpainter.fill_array(photo, hole, options).shape == photo.shape
+
+
+def test_wrong_images_masks_and_options_are_refused(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+    wrong: list[Any] = [None, 5, 1.5, [1, 2], {}, object(), photo.astype(float), photo[..., 0, 0], "no such file\0"]
+    for value in wrong:
+        with pytest.raises(WavePaintError):
+            inpainter.fill(value, hole)
+        with pytest.raises(WavePaintError):
+            inpainter.fill(photo, value)
+    for options in ({}, {"dilate": 2}, "auto", 5, []):
+        with pytest.raises(ConfigError, match="^options is"):
+            inpainter.fill(photo, hole, options)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="^options is"):
+            inpainter.fill_array(photo, hole, options)  # type: ignore[arg-type]
+
+
+def test_a_decoded_photo_and_its_hole_are_checked(
+    inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray, photo_files: tuple[Path, Path]
+) -> None:
+    decoded = read_photo(photo_files[0])
+    wrong_holes: list[Any] = [None, hole.astype(np.uint8), hole.astype(float), hole[None], "mask.png", 1]
+    for wrong in wrong_holes:
+        with pytest.raises(ConfigError, match="^hole_HW is not"):
+            inpainter.fill_photo(decoded, wrong)
+    with pytest.raises(ConfigError, match="^photo is of type ndarray: expected a Photo"):
+        inpainter.fill_photo(photo, hole)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pairs": None}, "^pairs is None"),
+        ({"pairs": [("a.png",)]}, "not a pair"),
+        ({"pairs": [5]}, "not a pair"),
+        ({"pairs": [], "inpainter": "default"}, "^inpainter is 'default'"),
+        ({"pairs": [], "options": {}}, "^options is"),
+        ({"pairs": [], "on_error": "ignore"}, "^on_error is 'ignore': expected raise, yield"),
+    ],
+)
+def test_a_stream_names_the_argument_that_is_wrong(
+    inpainter: Inpainter, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        list(inpaint_many(**{"inpainter": inpainter, **arguments}))

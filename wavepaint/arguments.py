@@ -1,0 +1,71 @@
+"""Checks of what callers pass to the Python API. A wrong argument is a :class:`ConfigError` that names it."""
+
+import reprlib
+from collections.abc import Sequence
+from operator import index
+from typing import Any
+
+from wavepaint.errors import ConfigError
+
+
+def check_int(name: str, value: object, low: int, high: int | None = None, *, unit: str = "", flag: str = "") -> None:
+    """Check an integer of any integer type, NumPy's included; bool and float are refused.
+
+    Args:
+        name: The argument.
+        value: What was passed.
+        low: Least value allowed.
+        high: Greatest value allowed; None for no limit.
+        unit: What is counted, such as "pixels", for the message.
+        flag: The option of the command line, for the message.
+
+    Raises:
+        ConfigError: Another type, or out of range.
+    """
+    expected = f"{low} or more" if high is None else f"{low} to {high}"
+    hint = f" ({flag})" if flag else ""
+    try:
+        number = None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # TypeError is the answer
+    except TypeError:
+        number = None
+    if number is None:
+        raise ConfigError(f"{name} is {_describe(value)}: expected a whole number, {expected}{hint}.")
+    if number < low or (high is not None and number > high):
+        told = f"{_describe(number)} {unit}".rstrip()
+        raise ConfigError(f"{name} is {told}: expected {expected}{hint}.")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str], *, flag: str = "") -> None:
+    """Check one of several words.
+
+    Raises:
+        ConfigError: Another value.
+    """
+    if not isinstance(value, str) or value not in choices:
+        hint = f" ({flag})" if flag else ""
+        raise ConfigError(f"{name} is {_describe(value)}: expected {', '.join(choices)}{hint}.")
+
+
+def check_type(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Check the type of an argument.
+
+    Args:
+        name: The argument.
+        value: What was passed.
+        kinds: Types that are allowed.
+        expected: Those types in words, for the message.
+
+    Raises:
+        ConfigError: Another type.
+    """
+    if not isinstance(value, kinds):
+        raise ConfigError(f"{name} is {_describe(value)}: expected {expected}.")
+
+
+def _describe(value: Any) -> str:
+    """Return a value for a message: a scalar as it is, shortened where it is long, anything else by its type."""
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print very large integers
+        return f"an integer of {value.bit_length()} bits"
+    if value is None or isinstance(value, bool | int | float | str):
+        return reprlib.repr(value)
+    return f"of type {type(value).__name__}"
