@@ -1,6 +1,7 @@
 """From a checkpoint to a bundle on disk, whole or not at all."""
 
 import platform
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact, Bundle, Edges, Manifest, Precision, Report
-from wavepaint.errors import CheckpointError, ConfigError
+from wavepaint.errors import CheckpointError, ConfigError, OutputError
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import Image
 from wavepaint.export.cost import measure_cost
@@ -139,6 +140,19 @@ class _BundleWriter:
         self.artifacts.append(artifact)
 
 
+def _require_space(folder: Path, network: nn.Module, options: ExportOptions) -> None:
+    """Refuse a disk that cannot hold the ONNX files, before minutes of work; plans may need more."""
+    num_weights = sum(tensor.numel() for tensor in network.state_dict().values())
+    bytes_per_weight = 4 + 2 * len(options.precisions)
+    needed = num_weights * bytes_per_weight * (1 + len(options.edges))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"the disk of {folder.parent} has {free / 1e6:.1f} MB free, and the bundle's ONNX files need about "
+            f"{needed / 1e6:.1f} MB. Free some space, or choose another folder (-o)."
+        )
+
+
 def write_bundle(
     checkpoint: Checkpoint,
     out: Path,
@@ -186,6 +200,7 @@ def write_bundle(
     if engines is not None:
         engines = replace(engines, libraries=tuple(find_builders(engines, size_multiple, on_skip)))
     with write_folder(out, overwrite=overwrite) as folder:
+        _require_space(folder, network, options)
         writer = _BundleWriter(folder, network, size_multiple, options, on_stage)
         for precision in _FORMS:
             if precision == "float32" or precision in options.precisions:

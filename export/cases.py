@@ -19,7 +19,7 @@ VERIFICATION_PHOTOS = assets_folder() / "verification"
 def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     """Return (name, image (N, 3, H, W), mask (N, 1, H, W)) over sizes, batches and kinds of mask, float32.
 
-    Sizes are the smallest that is allowed, non-square ones and 256 pixels; images are noise, gradients, black and
+    Sizes are the smallest that is allowed, non-square ones, 128 and 256 pixels; images are noise, gradients, black and
     white, and the two photographs that ship with the package.
     """
     rng = np.random.default_rng(seed)
@@ -29,7 +29,7 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
         image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
         mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
-    side = -(-256 // m) * m
+    side = _round_up(128, m)
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     gradient = np.stack(
         [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.outer(ramp, ramp)]
@@ -40,10 +40,15 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     cases.append((f"black, box hole {side}x{side}", np.zeros_like(gradient), box))
     cases.append((f"white, hole all but a corner {side}x{side}", np.ones_like(gradient), _all_but_corner(box)))
     cases.append((f"gradient, nothing to fill {side}x{side}", gradient, np.zeros_like(box)))
+    side = _round_up(256, m)
     for name, photo in _photos(side):
         pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
         cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))
     return cases
+
+
+def _round_up(side: int, multiple: int) -> int:
+    return -(-side // multiple) * multiple
 
 
 def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:

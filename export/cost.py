@@ -11,6 +11,7 @@ import onnx
 import onnxruntime as ort
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
+from wavepaint.errors import OutputError
 
 SIDE = 256
 """Height and width of the image that is measured; transforms over whole rows cost more a pixel at larger sizes."""
@@ -34,7 +35,11 @@ class Cost:
 
 
 def measure_cost(path: Path, size_multiple: int) -> Cost:
-    """Return the cost of an ONNX model with float32 edges, from the shapes that ONNX Runtime's profile tells."""
+    """Return the cost of an ONNX model with float32 edges, from the shapes that ONNX Runtime's profile tells.
+
+    Raises:
+        OutputError: The profile could not be written to the folder of temporary files.
+    """
     graph = onnx.load(path).graph
     side = -(-SIDE // size_multiple) * size_multiple
     shapes, sizes = _observe(path, side)
@@ -64,7 +69,14 @@ def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[st
         options.profile_file_prefix = str(Path(folder) / "run")
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         session.run(None, {INPUT_IMAGE: image, INPUT_MASK: mask})
-        events = json.loads(Path(session.end_profiling()).read_text())
+        profile = Path(session.end_profiling())
+        try:
+            events = json.loads(profile.read_text())
+        except (OSError, ValueError) as error:  # ONNX Runtime does not say that it could not write all of it
+            raise OutputError(
+                f"ONNX Runtime's profile in {folder} is incomplete, probably because that disk is full. Free some "
+                "space there, or name another folder for temporary files in TMPDIR."
+            ) from error
     for event in events:
         node = nodes.get(event["name"].removesuffix("_kernel_time"))
         if event.get("cat") != "Node" or node is None:

@@ -4,15 +4,18 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from onnxscript import opset18 as op
 from torch import Tensor, nn
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
 from wavepaint.errors import ConfigError, WavePaintError
+from wavepaint.ops.dft import share_matrices
 
 OPSET = 20
 """The first opset with Gelu and the current Resize; TensorRT 10 and ONNX Runtime 1.17 read it."""
@@ -41,8 +44,62 @@ class InpaintingGraph(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        filled: Tensor = self.network(image, mask)
+        with share_matrices():
+            filled: Tensor = self.network(image, mask)
         return filled.clamp(0, 1)
+
+
+def _subtract_from(self: Any, other: float, alpha: float = 1.0) -> Any:
+    return op.Sub(op.CastLike(other, self), self if alpha == 1 else op.Mul(self, op.CastLike(alpha, self)))
+
+
+def _cast(self: Any, dtype: int, non_blocking: bool = False, copy: bool = False, memory_format: str = "") -> Any:
+    return op.Cast(self, to=dtype)
+
+
+def _convolve_transposed(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    output_padding: Sequence[int] = (0, 0),
+    groups: int = 1,
+    dilation: Sequence[int] = (1, 1),
+) -> Any:
+    return op.ConvTranspose(
+        input,
+        weight,
+        bias,
+        strides=[*stride],
+        pads=[*padding, *padding],
+        output_padding=[*output_padding],
+        group=groups,
+        dilations=[*dilation],
+    )
+
+
+def _normalise_batch(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Any:
+    return op.BatchNormalization(input, weight, bias, running_mean, running_var, epsilon=eps)
+
+
+_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.rsub.Scalar: _subtract_from,
+    torch.ops.aten.to.dtype: _cast,
+    torch.ops.aten.conv_transpose2d.input: _convolve_transposed,
+    torch.ops.aten.batch_norm.default: _normalise_batch,
+}
+"""Operators of captured networks in evaluation mode that the exporter has no translation of, with their arguments."""
 
 
 @contextlib.contextmanager
@@ -75,27 +132,9 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     if opset not in OPSETS:
         raise ConfigError(f"the opset is {opset}: expected {OPSETS[0]} to {OPSETS[-1]} (--opset).")
     graph = InpaintingGraph(network).eval()
-    # The smallest example that cannot be mistaken for a fixed size: batch above 1, height unlike width.
-    image = torch.rand(2, 3, 4 * size_multiple, 6 * size_multiple)
-    mask = (torch.rand(2, 1, 4 * size_multiple, 6 * size_multiple) > 0.5).float()
-    batch = torch.export.Dim("N", max=MAX_BATCH)
-    height = size_multiple * torch.export.Dim("h", max=MAX_SIDE // size_multiple)
-    width = size_multiple * torch.export.Dim("w", max=MAX_SIDE // size_multiple)
-    axes = {0: batch, 2: height, 3: width}
     try:
         with _quiet_exporter():
-            program = torch.onnx.export(
-                graph,
-                (image, mask),
-                dynamo=True,
-                opset_version=opset,
-                input_names=[INPUT_IMAGE, INPUT_MASK],
-                output_names=[OUTPUT_IMAGE],
-                dynamic_shapes={INPUT_IMAGE: axes, INPUT_MASK: axes},
-                verbose=False,
-            )
-            assert program is not None
-            model = program.model_proto
+            model = _translate(_capture(graph, size_multiple), opset)
     except torch.onnx.OnnxExporterError as error:
         raise WavePaintError(f"the network cannot be exported to ONNX: {_reason_of(error)}") from error
     _strip(model)
@@ -104,6 +143,39 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise WavePaintError(f"the exporter wrote an invalid model: {str(error).strip().splitlines()[0]}") from error
     onnx.save(model, path)
+
+
+def _capture(graph: InpaintingGraph, size_multiple: int) -> torch.export.ExportedProgram:
+    # The smallest example that cannot be mistaken for a fixed size: batch above 1, height unlike width.
+    image = torch.rand(2, 3, 4 * size_multiple, 6 * size_multiple)
+    mask = (torch.rand(2, 1, 4 * size_multiple, 6 * size_multiple) > 0.5).float()
+    batch = torch.export.Dim("N", max=MAX_BATCH)
+    height = size_multiple * torch.export.Dim("h", max=MAX_SIDE // size_multiple)
+    width = size_multiple * torch.export.Dim("w", max=MAX_SIDE // size_multiple)
+    axes = {0: batch, 2: height, 3: width}
+    return torch.export.export(graph, (image, mask), dynamic_shapes={INPUT_IMAGE: axes, INPUT_MASK: axes})
+
+
+def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelProto:
+    """Return the ONNX model of a captured network.
+
+    The exporter would first trace the program once more to decompose operators that it does not know. With symbolic
+    sizes that takes as long as the capture. Networks here use only four such operators, for which
+    :data:`_TRANSLATIONS` has translations, so the program is translated as it was captured.
+    """
+    program.run_decompositions = lambda *arguments, **options: program  # type: ignore[method-assign]
+    translated = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=opset,
+        input_names=[INPUT_IMAGE, INPUT_MASK],
+        output_names=[OUTPUT_IMAGE],
+        custom_translation_table=_TRANSLATIONS,
+        verbose=False,
+    )
+    assert translated is not None
+    model: onnx.ModelProto = translated.model_proto
+    return model
 
 
 def _reason_of(error: BaseException) -> str:

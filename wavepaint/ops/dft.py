@@ -17,13 +17,40 @@ Sources: J. Cooley and J. Tukey (1965) for what is not used here; the order of c
 LaMa (arXiv 2109.07161, section 2.1; L. Chi et al., "Fast Fourier Convolution", NeurIPS 2020).
 """
 
+import contextlib
 import math
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ImageError
 from wavepaint.ops.maps import check_maps
+
+_shared: ContextVar[dict[Hashable, Tensor] | None] = ContextVar("_shared", default=None)
+
+
+@contextlib.contextmanager
+def share_matrices() -> Iterator[None]:
+    """Make each matrix only once while the context is open, for all transforms of one size.
+
+    An export traces a matrix once for each time it is made: LaMa of 18 blocks makes 144.
+    """
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def _make_once(key: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
+    matrices = _shared.get()
+    if matrices is None:
+        return make()
+    if key not in matrices:
+        matrices[key] = make()
+    return matrices[key]
 
 
 def _takes_fft(x: Tensor) -> bool:
@@ -60,11 +87,15 @@ def _width_matrices(width: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def _height_matrix(height: int, like: Tensor) -> Tensor:
     """Return the scaled complex transform of a column as a real matrix (2H, 2H): real parts first, then imaginary."""
-    angles = _angles(height, height, height, like)
-    scale = _scale(angles, height)
-    cosines, sines = angles.cos() * scale, angles.sin() * scale
-    real, imaginary = torch.cat([cosines, sines], dim=1), torch.cat([-sines, cosines], dim=1)
-    return torch.cat([real, imaginary]).to(like.dtype)
+
+    def make() -> Tensor:
+        angles = _angles(height, height, height, like)
+        scale = _scale(angles, height)
+        cosines, sines = angles.cos() * scale, angles.sin() * scale
+        real, imaginary = torch.cat([cosines, sines], dim=1), torch.cat([-sines, cosines], dim=1)
+        return torch.cat([real, imaginary]).to(like.dtype)
+
+    return _make_once(("columns", str(height), like.dtype), make)
 
 
 class RealDFT2d(nn.Module):
@@ -91,8 +122,13 @@ class RealDFT2d(nn.Module):
 
     def row_matrix(self, x_NCHW: Tensor) -> Tensor:
         """Return what maps are multiplied by along the width, (W, 2 (W // 2 + 1)) of their dtype: real parts first."""
-        cosines, sines = _width_matrices(x_NCHW.shape[3], x_NCHW)
-        return torch.cat([cosines, -sines], dim=1).to(x_NCHW.dtype)
+        width = x_NCHW.shape[3]
+
+        def make() -> Tensor:
+            cosines, sines = _width_matrices(width, x_NCHW)
+            return torch.cat([cosines, -sines], dim=1).to(x_NCHW.dtype)
+
+        return _make_once(("rows", str(width), x_NCHW.dtype), make)
 
     def column_matrix(self, x_NCHW: Tensor) -> Tensor:
         """Return what multiplies them along the height, (2H, 2H) of their dtype: real parts first."""
@@ -125,20 +161,25 @@ class InverseRealDFT2d(nn.Module):
             return inverse
         columns = spectrum_NCHW.reshape(batch, channels, 2, height, half).permute(0, 2, 3, 1, 4)
         # The inverse of an orthogonal matrix is its transpose.
-        columns = self.column_matrix(spectrum_NCHW).T @ columns.reshape(batch, 2 * height, channels * half)
+        columns = self.column_matrix(spectrum_NCHW).mT @ columns.reshape(batch, 2 * height, channels * half)
         rows = columns.reshape(batch, 2, height, channels, half).permute(0, 3, 2, 1, 4)
         matrix = self.row_matrix(spectrum_NCHW, width)
-        maps: Tensor = rows.reshape(batch, channels, height, 2 * half) @ matrix.T
+        maps: Tensor = rows.reshape(batch, channels, height, 2 * half) @ matrix.mT
         return maps
 
     def row_matrix(self, spectrum_NCHW: Tensor, width: int) -> Tensor:
         """Return the matrix (W, 2 (W // 2 + 1)), in the coefficients' dtype, whose transpose gives maps of a width."""
-        cosines, sines = _width_matrices(width, spectrum_NCHW)
-        # Every column but the first and, at even widths, the last stands for its conjugate as well.
-        doubled = torch.arange(spectrum_NCHW.shape[3], device=cosines.device) * 2
-        alone = doubled % torch.full((1,), width, dtype=torch.int64, device=cosines.device) == 0
-        weights = 2 - alone.to(cosines.dtype)
-        return torch.cat([cosines * weights, -sines * weights], dim=1).to(spectrum_NCHW.dtype)
+        half = spectrum_NCHW.shape[3]
+
+        def make() -> Tensor:
+            cosines, sines = _width_matrices(width, spectrum_NCHW)
+            # Every column but the first and, at even widths, the last stands for its conjugate as well.
+            doubled = torch.arange(half, device=cosines.device) * 2
+            alone = doubled % torch.full((1,), width, dtype=torch.int64, device=cosines.device) == 0
+            weights = 2 - alone.to(cosines.dtype)
+            return torch.cat([cosines * weights, -sines * weights], dim=1).to(spectrum_NCHW.dtype)
+
+        return _make_once(("inverse rows", str(width), str(half), spectrum_NCHW.dtype), make)
 
     def column_matrix(self, spectrum_NCHW: Tensor) -> Tensor:
         """Return the matrix of :meth:`RealDFT2d.column_matrix`, whose transpose is applied along the height."""
