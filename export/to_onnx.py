@@ -49,7 +49,7 @@ class InpaintingGraph(nn.Module):
         return filled.clamp(0, 1)
 
 
-def _subtract_from(self: Any, other: float, alpha: float = 1.0) -> Any:
+def _subtract_from(self: Any, other: Any, alpha: Any = 1.0) -> Any:
     return op.Sub(op.CastLike(other, self), self if alpha == 1 else op.Mul(self, op.CastLike(alpha, self)))
 
 
@@ -163,7 +163,7 @@ def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelP
     sizes that takes as long as the capture. Networks here use only four such operators, for which
     :data:`_TRANSLATIONS` has translations, so the program is translated as it was captured.
     """
-    program.run_decompositions = lambda *arguments, **options: program  # type: ignore[method-assign]
+    program.run_decompositions = lambda *arguments, **options: program
     translated = torch.onnx.export(
         program,
         dynamo=True,
