@@ -135,7 +135,7 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     try:
         with _quiet_exporter():
             model = _translate(_capture(graph, size_multiple), opset)
-    except torch.onnx.OnnxExporterError as error:
+    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:  # torch.export raises the latter two
         raise WavePaintError(f"the network cannot be exported to ONNX: {_reason_of(error)}") from error
     _strip(model)
     try:
