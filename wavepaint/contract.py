@@ -36,6 +36,7 @@ import msgspec
 from msgspec import Meta
 
 from wavepaint.errors import BundleError, WavePaintWarning
+from wavepaint.model_file import has_external_data
 
 INPUT_IMAGE = "image"
 INPUT_MASK = "mask"
@@ -363,6 +364,8 @@ def _parse_manifest(content: Any, path: Path) -> Manifest:
     for index, artifact in enumerate(manifest.artifacts):
         if artifact.kind == "onnx":
             _convert(artifact.details, OnnxDetails, f"$.artifacts[{index}].details")
+            if not artifact.path.endswith(".onnx"):  # by other endings engines read other formats
+                raise ValueError(f"Expected a name that ends in .onnx - at `$.artifacts[{index}].path`")
         named += [artifact.details["float_edges"]] if "float_edges" in artifact.details else []
     for name in named:
         if name not in manifest.files:
@@ -420,6 +423,7 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
         for name, expected in manifest.files.items() if check_hashes else ():  # not before every size is right
             if hash_file(folder / name) != expected["sha256"]:
                 raise _altered(folder / name, "sha256")
+        _refuse_external_data(folder, manifest)
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export."
@@ -427,6 +431,20 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
     except OSError as error:
         raise BundleError(f"{folder} cannot be read: {error.strerror or error}.") from error
     return Bundle(folder, manifest)
+
+
+def _refuse_external_data(folder: Path, manifest: Manifest) -> None:
+    named = {a.path if a.kind == "onnx" else a.details["onnx"] for a in manifest.artifacts}
+    for file in (folder / name for name in sorted(named & manifest.files.keys())):
+        try:
+            external = has_external_data(file)
+        except ValueError:  # engines are not given it either; the bundle's other models may serve
+            continue
+        if external:
+            raise BundleError(
+                f"{file} keeps weights in other files (external data), which bundles never do: anything on this "
+                "machine could be read through it. Export the checkpoint again."
+            )
 
 
 def _altered(file: Path, what: str) -> BundleError:
