@@ -1,11 +1,12 @@
 """ONNX files that keep their weights elsewhere, found without the onnx package.
 
-A tensor may lie in another file, which the ONNX file names ("external data"). Engines open that file themselves, and not
-every version of ONNX Runtime refuses a name that leads out of the model's folder. Bundles need none of it, so such a file
-is refused before any engine sees it.
+A tensor may lie in another file, which the ONNX file names ("external data"). Engines open that file themselves, and
+ONNX Runtime before 1.24.1 opened any file of the machine. Bundles need none of it, so such a file is refused before any
+engine sees it.
 
-The file is read as protobuf's wire format: fields of a number, a wire type and a value, of which those are followed that
-can hold a tensor (https://protobuf.dev/programming-guides/encoding, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+The file is read as protobuf's wire format: fields of a number, a wire type and a value, of which those are followed
+that can hold a tensor. Sources: https://protobuf.dev/programming-guides/encoding,
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
 import mmap
@@ -86,7 +87,7 @@ def _scan(data: mmap.mmap) -> bool:
             number, wire_type = tag >> 3, tag & 7
             if not 0 < number < 1 << 29:
                 raise ValueError(f"field {number}")
-            if wire_type == _VARINT or wire_type == _BYTES:
+            if wire_type in (_VARINT, _BYTES):
                 if at >= end:
                     raise ValueError("a field without its value")
                 value, at = _read_varint(data, at, end) if data[at] > 0x7F else (data[at], at + 1)
