@@ -16,7 +16,7 @@ version, and is named; only what it lacks is added. They make four archives, cut
 ==============  ========  ======  ==================================================================================
 archive         about     pieces  what it is for
 ==============  ========  ======  ==================================================================================
-``1-wavelets``  3.5 MB    1       PyWavelets: all that is lacking where PyTorch, ONNX and matplotlib are
+``1-wavelets``  3.5 MB    1       PyWavelets, msgspec: what is lacking where PyTorch, ONNX and matplotlib are
 ``2-base``      40 MB     2       with that, a working environment for ONNX and cuda-bindings by itself: export, ONNX
                                   Runtime on the CPU, copies
 ``3-tools``     12 MB     1       plots (matplotlib) and tests (pytest)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from wavepaint.contract import Artifact, Bundle
-from wavepaint.errors import EngineError
+from wavepaint.errors import BundleError, EngineError
+from wavepaint.model_file import check_model_file
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan import LIBRARIES, Library, Missing, serves
 from wavepaint.runtime.session import Precision, Session
@@ -77,7 +78,8 @@ def open_way(
         missing: For TensorRT, what to do where the bundle has no plan that fits this machine.
 
     Raises:
-        EngineError: The engine is not installed, does not load, or refuses the model or the arithmetic.
+        EngineError: The engine is not installed, does not load, or refuses the model or the arithmetic; or the ONNX
+            file has external data.
     """
     edges = way.artifact.edges
     if way.engine == "tensorrt" or way.engine == "tensorrt-rtx":
@@ -86,6 +88,7 @@ def open_way(
         return open_plan(
             way.artifact, path, size_multiple, library=way.engine, streams=max(2, streams), missing=missing
         )
+    check_model_file(path)
     if way.engine == "openvino":
         from wavepaint.runtime.openvino_session import OpenVinoSession
 
@@ -142,7 +145,7 @@ def open_session(
             path = bundle.path_of(way.artifact)
             try:
                 return open_way(way, path, multiple, threads=threads, streams=streams, missing=missing)
-            except EngineError as error:
+            except (EngineError, BundleError) as error:
                 if engine != "auto" and precision != "auto":
                     raise
                 reasons.setdefault(str(error), f"{name} {way.arithmetic}: {error}")

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 from wavepaint.atomic import write_file
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Artifact, Edges, hash_file
 from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
+from wavepaint.model_file import check_model_file
 from wavepaint.optional import require
 from wavepaint.runtime.cache import cache_folder
 from wavepaint.runtime.gpu import find_gpus
@@ -210,6 +211,7 @@ def build_plan(
     except TypeError as error:  # what the bindings raise where the library returns nothing
         raise EngineError(f"{name} does not start: {logger.last_error() or error}.") from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    check_model_file(onnx_path)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx_path)):
         raise EngineError(f"{name} cannot read {onnx_path.name}: {_parser_errors(parser)}")

@@ -36,6 +36,7 @@ import msgspec
 from msgspec import Meta
 
 from wavepaint.errors import BundleError, WavePaintWarning
+from wavepaint.model_file import has_external_data
 
 INPUT_IMAGE = "image"
 INPUT_MASK = "mask"
@@ -49,7 +50,7 @@ MANIFEST_NAME = "manifest.json"
 FORMAT = "wavepaint-bundle"
 FORMAT_VERSION = 3
 
-MAX_MANIFEST_BYTES = 4 << 20
+MAX_MANIFEST_BYTES = 1 << 20
 """Largest manifest that is read; the one that ships has 14 kB."""
 
 MAX_LEVELS = 64
@@ -149,7 +150,8 @@ class Report(TypedDict):
     cases: NotRequired[list[dict[str, Any]]]
 
 
-_NEW_IN_REPORTS = {"error", "device", "weights"}
+_LACKED_BY_REPORTS = {"error", "device", "weights"}
+"""Keys that reports of models that ran may lack."""
 
 
 class OnnxDetails(TypedDict, total=False):
@@ -299,7 +301,7 @@ def describe_files(folder: Path) -> dict[str, FileEntry]:
 def _check_values(value: Any, where: str = "$", level: int = 0) -> None:
     """Raise ValueError for what JSON can say and no manifest needs: deep nesting, and text that is not Unicode."""
     if level > MAX_LEVELS:
-        raise ValueError(f"more than {MAX_LEVELS} levels of nesting - at `{where[:80]}...`")
+        raise ValueError(f"more than {MAX_LEVELS} levels of nesting - at `{where}`")
     if isinstance(value, str):
         try:
             value.encode()
@@ -315,7 +317,7 @@ def _check_values(value: Any, where: str = "$", level: int = 0) -> None:
 
 
 def _convert(value: Any, wanted: Any, where: str = "$") -> Any:
-    """Return a value as a type, or raise ValueError that says in one line what is wrong and at which JSON path."""
+    """Return a value as a type, or raise ValueError that says what is wrong and at which JSON path."""
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
@@ -323,26 +325,31 @@ def _convert(value: Any, wanted: Any, where: str = "$") -> Any:
         for pattern, meaning in _MEANINGS.items():
             wrong = wrong.replace(f"`str` matching regex {pattern!r}", meaning)
         place = place.replace("$", where, 1) if at else f"`{where}`"
-        raise ValueError(f"{' '.join(wrong.split())[:200] or error} - at {place}") from error
+        raise ValueError(f"{wrong[:200] or error} - at {place}") from error
 
 
-def _drop_damaged_plans(entries: Any, path: Path) -> Any:
+def _one_line(error: Exception) -> str:
+    """Return what an error says, where names and values of the file may have many lines."""
+    return " ".join(str(error).split())[:500]
+
+
+def _drop_damaged_plans(entries: list[Any], path: Path) -> list[Any]:
     """Return a manifest's artifacts without the plans whose entries are damaged: models run without them."""
     kept = []
-    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+    for index, entry in enumerate(entries):
         if isinstance(entry, Mapping) and entry.get("kind") != "onnx":
             try:
                 plan = _convert(entry, Artifact, f"$.artifacts[{index}]")
                 _convert(plan.details, PlanDetails, f"$.artifacts[{index}].details")
             except ValueError as error:
                 warnings.warn(
-                    f"{path} has a damaged entry of a plan, which is left out: {error}. Export the checkpoint again.",
+                    f"{path} has a damaged entry, which is left out: {_one_line(error)}. Export the checkpoint again.",
                     WavePaintWarning,
                     stacklevel=5,
                 )
                 continue
         kept.append(entry)
-    return kept if isinstance(entries, list) else entries
+    return kept
 
 
 def _parse_manifest(content: Any, path: Path) -> Manifest:
@@ -355,23 +362,25 @@ def _parse_manifest(content: Any, path: Path) -> Manifest:
             f"{FORMAT_VERSION}. Export the checkpoint again, or update the older of the two."
         )
     _check_values(content)
+    if isinstance(content.get("artifacts"), list):
+        content = {**content, "artifacts": _drop_damaged_plans(content["artifacts"], path)}
     # Fields that are not known here, of a later program of the same format version, are left out.
-    manifest: Manifest = _convert(
-        {**content, "artifacts": _drop_damaged_plans(content.get("artifacts"), path)}, Manifest
-    )
+    manifest: Manifest = _convert(content, Manifest)
     named = [artifact.path for artifact in manifest.artifacts]
     for index, artifact in enumerate(manifest.artifacts):
         if artifact.kind == "onnx":
             _convert(artifact.details, OnnxDetails, f"$.artifacts[{index}].details")
+            if not artifact.path.endswith(".onnx"):  # by other endings engines read other formats
+                raise ValueError(f"Expected a name that ends in .onnx - at `$.artifacts[{index}].path`")
         named += [artifact.details["float_edges"]] if "float_edges" in artifact.details else []
     for name in named:
         if name not in manifest.files:
             raise BundleError(f"{path} names {name!r}, which is not a listed file of the bundle's own folder.")
     for name, reports in manifest.verification.items():
         for index, report in enumerate(reports):
-            absent = Report.__optional_keys__ - _NEW_IN_REPORTS - report.keys()
+            absent = Report.__optional_keys__ - _LACKED_BY_REPORTS - report.keys()
             if absent and "error" not in report:
-                raise ValueError(f"Object missing `{min(absent)}` - at `$.verification.{name[:80]}[{index}]`")
+                raise ValueError(f"Object missing required field `{min(absent)}` - at `$.verification.{name}[{index}]`")
     if sum(entry["bytes"] for entry in manifest.files.values()) > MAX_BUNDLE_BYTES:
         raise ValueError(f"Expected files of {MAX_BUNDLE_BYTES >> 30} GiB at most, all together - at `$.files`")
     return manifest
@@ -390,7 +399,7 @@ def _read_manifest(path: Path) -> Manifest:
     except RecursionError:
         raise BundleError(f"{path} is damaged (its values nest too deep). Export the checkpoint again.") from None
     except ValueError as error:
-        raise BundleError(f"{path} is damaged: {error}. Export the checkpoint again.") from error
+        raise BundleError(f"{path} is damaged: {_one_line(error)}. Export the checkpoint again.") from error
 
 
 def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
@@ -420,6 +429,7 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
         for name, expected in manifest.files.items() if check_hashes else ():  # not before every size is right
             if hash_file(folder / name) != expected["sha256"]:
                 raise _altered(folder / name, "sha256")
+        _refuse_external_data(folder, manifest)
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export."
@@ -427,6 +437,20 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
     except OSError as error:
         raise BundleError(f"{folder} cannot be read: {error.strerror or error}.") from error
     return Bundle(folder, manifest)
+
+
+def _refuse_external_data(folder: Path, manifest: Manifest) -> None:
+    named = {a.path if a.kind == "onnx" else a.details["onnx"] for a in manifest.artifacts}
+    for file in (folder / name for name in sorted(named & manifest.files.keys())):
+        try:
+            external = has_external_data(file)
+        except ValueError:  # engines are not given it either; the bundle's other models may serve
+            continue
+        if external:
+            raise BundleError(
+                f"{file} keeps weights in other files (external data), which bundles never do: anything on this "
+                "machine could be read through it. Export the checkpoint again."
+            )
 
 
 def _altered(file: Path, what: str) -> BundleError:

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 from benchmarks.gpu.pieces import FORMAT, MANIFEST, MEGABYTE, Archive, PackError, PieceWriter, whole_folder
 
 ARCHIVES: dict[str, tuple[str, ...]] = {
-    "wavelets": ("PyWavelets",),
+    "wavelets": ("PyWavelets", "msgspec"),
     "base": (
         "numpy", "pillow", "click", "tqdm", "typing_extensions", "packaging", "onnx", "onnx-ir", "onnxscript",
         "ml_dtypes", "protobuf", "onnxruntime", "flatbuffers", "safetensors", "cuda-bindings", "cuda-pathfinder",
