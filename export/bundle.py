@@ -14,7 +14,7 @@ from torch import nn
 
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, Edges, Manifest
+from wavepaint.contract import Artifact, Bundle, Edges, Manifest, Precision, Report
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import Image
@@ -23,7 +23,7 @@ from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_b
 from wavepaint.export.fusion import Upsampling, fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
-from wavepaint.export.verify import Report, Suite, make_suite, require_passed, summarise, verify_artifact
+from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_artifact
 from wavepaint.models.checkpoint import Checkpoint
 from wavepaint.runtime.plan_callbacks import OnProgress
 
@@ -45,7 +45,7 @@ class _Form:
     dtype: torch.dtype | None = None
 
 
-_FORMS = {
+_FORMS: dict[Precision, _Form] = {
     "float32": _Form("", "phases", OPSET),
     "float16": _Form(".fp16", "transposed", OPSET, torch.float16),
     "bfloat16": _Form(".bf16", "phases", BFLOAT16_OPSET, torch.bfloat16),
@@ -100,7 +100,7 @@ class _BundleWriter:
         self.artifacts: list[Artifact] = []
         self.reports: dict[str, list[Report]] = {}
 
-    def add_precision(self, precision: str) -> None:
+    def add_precision(self, precision: Precision) -> None:
         """Export a precision, with every kind of edges that is asked for, and compare each with the original.
 
         Raises:

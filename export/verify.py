@@ -5,12 +5,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wavepaint import metrics
-from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle
+from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, Report
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
 from wavepaint.runtime.engines import Way, find_ways, open_way
@@ -19,7 +18,6 @@ from wavepaint.runtime.session import Session
 from wavepaint.runtime.tiling import pad_to_multiple
 
 Reference = Callable[[Image, Image], Image]
-Report = dict[str, Any]
 
 FLOAT32_MAX_ERROR = 1e-5
 """Largest absolute error allowed in float32, on values in [0, 1]: about a hundred roundings of float32 near 1, and a

@@ -43,7 +43,7 @@ def find_ways(artifact: Artifact) -> list[Way]:
         from wavepaint.runtime.plan_store import why_not_here
 
         if not why_not_here(artifact):
-            found.append(Way(cast(EngineName, artifact.kind), artifact, cast(Precision, artifact.precision)))
+            found.append(Way(cast(EngineName, artifact.kind), artifact, artifact.precision))
     if artifact.kind != "onnx":
         return found
     if artifact.precision != "bfloat16" and importlib.util.find_spec("onnxruntime"):

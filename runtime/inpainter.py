@@ -30,6 +30,9 @@ from wavepaint.runtime.tiling import pad_side, pad_to_multiple
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
 
+_MAX_CROP_SIDE = 16_384
+"""Larger ones are taken for damage."""
+
 _THICKEST_SHARE = 2 / 3
 """Of that side: the thickest hole that is filled at full resolution. The model that ships, trained on crops of 192
 pixels, has an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of 19 photographs of 256 pixels where it is
@@ -261,4 +264,4 @@ def _crop_side(training: object) -> int:
     """Return the side of the crops that a network was trained on, as far as its bundle says so."""
     for key in ("config", "data", "crop_size"):
         training = training.get(key) if isinstance(training, dict) else None
-    return training if isinstance(training, int) and training > 0 else _UNKNOWN_CROP_SIDE
+    return training if isinstance(training, int) and 1 <= training <= _MAX_CROP_SIDE else _UNKNOWN_CROP_SIDE

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Edges
+from wavepaint.contract import Precision as Precision
 from wavepaint.errors import EngineError, EngineMemoryError
 
 Tensor = NDArray[Any]
@@ -20,8 +21,6 @@ Tensor = NDArray[Any]
 GPU_BATCH = 8
 """Patches of 256 to 512 pixels a side that GPUs take in one run. CPUs take them one by one: ONNX Runtime and OpenVINO
 filled 4 at once no faster, and with a thread a stream slower."""
-
-Precision = Literal["float32", "float16", "bfloat16"]
 
 
 class RunParts(NamedTuple):

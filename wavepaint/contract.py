@@ -20,17 +20,22 @@ Edges ``uint8``, of any height and width (the model pads and crops):
 ``image_out``   (N, H, W, 3)          uint8    RGB; equal to ``image`` outside the hole
 ==============  ====================  =======  ======================================================
 
-This module needs the standard library alone.
+This module needs the standard library and msgspec, which checks the manifest's fields against their types.
 """
 
 import hashlib
 import json
+import stat
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from wavepaint.errors import BundleError
+import msgspec
+from msgspec import Meta
+
+from wavepaint.errors import BundleError, WavePaintWarning
 
 INPUT_IMAGE = "image"
 INPUT_MASK = "mask"
@@ -44,7 +49,26 @@ MANIFEST_NAME = "manifest.json"
 FORMAT = "wavepaint-bundle"
 FORMAT_VERSION = 3
 
+MAX_MANIFEST_BYTES = 4 << 20
+"""Largest manifest that is read; the one that ships has 14 kB."""
+
+MAX_LEVELS = 64
+"""Deepest nesting of a manifest."""
+
+MAX_FILE_BYTES, MAX_BUNDLE_BYTES = 2 << 30, 8 << 30
+"""Largest file of a bundle, which is also what an ONNX file can hold, and largest sum of all."""
+
 Edges = Literal["float32", "uint8"]
+Kind = Literal["onnx", "tensorrt", "tensorrt-rtx"]
+Precision = Literal["float32", "float16", "bfloat16"]
+PadMode = Literal["reflect", "symmetric"]
+
+_FILE_NAME = r"^(?!\.{1,2}\Z)[^/\\:\x00-\x1f\x7f]{1,255}\Z"
+_SHA256 = r"^[0-9a-f]{64}\Z"
+_MEANINGS = {_FILE_NAME: "a file name without any folder", _SHA256: "64 hexadecimal digits"}
+
+FileName = Annotated[str, Meta(pattern=_FILE_NAME)]
+Sha256 = Annotated[str, Meta(pattern=_SHA256)]
 
 TENSORS: dict[Edges, Any] = {
     "float32": {
@@ -74,21 +98,107 @@ TENSORS: dict[Edges, Any] = {
 }
 
 
+class FileEntry(TypedDict):
+    """What a manifest says of a file."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Meta(ge=0, le=MAX_FILE_BYTES)]
+
+
+class Source(TypedDict):
+    """File name and sha256 of a checkpoint."""
+
+    file: str
+    sha256: str
+
+
+class Report(TypedDict):
+    """What came of running an artifact in an engine and comparing it with its source.
+
+    Without an ``error`` every key is there, but ``device`` and ``weights``, which earlier bundles lack.
+
+    Attributes:
+        passed: Whether every case did.
+        required: Whether every case had to: the engine computes in the file's precision or better.
+        error: Why it did not run; nothing else is known then.
+        engine: Name and version, for people.
+        device: "CPU", or the GPU's name; empty where it is not known.
+        precision: Of the arithmetic.
+        weights: Precision of the file; empty where it is not known.
+        reference: What it was compared with, for people.
+        budget: What it may differ by: ``max_error`` and ``min_psnr_db``.
+        cases: Those that failed.
+    """
+
+    passed: bool
+    required: bool
+    error: NotRequired[str]
+    engine: NotRequired[str]
+    device: NotRequired[str]
+    precision: NotRequired[str]
+    weights: NotRequired[str]
+    reference: NotRequired[str]
+    budget: NotRequired[dict[str, float | None]]
+    max_error: NotRequired[float | None]
+    mean_error: NotRequired[float | None]
+    min_psnr_hole_db: NotRequired[float | None]
+    min_ssim_hole: NotRequired[float | None]
+    num_cases: NotRequired[int]
+    num_not_finite: NotRequired[int]
+    known_identical: NotRequired[bool]
+    cases: NotRequired[list[dict[str, Any]]]
+
+
+_NEW_IN_REPORTS = {"error", "device", "weights"}
+
+
+class OnnxDetails(TypedDict, total=False):
+    """What an ONNX file's entry says besides."""
+
+    opset: int
+    fused: bool
+    upsampling: str
+    kept_float32: list[str]
+    pytorch_min_psnr_hole_db: float
+    float_edges: FileName
+
+
+class ProfileShapes(TypedDict):
+    """Smallest, best and largest (batch, height, width) of a plan's profile."""
+
+    min: tuple[int, int, int]
+    opt: tuple[int, int, int]
+    max: tuple[int, int, int]
+
+
+class PlanDetails(TypedDict):
+    """What a plan's entry says besides: what it was built by, for and from."""
+
+    library_version: str
+    compute_capabilities: list[str]
+    profiles: list[ProfileShapes]
+    onnx: FileName
+    onnx_sha256: str
+    workspace_mb: NotRequired[int | None]
+    optimization_level: NotRequired[int | None]
+    float_edges: NotRequired[FileName]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
     """One runnable form of the model.
 
     Attributes:
         path: File name inside the bundle.
-        kind: "onnx", or the engine a plan is for: "tensorrt" or "tensorrt-rtx".
-        precision: Arithmetic inside: "float32", "float16" or "bfloat16".
+        kind: "onnx", or the engine a plan is for.
+        precision: Arithmetic inside.
         edges: Kind of inputs and outputs; see the module's text.
-        details: What only this kind has: the opset, or an engine's version, compute capabilities and profiles.
+        details: What only this kind has; see :class:`OnnxDetails` and :class:`PlanDetails`.
     """
 
-    path: str
-    kind: str
-    precision: str
+    path: FileName
+    kind: Kind
+    precision: Precision
     edges: Edges = "float32"
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -113,6 +223,8 @@ class Manifest:
         versions: Of the software that made the bundle.
         verification: For every artifact's path the reports of its comparisons with the source, one for each engine
             that ran it; none where no engine at hand could.
+        padding: numpy's mode by which images are padded to the size multiple. Earlier bundles, which do not say it,
+            were made with "reflect".
         training: Record of the training run; empty if the checkpoint had none.
         contract: The tensors of each kind of edges, as in this module's text.
     """
@@ -121,15 +233,16 @@ class Manifest:
     task: str
     architecture: str
     hyper_parameters: dict[str, Any]
-    num_parameters: int
-    size_multiple: int
-    macs_per_pixel: float
-    activation_bytes_per_pixel: float
+    num_parameters: Annotated[int, Meta(ge=0, le=10**12)]
+    size_multiple: Annotated[int, Meta(ge=1, le=4096)]
+    macs_per_pixel: Annotated[float, Meta(gt=0, le=1e12)]
+    activation_bytes_per_pixel: Annotated[float, Meta(gt=0, le=1e9)]
     artifacts: list[Artifact]
-    files: dict[str, dict[str, Any]]
-    source: dict[str, Any]
+    files: dict[FileName, FileEntry]
+    source: Source
     versions: dict[str, str]
-    verification: dict[str, list[dict[str, Any]]]
+    verification: dict[str, list[Report]]
+    padding: PadMode = "reflect"
     training: dict[str, Any] = field(default_factory=dict)
     contract: dict[str, Any] = field(default_factory=lambda: dict(TENSORS.items()))
 
@@ -174,7 +287,7 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+def describe_files(folder: Path) -> dict[str, FileEntry]:
     """Return sha256 and size of every file in a bundle's folder, the manifest left out."""
     return {
         path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size}
@@ -183,32 +296,101 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def _check_values(value: Any, where: str = "$", level: int = 0) -> None:
+    """Raise ValueError for what JSON can say and no manifest needs: deep nesting, and text that is not Unicode."""
+    if level > MAX_LEVELS:
+        raise ValueError(f"more than {MAX_LEVELS} levels of nesting - at `{where[:80]}...`")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"a lone surrogate in {value[:80]!a} - at `{where}`") from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_values(key, f"key in {where}", level)
+            _check_values(item, f"{where}.{key}", level + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_values(item, f"{where}[{index}]", level + 1)
+
+
+def _convert(value: Any, wanted: Any, where: str = "$") -> Any:
+    """Return a value as a type, or raise ValueError that says in one line what is wrong and at which JSON path."""
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        wrong, at, place = str(error).rpartition(" - at ")
+        for pattern, meaning in _MEANINGS.items():
+            wrong = wrong.replace(f"`str` matching regex {pattern!r}", meaning)
+        place = place.replace("$", where, 1) if at else f"`{where}`"
+        raise ValueError(f"{' '.join(wrong.split())[:200] or error} - at {place}") from error
+
+
+def _drop_damaged_plans(entries: Any, path: Path) -> Any:
+    """Return a manifest's artifacts without the plans whose entries are damaged: models run without them."""
+    kept = []
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, Mapping) and entry.get("kind") != "onnx":
+            try:
+                plan = _convert(entry, Artifact, f"$.artifacts[{index}]")
+                _convert(plan.details, PlanDetails, f"$.artifacts[{index}].details")
+            except ValueError as error:
+                warnings.warn(
+                    f"{path} has a damaged entry of a plan, which is left out: {error}. Export the checkpoint again.",
+                    WavePaintWarning,
+                    stacklevel=5,
+                )
+                continue
+        kept.append(entry)
+    return kept if isinstance(entries, list) else entries
+
+
 def _parse_manifest(content: Any, path: Path) -> Manifest:
+    """Return a manifest from what JSON made of it; ValueError says what is damaged."""
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         raise BundleError(f"{path} is not the manifest of a WavePaint bundle. Make one with wp export.")
     if content.get("format_version") != FORMAT_VERSION:
         raise BundleError(
-            f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}. "
-            "Export the checkpoint again, or update the older of the two."
+            f"{path} has format version {json.dumps(content.get('format_version'))[:20]}, this program reads "
+            f"{FORMAT_VERSION}. Export the checkpoint again, or update the older of the two."
         )
-    fields = {key: value for key, value in content.items() if key not in ("format", "format_version")}
-    try:
-        fields["artifacts"] = [Artifact(**artifact) for artifact in fields["artifacts"]]
-        manifest = Manifest(**fields)
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
-    multiple, activations = manifest.size_multiple, manifest.activation_bytes_per_pixel
+    _check_values(content)
+    # Fields that are not known here, of a later program of the same format version, are left out.
+    manifest: Manifest = _convert(
+        {**content, "artifacts": _drop_damaged_plans(content.get("artifacts"), path)}, Manifest
+    )
     named = [artifact.path for artifact in manifest.artifacts]
-    named += [
-        str(artifact.details["float_edges"]) for artifact in manifest.artifacts if "float_edges" in artifact.details
-    ]
-    sizes_are_known = isinstance(multiple, int) and multiple >= 1 and isinstance(activations, int | float)
-    if not sizes_are_known or activations <= 0 or not isinstance(manifest.files, Mapping):
-        raise BundleError(f"{path} is damaged (size multiple, activations or file list). Export the checkpoint again.")
-    for name in [*manifest.files, *named]:
-        if Path(name).name != name or name not in manifest.files:
+    for index, artifact in enumerate(manifest.artifacts):
+        if artifact.kind == "onnx":
+            _convert(artifact.details, OnnxDetails, f"$.artifacts[{index}].details")
+        named += [artifact.details["float_edges"]] if "float_edges" in artifact.details else []
+    for name in named:
+        if name not in manifest.files:
             raise BundleError(f"{path} names {name!r}, which is not a listed file of the bundle's own folder.")
+    for name, reports in manifest.verification.items():
+        for index, report in enumerate(reports):
+            absent = Report.__optional_keys__ - _NEW_IN_REPORTS - report.keys()
+            if absent and "error" not in report:
+                raise ValueError(f"Object missing `{min(absent)}` - at `$.verification.{name[:80]}[{index}]`")
+    if sum(entry["bytes"] for entry in manifest.files.values()) > MAX_BUNDLE_BYTES:
+        raise ValueError(f"Expected files of {MAX_BUNDLE_BYTES >> 30} GiB at most, all together - at `$.files`")
     return manifest
+
+
+def _read_manifest(path: Path) -> Manifest:
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind):  # before it is opened: a pipe would be waited for
+        raise BundleError(f"{path} is not a regular file. Copy the bundle again as a whole, or export it again.")
+    with path.open("rb") as stream:
+        data = stream.read(MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES >> 20} MiB. Export the checkpoint again.")
+    try:
+        return _parse_manifest(json.loads(data.decode()), path)
+    except RecursionError:
+        raise BundleError(f"{path} is damaged (its values nest too deep). Export the checkpoint again.") from None
+    except ValueError as error:
+        raise BundleError(f"{path} is damaged: {error}. Export the checkpoint again.") from error
 
 
 def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
@@ -218,34 +400,40 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
         folder: The bundle's folder.
         check_hashes: Also compare the sha256 of every file (some milliseconds for a small model).
 
+    Warns:
+        WavePaintWarning: The entry of a plan is damaged; the bundle is read without it.
+
     Raises:
         BundleError: Missing, incomplete, altered, or of another format version.
     """
-    path = folder / MANIFEST_NAME
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise BundleError(f"{folder} {what}. Expected a bundle's folder, as wp export makes it.")
     try:
-        manifest = _parse_manifest(json.loads(path.read_text("utf-8")), path)
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            raise BundleError(f"{folder} {what}. Expected a bundle's folder, as wp export makes it.")
+        manifest = _read_manifest(folder / MANIFEST_NAME)
         for name, expected in manifest.files.items():
             file = folder / name
             if not file.is_file():
                 raise BundleError(f"{folder} lacks {name}. Copy the bundle again as a whole, or export it again.")
-            size = file.stat().st_size
-            if size != expected["bytes"] or (check_hashes and hash_file(file) != expected["sha256"]):
-                raise BundleError(
-                    f"{file} was altered or is damaged: its size or sha256 is not the manifest's. "
-                    "Copy the bundle again as a whole, or export it again."
-                )
+            if file.stat().st_size != expected["bytes"]:
+                raise _altered(file, "size")
+        for name, expected in manifest.files.items() if check_hashes else ():  # not before every size is right
+            if hash_file(folder / name) != expected["sha256"]:
+                raise _altered(folder / name, "sha256")
     except FileNotFoundError:
         raise BundleError(
             f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} is damaged ({error}). Export the checkpoint again.") from error
     except OSError as error:
         raise BundleError(f"{folder} cannot be read: {error.strerror or error}.") from error
     return Bundle(folder, manifest)
+
+
+def _altered(file: Path, what: str) -> BundleError:
+    return BundleError(
+        f"{file} was altered or is damaged: its {what} is not the manifest's. Copy the bundle again as a whole, or "
+        "export it again."
+    )
 
 
 def assets_folder() -> Path:

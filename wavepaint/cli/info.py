@@ -76,7 +76,7 @@ def command(bundle: Path | None, as_json: bool) -> None:
         return
     try:
         rows = list(_rows(manifest))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(
             f"the manifest is damaged or made by hand ({error!r}). wp info --json prints it as it is, and wp export "
             "makes a new one."

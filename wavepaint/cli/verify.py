@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavepaint.atomic import check_target, write_file
-from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, default_bundle_folder, read_bundle
+from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
-from wavepaint.export.verify import Report, describe_failure, summarise, verify_bundle
+from wavepaint.export.verify import describe_failure, summarise, verify_bundle
 from wavepaint.runtime.plan import LIBRARIES
 from wavepaint.runtime.plan_store import why_not_here
 
@@ -45,7 +45,7 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
                 continue
 
             def number(name: str, form: str, missing: str, report: Report = report) -> str:
-                value = report[name]
+                value = report.get(name)
                 return missing if value is None else format(value, form)
 
             yield (
