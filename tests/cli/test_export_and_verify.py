@@ -66,7 +66,7 @@ def test_verify_against_the_checkpoint_layer_by_layer(
 ) -> None:
     before = (copy / "manifest.json").read_bytes()
     report_path = tmp_path / "report.json"
-    result = wp("verify", copy, "--against", tiny_checkpoint, "--layers", "--no-store", "--json", report_path)
+    result = wp("verify", copy, "--against", tiny_checkpoint, "--layers", "--json", report_path)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout.decode().count("first layer to exceed its budget: none") >= 2
     assert (copy / "manifest.json").read_bytes() == before
@@ -123,7 +123,7 @@ def test_another_checkpoint_is_refused_or_told_of(wp: Wp, copy: Path, tmp_path: 
     assert_refused(wp("verify", copy, "--against", tmp_path / "other.pt"), "of other hyper-parameters", "tiny.pt")
     twin = randomise(build_model("wavepaint", TINY), seed=7)
     save_checkpoint(tmp_path / "twin.pt", twin, architecture="wavepaint", parameters=TINY)
-    result = wp("verify", copy, "--against", tmp_path / "twin.pt", "--no-store")
+    result = wp("verify", copy, "--against", tmp_path / "twin.pt")
     assert result.returncode == 1
     assert "warning: " in result.stderr.decode()
     assert "is not the file that" in result.stderr.decode()
