@@ -47,8 +47,8 @@ class Inpainter(Closing):
         engine: Who computes; ``auto`` takes the fastest that really works here.
         precision: Of the arithmetic; ``float32`` means exact weights too. ``auto`` takes the engine's fastest that was
             verified, and never one that failed.
-        threads: CPU threads of the engine, all streams together; None leaves the choice to it.
-        streams: Runs of the engine at one time, from as many threads of the caller; each has its share of ``threads``.
+        threads: CPU threads that compute, all streams together; None leaves the choice to it.
+        streams: Runs of the engine at one time, from as many threads of the caller, with ``threads`` between them.
         max_memory_mb: Bound on the memory of the process, in MiB, with a photo filled in each stream: larger regions
             are filled in tiles. It is kept by an estimate, measured for each engine. None: 2048, or what a photo needs.
         max_batch: Patches of one size that go into one call of the engine at most. None: as many as make it faster,

@@ -143,7 +143,7 @@ def _check_files(out: Path | None, pictures: list[Path], overwrite: bool) -> Non
     type=click.Choice(["auto", *PRECISIONS]),
     default="auto",
     show_default=True,
-    help="Of the arithmetic. auto: the engine's fastest that did not fail verification.",
+    help="Of the arithmetic, float32 of the weights too. auto: the engine's fastest that was verified.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 def command(
