@@ -124,16 +124,13 @@ def merge_reports(kept: Sequence[Report], made: Sequence[Report], sha256: str) -
     """
 
     def replaces(new: Report, old: Report) -> bool:
+        # What an earlier version did not write down may be anything.
+        is_same_engine = find_engine(old) in (None, find_engine(new))
+        is_same_arithmetic = (old.get("precision") or new["precision"]) == new["precision"]
+        is_same_device = (old.get("device") or new["device"]) == new["device"]
         is_weaker = _is_against_source(old) and not _is_against_source(new)
-        engines = (find_engine(old), find_engine(new))
-        if (
-            is_weaker
-            or engines[0] not in (None, engines[1])
-            or old.get("precision", new["precision"]) != new["precision"]
-        ):
-            return False
-        is_same_device = old.get("device", new["device"]) == new["device"]
-        return is_same_device or (new["passed"] and not old["passed"])
+        is_mended = new["passed"] and not old["passed"]
+        return is_same_engine and is_same_arithmetic and not is_weaker and (is_same_device or is_mended)
 
     former = [report for report in kept if report.get("sha256", sha256) == sha256]
     return [report for report in former if not any(replaces(new, report) for new in made)] + [*made]

@@ -214,8 +214,8 @@ def _open_reference(model: Path, size_multiple: int) -> Session:
 def _make_case(batch: int, height: int, width: int) -> tuple[Image, Image]:
     """Return noisy ramps (N, 3, H, W) and a mask (N, 1, H, W): scattered holes above, a box below, float32."""
     rng = np.random.default_rng(0)
-    image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
-    image = (image + np.linspace(0, 1, width, dtype=np.float32)) / 2
+    image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32) / np.float32(2)
+    image += np.linspace(0, 0.5, width, dtype=np.float32)
     mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
     mask[..., height // 2 :, :] = 0
     mask[..., height // 2 :, width // 4 : width // 2 + 1] = 1

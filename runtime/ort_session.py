@@ -1,7 +1,6 @@
 """ONNX Runtime on the CPU and, by CUDA, on NVIDIA GPUs."""
 
 import importlib.metadata
-import importlib.util
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Literal
@@ -27,9 +26,7 @@ _CUDA_OPTIONS = {
 
 def has_cuda() -> bool:
     """Return whether this ONNX Runtime was built with CUDA and there is a GPU; it may fail to load all the same."""
-    if importlib.util.find_spec("onnxruntime") is None or not find_gpus():
-        return False
-    return PROVIDERS["cuda"] in require("onnxruntime", extra="gpu").get_available_providers()
+    return bool(find_gpus()) and PROVIDERS["cuda"] in require("onnxruntime", extra="gpu").get_available_providers()
 
 
 def find_packages() -> list[str]:
