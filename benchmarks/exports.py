@@ -27,8 +27,9 @@ from wavepaint.export.bundle import torch_suite
 from wavepaint.export.fusion import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, export_onnx
-from wavepaint.export.verify import budget_of, describe_report, make_report, verify_session
+from wavepaint.export.verify import describe_report, verify_session
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
+from wavepaint.runtime.comparison import budget_of, make_report
 from wavepaint.runtime.engines import Way, find_ways, open_way
 from wavepaint.runtime.session import Session
 from wavepaint.timing import describe_machine, make_batch

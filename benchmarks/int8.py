@@ -24,7 +24,7 @@ from PIL import Image
 
 from wavepaint.atomic import write_folder
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, default_bundle_folder, read_bundle
-from wavepaint.export.verify import min_psnr_hole_db
+from wavepaint.runtime.comparison import min_psnr_hole_db
 from wavepaint.runtime.engines import EngineName, Precision, Way, open_way
 from wavepaint.timing import describe_machine
 

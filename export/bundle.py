@@ -4,6 +4,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,17 +208,18 @@ def write_bundle(
                 writer.add_precision(precision)
         artifacts, reports = writer.artifacts, writer.reports
         if engines is not None:
-            built = build_engines(
+            built, plan_reports = build_engines(
                 folder,
                 artifacts,
                 size_multiple,
                 engines,
+                partial(verify_artifact, folder, size_multiple=size_multiple, suite=writer.suite),
                 on_stage=on_stage,
                 on_progress=on_progress,
                 on_skip=on_skip,
             )
             artifacts += built
-            reports |= {artifact.path: [] for artifact in built}
+            reports |= plan_reports
         manifest = Manifest(
             name=name or out.name,
             task=architecture.task,

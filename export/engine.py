@@ -4,12 +4,16 @@ import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from wavepaint import contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle
-from wavepaint.errors import ConfigError, EngineError
+from wavepaint.contract import Artifact, Bundle, Report
+from wavepaint.errors import ConfigError, EngineError, VerificationError
+from wavepaint.export.verify import Suite, own_suite, require_passed, summarise, verify_artifact
+from wavepaint.runtime.checks import can_compare
+from wavepaint.runtime.engines import find_ways
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan import (
     LIBRARIES,
@@ -22,6 +26,8 @@ from wavepaint.runtime.plan import (
 from wavepaint.runtime.plan_callbacks import OnProgress
 
 _PREFERRED = ("float16", "bfloat16", "float32")
+
+Verify = Callable[[Artifact], list[Report]]
 
 OnSkip = Callable[[Library, str], None]
 """Told of an engine that is not built and why."""
@@ -101,42 +107,58 @@ def build_engines(
     artifacts: Sequence[Artifact],
     size_multiple: int,
     request: EngineRequest,
+    verify: Verify,
     *,
     on_stage: Callable[[str], None] = lambda stage: None,
     on_progress: OnProgress = lambda phase, share: None,
     on_skip: OnSkip = lambda library, reason: None,
-) -> list[Artifact]:
-    """Build plans into a bundle's (unfinished) folder.
+) -> tuple[list[Artifact], dict[str, list[Report]]]:
+    """Build plans into a bundle's (unfinished) folder, and verify those that fit the GPU here.
 
     Args:
         folder: Where the ONNX models lie.
         artifacts: What the bundle holds so far.
         size_multiple: The manifest's.
         request: Which to build, of libraries that :func:`find_builders` found.
+        verify: Runs a plan that fits the GPU here and compares it.
         on_stage: Told of each plan before it is built.
         on_progress: Told of each plan's progress.
         on_skip: Told of what could not be built, if it was not required.
 
     Returns:
-        The entries of the new plans.
+        The entries of the new plans, and for each its reports. What fails verification is left out, like what cannot be
+        built.
 
     Raises:
         EngineError: A required engine cannot be built here.
+        VerificationError: A required engine differs by more than its budget.
         ConfigError: Profiles or targets that make no sense.
     """
     built: list[Artifact] = []
+    reports: dict[str, list[Report]] = {}
     models = choose_models(artifacts, request.precisions)
     for library in request.libraries:
         try:
             for model, targets in itertools.product(models, request.targets_of(library)):
                 on_stage(f"building a {library} engine of {model.path}")
                 options = replace(request.options, targets=targets)
-                built.append(_build(folder, model, size_multiple, library, options, on_progress))
-        except EngineError as error:
+                plan = _build(folder, model, size_multiple, library, options, on_progress)
+                reports[plan.path] = []
+                if find_ways(plan):
+                    on_stage(f"verifying {plan.path}")
+                    reports[plan.path] = summarise(verify(plan))
+                    for report in reports[plan.path]:
+                        require_passed(report)
+                built.append(plan)
+        except (EngineError, VerificationError) as error:
             if request.required:
                 raise
             on_skip(library, str(error))
-    return built
+    names = {plan.path for plan in built}
+    for name in reports.keys() - names:
+        (folder / name).unlink()
+        del reports[name]
+    return built, reports
 
 
 def _build(
@@ -190,26 +212,37 @@ def add_engines(
                 "in that precision, which needs PyTorch."
             )
     request = replace(request, libraries=tuple(find_builders(request, manifest.size_multiple, on_skip)))
+
+    @cache
+    def suite() -> Suite:
+        return own_suite(bundle.folder, bundle.find_artifact("onnx", "float32"), manifest.size_multiple)
+
+    def verify(plan: Artifact) -> list[Report]:
+        return verify_artifact(folder, plan, manifest.size_multiple, suite()) if can_compare() else []
+
     with write_folder(out, overwrite=overwrite) as folder:
         for name in manifest.files:
             shutil.copyfile(bundle.folder / name, folder / name)
-        built = build_engines(
+        built, reports = build_engines(
             folder,
             manifest.artifacts,
             manifest.size_multiple,
             request,
+            verify,
             on_stage=on_stage,
             on_progress=on_progress,
             on_skip=on_skip,
         )
         if not built:
             raise EngineError(f"no engine could be built for {bundle.folder}, so nothing was written.")
-        names = {artifact.path for artifact in built}
+        files = contract.describe_files(folder)
+        # A former plan is gone where the one that was built in its place failed verification.
+        former = [artifact for artifact in manifest.artifacts if artifact.path in files.keys() - reports.keys()]
         manifest = replace(
             manifest,
-            artifacts=[*(artifact for artifact in manifest.artifacts if artifact.path not in names), *built],
-            files=contract.describe_files(folder),
-            verification={**manifest.verification, **{name: [] for name in names}},
+            artifacts=[*former, *built],
+            files=files,
+            verification={artifact.path: manifest.verification.get(artifact.path, []) for artifact in former} | reports,
         )
         (folder / contract.MANIFEST_NAME).write_text(manifest.to_json(), "utf-8")
     return Bundle(out, manifest)

@@ -1,85 +1,26 @@
 """Comparing an exported model with its source, in numbers that decide."""
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from wavepaint import metrics
-from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, PadMode, Report
+from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, PadMode, Report, hash_file
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
-from wavepaint.runtime.engines import Way, find_ways, open_way
+from wavepaint.runtime.checks import LABELS, find_engine
+from wavepaint.runtime.comparison import Budget, Comparison, budget_of, compare, describe_failure, make_report
+from wavepaint.runtime.engines import ON_CPU, Way, find_ways, open_way
+from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.image import to_levels
 from wavepaint.runtime.session import Session
 from wavepaint.runtime.tiling import pad_to_multiple
 
 Reference = Callable[[Image, Image], Image]
 
-FLOAT32_MAX_ERROR = 1e-5
-"""Largest absolute error allowed in float32, on values in [0, 1]: about a hundred roundings of float32 near 1, and a
-four-hundredth of one of 255 levels."""
-
-MAX_PLACES = 5
-"""How many places of values that are not finite a report names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What an artifact may differ by.
-
-    Attributes:
-        max_error: Largest absolute error, on values in [0, 1]; None does not limit it.
-        min_psnr_db: Smallest PSNR inside the hole against the source; None does not limit it.
-    """
-
-    max_error: float | None
-    min_psnr_db: float | None
-
-
-FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
-
-HALF_MIN_PSNR_DB = 50.0
-"""50 dB is an error of 0.8 of 255 levels, root mean square. Single pixels may be further off, so no largest error."""
-
-HALF_BUDGET = Budget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
-
-BYTE_BUDGET = Budget(max_error=1.001 / 255, min_psnr_db=None)
-"""One level, where a value just above a half is rounded up by one side and down by the other."""
-
-
-def budget_of(artifact: Artifact, precision: str) -> Budget:
-    """Return the budget of an artifact that is computed in a precision.
-
-    In bfloat16 a form with uint8 edges has that of float edges: it is compiled apart from the graph it is compared
-    with, operators are joined otherwise and so rounded elsewhere, and from a half on a step of bfloat16 is a level.
-    """
-    if artifact.edges == "uint8" and precision != "bfloat16":
-        return BYTE_BUDGET
-    return FLOAT32_BUDGET if artifact.precision == precision == "float32" else HALF_BUDGET
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One case: what was run and how far the two are apart.
-
-    ``psnr_hole_db`` is None where the outputs are equal there, and so is ``ssim_hole`` without a hole; errors are
-    None where the output is not finite.
-    """
-
-    case: str
-    shape: list[int]
-    max_error: float | None
-    mean_error: float | None
-    psnr_hole_db: float | None
-    ssim_hole: float | None
-    num_not_finite: int
-    not_finite_at: list[list[int]]
-    known_identical: bool
-    passed: bool
+SOURCE = "PyTorch"
+"""How the reference's name begins where it is the source itself."""
 
 
 @dataclass(frozen=True)
@@ -90,57 +31,30 @@ class Suite:
         cases: Inputs.
         expected: For each case what the reference gave, (N, 3, H, W) in [0, 1].
         reference: The reference's name, for people.
+        way: The way that gave it, where it is one of the bundle's own: it is not compared with itself.
     """
 
     cases: Sequence[Case]
     expected: Sequence[Image]
     reference: str
+    way: Way | None = None
 
 
-def make_suite(size_multiple: int, reference: Reference, name: str) -> Suite:
+def make_suite(size_multiple: int, reference: Reference, name: str, *, way: Way | None = None) -> Suite:
     """Run the reference, a function (image, mask) -> filled, over :func:`verification_cases`."""
     cases = verification_cases(size_multiple)
-    return Suite(cases, [reference(image, mask) for _, image, mask in cases], name)
+    return Suite(cases, [reference(image, mask) for _, image, mask in cases], name, way)
 
 
-def min_psnr_hole_db(output: Image, expected: Image, mask: Image) -> float:
-    """Return the PSNR inside the hole of (N, 3, H, W); infinite for equal values, also where there is no hole."""
-    value = metrics.psnr(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
-    return math.inf if math.isnan(value) else value
+def own_suite(folder: Path, artifact: Artifact, size_multiple: int) -> Suite:
+    """Run a bundle's float32 model on the CPU over :func:`verification_cases`.
 
-
-def compare(case: str, image: Image, mask: Image, output: Image, expected: Image, budget: Budget) -> Comparison:
-    """Compare an output with what the source gave, all (N, 3, H, W) float32, masks (N, 1, H, W)."""
-    hole = np.broadcast_to(mask > 0, image.shape)
-    fits = output.shape == expected.shape == image.shape
-    finite = np.isfinite(output)
-    measured = Comparison(
-        case=case,
-        shape=list(image.shape),
-        max_error=None,
-        mean_error=None,
-        psnr_hole_db=None,
-        ssim_hole=None,
-        num_not_finite=int(output.size - finite.sum()),
-        not_finite_at=[[int(i) for i in place] for place in itertools.islice(np.argwhere(~finite), MAX_PLACES)],
-        known_identical=fits and bool(np.array_equal(output[~hole], image[~hole])),
-        passed=False,
-    )
-    if measured.num_not_finite or not fits:
-        return measured
-    error = np.abs(output.astype(np.float64) - expected)
-    psnr = min_psnr_hole_db(output, expected, mask)
-    ssim = metrics.ssim(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
-    return replace(
-        measured,
-        max_error=float(error.max()),
-        mean_error=float(error.mean()),
-        psnr_hole_db=psnr if math.isfinite(psnr) else None,
-        ssim_hole=ssim if math.isfinite(ssim) else None,
-        passed=measured.known_identical
-        and (budget.max_error is None or bool(error.max() <= budget.max_error))
-        and (budget.min_psnr_db is None or psnr >= budget.min_psnr_db),
-    )
+    Raises:
+        EngineError: No engine for the CPU runs it.
+    """
+    way = next(iter(find_ways(artifact)), Way("ort-cpu", artifact, "float32"))
+    with open_way(way, folder / artifact.path, size_multiple) as session:
+        return make_suite(size_multiple, session.run, f"{artifact.path} in {session.engine}", way=way)
 
 
 def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Comparison]:
@@ -182,71 +96,58 @@ def verify_byte_session(
 
 
 def summarise(reports: Sequence[Report]) -> list[Report]:
-    """Return reports for the manifest: as they are, but of the cases only those that failed."""
-    return [{**report, "cases": [case for case in report["cases"] if not case["passed"]]} for report in reports]
+    """Return reports for the manifest: of the cases only those that failed, and nothing of engines missing here."""
+    return [
+        {**report, "cases": [case for case in report["cases"] if not case["passed"]]}
+        for report in reports
+        if report["required"] or "error" not in report
+    ]
 
 
-def make_report(
-    comparisons: Sequence[Comparison], budget: Budget, reference: str, session: Session, *, required: bool = True
-) -> Report:
-    """Return the report as plain values.
+def describe_arithmetic(report: Report) -> str:
+    """Say which precision a report is of: "float32", or "float32 on float16 weights"."""
+    arithmetic = report["precision"]
+    weights = report.get("weights") or arithmetic
+    return arithmetic if weights == arithmetic else f"{arithmetic} on {weights} weights"
 
-    A report is ``required`` to pass where an engine computes in the file's precision or better. Where it reduces it by
-    itself, as OpenVINO computes a float32 file in bfloat16, a miss is that engine's: it is noted, and not chosen.
+
+def merge_reports(kept: Sequence[Report], made: Sequence[Report], sha256: str) -> list[Report]:
+    """Return what is known of a form after it was verified again.
+
+    A report takes the place of one of the same engine, device and arithmetic, unless that one was made against the
+    source and it was not. One that passed also takes the place of one that failed on another GPU.
+
+    Args:
+        kept: The former reports.
+        made: The new ones.
+        sha256: Of the form's file: former reports of another file are left out.
     """
 
-    def values(name: str) -> list[float]:
-        found = (getattr(comparison, name) for comparison in comparisons)
-        return [value for value in found if value is not None]
+    def replaces(new: Report, old: Report) -> bool:
+        # What an earlier version did not write down may be anything.
+        is_same_engine = find_engine(old) in (None, find_engine(new))
+        is_same_arithmetic = (old.get("precision") or new["precision"]) == new["precision"]
+        is_same_device = (old.get("device") or new["device"]) == new["device"]
+        is_weaker = _is_against_source(old) and not _is_against_source(new)
+        is_mended = new["passed"] and not old["passed"]
+        return is_same_engine and is_same_arithmetic and not is_weaker and (is_same_device or is_mended)
 
-    means = values("mean_error")
-    return {
-        "passed": all(c.passed for c in comparisons),
-        "required": required,
-        "engine": session.engine,
-        "precision": session.precision,
-        "reference": reference,
-        "budget": asdict(budget),
-        "max_error": max(values("max_error"), default=None),
-        "mean_error": sum(means) / len(means) if means else None,
-        "min_psnr_hole_db": min(values("psnr_hole_db"), default=None),
-        "min_ssim_hole": min(values("ssim_hole"), default=None),
-        "num_cases": len(comparisons),
-        "num_not_finite": sum(c.num_not_finite for c in comparisons),
-        "known_identical": all(c.known_identical for c in comparisons),
-        "cases": [asdict(c) for c in comparisons],
-    }
+    former = [report for report in kept if report.get("sha256", sha256) == sha256]
+    return [report for report in former if not any(replaces(new, report) for new in made)] + [*made]
 
 
-def describe_failure(report: Report) -> str | None:
-    """Say which case failed first and why; None if all passed."""
-    for case in report["cases"]:
-        if case["passed"]:
-            continue
-        if case["num_not_finite"]:
-            reason = f"{case['num_not_finite']} values are NaN or infinite, the first at {case['not_finite_at'][0]}"
-        elif not case["known_identical"]:
-            reason = "pixels outside the hole were changed"
-        else:
-            limits = report["budget"]
-            most = "any" if limits["max_error"] is None else f"{limits['max_error']:.1e}"
-            least = "any" if limits["min_psnr_db"] is None else f"at least {limits['min_psnr_db']:g}"
-            found = "infinite" if case["psnr_hole_db"] is None else f"{case['psnr_hole_db']:.1f}"
-            reason = (
-                f"largest error {case['max_error']:.1e} (allowed {most}), PSNR inside the hole {found} dB ({least})"
-            )
-        return f"{report['engine']} differs from {report['reference']} in the case '{case['case']}': {reason}"
-    return None
+def _is_against_source(report: Report) -> bool:
+    return report.get("reference", "").startswith(SOURCE)
 
 
 def describe_report(report: Report) -> str:
     """Say in one line what a report came to."""
     if "error" in report:
-        return f"FAILED to run: {report['error']}"
+        return f"FAILED to run in {report.get('engine', 'an engine')}: {report['error']}"
     lowest = report["min_psnr_hole_db"]
     verdict = "verified" if report["passed"] else "FAILED verification" if report["required"] else "not precise enough"
     return (
-        f"{verdict} in {report['engine']} ({report['precision']}), "
+        f"{verdict} in {report['engine']} ({describe_arithmetic(report)}), "
         f"{report['num_cases']} cases against {report['reference']}: "
         + ("values that are not finite" if report["max_error"] is None else f"largest error {report['max_error']:.1e}")
         + (f", at least {lowest:.1f} dB inside the hole" if lowest is not None else "")
@@ -261,7 +162,7 @@ def require_passed(report: Report) -> None:
     """
     failure = describe_failure(report)
     if failure and report["required"]:
-        raise VerificationError(f"{failure}. Nothing was written.")
+        raise VerificationError(f"{failure}. It was not written.")
 
 
 def verify_artifact(
@@ -278,28 +179,53 @@ def verify_artifact(
         suite: What float32 edges are compared with.
 
     Returns:
-        A report for each engine; none if no engine here can run this form.
-
-    Raises:
-        EngineError: An engine that should run it fails.
+        A report for each engine, with an ``error`` where it fails; none if no engine here can run this form.
     """
+    sha256 = hash_file(folder / artifact.path)
     reports = []
     for way in find_ways(artifact):
-        budget, required = budget_of(artifact, way.arithmetic), way.arithmetic in (artifact.precision, "float32")
-        # A plan is verified itself or not at all: another one built in its place would say nothing about it.
-        with open_way(way, folder / artifact.path, size_multiple, missing="refuse") as session:
-            if artifact.edges == "float32":
-                comparisons, reference = verify_session(session, suite, budget), suite.reference
-            else:
-                sibling = sibling_of(artifact)
-                reference = f"Python around {sibling.path}"
-                floating = replace(way, artifact=sibling)
-                with open_way(floating, folder / sibling.path, size_multiple, missing="refuse") as floats:
-                    comparisons = verify_byte_session(session, floats, byte_cases(size_multiple), padding, budget)
-        if not comparisons:
-            raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
-        reports.append(make_report(comparisons, budget, reference, session, required=required))
+        if way == suite.way:
+            continue
+        try:
+            report = _verify_way(way, folder, size_multiple, padding, suite)
+        except EngineError as error:
+            report = _failed_report(way, suite.reference, error)
+        report["sha256"] = sha256
+        reports.append(report)
     return reports
+
+
+def _verify_way(way: Way, folder: Path, size_multiple: int, padding: PadMode, suite: Suite) -> Report:
+    artifact = way.artifact
+    budget, required = budget_of(artifact, way.arithmetic), way.arithmetic in (artifact.precision, "float32")
+    # A plan is verified itself or not at all: another one built in its place would say nothing about it.
+    with open_way(way, folder / artifact.path, size_multiple, missing="refuse") as session:
+        if artifact.edges == "float32":
+            comparisons, reference = verify_session(session, suite, budget), suite.reference
+        else:
+            sibling = sibling_of(artifact)
+            reference = f"Python around {sibling.path}"
+            floating = replace(way, artifact=sibling)
+            with open_way(floating, folder / sibling.path, size_multiple, missing="refuse") as floats:
+                comparisons = verify_byte_session(session, floats, byte_cases(size_multiple), padding, budget)
+    if not comparisons:
+        raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
+    return make_report(comparisons, budget, reference, session, required=required)
+
+
+def _failed_report(way: Way, reference: str, error: EngineError) -> Report:
+    """Return the report of a way that does not run; ONNX Runtime need not on CUDA, whose libraries may be missing."""
+    return {
+        "passed": False,
+        "required": way.engine != "ort-cuda",
+        "error": str(error),
+        "engine": LABELS[way.engine],
+        "device": "CPU" if way.engine in ON_CPU else next((gpu.name for gpu in find_gpus()), "GPU"),
+        "precision": way.arithmetic,
+        "weights": way.artifact.precision,
+        "reference": reference,
+        "cases": [],
+    }
 
 
 def sibling_of(artifact: Artifact) -> Artifact:
@@ -315,7 +241,7 @@ def verify_bundle(
 
     Args:
         bundle: A checked bundle.
-        suite: What to compare with, usually PyTorch; None takes the bundle's own float32 model in ONNX Runtime.
+        suite: What to compare with, usually PyTorch; None takes the bundle's own float32 model on the CPU.
         on_artifact: Told of each artifact before it is run.
 
     Returns:
@@ -327,10 +253,7 @@ def verify_bundle(
     """
     manifest = bundle.manifest
     if suite is None:
-        artifact = bundle.find_artifact("onnx", "float32")
-        own = Way("ort-cpu", artifact, "float32")
-        with open_way(own, bundle.path_of(artifact), manifest.size_multiple) as session:
-            suite = make_suite(manifest.size_multiple, session.run, f"{artifact.path} in {session.engine}")
+        suite = own_suite(bundle.folder, bundle.find_artifact("onnx", "float32"), manifest.size_multiple)
     reports: dict[str, list[Report]] = {}
     for artifact in manifest.artifacts:
         on_artifact(artifact)
@@ -338,8 +261,6 @@ def verify_bundle(
             reports[artifact.path] = verify_artifact(
                 bundle.folder, artifact, manifest.size_multiple, manifest.padding, suite
             )
-        except EngineError as error:
-            reports[artifact.path] = [{"passed": False, "required": True, "error": str(error), "cases": []}]
         except KeyError as error:
             raise BundleError(
                 f"the manifest of {bundle.folder} lacks {error} in the details of {artifact.path}. Export it again."

@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 from wavepaint.contract import Artifact, Bundle
 from wavepaint.errors import BundleError, EngineError
 from wavepaint.model_file import check_model_file
+from wavepaint.runtime.checks import can_compare, check_once, has_failed, is_verified
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan import LIBRARIES, Library, Missing, serves
 from wavepaint.runtime.session import Precision, Session
@@ -15,29 +16,43 @@ from wavepaint.runtime.session import Precision, Session
 EngineName = Literal["ort-cpu", "ort-cuda", "openvino", "tensorrt", "tensorrt-rtx"]
 Auto = Literal["auto"]
 
+_EXACT = ("onnx", "float32", "float32")
+"""Kind, edges and precision of the model that others are compared with."""
+
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 _FASTEST_FIRST: tuple[EngineName, ...] = ("tensorrt", "tensorrt-rtx", "ort-cuda", "openvino", "ort-cpu")
 """For ``auto``. The order on GPUs is assumed, not measured. On two CPU cores the default model took 15.4 ms at 256x256
-in OpenVINO bfloat16, 21.3 in its float32 and 31.6 in ONNX Runtime (benchmarks/results/2026-11-21-race)."""
+in OpenVINO bfloat16, 21.3 in its float32 (on float16 weights) and 31.6 in ONNX Runtime
+(benchmarks/results/2026-11-21-race)."""
 
-_ON_CPU: tuple[EngineName, ...] = ("ort-cpu", "openvino")
+ON_CPU: tuple[EngineName, ...] = ("ort-cpu", "openvino")
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run a model: an engine, a form of the model, and the arithmetic the engine computes in."""
+    """One way to run a model.
+
+    Attributes:
+        engine: Who computes.
+        artifact: The form of the model; its precision is that of the weights.
+        arithmetic: What the engine computes in.
+        reference: The bundle's float32 model, beside the form, which a plan that is built here is compared with; empty
+            for none.
+    """
 
     engine: EngineName
     artifact: Artifact
     arithmetic: Precision
+    reference: str = ""
 
 
 def find_ways(artifact: Artifact) -> list[Way]:
     """Return how this machine can run a form of a model, exact arithmetic before reduced.
 
-    ONNX models run on the CPU, plans on the GPU they fit, in the version of the library they fit.
+    ONNX models run on the CPU and, by CUDA, on the GPU, plans on the GPU they fit, in the version of the library they
+    fit.
     """
     found: list[Way] = []
     if artifact.kind in LIBRARIES:
@@ -48,7 +63,11 @@ def find_ways(artifact: Artifact) -> list[Way]:
     if artifact.kind != "onnx":
         return found
     if artifact.precision != "bfloat16" and importlib.util.find_spec("onnxruntime"):
-        found.append(Way("ort-cpu", artifact, "float16" if artifact.precision == "float16" else "float32"))
+        from wavepaint.runtime.ort_session import has_cuda
+
+        found.append(Way("ort-cpu", artifact, artifact.precision))
+        if has_cuda():
+            found.append(Way("ort-cuda", artifact, artifact.precision))
     if importlib.util.find_spec("openvino"):
         from wavepaint.runtime.openvino_session import cpu_precisions
 
@@ -73,8 +92,8 @@ def open_way(
         path: The form's file; what the form was built from lies beside it.
         size_multiple: The manifest's.
         threads: CPU threads; None leaves the choice to the engine.
-        streams: Runs at work at one time, from as many threads of the caller; each has its share of ``threads``.
-            TensorRT takes two at least, so that copies overlap with computing; in OpenVINO runs take turns.
+        streams: Runs at work at one time, from as many threads of the caller, with ``threads`` between them. TensorRT
+            takes two at least, so that copies overlap with computing; in OpenVINO runs take turns.
         missing: For TensorRT, what to do where the bundle has no plan that fits this machine.
 
     Raises:
@@ -86,14 +105,25 @@ def open_way(
         from wavepaint.runtime.plan_store import open_plan
 
         return open_plan(
-            way.artifact, path, size_multiple, library=way.engine, streams=max(2, streams), missing=missing
+            way.artifact,
+            path,
+            size_multiple,
+            library=way.engine,
+            streams=max(2, streams),
+            missing=missing,
+            reference=path.with_name(way.reference) if way.reference and can_compare() else None,
         )
     check_model_file(path)
     if way.engine == "openvino":
         from wavepaint.runtime.openvino_session import OpenVinoSession
 
         return OpenVinoSession(
-            path, edges=edges, size_multiple=size_multiple, precision=way.arithmetic, threads=threads
+            path,
+            edges=edges,
+            size_multiple=size_multiple,
+            precision=way.arithmetic,
+            weights=way.artifact.precision,
+            threads=threads,
         )
     from wavepaint.runtime.ort_session import OrtSession
 
@@ -127,10 +157,12 @@ def open_session(
         bundle: A checked bundle.
         engine: A name, or ``auto`` for the fastest that really opens here without building anything: TensorRT is
             taken where a plan that fits is in the bundle or was built here before. Named, it builds what it needs.
-        precision: Of the arithmetic, or ``auto`` for the fastest of the engine in which the bundle was not seen to
-            fail verification.
+        precision: Of the arithmetic, or ``auto`` for the engine's fastest. ``float32`` means float32 weights too.
         threads: CPU threads; None leaves the choice to the engine.
         streams: See :func:`open_way`.
+
+    Where either is ``auto``, what was verified comes first, what failed is not taken, and on a GPU, where bundles are
+    seldom made, what has no report yet is compared with the bundle's float32 model here, once.
 
     Raises:
         EngineError: The named engine, or every engine, is not installed, does not load or refuses the model; each
@@ -140,55 +172,75 @@ def open_session(
     multiple = bundle.manifest.size_multiple
     reasons: dict[str, str] = {}
     missing: Missing = "kept" if engine == "auto" else "build"
-    for name in _engines_here() if engine == "auto" else (engine,):
-        for way in list_ways(bundle, name, precision):
-            path = bundle.path_of(way.artifact)
-            try:
-                return open_way(way, path, multiple, threads=threads, streams=streams, missing=missing)
-            except (EngineError, BundleError) as error:
-                if engine != "auto" and precision != "auto":
-                    raise
-                reasons.setdefault(str(error), f"{name} {way.arithmetic}: {error}")
+    is_auto = "auto" in (engine, precision)
+    ways = [
+        way
+        for name in (_engines_here() if engine == "auto" else (engine,))
+        for way in list_ways(bundle, name, precision)
+    ]
+    if is_auto:
+        ways.sort(key=lambda way: way.engine in ON_CPU and not is_verified(bundle, way))
+    for way in ways:
+        path = bundle.path_of(way.artifact)
+        try:
+            if is_auto and has_failed(bundle, way):
+                raise EngineError(f"{way.artifact.path} failed verification in it, and is run only if both are named.")
+            session = open_way(way, path, multiple, threads=threads, streams=streams, missing=missing)
+            # A plan that is kept in the cache was compared when it was built.
+            if is_auto and way.engine not in ON_CPU and session.path == path and not is_verified(bundle, way):
+                check_once(bundle, way, session)
+            return session
+        except (BundleError, EngineError) as error:
+            if not is_auto:
+                raise
+            reasons.setdefault(str(error), f"{way.engine} {way.arithmetic}: {error}")
     raise EngineError(" ".join(reasons.values()) or f"{bundle.folder} holds no model for {engine} in {precision}.")
 
 
 def _engines_here() -> tuple[EngineName, ...]:
     """Return the engines worth trying; without a GPU those of the CPU, so that nothing is imported in vain."""
-    return _FASTEST_FIRST if find_gpus() else tuple(name for name in _FASTEST_FIRST if name in _ON_CPU)
+    return _FASTEST_FIRST if find_gpus() else tuple(name for name in _FASTEST_FIRST if name in ON_CPU)
 
 
 def list_ways(bundle: Bundle, engine: EngineName, precision: Precision | Auto = "auto") -> list[Way]:
     """Return how an engine could run a bundle, fastest first, whether or not the engine is installed.
 
-    With ``auto``, what failed verification in that engine and arithmetic is left out.
+    With ``auto``, what failed verification in that engine and arithmetic is left out, and so is float32 on other
+    weights where it was not verified.
     """
     if engine == "tensorrt" or engine == "tensorrt-rtx":
         found = [way for way in _list_plans(bundle, engine) if precision in ("auto", way.arithmetic)]
-        return [way for way in found if precision != "auto" or not _has_failed(bundle, way)]
+        return [way for way in found if precision != "auto" or not has_failed(bundle, way)]
     forms: dict[str, Artifact] = {}
     for artifact in bundle.manifest.artifacts:
         if artifact.kind == "onnx" and artifact.edges == "float32":
             forms.setdefault(artifact.precision, artifact)
-    ways: list[tuple[Precision, str, Precision]]  # asked precision, the file's, the arithmetic
-    if engine == "openvino":
-        # Its kernels choose their own arithmetic; the float16 file has the form they run fastest.
-        ways = [
-            ("bfloat16", "float16", "bfloat16"),
-            ("bfloat16", "bfloat16", "bfloat16"),
-            ("bfloat16", "float32", "bfloat16"),
-            ("float16", "float16", "float32"),
-            ("float32", "float32", "float32"),
-        ]
+    ways: list[tuple[str, Precision]]  # the file's precision, the arithmetic
+    if engine == "openvino" and precision == "float16":
+        ways = [("float16", "float16")]  # which OpenVINO refuses, and says what it computes
+    elif engine == "openvino":
+        # Its arithmetic does not follow from the file. It runs the form of the float16 file fastest.
+        ways = [("float16", "bfloat16"), ("bfloat16", "bfloat16"), ("float32", "bfloat16"), ("float32", "float32")]
+        if precision == "auto":
+            ways.insert(3, ("float16", "float32"))
     elif engine == "ort-cuda":
-        ways = [("float16", "float16", "float16"), ("float32", "float32", "float32")]
+        ways = [("float16", "float16"), ("float32", "float32")]
     else:
-        ways = [("float32", "float32", "float32"), ("float16", "float16", "float16")]
+        ways = [("float32", "float32"), ("float16", "float16")]
+    reference = forms["float32"].path if "float32" in forms else ""
     found = [
-        Way(engine, forms[file], arithmetic)
-        for asked, file, arithmetic in ways
-        if file in forms and precision in ("auto", asked)
+        Way(engine, forms[file], arithmetic, reference)
+        for file, arithmetic in ways
+        if file in forms and precision in ("auto", arithmetic)
     ]
-    return [way for way in found if precision != "auto" or not _has_failed(bundle, way)]
+    if precision != "auto":
+        return found
+    return [
+        way
+        for way in found
+        if not has_failed(bundle, way)
+        and (way.arithmetic != "float32" or way.artifact.precision == "float32" or is_verified(bundle, way))
+    ]
 
 
 def _list_plans(bundle: Bundle, library: Library) -> list[Way]:
@@ -197,6 +249,7 @@ def _list_plans(bundle: Bundle, library: Library) -> list[Way]:
     Precisions that the bundle has a plan of come first: nobody has to wait for those.
     """
     here = next((gpu.compute_capability for gpu in find_gpus()), "")
+    exact = [form for form in bundle.manifest.artifacts if (form.kind, form.edges, form.precision) == _EXACT]
     ways = []
     fastest_first: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
     for precision in fastest_first:
@@ -207,27 +260,16 @@ def _list_plans(bundle: Bundle, library: Library) -> list[Way]:
         ]
         forms.sort(key=lambda form: (form.kind == "onnx", not serves(form.details, here)))
         if forms:
-            ways.append(Way(library, forms[0], precision))
+            ways.append(Way(library, forms[0], precision, exact[0].path if exact else ""))
     return sorted(ways, key=lambda way: way.artifact.kind == "onnx")
 
 
 def list_best_ways(bundle: Bundle) -> list[Way]:
-    """Return for every engine and arithmetic the fastest way, for comparing them all."""
-    best = {(way.engine, way.arithmetic): way for name in ENGINES for way in reversed(list_ways(bundle, name))}
+    """Return for every engine and arithmetic the fastest way, for comparing them all; float32 on float32 weights."""
+    best = {
+        (way.engine, way.arithmetic): way
+        for name in ENGINES
+        for way in reversed(list_ways(bundle, name))
+        if way.arithmetic != "float32" or way.artifact.precision == "float32"
+    }
     return sorted(best.values(), key=lambda way: (ENGINES.index(way.engine), PRECISIONS.index(way.arithmetic)))
-
-
-_LABELS: dict[EngineName, str] = {
-    "ort-cpu": "ONNX Runtime", "ort-cuda": "ONNX Runtime", "openvino": "OpenVINO",
-    "tensorrt": "TensorRT ", "tensorrt-rtx": "TensorRT-RTX ",
-}  # fmt: skip
-"""How each engine's name in a report begins."""
-
-
-def _has_failed(bundle: Bundle, way: Way) -> bool:
-    return any(
-        not report.get("passed")
-        for report in bundle.manifest.verification.get(way.artifact.path, [])
-        if str(report.get("engine", _LABELS[way.engine])).startswith(_LABELS[way.engine])
-        and report.get("precision", way.arithmetic) == way.arithmetic
-    )

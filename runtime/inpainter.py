@@ -47,16 +47,17 @@ class Inpainter(Closing):
     Args:
         bundle: A bundle's folder; None takes the model that ships with the package.
         engine: Who computes; ``auto`` takes the fastest that really works here.
-        precision: Of the arithmetic; ``auto`` takes the engine's fastest that did not fail verification.
-        threads: CPU threads of the engine, all streams together; None leaves the choice to it.
-        streams: Runs of the engine at one time, from as many threads of the caller; each has its share of ``threads``.
+        precision: Of the arithmetic; ``float32`` means exact weights too. ``auto`` takes the engine's fastest that was
+            verified, and never one that failed.
+        threads: CPU threads that compute, all streams together; None leaves the choice to it.
+        streams: Runs of the engine at one time, from as many threads of the caller, with ``threads`` between them.
         max_memory_mb: Bound on the memory of the process, in MiB, with a photo filled in each stream: larger regions
             are filled in tiles. It is kept by an estimate, measured for each engine. None: 2048, or what a photo needs.
         max_batch: Patches of one size that go into one call of the engine at most. None: as many as make it faster,
             which on CPUs is 1.
 
     Attributes:
-        engine: What really runs, for people: engine, version, device, arithmetic.
+        engine: What really runs, for people: engine, version, device, arithmetic, and the weights where they differ.
         streams: As the argument.
         max_batch: As the argument, or the engine's own.
 
@@ -93,7 +94,7 @@ class Inpainter(Closing):
         self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads, streams=streams)
         self.max_batch = max_batch or self._session.max_batch
         self._turns = BoundedSemaphore(streams)
-        self.engine = f"{self._session.engine} {self._session.precision}"
+        self.engine = f"{self._session.engine} {self._session.arithmetic}"
 
     def fill(self, image: ImageSource, mask: ImageSource, options: FillOptions | None = None) -> Image.Image:
         """Fill the hole of one photo.

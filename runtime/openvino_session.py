@@ -34,8 +34,8 @@ def cpu_precisions() -> list[Precision]:
 class OpenVinoSession(Session):
     """An ONNX model in OpenVINO's CPU plugin; see :class:`wavepaint.runtime.session.Session`.
 
-    The precision of the arithmetic is OpenVINO's own choice of kernels, not the file's: a float16 file is a smaller
-    float32 file to it. Thread-safe: runs take turns, each with all threads, whatever the number of streams. Two streams
+    The precision of the arithmetic is that of OpenVINO's kernels, not the file's: it computes a float16 file in float32
+    on float16 weights. Thread-safe: runs take turns, each with all threads, whatever the number of streams. Two streams
     with half the threads each were no faster, and several requests of one compiled model, each from its own thread,
     hung now and then in OpenVINO 2026.4: a thread that holds Python's lock waited for one of the model's, whose holder
     waited for Python's.
@@ -44,7 +44,8 @@ class OpenVinoSession(Session):
         path: The ONNX file.
         edges: Kind of its inputs and outputs.
         size_multiple: Height and width must be multiples of this.
-        precision: "float32" or "bfloat16"; "float16" (a file's own) runs as float32.
+        precision: Of the arithmetic, "float32" or "bfloat16".
+        weights: Precision of the file's weights.
         threads: Threads of one run; None lets OpenVINO choose.
 
     Raises:
@@ -60,15 +61,17 @@ class OpenVinoSession(Session):
         edges: Edges = "float32",
         size_multiple: int = 1,
         precision: str = "float32",
+        weights: str = "float32",
         threads: int | None = None,
     ) -> None:
         super().__init__(path, edges=edges, size_multiple=size_multiple)
         openvino = require("openvino", extra="openvino")
         version = openvino.get_version().split("-")[0]
-        precision = "float32" if precision == "float16" else precision
         if precision not in cpu_precisions():
+            way_out = "--engine ort-cpu computes float16" if precision == "float16" else "--precision float32 is exact"
             raise EngineError(
-                f"OpenVINO {version} computes {', '.join(cpu_precisions())} on this processor, not {precision}."
+                f"OpenVINO {version} computes {' and '.join(cpu_precisions())} on this processor, not {precision}: "
+                f"{way_out}, and --precision auto takes the fastest that was verified."
             )
         config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1"}
         check_threads(threads)
@@ -88,9 +91,14 @@ class OpenVinoSession(Session):
             raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
         self.engine = f"OpenVINO {version} CPU"
         self.precision = precision
+        self._weights = weights
         self.memory_factor = _MEMORY_FACTORS[precision]
         self._request = model.create_infer_request()
         self._turn = Lock()
+
+    @property
+    def weights(self) -> str:
+        return self._weights
 
     def _is_open(self) -> bool:
         return self._request is not None

@@ -2,14 +2,31 @@
 
 import importlib.metadata
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, Literal
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
-from wavepaint.runtime.session import GPU_BATCH, Session, Tensor, first_line, share_threads
+from wavepaint.runtime.gpu import find_gpus
+from wavepaint.runtime.session import GPU_BATCH, Session, Tensor, check_threads, count_cores, first_line
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+_CUDA_OPTIONS = {
+    # TensorFloat-32 keeps 10 of a float32's 23 bits of precision. ONNX Runtime switches it on.
+    "use_tf32": "0",
+    # HEURISTIC chooses a convolution's algorithm by its sizes alone: the same photo is computed by the same algorithm,
+    # hence rounded equally, in every process. EXHAUSTIVE, ONNX Runtime's own choice, takes (up to 1.19) the algorithm
+    # that won a race on this machine, and runs that race again for each new size, of which holes bring many. DEFAULT
+    # means since 1.20 cuDNN's fallback, which is many times slower (github.com/microsoft/onnxruntime/issues/22705).
+    "cudnn_conv_algo_search": "HEURISTIC",
+}
+
+
+def has_cuda() -> bool:
+    """Return whether this ONNX Runtime was built with CUDA and there is a GPU; it may fail to load all the same."""
+    return bool(find_gpus()) and PROVIDERS["cuda"] in require("onnxruntime", extra="gpu").get_available_providers()
 
 
 def find_packages() -> list[str]:
@@ -28,7 +45,11 @@ def find_packages() -> list[str]:
 class OrtSession(Session):
     """An ONNX model in ONNX Runtime; see :class:`wavepaint.runtime.session.Session`.
 
-    Thread-safe: ONNX Runtime allows concurrent runs of one session.
+    Thread-safe. ONNX Runtime's pool of threads belongs to the session: each run computes in its caller's thread, and
+    all runs share the pool. So the pool has as many threads as ``threads`` leaves beside one for each stream, and runs
+    beyond ``streams`` or ``threads`` wait for their turn. A run that is alone has its caller's thread and the pool.
+    Counted on two cores, with all streams at work: 8 threads that ran or were ready to with ``threads=8, streams=4``,
+    2 with ``threads=2, streams=4``, and 1 with ``threads=1, streams=4``.
 
     Args:
         path: The ONNX file.
@@ -36,8 +57,8 @@ class OrtSession(Session):
         edges: Kind of its inputs and outputs.
         size_multiple: Height and width must be multiples of this.
         precision: Arithmetic inside the file.
-        threads: CPU threads of all streams; None takes every core.
-        streams: Runs that go on at once, from as many threads of the caller; each has its share of the threads.
+        threads: CPU threads of all streams together, the callers' included; None takes every core.
+        streams: Runs that go on at once, from as many threads of the caller.
 
     Raises:
         EngineError: ONNX Runtime is not installed, cannot read the file or use the device, or the file breaks the
@@ -64,11 +85,14 @@ class OrtSession(Session):
             raise EngineError(_missing_provider(ort.__version__))
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        threads = share_threads(threads, streams)
+        check_threads(threads)
+        if threads is None and streams > 1:
+            threads = count_cores()
         if threads is not None:
-            options.intra_op_num_threads = threads
+            options.intra_op_num_threads = max(threads - streams, 0) + 1  # the pool's threads, and one run's caller
+        providers: list[Any] = [provider if device == "cpu" else (provider, _CUDA_OPTIONS)]
         try:
-            session = ort.InferenceSession(str(path), options, providers=[provider])
+            session = ort.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise EngineError(f"ONNX Runtime {ort.__version__} cannot load {path}: {first_line(error)}") from error
         found = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
@@ -80,17 +104,21 @@ class OrtSession(Session):
                 f"ONNX Runtime {ort.__version__} fell back to {session.get_providers()[0]} where {provider} was asked "
                 "for: the GPU's driver, CUDA or cuDNN is missing or of another version. wp doctor shows what there is."
             )
+        self.device = "CPU" if device == "cpu" else next((gpu.name for gpu in find_gpus()), "GPU")
         self.engine = f"ONNX Runtime {ort.__version__} {device.upper()}"
         self.max_batch = 1 if device == "cpu" else GPU_BATCH
         self.precision = precision
         self._session: Any = session
+        self._turns = BoundedSemaphore(min(threads or streams, streams))
 
     def _is_open(self) -> bool:
         return self._session is not None
 
     def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
-        output: Tensor = self._session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image, INPUT_MASK: mask})[0]
-        return output
+        session = self._session  # which another thread may close while this one waits
+        with self._turns:
+            output: Tensor = session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image, INPUT_MASK: mask})[0]
+            return output
 
     def close(self) -> None:
         """Free the model."""

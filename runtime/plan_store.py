@@ -48,6 +48,7 @@ class Recipe:
         version: Of the library.
         capability: The GPU's compute capability.
         options: How.
+        reference: The float32 model that the plan is compared with before it is kept; None for none.
     """
 
     model: Path
@@ -57,6 +58,7 @@ class Recipe:
     version: str
     capability: str
     options: PlanOptions
+    reference: Path | None = None
 
     def path(self) -> Path:
         """Return where the plan is kept."""
@@ -67,6 +69,8 @@ class Recipe:
             "workspace_mb": self.options.workspace_mb,
             "optimization_level": self.options.optimization_level,
         }
+        if self.reference is not None:
+            depends["reference_sha256"] = hash_file(self.reference)
         key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
         return cache_folder() / "plans" / f"{key}.{self.builder}-{self.version}.{self.capability}.cached"
 
@@ -127,6 +131,7 @@ def open_plan(
     library: Library,
     streams: int = 2,
     missing: Missing = "build",
+    reference: Path | None = None,
 ) -> TensorRtSession:
     """Open a bundle's plan if it fits, else one that was built here before from the same ONNX model, else build that.
 
@@ -137,9 +142,12 @@ def open_plan(
         library: What runs it.
         streams: See :class:`TensorRtSession`.
         missing: What to do where the bundle's plan does not fit.
+        reference: The bundle's float32 model, which a plan that is built is compared with before it is kept; None
+            keeps it without, apart from those.
 
     Raises:
-        EngineError: No GPU, no library, no plan that fits (unless it may be built), or a build or a start that failed.
+        EngineError: No GPU, no library, no plan that fits (unless it may be built), a build or a start that failed, or
+            a plan that was built and differs from the float32 model by more than its budget.
         BundleError: The plan's entry in the manifest is damaged.
     """
     gpu, trt = require_gpu(library), load_library(library)
@@ -162,6 +170,7 @@ def open_plan(
         version=trt.__version__,
         capability=gpu.compute_capability,
         options=options,
+        reference=reference,
     )
     kept, content, damage = recipe.path(), None, ""
     if kept.exists():
@@ -181,7 +190,25 @@ def open_plan(
         WavePaintWarning,
         stacklevel=3,
     )
-    return _open_built(recipe, kept, _build(recipe, kept), streams, reason)
+    content, head = _build(recipe)
+    session = _open_built(recipe, kept, content, streams, reason)
+    if reference is not None:
+        _require_right(session, reference)
+    _keep(kept, content, head)
+    return session
+
+
+def _require_right(session: TensorRtSession, reference: Path) -> None:
+    """Compare a plan that was built with the float32 model; one that differs is closed and an EngineError."""
+    from wavepaint.runtime.comparison import check_session, describe_failure
+
+    try:
+        failure = describe_failure(check_session(session, reference))
+        if failure:
+            raise EngineError(f"the plan that was built is wrong and not kept: {failure}. Choose another --precision.")
+    except EngineError:
+        session.close()
+        raise
 
 
 def _why_not(artifact: Artifact, path: Path, library: Library, version: str, capability: str) -> str:
@@ -246,14 +273,19 @@ def read_kept(path: Path) -> tuple[bytes | None, str]:
         return None, f"{path} is damaged"
 
 
-def _build(recipe: Recipe, kept: Path) -> bytes:
-    """Build a plan and keep it; one that cannot be kept is used all the same."""
+def _build(recipe: Recipe) -> tuple[bytes, dict[str, Any]]:
+    """Build a plan; return it and what is to be known of it."""
     with tempfile.TemporaryDirectory(prefix="wavepaint-plan-") as folder:
         unfinished = Path(folder) / "plan"
         details = build_plan(
             recipe.model, unfinished, recipe.artifact, recipe.size_multiple, recipe.builder, recipe.options
         )
         content = unfinished.read_bytes()
+    return content, details
+
+
+def _keep(kept: Path, content: bytes, details: dict[str, Any]) -> None:
+    """Write a plan into the cache; one that cannot be kept is used all the same."""
     head = json.dumps({**details, "plan_sha256": hashlib.sha256(content).hexdigest()})
     try:
         with write_file(kept, overwrite=True) as temporary:
@@ -265,4 +297,3 @@ def _build(recipe: Recipe, kept: Path) -> bytes:
             WavePaintWarning,
             stacklevel=4,
         )
-    return content

@@ -58,6 +58,8 @@ class Session(Closing):
     Attributes:
         engine: What really runs, for people: engine, version and device.
         precision: Arithmetic that really runs.
+        weights: Precision that the weights are stored in; an engine may compute in a higher or a lower one.
+        device: "CPU", or the GPU's name.
         memory_factor: Peak memory of a run over what the live tensors of the exported float32 graph take.
         max_batch: Images in one run from which on more make it no faster.
         side_range: Least and largest height and width of an image.
@@ -68,6 +70,16 @@ class Session(Closing):
     memory_factor: float
     max_batch: int
     side_range = (1, 2**31 - 1)
+    device = "CPU"
+
+    @property
+    def weights(self) -> str:
+        return self.precision
+
+    @property
+    def arithmetic(self) -> str:
+        """What is computed on which weights, for people: "float32", or "float32 on float16 weights"."""
+        return self.precision if self.weights == self.precision else f"{self.precision} on {self.weights} weights"
 
     def __init__(self, path: Path, *, edges: Edges = "float32", size_multiple: int = 1) -> None:
         self.path = path
@@ -128,6 +140,12 @@ class Session(Closing):
         """Return whether a batch of this size may be run, apart from the size multiple; most engines take any."""
         return True
 
+    def sizes_to_check(self) -> list[tuple[int, int, int]]:
+        """Return (batch, height, width) of a few batches that the session takes, to try it out."""
+        multiple = self.size_multiple
+        side = -(-256 // multiple) * multiple
+        return [(2, 2 * multiple, 3 * multiple), (1, side, side)]
+
     @contextmanager
     def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:
         """Check a batch, then tell of an engine's failure on it in this package's words."""
@@ -158,16 +176,6 @@ def check_threads(threads: int | None) -> None:
     """
     if threads is not None and threads < 1:
         raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
-
-
-def share_threads(threads: int | None, streams: int) -> int | None:
-    """Return the threads of one of several runs that go on at once; None leaves them to the engine.
-
-    Raises:
-        EngineError: Fewer than one thread.
-    """
-    check_threads(threads)
-    return threads if streams == 1 else max((threads or count_cores()) // streams, 1)
 
 
 def count_cores() -> int:

@@ -94,7 +94,8 @@ class TensorRtSession(Session):
             max(min(profile.max[1:]) for profile in self.profiles),
         )
         self.rebuilt_because = rebuilt_because
-        self.engine = f"{self._plan.name} {next((gpu.name for gpu in find_gpus()), 'GPU')}"
+        self.device = next((gpu.name for gpu in find_gpus()), "GPU")
+        self.engine = f"{self._plan.name} {self.device}"
         self.precision = precision
 
     @property
@@ -105,6 +106,9 @@ class TensorRtSession(Session):
     def takes(self, batch: int, height: int, width: int) -> bool:
         """Return whether a profile of the plan holds a batch of this size."""
         return self._plan.find_profile((batch, height, width)) is not None
+
+    def sizes_to_check(self) -> list[tuple[int, int, int]]:
+        return [size for profile in self.profiles for size in dict.fromkeys((profile.min, profile.opt))]
 
     def _is_open(self) -> bool:
         return not self._is_closed

@@ -116,16 +116,17 @@ class Source(TypedDict):
 class Report(TypedDict):
     """What came of running an artifact in an engine and comparing it with its source.
 
-    Without an ``error`` every key is there, but ``device`` and ``weights``, which earlier bundles lack.
+    Without an ``error`` every key is there, but ``device``, ``weights`` and ``sha256``, which earlier bundles lack.
 
     Attributes:
         passed: Whether every case did.
         required: Whether every case had to: the engine computes in the file's precision or better.
-        error: Why it did not run; nothing else is known then.
+        error: Why it did not run; nothing was measured then.
         engine: Name and version, for people.
         device: "CPU", or the GPU's name; empty where it is not known.
         precision: Of the arithmetic.
         weights: Precision of the file; empty where it is not known.
+        sha256: Of the file that was run. The report says nothing of another.
         reference: What it was compared with, for people.
         budget: What it may differ by: ``max_error`` and ``min_psnr_db``.
         cases: Those that failed.
@@ -138,6 +139,7 @@ class Report(TypedDict):
     device: NotRequired[str]
     precision: NotRequired[str]
     weights: NotRequired[str]
+    sha256: NotRequired[str]
     reference: NotRequired[str]
     budget: NotRequired[dict[str, float | None]]
     max_error: NotRequired[float | None]
@@ -150,7 +152,7 @@ class Report(TypedDict):
     cases: NotRequired[list[dict[str, Any]]]
 
 
-_LACKED_BY_REPORTS = {"error", "device", "weights"}
+_LACKED_BY_REPORTS = {"error", "device", "weights", "sha256"}
 """Keys that reports of models that ran may lack."""
 
 

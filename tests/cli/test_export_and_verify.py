@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import TINY, randomise
+from tests.fakes.bundle import write_bundle
 from wavepaint.contract import Bundle, describe_files, read_bundle
 from wavepaint.models.checkpoint import save_checkpoint
 from wavepaint.models.registry import build_model
@@ -39,7 +40,7 @@ def change_weights(folder: Path, name: str, layer: str, change: Callable[[np.nda
 
 def test_verify_compares_with_the_bundles_own_float32_model(wp: Wp, copy: Path) -> None:
     before = read_bundle(copy).manifest
-    result = wp("verify", copy)
+    result = wp("verify", copy, "--store")
     assert result.returncode == 0, result.stderr.decode()
     table = result.stdout.decode()
     for name in ("model.onnx", "model.fp16.onnx", "model.uint8.onnx", "model.bf16.onnx"):
@@ -49,8 +50,23 @@ def test_verify_compares_with_the_bundles_own_float32_model(wp: Wp, copy: Path) 
     assert "FAILED" not in table
     after = read_bundle(copy).manifest
     assert before.artifacts == after.artifacts
-    assert "PyTorch" in before.verification["model.fp16.onnx"][0]["reference"]
-    assert after.verification["model.fp16.onnx"][0]["reference"].startswith("model.onnx in ONNX Runtime")
+    for path, former in before.verification.items():  # what was compared with PyTorch stays, engines not here too
+        kept = after.verification[path]
+        assert [report for report in former if report["reference"].startswith("PyTorch")] == [
+            report for report in kept if report["reference"].startswith("PyTorch")
+        ]
+    added = [report for report in after.verification["model.fp16.onnx"] if report["reference"].startswith("model.onnx")]
+    assert {report["engine"].split()[0] for report in added} == {"ONNX", "OpenVINO"}
+    own = [report for report in after.verification["model.onnx"] if report["reference"].startswith("model.onnx")]
+    assert all(report["engine"].startswith("OpenVINO") for report in own)  # ONNX Runtime's would be of itself
+
+
+def test_verify_stores_what_it_finds_only_where_it_is_asked_to(wp: Wp, tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle").folder
+    before = (folder / "manifest.json").read_bytes()
+    assert wp("verify", folder).returncode == 0
+    assert (folder / "manifest.json").read_bytes() == before
+    assert_refused(wp("verify", "--store"), "--store needs BUNDLE", status=2)
 
 
 def test_verify_refuses_a_report_that_exists_before_the_work(wp: Wp, copy: Path, tmp_path: Path) -> None:
@@ -66,7 +82,7 @@ def test_verify_against_the_checkpoint_layer_by_layer(
 ) -> None:
     before = (copy / "manifest.json").read_bytes()
     report_path = tmp_path / "report.json"
-    result = wp("verify", copy, "--against", tiny_checkpoint, "--layers", "--no-store", "--json", report_path)
+    result = wp("verify", copy, "--against", tiny_checkpoint, "--layers", "--json", report_path)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout.decode().count("first layer to exceed its budget: none") >= 2
     assert (copy / "manifest.json").read_bytes() == before
@@ -83,7 +99,7 @@ def test_verify_against_the_checkpoint_layer_by_layer(
 def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp: Wp, copy: Path) -> None:
     layer = "wavemodules.1.upsample.conv"
     change_weights(copy, "model.fp16.onnx", layer, lambda weights: weights * np.float16(3))
-    result = wp("verify", copy, "--layers")
+    result = wp("verify", copy, "--layers", "--store")
     assert result.returncode == 1
     assert b"Traceback" not in result.stderr
     assert f"first layer to exceed its budget: {layer}" in result.stdout.decode()
@@ -123,7 +139,8 @@ def test_another_checkpoint_is_refused_or_told_of(wp: Wp, copy: Path, tmp_path: 
     assert_refused(wp("verify", copy, "--against", tmp_path / "other.pt"), "of other hyper-parameters", "tiny.pt")
     twin = randomise(build_model("wavepaint", TINY), seed=7)
     save_checkpoint(tmp_path / "twin.pt", twin, architecture="wavepaint", parameters=TINY)
-    result = wp("verify", copy, "--against", tmp_path / "twin.pt", "--no-store")
+    assert_refused(wp("verify", copy, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "tiny.pt")
+    result = wp("verify", copy, "--against", tmp_path / "twin.pt")
     assert result.returncode == 1
     assert "warning: " in result.stderr.decode()
     assert "is not the file that" in result.stderr.decode()

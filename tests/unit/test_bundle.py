@@ -29,21 +29,18 @@ from wavepaint.export import bundle as bundle_module
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.to_onnx import export_onnx
-from wavepaint.export.verify import (
+from wavepaint.export.verify import Suite, describe_report, make_suite, require_passed
+from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
+from wavepaint.models.registry import build_model
+from wavepaint.runtime.comparison import (
     BYTE_BUDGET,
     FLOAT32_BUDGET,
     HALF_BUDGET,
     Budget,
-    Suite,
     budget_of,
     compare,
-    describe_report,
     make_report,
-    make_suite,
-    require_passed,
 )
-from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
-from wavepaint.models.registry import build_model
 from wavepaint.runtime.engines import open_session
 from wavepaint.runtime.session import Session
 
@@ -210,7 +207,7 @@ def test_a_failed_verification_writes_nothing(
         return make_suite(size_multiple, lambda image, mask: image + 0.01 * mask, "a wrong reference")
 
     monkeypatch.setattr(bundle_module, "torch_suite", wrong_suite)
-    with pytest.raises(VerificationError, match="largest error.*Nothing was written"):
+    with pytest.raises(VerificationError, match="largest error.*It was not written"):
         write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -308,7 +305,7 @@ def test_precision_an_engine_reduces_by_itself_is_told_and_stops_nothing() -> No
     name, image, mask = CASES[1]
     expected = (image * (1 - mask)).astype(np.float32)
     bad = compare(name, image, mask, expected + 0.02 * mask, expected, HALF_BUDGET)
-    session = cast(Session, SimpleNamespace(engine="OpenVINO", precision="bfloat16"))
+    session = cast(Session, SimpleNamespace(engine="OpenVINO", device="CPU", precision="bfloat16", weights="bfloat16"))
     report = make_report([bad], HALF_BUDGET, "reference", session, required=False)
     require_passed(report)
     assert "not precise enough in OpenVINO (bfloat16)" in describe_report(report)
@@ -354,7 +351,7 @@ def test_cases_cover_what_they_should() -> None:
 def test_every_kind_of_difference_fails(spoil: Callable[..., Any], message: str) -> None:
     name, image, mask = CASES[1]
     expected = (image * (1 - mask)).astype(np.float32)
-    session = SimpleNamespace(engine="engine", precision="float32")
+    session = SimpleNamespace(engine="engine", device="CPU", precision="float32", weights="float32")
     assert compare(name, image, mask, expected, expected, FLOAT32_BUDGET).passed
     bad = compare(name, image, mask, spoil(expected, mask).astype(np.float32), expected, FLOAT32_BUDGET)
     assert not bad.passed

@@ -30,7 +30,9 @@ def test_auto_takes_the_fastest_that_works_and_says_which(half_bundle: Bundle) -
         assert session.run(image, mask).shape == image.shape
     with Inpainter(half_bundle.folder) as inpainter:
         assert inpainter.engine.startswith("OpenVINO")
-        assert inpainter.engine.endswith(FASTEST)
+        assert inpainter.engine.endswith(f"CPU {FASTEST} on float16 weights")
+    with Inpainter(half_bundle.folder, precision="float32") as inpainter:
+        assert inpainter.engine.endswith("CPU float32")
 
 
 def test_auto_goes_on_to_what_is_installed(half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,13 +57,13 @@ def test_without_any_engine_every_reason_is_told(half_bundle: Bundle, monkeypatc
         ("ort-cpu", "auto", "float32", "model.onnx"),
         ("ort-cpu", "float16", "float16", "model.fp16.onnx"),
         ("openvino", "float32", "float32", "model.onnx"),
-        ("openvino", "float16", "float32", "model.fp16.onnx"),
         ("auto", "float32", "float32", "model.onnx"),
+        ("auto", "float16", "float16", "model.fp16.onnx"),
     ],
 )
 def test_what_is_asked_for_is_run(half_bundle: Bundle, engine: Any, precision: Any, label: str, file: str) -> None:
     with open_session(half_bundle, engine=engine, precision=precision) as session:
-        assert session.precision == label
+        assert session.precision == session.weights == label
         assert session.path.name == file
 
 
@@ -72,6 +74,8 @@ def test_what_cannot_be_honoured_fails(
         open_session(half_bundle, engine="ort-cpu", precision="bfloat16")
     with pytest.raises(EngineError, match="holds no model for ort-cpu in float16"):
         open_session(tiny_bundle, engine="ort-cpu", precision="float16")
+    with pytest.raises(EngineError, match=r"OpenVINO .* computes float32.* not float16: --engine ort-cpu computes"):
+        open_session(half_bundle, engine="openvino", precision="float16")
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(EngineError, match=r'openvino is not installed.*pip install "wavepaint\[openvino\]"'):
         open_session(half_bundle, engine="openvino")
@@ -121,7 +125,7 @@ def test_every_engine_and_arithmetic_is_listed_once(half_bundle: Bundle) -> None
         ("ort-cpu", "float16", "model.fp16.onnx"),
         ("ort-cuda", "float32", "model.onnx"),
         ("ort-cuda", "float16", "model.fp16.onnx"),
-        ("openvino", "float32", "model.fp16.onnx"),
+        ("openvino", "float32", "model.onnx"),
         ("openvino", "bfloat16", "model.fp16.onnx"),
         ("tensorrt", "float32", "model.onnx"),
         ("tensorrt", "float16", "model.fp16.onnx"),

@@ -8,8 +8,8 @@ import pytest
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.verify import min_psnr_hole_db
 from wavepaint.runtime import openvino_session
+from wavepaint.runtime.comparison import min_psnr_hole_db
 from wavepaint.runtime.engines import Way, find_ways
 from wavepaint.runtime.openvino_session import OpenVinoSession, cpu_precisions
 from wavepaint.runtime.ort_session import OrtSession

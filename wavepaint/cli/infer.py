@@ -160,7 +160,7 @@ def _write_stdout(data: bytes) -> None:
     type=click.Choice(["auto", *PRECISIONS]),
     default="auto",
     show_default=True,
-    help="Of the arithmetic. auto: the engine's fastest that did not fail verification.",
+    help="Of the arithmetic, float32 of the weights too. auto: the engine's fastest that was verified.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 def command(

@@ -12,8 +12,10 @@ import click
 
 from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
-from wavepaint.errors import CheckpointError, EngineError, OutputError, WavePaintWarning
-from wavepaint.export.verify import describe_failure, summarise, verify_bundle
+from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
+from wavepaint.export.verify import describe_arithmetic, merge_reports, summarise, verify_bundle
+from wavepaint.runtime.comparison import describe_failure
+from wavepaint.runtime.engines import find_ways
 from wavepaint.runtime.plan import LIBRARIES
 from wavepaint.runtime.plan_store import why_not_here
 
@@ -41,7 +43,8 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
     for artifact in bundle.manifest.artifacts:
         for report in reports[artifact.path]:
             if "error" in report:
-                yield (artifact.path, *("",) * (len(_HEADER) - 2), "FAILED to run")
+                place = (report["engine"], describe_arithmetic(report))
+                yield (artifact.path, *place, *("",) * (len(_HEADER) - 4), "FAILED to run")
                 continue
 
             def number(name: str, form: str, missing: str, report: Report = report) -> str:
@@ -51,7 +54,7 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
             yield (
                 artifact.path,
                 report["engine"],
-                report["precision"],
+                describe_arithmetic(report),
                 str(report["num_cases"]),
                 number("max_error", ".1e", "-"),
                 number("mean_error", ".1e", "-"),
@@ -62,7 +65,10 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
                 "passed" if report["passed"] else "FAILED" if report["required"] else "not held",
             )
         if not reports[artifact.path]:
-            yield (artifact.path, f"({_why_not_run(artifact)})", *("",) * (len(_HEADER) - 3), "not run")
+            is_reference = bool(find_ways(artifact))
+            why = "the others are compared with it" if is_reference else _why_not_run(artifact)
+            verdict = "reference" if is_reference else "not run"
+            yield (artifact.path, f"({why})", *("",) * (len(_HEADER) - 3), verdict)
 
 
 def _why_not_run(artifact: Artifact) -> str:
@@ -79,7 +85,7 @@ def _table(rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def _load_source(bundle: Bundle, path: Path) -> "nn.Module":
+def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module":
     from wavepaint.models.checkpoint import read_checkpoint
 
     checkpoint, manifest = read_checkpoint(path), bundle.manifest
@@ -89,11 +95,12 @@ def _load_source(bundle: Bundle, path: Path) -> "nn.Module":
             f"({manifest.source['file']}). Give that checkpoint with --against."
         )
     if checkpoint.sha256 != manifest.source["sha256"]:
-        warnings.warn(
-            f"{path} is not the file that {bundle.folder} was made from ({manifest.source['file']}, another sha256).",
-            WavePaintWarning,
-            stacklevel=2,
-        )
+        told = f"{path} is not the file that {bundle.folder} was made from ({manifest.source['file']}, another sha256)"
+        if is_required:
+            raise CheckpointError(
+                f"{told}, so the report cannot be stored in it. Give that file, or leave out --store."
+            )
+        warnings.warn(f"{told}.", WavePaintWarning, stacklevel=2)
     return checkpoint.build().eval()
 
 
@@ -143,14 +150,15 @@ def _show_layers(
 
 
 def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
-    """Write the reports into the manifest; where nothing could be run the former ones stay."""
-    ran = {path: summarise(found) for path, found in reports.items() if found}
-    manifest = dataclasses.replace(bundle.manifest, verification={**bundle.manifest.verification, **ran})
-    try:
-        with write_file(bundle.folder / MANIFEST_NAME, overwrite=True) as temporary:
-            temporary.write_text(manifest.to_json(), "utf-8")
-    except OutputError as error:
-        warnings.warn(f"the report is not stored in the manifest: {error}", WavePaintWarning, stacklevel=2)
+    """Add the reports to those of the manifest; see :func:`wavepaint.export.verify.merge_reports`."""
+    manifest = bundle.manifest
+    merged = {
+        path: merge_reports(manifest.verification.get(path, []), summarise(made), manifest.files[path]["sha256"])
+        for path, made in reports.items()
+    }
+    manifest = dataclasses.replace(manifest, verification=manifest.verification | merged)
+    with write_file(bundle.folder / MANIFEST_NAME, overwrite=True) as temporary:
+        temporary.write_text(manifest.to_json(), "utf-8")
 
 
 @click.command()
@@ -158,7 +166,12 @@ def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
 @click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to compare with, in PyTorch.")
 @click.option("--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first to go astray.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report to this file as well.")
-@click.option("--store/--no-store", default=True, show_default=True, help="Keep the report in the bundle's manifest.")
+@click.option(
+    "--store/--no-store",
+    default=False,
+    show_default=True,
+    help="Add the report to the bundle's manifest, where wp infer looks for what is verified.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing --json file.")
 def command(
     bundle: Path | None, against: Path | None, with_layers: bool, json_path: Path | None, store: bool, overwrite: bool
@@ -166,9 +179,12 @@ def command(
     """Run every model of BUNDLE (default: the one that ships with the package) on every engine here, and compare.
 
     The reference is --against in PyTorch, else the bundle's float32 model in ONNX Runtime. Exit status 1 if any
-    model fails. An engine that reduces the precision by itself and misses the budget is told ("not held") and is not
-    chosen by wp infer.
+    model fails. An engine that reduces the precision by itself and misses the budget is told ("not held"), and once
+    that is stored it is not chosen by wp infer. --store keeps what is known of other engines and GPUs, and what was
+    compared with the checkpoint until that is compared again.
     """
+    if store and bundle is None:
+        raise click.UsageError("--store needs BUNDLE: the model that ships keeps the reports it came with.")
     if json_path is not None:
         read = [*(bundle or default_bundle_folder()).glob("*"), *([against] if against is not None else [])]
         check_outputs(read, [json_path])
@@ -178,7 +194,7 @@ def command(
     if against is not None:
         from wavepaint.export.bundle import torch_suite
 
-        network = _load_source(loaded, against)
+        network = _load_source(loaded, against, is_required=store)
         suite = torch_suite(network, loaded.manifest.size_multiple)
     reports = verify_bundle(
         loaded, suite, on_artifact=lambda artifact: click.echo(f"verifying {artifact.path} ...", err=True)
@@ -195,7 +211,7 @@ def command(
         content: dict[str, Any] = {"bundle": loaded.manifest.name, "verification": reports}
         with write_file(json_path, overwrite=overwrite) as temporary:
             temporary.write_text(json.dumps({**content, **({"layers": layers} if layers else {})}, indent=2) + "\n")
-    if store and bundle is not None:
+    if store:
         _store(loaded, reports)
     for failure in failures:
         click.echo(f"error: {failure}", err=True)
