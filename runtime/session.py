@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Edges
 from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.runtime.sizes import SizeRange
 
 Tensor = NDArray[Any]
 """float32 or uint8, as the session's edges say."""
@@ -61,14 +62,14 @@ class Session(Closing):
         precision: Arithmetic that really runs.
         memory_factor: Peak memory of a run over what the live tensors of the exported float32 graph take.
         max_batch: Images in one run from which on more make it no faster.
-        side_range: Least and largest height and width of an image.
+        sizes: Ranges of sizes that may be run, apart from the size multiple; most engines take any.
     """
 
     engine: str
     precision: str
     memory_factor: float
     max_batch: int
-    side_range = (1, 2**31 - 1)
+    sizes: tuple[SizeRange, ...] = (SizeRange(),)
 
     def __init__(self, path: Path, *, edges: Edges = "float32", size_multiple: int = 1) -> None:
         self.path = path
@@ -126,8 +127,12 @@ class Session(Closing):
         return []
 
     def takes(self, batch: int, height: int, width: int) -> bool:
-        """Return whether a batch of this size may be run, apart from the size multiple; most engines take any."""
-        return True
+        """Return whether a batch of this size may be run, apart from the size multiple."""
+        return any(sizes.holds((batch, height, width)) for sizes in self.sizes)
+
+    def refusal(self, batch: int, height: int, width: int) -> str:
+        """Return why a batch of a size that is not taken may not be run, and what mends it."""
+        return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)."
 
     @contextmanager
     def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:

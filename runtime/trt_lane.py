@@ -17,7 +17,8 @@ from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
 from wavepaint.errors import EngineError
 from wavepaint.runtime.device import Device
 from wavepaint.runtime.session import RunParts, Tensor
-from wavepaint.runtime.trt_plan import LoadedPlan, Size, size_of, tensor_shape
+from wavepaint.runtime.sizes import Size
+from wavepaint.runtime.trt_plan import LoadedPlan, size_of, tensor_shape
 
 MAX_SIZES = 8
 """How many sizes a lane keeps ready; the one not used for longest goes first."""

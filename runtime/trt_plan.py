@@ -9,10 +9,8 @@ from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, E
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.plan import Library, Profile, load_library, name_library
 from wavepaint.runtime.plan_callbacks import logger_of
+from wavepaint.runtime.sizes import Size
 from wavepaint.runtime.trt_kernels import KernelCache
-
-Size = tuple[int, int, int]
-"""Batch, height and width."""
 
 _CHANNELS = {INPUT_IMAGE: 3, INPUT_MASK: 1, OUTPUT_IMAGE: 3}
 
@@ -70,10 +68,17 @@ class LoadedPlan:
         if self._engine is None:
             refusal = self._error(f"refuses {path.name}")
             raise refusal if isinstance(refusal, EngineMemoryError) else PlanRefusedError(str(refusal))
-        self._check_tensors()
-        self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
         self._kernels: KernelCache | None = None
-        self._config = self._make_config(content) if self.captures_itself else None
+        self._config: Any = None
+        try:
+            self._check_tensors()
+            self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
+            if self.captures_itself:
+                self._config = self._make_config(content)
+        except BaseException:
+            # The exception holds this object, and the device may be closed before it is forgotten.
+            self._config = self._engine = self._runtime = None
+            raise
 
     def _make_config(self, content: bytes) -> Any:
         """Return how TensorRT-RTX shall run.
@@ -132,10 +137,11 @@ class LoadedPlan:
         """
         index = self.find_profile(size)
         if index is None:
-            raise EngineError(self._outside(size))
+            raise EngineError(self.refusal(size))
         return index
 
-    def _outside(self, size: Size) -> str:
+    def refusal(self, size: Size) -> str:
+        """Return why a size outside every profile cannot be run: the profiles, and how to build one that holds it."""
         nearest = self.profiles[0]
         shapes = ",".join(
             f"{width}x{height}"
