@@ -237,7 +237,7 @@ class Inpainter(Closing):
             size = limits.pad(height, width)
             if size is None:  # a whole photo; whatever else passes is cut to fit
                 sides = pad_side(height, limits.multiple), pad_side(width, limits.multiple)
-                raise EngineError(f"{self._session.refusal(1, *sides)} Or choose --strategy auto.")
+                raise EngineError(f"{self._session.refusal(1, *sides)}; or choose --strategy auto.")
             by_size.setdefault(size, []).append(index)
         calls: list[tuple[tuple[int, int], list[int], int]] = []
         for size, same in by_size.items():

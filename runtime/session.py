@@ -131,8 +131,8 @@ class Session(Closing):
         return any(sizes.holds((batch, height, width)) for sizes in self.sizes)
 
     def refusal(self, batch: int, height: int, width: int) -> str:
-        """Return why a batch of a size that is not taken may not be run, and what mends it."""
-        return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)."
+        """Return why a batch of a size that is not taken may not be run, and what mends it; no full stop."""
+        return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)"
 
     @contextmanager
     def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:

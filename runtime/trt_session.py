@@ -240,5 +240,7 @@ class TensorRtSession(Session):
             self._num_open -= len(lanes)
             is_last = self._num_open == 0
         if is_last:
-            self._plan.close()
-            self._device.close()
+            try:
+                self._plan.close()
+            finally:
+                self._device.close()

@@ -132,7 +132,7 @@ def test_a_whole_photo_that_no_profile_holds_names_them_and_the_way_out(open_wit
         pytest.raises(
             EngineError,
             match=r"1x504x304 is outside every profile of model.plan .*1x64x64 to 4x256x256.*wp export BUNDLE -o NEW "
-            r"--engine tensorrt --shapes 64x64,64x64,504x304 --batches 1,1,4 Or choose --strategy auto",
+            r"--engine tensorrt --shapes 64x64,64x64,504x304 --batches 1,1,4; or choose --strategy auto",
         ),
     ):
         inpainter.fill_array(photo, hole, FillOptions(strategy="whole"))
