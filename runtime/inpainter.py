@@ -239,25 +239,24 @@ class Inpainter(Closing):
                 sides = pad_side(height, limits.multiple), pad_side(width, limits.multiple)
                 raise EngineError(f"{self._session.refusal(1, *sides)}; or choose --strategy auto.")
             by_size.setdefault(size, []).append(index)
-        calls: list[tuple[tuple[int, int], list[int], int]] = []
+        calls: list[tuple[tuple[int, int], list[int]]] = []
         for size, same in by_size.items():
             while same:
                 num_run = limits.choose_batch(len(same), *size)
-                calls.append((size, same[:num_run], num_run))
+                # Where the engine takes no fewer than there are, the last one is run several times.
+                calls.append((size, same[:num_run] + same[-1:] * (num_run - len(same))))
                 same = same[num_run:]
 
-        def batch(call: tuple[tuple[int, int], list[int], int]) -> tuple[Float, Float]:
-            size, indices, num_run = call
-            # Where the engine takes no fewer than there are, the last one is run several times.
-            indices = indices + indices[-1:] * (num_run - len(indices))
+        def batch(call: tuple[tuple[int, int], list[int]]) -> tuple[Float, Float]:
+            size, indices = call
             images = [pad_to_multiple(patches[i].image, limits.multiple, size).transpose(2, 0, 1) for i in indices]
             masks = [pad_to_multiple(patches[i].hole, limits.multiple, size)[None] for i in indices]
             return np.stack(images), np.stack(masks).astype(np.float32)
 
         fills: dict[int, Float] = {}
         with self._turns:
-            for (_, indices, _), outputs in zip(calls, self._session.run_many(map(batch, calls)), strict=True):
-                for i, output in zip(indices, outputs, strict=False):
+            for (_, indices), outputs in zip(calls, self._session.run_many(map(batch, calls)), strict=True):
+                for i, output in zip(indices, outputs, strict=True):
                     rows, columns = patches[i].hole.shape
                     fills[i] = output.transpose(1, 2, 0)[:rows, :columns]
         return [fills[index] for index in range(len(patches))]

@@ -206,6 +206,8 @@ def check_inputs(image: Tensor, mask: Tensor, edges: Edges, size_multiple: int) 
     """
     axis = 1 if edges == "float32" else 3
     for name, tensor, channels in ((INPUT_IMAGE, image, IMAGE_CHANNELS), (INPUT_MASK, mask, 1)):
+        if not isinstance(tensor, np.ndarray):
+            raise EngineError(f"{name} is a {type(tensor).__name__}, expected a numpy array.")
         if tensor.dtype != np.dtype(edges):
             raise EngineError(f"{name} has dtype {tensor.dtype}, expected {edges}.")
         if tensor.ndim != 4 or tensor.shape[axis] != channels or 0 in tensor.shape:

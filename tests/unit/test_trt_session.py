@@ -480,6 +480,34 @@ def test_a_plan_that_is_refused_or_breaks_the_contract_leaves_nothing(
     assert machine.devices[0].is_closed
 
 
+def test_threads_that_run_while_a_session_is_closed_are_told(open_plan: Open, machine: Machine) -> None:
+    session, told = open_plan(), []
+
+    def work() -> None:
+        try:
+            while True:
+                list(session.run_many([make_batch(1, 16, 16)] * 3))
+        except EngineError as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
+    closing = [threading.Thread(target=session.close, daemon=True) for _ in range(3)]
+    for thread in (*threads, *closing):
+        thread.start()
+    for thread in (*threads, *closing):
+        thread.join(60)
+    assert told == ["this session is closed. Open another one."] * 6
+    machine.require_all_freed()
+
+
+def test_what_is_no_array_is_told(open_plan: Open) -> None:
+    image, mask = make_batch(1, 16, 16)
+    session: Any = open_plan()
+    for given, message in (((image.tolist(), mask), "image is a list"), ((image, None), "mask is a NoneType")):
+        with pytest.raises(EngineError, match=f"{message}, expected a numpy array"):
+            session.run(*given)
+
+
 @pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
 def test_an_error_that_is_kept_keeps_nothing_on_the_gpu(open_plan: Open, machine: Machine, library: Any) -> None:
     kept = []
