@@ -481,7 +481,7 @@ def test_a_plan_that_is_refused_or_breaks_the_contract_leaves_nothing(
 
 
 def test_threads_that_run_while_a_session_is_closed_are_told(open_plan: Open, machine: Machine) -> None:
-    session, told = open_plan(), []
+    session, told = open_plan(), list[str]()
 
     def work() -> None:
         try:
