@@ -108,13 +108,13 @@ class LoadedPlan:
         return config
 
     def _check_tensors(self) -> None:
-        trt, engine = self._trt, self._engine
+        trt = self._trt
         kinds = {trt.DataType.FLOAT: "float32", trt.DataType.UINT8: "uint8"}
         found = {}
-        for index in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(index)
-            side = "input" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
-            dtype = engine.get_tensor_dtype(name)
+        for index in range(self._engine.num_io_tensors):
+            name = self._engine.get_tensor_name(index)
+            side = "input" if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
+            dtype = self._engine.get_tensor_dtype(name)
             found[name] = (side, kinds.get(dtype, str(dtype)))
         expected = {
             tensor["name"]: (side, tensor["dtype"])
