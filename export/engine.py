@@ -218,7 +218,9 @@ def add_engines(
         return own_suite(bundle.folder, bundle.find_artifact("onnx", "float32"), manifest.size_multiple)
 
     def verify(plan: Artifact) -> list[Report]:
-        return verify_artifact(folder, plan, manifest.size_multiple, suite()) if can_compare() else []
+        if not can_compare():
+            return []
+        return verify_artifact(folder, plan, manifest.size_multiple, manifest.padding, suite())
 
     with write_folder(out, overwrite=overwrite) as folder:
         for name in manifest.files:

@@ -8,6 +8,7 @@ PyTorch. Layers that the two do not have in common, such as another form of the 
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,24 +125,26 @@ def torch_layers(network: "nn.Module") -> RunLayers:
 
     from wavepaint.export.to_onnx import InpaintingGraph
 
-    found: Layers = {}
-
-    def hook(name: str) -> Callable[["nn.Module", Any, "Tensor"], None]:
-        def keep(module: "nn.Module", inputs: Any, output: "Tensor") -> None:
-            found.pop(name, None)
-            found[name] = output.numpy()
-
-        return keep
-
-    for name, module in network.named_modules():
-        if name and not list(module.children()):
-            module.register_forward_hook(hook(name))
     graph = InpaintingGraph(network).eval()
 
     def layers(image: Image, mask: Image) -> Layers:
-        found.clear()
-        with torch.inference_mode():
-            output = graph(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+        found: Layers = {}
+
+        def keep(name: str, module: "nn.Module", inputs: Any, output: "Tensor") -> None:
+            found.pop(name, None)
+            found[name] = output.numpy()
+
+        hooks = [
+            module.register_forward_hook(partial(keep, name))
+            for name, module in network.named_modules()
+            if name and not list(module.children())
+        ]
+        try:
+            with torch.inference_mode():
+                output = graph(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+        finally:
+            for one in hooks:
+                one.remove()
         return {**found, OUTPUT_IMAGE: output}
 
     return layers

@@ -45,7 +45,11 @@ class CudaDevice(Device):
             raise EngineError(f"{self.package} finds no NVIDIA driver ({error}). Install the GPU's driver.") from error
         self._device = self._check("cuDeviceGet", driver.cuDeviceGet(0))
         self._context = self._check("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(self._device))
-        self._call("cuMemGetInfo")
+        try:
+            self._call("cuMemGetInfo")
+        except BaseException:
+            self.close()
+            raise
 
     def _call(self, name: str, *arguments: Any) -> Any:
         """Call a function of the driver in this device's context; a thread may have had another."""

@@ -215,12 +215,14 @@ class Inpainter(Closing):
     def _limits(self, photo: Photo) -> Limits:
         manifest = self.bundle.manifest
         bytes_per_pixel = manifest.activation_bytes_per_pixel * self._session.memory_factor
+        # A hole as large as what passes the engine at once would have nothing known around it.
+        side = min(_crop_side(manifest.training), max(min(sizes.most[1:]) for sizes in self._session.sizes))
         return Limits(
             max_pixels=max_pixels(photo, bytes_per_pixel, self.max_memory_mb, self.streams),
             max_batch=self.max_batch,
-            thickness=max(round(_crop_side(manifest.training) * _THICKEST_SHARE), 1),
+            thickness=max(round(side * _THICKEST_SHARE), 1),
             multiple=self._session.size_multiple,
-            max_side=self._session.side_range[1],
+            sizes=self._session.sizes,
         )
 
     def _drive(self, fills: list[Fill]) -> None:
@@ -243,26 +245,34 @@ class Inpainter(Closing):
             replies = {index: [next(outputs) for _ in patches] for index, patches in due.items()}
 
     def _run(self, patches: list[Patch], limits: Limits) -> list[Float]:
-        """Run patches padded to the size multiple, those of one size in batches; crop what comes back."""
-        multiple, least, padding = limits.multiple, self._session.side_range[0], self.bundle.manifest.padding
+        """Run patches padded to sizes that the engine takes, those of one size in batches; crop what comes back."""
+        multiple, padding = limits.multiple, self.bundle.manifest.padding
         by_size: dict[tuple[int, int], list[int]] = {}
         for index, patch in enumerate(patches):
-            height, width = (pad_side(side, multiple, least) for side in patch.hole.shape)
-            by_size.setdefault((height, width), []).append(index)
-        calls: list[list[int]] = []
-        for (height, width), same in by_size.items():
-            at_once = max(min(limits.max_batch, limits.max_pixels // (height * width)), 1)
-            calls += [same[first : first + at_once] for first in range(0, len(same), at_once)]
+            height, width = patch.hole.shape
+            size = limits.pad(height, width)
+            if size is None:  # a whole photo; whatever else passes is cut to fit
+                sides = pad_side(height, limits.multiple), pad_side(width, limits.multiple)
+                raise EngineError(f"{self._session.refusal(1, *sides)}; or choose --strategy auto.")
+            by_size.setdefault(size, []).append(index)
+        calls: list[tuple[tuple[int, int], list[int]]] = []
+        for size, same in by_size.items():
+            while same:
+                num_run = limits.choose_batch(len(same), *size)
+                # Where the engine takes no fewer than there are, the last one is run several times.
+                calls.append((size, same[:num_run] + same[-1:] * (num_run - len(same))))
+                same = same[num_run:]
 
-        def batch(call: list[int]) -> tuple[Float, Float]:
-            images = [pad_to_multiple(patches[i].image, multiple, padding, least).transpose(2, 0, 1) for i in call]
-            masks = [pad_to_multiple(patches[i].hole, multiple, padding, least)[None] for i in call]
+        def batch(call: tuple[tuple[int, int], list[int]]) -> tuple[Float, Float]:
+            size, indices = call
+            images = [pad_to_multiple(patches[i].image, multiple, padding, size).transpose(2, 0, 1) for i in indices]
+            masks = [pad_to_multiple(patches[i].hole, multiple, padding, size)[None] for i in indices]
             return np.stack(images), np.stack(masks).astype(np.float32)
 
         fills: dict[int, Float] = {}
         with self._turns:
-            for call, outputs in zip(calls, self._session.run_many(map(batch, calls)), strict=True):
-                for i, output in zip(call, outputs, strict=True):
+            for (_, indices), outputs in zip(calls, self._session.run_many(map(batch, calls)), strict=True):
+                for i, output in zip(indices, outputs, strict=True):
                     rows, columns = patches[i].hole.shape
                     fills[i] = output.transpose(1, 2, 0)[:rows, :columns]
         return [fills[index] for index in range(len(patches))]

@@ -182,7 +182,8 @@ def open_plan(
             damage = f"{kept} cannot be used: {error}"
     if missing == "kept":
         raise EngineError(
-            f"{damage or reason}, and none was built here yet. Name the engine to build one (--engine {library})."
+            f"{damage or reason}, and none was built here yet for this {gpu.name}. Build one with: wp export "
+            f"{path.parent} -o NEW --engine {library}; or name the engine where you fill (--engine {library})."
         )
     warnings.warn(
         f"{damage or reason}. A plan for this {gpu.name} is built now, which can take minutes; it is kept in "

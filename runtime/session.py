@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, Edges
 from wavepaint.contract import Precision as Precision
 from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.runtime.sizes import SizeRange
 
 Tensor = NDArray[Any]
 """float32 or uint8, as the session's edges say."""
@@ -62,15 +63,15 @@ class Session(Closing):
         device: "CPU", or the GPU's name.
         memory_factor: Peak memory of a run over what the live tensors of the exported float32 graph take.
         max_batch: Images in one run from which on more make it no faster.
-        side_range: Least and largest height and width of an image.
+        sizes: Ranges of sizes that may be run, apart from the size multiple; most engines take any.
     """
 
     engine: str
     precision: str
     memory_factor: float
     max_batch: int
-    side_range = (1, 2**31 - 1)
     device = "CPU"
+    sizes: tuple[SizeRange, ...] = (SizeRange(),)
 
     @property
     def weights(self) -> str:
@@ -137,8 +138,12 @@ class Session(Closing):
         return []
 
     def takes(self, batch: int, height: int, width: int) -> bool:
-        """Return whether a batch of this size may be run, apart from the size multiple; most engines take any."""
-        return True
+        """Return whether a batch of this size may be run, apart from the size multiple."""
+        return any(sizes.holds((batch, height, width)) for sizes in self.sizes)
+
+    def refusal(self, batch: int, height: int, width: int) -> str:
+        """Return why a batch of a size that is not taken may not be run, and what mends it; no full stop."""
+        return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)"
 
     def sizes_to_check(self) -> list[tuple[int, int, int]]:
         """Return (batch, height, width) of a few batches that the session takes, to try it out."""
@@ -208,6 +213,8 @@ def check_inputs(image: Tensor, mask: Tensor, edges: Edges, size_multiple: int) 
     """
     axis = 1 if edges == "float32" else 3
     for name, tensor, channels in ((INPUT_IMAGE, image, IMAGE_CHANNELS), (INPUT_MASK, mask, 1)):
+        if not isinstance(tensor, np.ndarray):
+            raise EngineError(f"{name} is a {type(tensor).__name__}, expected a numpy array.")
         if tensor.dtype != np.dtype(edges):
             raise EngineError(f"{name} has dtype {tensor.dtype}, expected {edges}.")
         if tensor.ndim != 4 or tensor.shape[axis] != channels or 0 in tensor.shape:

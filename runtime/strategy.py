@@ -34,6 +34,7 @@ from wavepaint.runtime.resample import (
     to_unit,
 )
 from wavepaint.runtime.residual import CoarseFill
+from wavepaint.runtime.sizes import SizeRange
 from wavepaint.runtime.strips import slice_rows
 from wavepaint.runtime.tiling import (
     TILE_OVERLAP,
@@ -82,18 +83,53 @@ class Limits:
         max_batch: Patches in one call.
         thickness: Side of the largest square hole that the network was trained to fill, in pixels.
         multiple: The model's size multiple.
-        max_side: Largest height and width of a patch.
+        sizes: Ranges of sizes that the engine takes; at least one holds a size whose sides are multiples.
     """
 
     max_pixels: int
     max_batch: int
     thickness: int
     multiple: int
-    max_side: int = 2**31 - 1
+    sizes: tuple[SizeRange, ...] = (SizeRange(),)
 
     def hold(self, height: int, width: int) -> bool:
-        """Whether a patch may pass by itself."""
-        return height * width <= self.max_pixels and max(height, width) <= self.max_side
+        """Whether a patch may pass by itself. The engine's smallest run passes whatever the memory."""
+        _, num_pixels = self._smallest_run(1, 1)
+        size, needed = self._smallest_run(height, width)
+        return size is not None and needed <= max(self.max_pixels, num_pixels)
+
+    def pad(self, height: int, width: int) -> tuple[int, int] | None:
+        """Return the sides to which a patch is padded; None if it is larger than what the engine takes."""
+        return self._smallest_run(height, width)[0]
+
+    def _smallest_run(self, height: int, width: int) -> tuple[tuple[int, int] | None, int]:
+        """Return the padded sides of the smallest run that holds a patch, and its pixels without those of padding to
+        multiples."""
+        runs = [
+            (sizes.least[0] * max(height, sizes.least[1]) * max(width, sizes.least[2]), padded)
+            for sizes in self.sizes
+            if (padded := sizes.pad(height, width, self.multiple))
+        ]
+        num_pixels, padded = min(runs, default=(0, None))
+        return padded, num_pixels
+
+    def choose_batch(self, wanted: int, height: int, width: int) -> int:
+        """Return how many patches of a padded size are to be run at once.
+
+        Args:
+            wanted: How many there are.
+            height: Of each, as :meth:`pad` returned it.
+            width: Likewise.
+
+        Returns:
+            As many as memory and engine take; more than wanted only where the engine takes no fewer.
+        """
+        allowed = max(min(wanted, self.max_batch, self.max_pixels // (height * width)), 1)
+        ranges = [
+            (sizes.least[0], sizes.most[0]) for sizes in self.sizes if sizes.holds((sizes.least[0], height, width))
+        ]
+        fitting = [min(allowed, most) for least, most in ranges if least <= allowed]
+        return max(fitting) if fitting else min(least for least, _ in ranges)
 
 
 @dataclass(frozen=True)
@@ -152,11 +188,10 @@ def fill_steps(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
     """
     if strategy == "whole":
         height, width = canvas.hole.shape
-        if not limits.hold(height, width):
-            side = f" and the engine {limits.max_side} a side" if limits.max_side < max(height, width) else ""
+        if height * width > limits.max_pixels:
             raise ConfigError(
                 f"{width}x{height} pixels are too many for one run: the memory allowed holds "
-                f"{limits.max_pixels / 1e6:.1f} megapixels{side}. Raise --max-memory, or choose --strategy auto."
+                f"{limits.max_pixels / 1e6:.1f} megapixels. Raise --max-memory, or choose --strategy auto."
             )
         yield from _fill_crops(canvas, [(Region(0, 0, width, height), 1)], limits)
         return
@@ -233,7 +268,9 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
         patch = _reduced_patch(canvas, region, factor)
         (fill,) = yield [patch]
         coarse = _see_finely(canvas, region, factor, patch, canvas.colours(fill))
-    rows = cut_tiles(region.height, region.width, _tile_side(limits), limits.multiple)
+    sides = _tile_sides(limits)
+    overlaps = _overlap(sides[0], limits.multiple), _overlap(sides[1], limits.multiple)
+    rows = cut_tiles(region.height, region.width, sides, overlaps, limits.multiple)
     sums = np.zeros((0, region.width, canvas.source.shape[2]), np.float32)
     weights = np.zeros((0, region.width), np.float32)
     for index, row in enumerate(rows):
@@ -248,7 +285,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
         for first in range(0, len(jobs), at_once):
             group = jobs[first : first + at_once]
             for (tile, _), fill in zip(group, (yield [patch for _, patch in group]), strict=True):
-                weight = weigh_tile(tile, region.height, region.width)
+                weight = weigh_tile(tile, region.height, region.width, overlaps)
                 part = (slice(None), slice(tile.left, tile.right))
                 sums[part] += canvas.colours(fill) * weight[..., None]
                 weights[part] += weight
@@ -258,11 +295,21 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
         sums, weights = sums[done:], weights[done:]
 
 
-def _tile_side(limits: Limits) -> int:
-    # The last tile of a row or column may be longer by a little less than the multiple.
-    largest = min(TILE_SIDE, int(limits.max_pixels**0.5) - limits.multiple, limits.max_side - limits.multiple)
-    side = max(largest, 2 * TILE_OVERLAP + limits.multiple)
-    return side // limits.multiple * limits.multiple
+def _tile_sides(limits: Limits) -> tuple[int, int]:
+    """Return height and width of tiles: the largest that the engine takes, up to what is enough."""
+    enough = max(min(TILE_SIDE, int(limits.max_pixels**0.5)), 2 * TILE_OVERLAP + limits.multiple)
+
+    def side(least: int, most: int) -> int:
+        return min(max(enough, least), most) // limits.multiple * limits.multiple
+
+    usable = (sizes for sizes in limits.sizes if sizes.pad(1, 1, limits.multiple))
+    tiles = [(side(sizes.least[1], sizes.most[1]), side(sizes.least[2], sizes.most[2])) for sizes in usable]
+    return max(tiles, key=lambda tile: (limits.hold(*tile), math.prod(tile)))
+
+
+def _overlap(side: int, multiple: int) -> int:
+    """Return how many pixels neighbouring tiles share: so few that each has a part of its own."""
+    return min(TILE_OVERLAP, (side - multiple) // 2)
 
 
 def _tile_patch(canvas: Canvas, region: Region, tile: Region, coarse: CoarseFill | None) -> Patch | None:

@@ -30,7 +30,8 @@ THICKNESS_CELLS = 1024
 """Cells along the longer side on which the thickness of a hole is measured; smaller holes are measured exactly."""
 
 TILE_OVERLAP = 128
-"""Pixels that neighbouring tiles share. The outer quarter on each side does not count, across the rest they blend."""
+"""Pixels that neighbouring tiles share where they are large enough. The outer quarter on each side does not count,
+across the rest they blend."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,12 @@ def pad_side(side: int, multiple: int, least: int = 1) -> int:
     return -(-max(side, least) // multiple) * multiple
 
 
-def pad_to_multiple(pixels_HWC: NDArray[_Pixel], multiple: int, padding: PadMode, least: int = 1) -> NDArray[_Pixel]:
+def pad_to_multiple(
+    pixels_HWC: NDArray[_Pixel], multiple: int, padding: PadMode, least: tuple[int, int] = (1, 1)
+) -> NDArray[_Pixel]:
     """Mirror (H, W) or (H, W, C) at the bottom and the right, in numpy's mode, to the sides of :func:`pad_side`."""
     height, width = pixels_HWC.shape[:2]
-    down, right = pad_side(height, multiple, least) - height, pad_side(width, multiple, least) - width
+    down, right = pad_side(height, multiple, least[0]) - height, pad_side(width, multiple, least[1]) - width
     return np.pad(pixels_HWC, ((0, down), (0, right), *((0, 0),) * (pixels_HWC.ndim - 2)), mode=padding)
 
 
@@ -185,36 +188,38 @@ def find_regions(hole_HW: NDArray[np.bool_], multiple: int = 1) -> list[Region]:
     return regions
 
 
-def _cut(length: int, side: int, multiple: int) -> list[tuple[int, int]]:
-    """Cut an interval into pieces of ``side`` that overlap by at least :data:`TILE_OVERLAP`."""
-    step = (side - TILE_OVERLAP) // multiple * multiple
-    pieces = [(start, start + side) for start in range(0, max(length - TILE_OVERLAP, 1), step)]
-    # All but the last start on the grid; the last ends at the end, so that it too has its full size.
-    start = max(length - side, 0)
-    last = (start - start % multiple, length)
-    return [piece for piece in pieces[:-1] if piece[0] < last[0]] + [last]
+def _cut(length: int, side: int, overlap: int, multiple: int) -> list[tuple[int, int]]:
+    """Cut an interval into pieces of ``side`` that overlap by at least ``overlap``."""
+    step = (side - overlap) // multiple * multiple
+    # All start on the grid. The last ends at the end, so that it too has nearly its full size.
+    last = -(-max(length - side, 0) // multiple) * multiple
+    return [(start, start + side) for start in range(0, last, step)] + [(last, length)]
 
 
-def cut_tiles(height: int, width: int, side: int, multiple: int = 1) -> list[list[Region]]:
+def cut_tiles(
+    height: int, width: int, sides: tuple[int, int], overlaps: tuple[int, int], multiple: int = 1
+) -> list[list[Region]]:
     """Cut a rectangle into rows of overlapping tiles that start at multiples of ``multiple``.
 
     Args:
         height: Of the rectangle, in pixels.
         width: Likewise.
-        side: Of the tiles; more than twice :data:`TILE_OVERLAP`, and a multiple of ``multiple``. A last tile may be
-            longer by less than ``multiple``, and a rectangle smaller than a tile is one tile.
+        sides: Height and width of the tiles, multiples of ``multiple``. The last tile of a row or column may be
+            shorter by less than ``multiple``, and a rectangle smaller than a tile is one tile.
+        overlaps: Pixels that neighbours share at least, from top to bottom and from left to right; of a side at most
+            half of what it has more than ``multiple``.
         multiple: See :func:`find_regions`.
     """
     return [
-        [Region(left, top, right, bottom) for left, right in _cut(width, side, multiple)]
-        for top, bottom in _cut(height, side, multiple)
+        [Region(left, top, right, bottom) for left, right in _cut(width, sides[1], overlaps[1], multiple)]
+        for top, bottom in _cut(height, sides[0], overlaps[0], multiple)
     ]
 
 
-def _ramp(length: int, from_start: bool, to_end: bool) -> NDArray[np.float32]:
+def _ramp(length: int, overlap: int, from_start: bool, to_end: bool) -> NDArray[np.float32]:
     """Return weights along a side of a tile: 0 in the outer part of an overlap, then rising to 1."""
-    idle = TILE_OVERLAP // 4
-    rising = np.clip((np.arange(length) - idle + 0.5) / (TILE_OVERLAP - 2 * idle), 0, 1)
+    idle = overlap // 4
+    rising = np.clip((np.arange(length) - idle + 0.5) / max(overlap - 2 * idle, 1), 0, 1)
     weights = np.ones(length)
     if not from_start:
         weights = np.minimum(weights, rising)
@@ -223,12 +228,18 @@ def _ramp(length: int, from_start: bool, to_end: bool) -> NDArray[np.float32]:
     return weights.astype(np.float32)
 
 
-def weigh_tile(tile: Region, height: int, width: int) -> NDArray[np.float32]:
+def weigh_tile(tile: Region, height: int, width: int, overlaps: tuple[int, int]) -> NDArray[np.float32]:
     """Return the weights (H, W) with which a tile counts where tiles overlap.
 
     At the borders of the whole rectangle a tile counts to its edge; elsewhere the outermost pixels, which have no
     context on one side, do not count at all.
+
+    Args:
+        tile: A tile of the rectangle.
+        height: Of the rectangle, in pixels.
+        width: Likewise.
+        overlaps: See :func:`cut_tiles`.
     """
-    rows = _ramp(tile.height, tile.top == 0, tile.bottom == height)
-    columns = _ramp(tile.width, tile.left == 0, tile.right == width)
+    rows = _ramp(tile.height, overlaps[0], tile.top == 0, tile.bottom == height)
+    columns = _ramp(tile.width, overlaps[1], tile.left == 0, tile.right == width)
     return rows[:, None] * columns[None, :]

@@ -17,7 +17,8 @@ from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
 from wavepaint.errors import EngineError
 from wavepaint.runtime.device import Device
 from wavepaint.runtime.session import RunParts, Tensor
-from wavepaint.runtime.trt_plan import LoadedPlan, Size, size_of, tensor_shape
+from wavepaint.runtime.sizes import Size
+from wavepaint.runtime.trt_plan import Context, LoadedPlan, size_of, tensor_shape
 
 MAX_SIZES = 8
 """How many sizes a lane keeps ready; the one not used for longest goes first."""
@@ -30,7 +31,7 @@ _RUNS_TO_CAPTURE = 2
 class _Ready:
     """What one size needs."""
 
-    context: Any = None
+    context: Context = field(default_factory=Context)
     addresses: dict[str, int] = field(default_factory=dict)
     pinned: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -190,7 +191,7 @@ class Lane:
     def _release(self, ready: _Ready) -> None:
         if ready.graph is not None:
             _try(self._device.free_graph, ready.graph)
-        ready.context = None
+        ready.context.free()
         ready.tensors.clear()
         for address in ready.addresses.values():
             _try(self._device.free, address)

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,8 @@ from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, E
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.plan import Library, Profile, load_library, name_library
 from wavepaint.runtime.plan_callbacks import logger_of
+from wavepaint.runtime.sizes import Size
 from wavepaint.runtime.trt_kernels import KernelCache
-
-Size = tuple[int, int, int]
-"""Batch, height and width."""
 
 _CHANNELS = {INPUT_IMAGE: 3, INPUT_MASK: 1, OUTPUT_IMAGE: 3}
 
@@ -32,6 +31,17 @@ def size_of(shape: tuple[int, ...], edges: Edges) -> Size:
     """Return the size of an image batch from its shape."""
     batch, height, width = (shape[0], *shape[2:4]) if edges == "float32" else shape[:3]
     return batch, height, width
+
+
+@dataclass
+class Context:
+    """An execution context, which can be freed while the traceback of an error still holds this object."""
+
+    content: Any = None
+
+    def free(self) -> None:
+        """Free it; it is not used again."""
+        self.content = None
 
 
 class LoadedPlan:
@@ -70,10 +80,17 @@ class LoadedPlan:
         if self._engine is None:
             refusal = self._error(f"refuses {path.name}")
             raise refusal if isinstance(refusal, EngineMemoryError) else PlanRefusedError(str(refusal))
-        self._check_tensors()
-        self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
         self._kernels: KernelCache | None = None
-        self._config = self._make_config(content) if self.captures_itself else None
+        self._config: Any = None
+        try:
+            self._check_tensors()
+            self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
+            if self.captures_itself:
+                self._config = self._make_config(content)
+        except BaseException:
+            # The exception holds this object, and the device may be closed before it is forgotten.
+            self._kernels = self._config = self._engine = self._runtime = None
+            raise
 
     def _make_config(self, content: bytes) -> Any:
         """Return how TensorRT-RTX shall run.
@@ -91,13 +108,13 @@ class LoadedPlan:
         return config
 
     def _check_tensors(self) -> None:
-        trt, engine = self._trt, self._engine
+        trt = self._trt
         kinds = {trt.DataType.FLOAT: "float32", trt.DataType.UINT8: "uint8"}
         found = {}
-        for index in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(index)
-            side = "input" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
-            dtype = engine.get_tensor_dtype(name)
+        for index in range(self._engine.num_io_tensors):
+            name = self._engine.get_tensor_name(index)
+            side = "input" if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
+            dtype = self._engine.get_tensor_dtype(name)
             found[name] = (side, kinds.get(dtype, str(dtype)))
         expected = {
             tensor["name"]: (side, tensor["dtype"])
@@ -132,10 +149,11 @@ class LoadedPlan:
         """
         index = self.find_profile(size)
         if index is None:
-            raise EngineError(self._outside(size))
+            raise EngineError(self.refusal(size))
         return index
 
-    def _outside(self, size: Size) -> str:
+    def refusal(self, size: Size) -> str:
+        """Return why a size outside every profile cannot be run: the profiles, and how to build one that holds it."""
         nearest = self.profiles[0]
         shapes = ",".join(
             f"{width}x{height}"
@@ -153,45 +171,55 @@ class LoadedPlan:
             f"plan that holds it: wp export BUNDLE -o NEW --engine {kind} --shapes {shapes} --batches {batches}"
         )
 
-    def create_context(self, size: Size, stream: int) -> tuple[Any, int]:
+    def create_context(self, size: Size, stream: int) -> tuple[Context, int]:
         """Return a context for one size, and how many bytes of scratch memory it needs.
 
         A context serves one size for good, as its captured graph must; see :meth:`give_scratch`.
         """
         profile = self.choose_profile(size)
         with self._lock:  # TensorRT promises thread-safety for what different contexts do, not for making them
-            context = self._engine.create_execution_context(
-                self._config or self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = Context(
+                self._engine.create_execution_context(
+                    self._config or self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+                )
             )
-        if context is None:
+        if context.content is None:
             raise self._error("makes no execution context")
-        self._require(context.set_optimization_profile_async(profile, stream), "does not switch the profile")
+        try:
+            return context, self._prepare(context, profile, size, stream)
+        except BaseException:
+            context.free()
+            raise
+
+    def _prepare(self, context: Context, profile: int, size: Size, stream: int) -> int:
+        self._require(context.content.set_optimization_profile_async(profile, stream), "does not switch the profile")
         for name in (INPUT_IMAGE, INPUT_MASK):
             shape = tensor_shape(name, size, self.edges)
-            self._require(context.set_input_shape(name, shape), f"does not take {name} of shape {shape}")
-        output, expected = tuple(context.get_tensor_shape(OUTPUT_IMAGE)), tensor_shape(OUTPUT_IMAGE, size, self.edges)
+            self._require(context.content.set_input_shape(name, shape), f"does not take {name} of shape {shape}")
+        output = tuple(context.content.get_tensor_shape(OUTPUT_IMAGE))
+        expected = tensor_shape(OUTPUT_IMAGE, size, self.edges)
         if output != expected:
             raise EngineError(f"{self.path} gives {OUTPUT_IMAGE} of shape {output}, expected {expected}.")
-        return context, int(context.update_device_memory_size_for_shapes())
+        return int(context.content.update_device_memory_size_for_shapes())
 
-    def give_scratch(self, context: Any, address: int, num_bytes: int) -> None:
+    def give_scratch(self, context: Context, address: int, num_bytes: int) -> None:
         """Let a context use scratch memory, which contexts that never run at the same time may share."""
-        if hasattr(context, "set_device_memory"):
-            context.set_device_memory(address, num_bytes)
+        if hasattr(context.content, "set_device_memory"):
+            context.content.set_device_memory(address, num_bytes)
         else:  # TensorRT 10.0
-            context.device_memory = address
+            context.content.device_memory = address
 
-    def bind(self, context: Any, name: str, address: int) -> None:
+    def bind(self, context: Context, name: str, address: int) -> None:
         """Tell a context where a tensor lies."""
-        self._require(context.set_tensor_address(name, address), f"does not take an address for {name}")
+        self._require(context.content.set_tensor_address(name, address), f"does not take an address for {name}")
 
-    def enqueue(self, context: Any, stream: int) -> None:
+    def enqueue(self, context: Context, stream: int) -> None:
         """Enqueue an inference."""
-        self._require(context.execute_async_v3(stream), "does not run")
+        self._require(context.content.execute_async_v3(stream), "does not run")
 
-    def why_no_graph(self, context: Any, stream: int) -> str:
+    def why_no_graph(self, context: Context, stream: int) -> str:
         """Return why a library that captures graphs by itself will not; empty if it will, or shall not."""
-        if not self._graphs or not self.captures_itself or context.is_stream_capturable(stream):
+        if not self._graphs or not self.captures_itself or context.content.is_stream_capturable(stream):
             return ""
         return f"{self.name} cannot capture what {self.path.name} runs at this size"
 
@@ -206,10 +234,12 @@ class LoadedPlan:
 
     def close(self) -> None:
         """Free the weights."""
-        if self._kernels is not None:
-            self._kernels.keep()
-        self._kernels = None
-        self._config = self._engine = self._runtime = None
+        try:
+            if self._kernels is not None:
+                self._kernels.keep()
+        finally:
+            self._kernels = None
+            self._config = self._engine = self._runtime = None
 
 
 def _describe(size: Size) -> str:

@@ -13,6 +13,7 @@ from wavepaint.runtime.device import Device, open_device
 from wavepaint.runtime.gpu import find_gpus
 from wavepaint.runtime.plan import Library
 from wavepaint.runtime.session import GPU_BATCH, RunParts, Session, Tensor
+from wavepaint.runtime.sizes import SizeRange
 from wavepaint.runtime.trt_lane import Graphs, Lane
 from wavepaint.runtime.trt_plan import LoadedPlan
 
@@ -72,40 +73,38 @@ class TensorRtSession(Session):
                 content = path.read_bytes()
             except OSError as error:
                 raise EngineError(f"the plan {path} cannot be read: {error.strerror or error}.") from error
-        self._device = device or open_device()
-        self._free: list[Lane] = []
-        try:
-            self._plan = LoadedPlan(path, content, library=library, edges=edges, graphs=graphs)
-            self._graphs = Graphs(graphs and self._device.supports_graphs and not self._plan.captures_itself)
-            for _ in range(streams):
-                self._free.append(Lane(self._plan, self._device, self._graphs))
-        except BaseException:
-            for lane in self._free:
-                lane.close()
-            self._device.close()
-            raise
         self._num_lanes = self._num_open = streams
         self._is_closed = False
         self._lanes_changed = threading.Condition()
-        self.profiles = self._plan.profiles
-        self.max_batch = min(GPU_BATCH, max(profile.max[0] for profile in self.profiles))
-        self.side_range = (
-            max(min(max(profile.min[1:]) for profile in self.profiles), size_multiple),
-            max(min(profile.max[1:]) for profile in self.profiles),
-        )
-        self.rebuilt_because = rebuilt_because
-        self.device = next((gpu.name for gpu in find_gpus()), "GPU")
-        self.engine = f"{self._plan.name} {self.device}"
-        self.precision = precision
+        self.rebuilt_because, self.precision = rebuilt_because, precision
+        self._free: list[Lane] = []
+        with contextlib.ExitStack() as made:
+            self._device = made.enter_context(device or open_device())
+            self._plan = LoadedPlan(path, content, library=library, edges=edges, graphs=graphs)
+            made.callback(self._plan.close)
+            self.profiles = self._plan.profiles
+            self.sizes = tuple(SizeRange(profile.min, profile.max) for profile in self.profiles)
+            if not any(sizes.pad(1, 1, self.size_multiple) for sizes in self.sizes):
+                raise EngineError(
+                    f"{path} takes no size of which both sides are multiples of {self.size_multiple}, as this model "
+                    "needs. Export it again."
+                )
+            self.max_batch = min(GPU_BATCH, max(profile.max[0] for profile in self.profiles))
+            self._graphs = Graphs(graphs and self._device.supports_graphs and not self._plan.captures_itself)
+            for _ in range(streams):
+                self._free.append(Lane(self._plan, self._device, self._graphs))
+                made.callback(self._free[-1].close)
+            self.device = next((gpu.name for gpu in find_gpus()), "GPU")
+            self.engine = f"{self._plan.name} {self.device}"
+            made.pop_all()
 
     @property
     def graph_problem(self) -> str:
         """Why CUDA graphs are not captured any more; empty if no capture failed."""
         return self._graphs.problem
 
-    def takes(self, batch: int, height: int, width: int) -> bool:
-        """Return whether a profile of the plan holds a batch of this size."""
-        return self._plan.find_profile((batch, height, width)) is not None
+    def refusal(self, batch: int, height: int, width: int) -> str:
+        return self._plan.refusal((batch, height, width))
 
     def sizes_to_check(self) -> list[tuple[int, int, int]]:
         return [size for profile in self.profiles for size in dict.fromkeys((profile.min, profile.opt))]
@@ -245,5 +244,7 @@ class TensorRtSession(Session):
             self._num_open -= len(lanes)
             is_last = self._num_open == 0
         if is_last:
-            self._plan.close()
-            self._device.close()
+            try:
+                self._plan.close()
+            finally:
+                self._device.close()

@@ -1,8 +1,11 @@
 /* A CUDA driver without a GPU, so that the real Python packages can be called: one device whose memory is the host's.
 
    Work is done at once, or recorded while a stream captures. Like the real driver it refuses work in a thread without
-   a context (201), freed and unknown memory (1), more memory than there is (2), and tells by the exit status 99 of the
-   process if memory, streams or graphs were not freed before the context was given back. */
+   a context (201), freed and unknown memory (1), more memory than there is (2), any use in the children of a process
+   that started it (3), and tells by the exit status 99 of the process if memory, streams or graphs were not freed before
+   the context was given back, or if it was not given back. The call that SIMULATED_FAILURE names fails.
+
+   NVML is part of it, since one library may have two names. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -12,7 +15,7 @@
 
 #define TOTAL ((size_t)64 << 20)
 #define MAX 256
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, INVALIDATED = 901 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_CONTEXT = 201, INVALIDATED = 901 };
 
 typedef struct { void *at; size_t bytes; int pinned; } Block;
 typedef struct { void *to; const void *from; size_t bytes; } Copy;
@@ -63,9 +66,17 @@ static int copy(void *to, const void *from, size_t bytes, Stream *stream, int to
     return OK;
 }
 
-int cuInit(unsigned flags) { return OK; }
+static pid_t started_by;
+static void require_released(void) { if (references > 0) _exit(99); }
+
+int cuInit(unsigned flags) {
+    if (started_by && started_by != getpid()) return NOT_INITIALIZED;
+    if (!started_by) atexit(require_released);
+    started_by = getpid();
+    return OK;
+}
 int cuDriverGetVersion(int *version) { *version = 13000; return OK; }
-int cuDeviceGetCount(int *count) { *count = 1; return OK; }
+int cuDeviceGetCount(int *count) { *count = 1; return started_by == getpid() ? OK : NOT_INITIALIZED; }
 int cuDeviceGet(int *device, int ordinal) { *device = 0; return OK; }
 int cuDeviceGetName(char *name, int bytes, int device) { snprintf(name, bytes, "Simulated GPU"); return OK; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = TOTAL; return OK; }
@@ -84,7 +95,13 @@ int cuMemAlloc_v2(void **at, size_t bytes) { return take(at, bytes, 0); }
 int cuMemFree_v2(void *at) { return give(at, 0); }
 int cuMemHostAlloc(void **at, size_t bytes, unsigned flags) { return take(at, bytes, 1); }
 int cuMemFreeHost(void *at) { return give(at, 1); }
-int cuMemGetInfo_v2(size_t *left, size_t *total) { NEED_CONTEXT; *left = TOTAL - used; *total = TOTAL; return OK; }
+int cuMemGetInfo_v2(size_t *left, size_t *total) {
+    NEED_CONTEXT;
+    if (getenv("SIMULATED_FAILURE") && !strcmp(getenv("SIMULATED_FAILURE"), "cuMemGetInfo")) return OUT_OF_MEMORY;
+    *left = TOTAL - used;
+    *total = TOTAL;
+    return OK;
+}
 int cuStreamCreate(Stream **stream, unsigned flags) {
     NEED_CONTEXT;
     if (flags != 1) return INVALID_VALUE;
@@ -145,6 +162,16 @@ int cuEventElapsedTime(float *ms, int *from, int *to) { return cuEventElapsedTim
 int cuEventDestroy_v2(int *event) { NEED_CONTEXT; free(event); objects--; return OK; }
 int cuGetErrorString(int status, const char **text) { *text = status == 2 ? "out of memory" : "simulated"; return OK; }
 int cuGetErrorName(int status, const char **name) { *name = "SIMULATED"; return OK; }
+
+int nvmlInit_v2(void) { return OK; }
+int nvmlShutdown(void) { return OK; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return OK; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **gpu) { *gpu = &context; return OK; }
+int nvmlDeviceGetPciInfo_v3(void *gpu, void *pci) { memset(pci, 0, 68); return OK; }
+int nvmlDeviceGetName(void *gpu, char *name, unsigned bytes) { return cuDeviceGetName(name, bytes, 0); }
+int nvmlDeviceGetUUID(void *gpu, char *uuid, unsigned bytes) { snprintf(uuid, bytes, "GPU-1"); return OK; }
+int nvmlDeviceGetCudaComputeCapability(void *gpu, int *major, int *minor) { *major = 8; *minor = 6; return OK; }
+int nvmlDeviceGetMemoryInfo(void *gpu, unsigned long long *bytes) { bytes[0] = TOTAL; bytes[2] = used; return OK; }
 
 static int unknown(void) { return 801; }
 int cuGetProcAddress_v2(const char *name, void **at, int version, unsigned long long flags, int *found) {

@@ -61,6 +61,7 @@ class SimulatedTensorRt:
 
     Attributes:
         contexts: Execution contexts that are alive.
+        engines: Deserialised plans that are alive.
         strategies: For every context of TensorRT-RTX how it captures graphs and when it compiles kernels.
         fails: Names of methods of a context that fail, with the logged message.
     """
@@ -80,6 +81,7 @@ class SimulatedTensorRt:
     def __init__(self, gpu: SimulatedGpu, version: str = "11.0") -> None:
         self.gpu, self.__version__ = gpu, version
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+        self.engines: weakref.WeakSet[Engine] = weakref.WeakSet()
         self.strategies: list[Any] = []
         self.fails: dict[str, str] = {}
         self.models: dict[str, onnxruntime.InferenceSession] = {}
@@ -113,6 +115,7 @@ class Engine:
     def __init__(self, trt: SimulatedTensorRt, plan: dict[str, Any], logger: Any) -> None:
         self.trt, self.plan, self.logger = trt, plan, logger
         self.num_io_tensors, self.num_optimization_profiles = len(plan["names"]), len(plan["profiles"])
+        trt.engines.add(self)
 
     def get_tensor_name(self, index: int) -> str:
         return str(self.plan["names"][index])

@@ -113,7 +113,20 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "driver.c").write_text(source + _unused_functions(source))
     command = [compiler, "-w", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", "libcuda.so.1", "driver.c", "-ldl"]
     subprocess.run(command, cwd=folder, check=True)
+    (folder / "libnvidia-ml.so.1").symlink_to("libcuda.so.1")
     return folder
+
+
+def run_with(driver: Path, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program against the simulated driver."""
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LD_LIBRARY_PATH": str(driver), **environment},
+        check=False,
+    )
 
 
 def _unused_functions(source: str) -> str:
@@ -126,21 +139,60 @@ def _unused_functions(source: str) -> str:
     return "\n".join(f"int {name}(void) {{ return 801; }}" for name in sorted(names) if f" {name}(" not in source)
 
 
+def require_package(package: str) -> None:
+    if find_spec({"cuda-bindings": "cuda", "pycuda": "pycuda"}[package]) is None:
+        pytest.skip(f"{package} is not installed")
+
+
 @pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
 def test_every_call_is_answered_and_everything_freed(driver: Path, package: str) -> None:
-    module = {"cuda-bindings": "cuda", "pycuda": "pycuda"}[package]
-    if find_spec(module) is None:
-        pytest.skip(f"{package} is not installed")
-    result = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, package],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LD_LIBRARY_PATH": str(driver)},
-        check=False,
-    )
+    require_package(package)
+    result = run_with(driver, _PROGRAM, package)
     assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
     assert result.stdout.strip() == "all was freed"
+
+
+_FORKING = """
+import os, sys
+from wavepaint.runtime.device import open_device
+from wavepaint.runtime.gpu import count_used_memory_mb, find_driver_version, find_gpus
+
+assert len(find_gpus()) == 1 and find_driver_version() == "13.0" and count_used_memory_mb() == 0
+child = os.fork()
+if not child:
+    with open_device(sys.argv[1]):
+        # Whoever uses CUDA is told by CUDA, also if NVML would say something else.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        assert len(find_gpus()) == 1
+    sys.exit()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
+def test_children_of_a_process_that_asked_for_the_gpus_can_use_them(driver: Path, package: str) -> None:
+    require_package(package)
+    result = run_with(driver, _FORKING, package)
+    assert result.returncode == 0, result.stderr
+
+
+_FAILING = """
+import sys
+from wavepaint.errors import EngineError
+from wavepaint.runtime.device import open_device
+
+try:
+    open_device(sys.argv[1])
+except EngineError as error:
+    print(error)
+"""
+
+
+def test_a_device_that_cannot_be_opened_gives_its_context_back(driver: Path) -> None:
+    require_package("cuda-bindings")
+    result = run_with(driver, _FAILING, "cuda-bindings", SIMULATED_FAILURE="cuMemGetInfo")
+    assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
+    assert "out of memory" in result.stdout
 
 
 def test_without_a_driver_that_is_told() -> None:

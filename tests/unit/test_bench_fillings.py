@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fakes.nvml import FakeNvml
 from tests.unit.test_bench import CPU, make_report, make_result
 from wavepaint import metrics
 from wavepaint.bench import report
@@ -188,28 +189,12 @@ def test_eager_pytorch_and_opencv_are_not_profiled(subject: Subject) -> None:
     assert [measure_profile(cell) for cell in cells] == [None, None]
 
 
-class FakeNvml:
-    """NVML's four functions, with a GPU whose memory fills up by 100 MiB from call to call."""
-
-    def __init__(self) -> None:
-        self.used_mb = 500
-        self.open = 0
-
-    def nvmlInit_v2(self) -> int:  # noqa: N802
-        self.open += 1
-        return 0
-
-    def nvmlShutdown(self) -> int:  # noqa: N802
-        self.open -= 1
-        return 0
-
-    def nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: Any) -> int:  # noqa: N802
-        return 0
+class FillingNvml(FakeNvml):
+    """A GPU whose memory fills up by 100 MiB from call to call."""
 
     def nvmlDeviceGetMemoryInfo(self, handle: Any, memory: Any) -> int:  # noqa: N802
-        memory._obj.used = self.used_mb << 20
         self.used_mb += 100
-        return 0
+        return super().nvmlDeviceGetMemoryInfo(handle, memory)
 
 
 def test_a_gpus_memory_is_told_where_there_is_one(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +204,7 @@ def test_a_gpus_memory_is_told_where_there_is_one(subject: Subject, monkeypatch:
     (result,) = race(cells, threads=1, rounds=1, seconds=0)
     assert result.device_memory_mb is None
     assert "GPU MB" not in report.make_table([result], "lama")
-    nvml = FakeNvml()
+    nvml = FillingNvml()
     monkeypatch.setattr(gpu, "_load_nvml", lambda: nvml)
     (result,) = race(cells, threads=1, rounds=1, seconds=0)
     assert result.device_memory_mb == 100

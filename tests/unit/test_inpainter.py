@@ -14,6 +14,7 @@ from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
 from wavepaint.runtime import inpainter as inpainter_module
 from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.sizes import SizeRange
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def test_an_engine_with_a_least_and_a_largest_side_gets_nothing_else(
             return run(image, holes)
 
         monkeypatch.setattr(inpainter._session, "run", note)
-        monkeypatch.setattr(inpainter._session, "side_range", (64, 512))
+        monkeypatch.setattr(inpainter._session, "sizes", (SizeRange((1, 64, 64), (8, 512, 512)),))
         small = inpainter.fill_array(photo[:20, :30], mask[190:210, 190:220])
         assert sides == {64}
         for strategy in ("auto", "crop", "tile"):
@@ -198,6 +199,6 @@ def test_an_engine_with_a_least_and_a_largest_side_gets_nothing_else(
             assert np.array_equal(filled[~mask], large[~mask])
         assert min(sides) >= 64
         assert max(sides) <= 512
-        with pytest.raises(ConfigError, match="and the engine 512 a side"):
+        with pytest.raises(EngineError, match="takes no batch of 1x13.*--strategy auto"):
             inpainter.fill_array(large, mask, FillOptions(strategy="whole"))
     assert small.shape == (20, 30, 3)

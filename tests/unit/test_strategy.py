@@ -25,7 +25,7 @@ from wavepaint.runtime.strategy import (
     Strategy,
     fill_steps,
 )
-from wavepaint.runtime.tiling import TILE_OVERLAP, cut_tiles, find_regions, measure_thickness, weigh_tile
+from wavepaint.runtime.tiling import cut_tiles, find_regions, measure_thickness, weigh_tile
 
 CUTTING: tuple[Strategy, ...] = ("auto", "crop", "tile")
 Fill = Callable[[Patch], np.ndarray]
@@ -264,25 +264,28 @@ def test_a_photo_too_large_for_one_run_is_refused_as_a_whole() -> None:
 @given(
     height=st.integers(1, 3000),
     width=st.integers(1, 3000),
-    side=st.sampled_from([288, 384, 512]),
+    tile=st.tuples(*[st.sampled_from([(64, 16), (96, 40), (288, 128), (384, 128), (512, 128)])] * 2),
     multiple=st.sampled_from([1, 8, 16]),
 )
-def test_tiles_stand_on_the_grid_and_count_everywhere(height: int, width: int, side: int, multiple: int) -> None:
-    rows = cut_tiles(height, width, side, multiple)
+def test_tiles_stand_on_the_grid_and_count_everywhere(
+    height: int, width: int, tile: tuple[tuple[int, int], tuple[int, int]], multiple: int
+) -> None:
+    sides, overlaps = zip(*tile, strict=True)
+    rows = cut_tiles(height, width, sides, overlaps, multiple)
     down = np.zeros(height, np.float32)
     across = np.zeros(width, np.float32)
     for row in rows:
         assert len({(tile.top, tile.bottom) for tile in row}) == 1
         assert all(tile.left % multiple == 0 and tile.top % multiple == 0 for tile in row)
-        assert all(0 < tile.width < side + multiple and 0 < tile.height < side + multiple for tile in row)
-        middle = weigh_tile(row[0], height, width)
+        assert all(0 < tile.height <= sides[0] and 0 < tile.width <= sides[1] for tile in row)
+        middle = weigh_tile(row[0], height, width, overlaps)
         down[row[0].top : row[0].bottom] += middle.max(axis=1)
     for tile in rows[0]:
-        across[tile.left : tile.right] += weigh_tile(tile, height, width).max(axis=0)
+        across[tile.left : tile.right] += weigh_tile(tile, height, width, overlaps).max(axis=0)
     assert down.min() >= 0.99
     assert across.min() >= 0.99
     for first, second in zip(rows[0], rows[0][1:], strict=False):
-        assert first.left < second.left <= first.right - TILE_OVERLAP
+        assert first.left < second.left <= first.right - overlaps[1]
 
 
 @settings(max_examples=60, deadline=None)

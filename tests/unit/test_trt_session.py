@@ -5,6 +5,7 @@ The simulation (tests/fakes) runs nothing before it is waited for and takes ever
 
 import gc
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.fakes.machine import Machine
 from tests.fakes.tensorrt import Kernels, write_plan
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePaintWarning
-from wavepaint.runtime import device, trt_lane
+from wavepaint.runtime import device, trt_lane, trt_session
 from wavepaint.runtime.device import open_device
 from wavepaint.runtime.ort_session import OrtSession
 from wavepaint.runtime.trt_plan import PlanRefusedError
@@ -477,6 +478,77 @@ def test_a_plan_that_is_refused_or_breaks_the_contract_leaves_nothing(
     with pytest.raises(error, match=message):
         open_plan(plan=plan)
     assert machine.devices[0].is_closed
+
+
+def test_threads_that_run_while_a_session_is_closed_are_told(open_plan: Open, machine: Machine) -> None:
+    session, told = open_plan(), list[str]()
+
+    def work() -> None:
+        try:
+            while True:
+                list(session.run_many([make_batch(1, 16, 16)] * 3))
+        except EngineError as error:
+            told.append(str(error))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
+    closing = [threading.Thread(target=session.close, daemon=True) for _ in range(3)]
+    for thread in (*threads, *closing):
+        thread.start()
+    for thread in (*threads, *closing):
+        thread.join(60)
+    assert told == ["this session is closed. Open another one."] * 6
+    machine.require_all_freed()
+
+
+def test_what_is_no_array_is_told(open_plan: Open) -> None:
+    image, mask = make_batch(1, 16, 16)
+    session: Any = open_plan()
+    for given, message in (((image.tolist(), mask), "image is a list"), ((image, None), "mask is a NoneType")):
+        with pytest.raises(EngineError, match=f"{message}, expected a numpy array"):
+            session.run(*given)
+
+
+@pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
+def test_an_error_that_is_kept_keeps_nothing_on_the_gpu(open_plan: Open, machine: Machine, library: Any) -> None:
+    kept = []
+    with pytest.raises(EngineError, match="the contract wants") as caught:
+        open_plan(library=library, plan={"edges": "float16"})
+    kept.append(caught.value)
+    machine.gpu.fails["create_stream"] = EngineError("cuStreamCreate: CUDA_ERROR_UNKNOWN")
+    with pytest.raises(EngineError, match="cuStreamCreate") as caught:
+        open_plan(library=library)
+    kept.append(caught.value)
+    machine.gpu.fails.clear()
+    session = open_plan(library=library)
+    for method in ("set_optimization_profile_async", "execute_async_v3"):
+        machine.trt.fails = {method: "something broke"}
+        with pytest.raises(EngineError, match="something broke") as caught:
+            session.run(*make_batch(1, 16, 16))
+        kept.append(caught.value)
+    session.close()
+    assert (len(machine.trt.contexts), len(machine.trt.engines), len(kept)) == (0, 0, 4)
+
+
+def test_a_gpu_whose_name_cannot_be_told_is_given_back(
+    open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trt_session, "find_gpus", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        open_plan()
+    machine.require_all_freed()
+
+
+def test_kernels_that_cannot_be_kept_do_not_keep_the_gpu(
+    open_plan: Open, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "file"))
+    session = open_plan(library="tensorrt-rtx")
+    with warnings.catch_warnings(), pytest.raises(WavePaintWarning):
+        warnings.simplefilter("error")
+        session.close()
+    machine.require_all_freed()
+    assert not machine.trt.engines
 
 
 def test_what_makes_no_sense_is_refused(open_plan: Open, machine: Machine, tmp_path: Path) -> None:
