@@ -213,7 +213,9 @@ def write_bundle(
                 artifacts,
                 size_multiple,
                 engines,
-                partial(verify_artifact, folder, size_multiple=size_multiple, suite=writer.suite),
+                partial(
+                    verify_artifact, folder, size_multiple=size_multiple, padding=network.padding, suite=writer.suite
+                ),
                 on_stage=on_stage,
                 on_progress=on_progress,
                 on_skip=on_skip,
