@@ -172,7 +172,7 @@ def test_info(wp: Wp, tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert_refused(wp("info", tmp_path), "holds no manifest.json")
     shutil.copytree(tiny_bundle.folder, tmp_path / "odd")
     (tmp_path / "odd" / "manifest.json").write_text(json.dumps({**manifest, "verification": {"model.onnx": [{}]}}))
-    assert_refused(wp("info", tmp_path / "odd"), "manifest is damaged")
+    assert_refused(wp("info", tmp_path / "odd"), "is damaged: Object missing required field `passed`")
 
 
 def test_settings_are_printed_as_a_file_that_trains(photo_folder: Path, tmp_path: Path, wp: Wp) -> None:
