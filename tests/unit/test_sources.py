@@ -312,6 +312,14 @@ def test_zips_that_cannot_be_read_at_random_are_refused(tmp_path: Path) -> None:
     assert "otherwise than with deflate" in refusal(write_zip(tmp_path / "x.zip", compression=zipfile.ZIP_LZMA))
 
 
+def test_a_zip_with_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"")
+    path.write_bytes(path.read_bytes().replace(b"a.png", b"\0.png"))  # a name ends at its first NUL
+    assert "a member has no name" in refusal(path)
+
+
 def test_an_stl10_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     (tmp_path / "unlabeled_X.bin").write_bytes(bytes(96 * 96 * 3 + 5))
     assert "multiple of 27648" in refusal(tmp_path / "unlabeled_X.bin")

@@ -126,6 +126,8 @@ def _index_zip(path: Path) -> Iterator[Member]:
             end, most = info.header_offset + info.compress_size, _MAX_DEFLATE_RATIO * info.compress_size
             if info.header_offset < 0 or end > num_bytes or info.file_size > most:
                 raise zipfile.BadZipFile(f"{info.filename!r} declares more bytes than there are")
+            if not info.filename:
+                raise zipfile.BadZipFile("a member has no name")
     except Exception as error:  # zipfile may fail in any way
         raise _unreadable(path, "zip", error) from error
     for info in infos:
