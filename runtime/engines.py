@@ -153,6 +153,9 @@ def open_session(
 ) -> Session:
     """Open a bundle in the engine that serves it, float32 edges.
 
+    Where either is ``auto``, what was verified comes first, what failed is not taken, and on a GPU, where bundles are
+    seldom made, what has no report yet is compared with the bundle's float32 model here, once.
+
     Args:
         bundle: A checked bundle.
         engine: A name, or ``auto`` for the fastest that really opens here without building anything: TensorRT is
@@ -160,9 +163,6 @@ def open_session(
         precision: Of the arithmetic, or ``auto`` for the engine's fastest. ``float32`` means float32 weights too.
         threads: CPU threads; None leaves the choice to the engine.
         streams: See :func:`open_way`.
-
-    Where either is ``auto``, what was verified comes first, what failed is not taken, and on a GPU, where bundles are
-    seldom made, what has no report yet is compared with the bundle's float32 model here, once.
 
     Raises:
         EngineError: The named engine, or every engine, is not installed, does not load or refuses the model; each
