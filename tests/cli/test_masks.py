@@ -119,9 +119,9 @@ def test_a_set_is_replaced_only_if_asked_and_nothing_else_ever(wp: Wp, photos: P
     assert_refused(wp(*arguments, tmp_path / "set"), "exists already", "--overwrite")
     assert wp(*arguments, tmp_path / "set", "--overwrite").returncode == 0
     before = hash_tree(photos)
-    assert_refused(wp(*arguments, photos, "--overwrite"), "folder apart")
+    assert_refused(wp(*arguments, photos, "--overwrite"), "is one of the inputs")
     assert_refused(wp(*arguments, photos / "new"), "folder apart")
-    assert_refused(wp(*arguments, photos.parent, "--overwrite"), "folder apart")
+    assert_refused(wp(*arguments, photos.parent, "--overwrite"), "one of the inputs")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     assert_refused(wp(*arguments, tmp_path / "other", "--overwrite"), "something else")

@@ -1,6 +1,7 @@
 """Decoding and encoding: nothing is lost, and what cannot be kept is refused by name."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -206,12 +207,10 @@ def test_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_places_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tempfile
-
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(OutputError, match=r"cannot write .*a\.png: Permission denied"):
         write_photo(read_photo(RGB), tmp_path / "a.png")
     assert not list(tmp_path.iterdir())

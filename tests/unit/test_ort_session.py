@@ -167,7 +167,7 @@ def test_cuda_that_does_not_load_is_noted_and_fails_no_verification(
     monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
     cuda.fails = True
     suite = make_suite(8, lambda image, mask: image, "nothing")
-    reports = verify_artifact(bundle.folder, bundle.find_artifact("onnx", "float32"), 8, suite)
+    reports = verify_artifact(bundle.folder, bundle.find_artifact("onnx", "float32"), 8, "symmetric", suite)
     (noted,) = [found for found in reports if checks.find_engine(found) == "ort-cuda"]
     assert "fell back" in noted["error"]
     require_passed(noted)

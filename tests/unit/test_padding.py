@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from wavepaint.contract import MANIFEST_NAME, Artifact, Edges, Manifest, PadMode, describe_files
 from wavepaint.export.byte_edges import add_byte_edges
 from wavepaint.export.cases import byte_cases
-from wavepaint.export.verify import BYTE_BUDGET, verify_byte_session
+from wavepaint.export.verify import verify_byte_session
+from wavepaint.runtime.comparison import BYTE_BUDGET
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.ort_session import OrtSession
 from wavepaint.runtime.session import Session

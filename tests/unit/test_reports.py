@@ -128,7 +128,7 @@ def test_a_report_says_nothing_of_another_file(bundle: Bundle) -> None:
 def test_a_model_is_not_compared_with_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
     model = bundle.find_artifact("onnx", "float32")
-    reports = verify_artifact(bundle.folder, model, 8, own_suite(bundle.folder, model, 8))
+    reports = verify_artifact(bundle.folder, model, 8, "symmetric", own_suite(bundle.folder, model, 8))
     assert "ort-cpu" not in [find_engine(found) for found in reports]
     assert all(found["sha256"] == bundle.manifest.files["model.onnx"]["sha256"] for found in reports)
 
@@ -139,7 +139,7 @@ def test_one_engine_that_fails_to_run_is_reported_as_itself(bundle: Bundle, monk
     suite = make_suite(8, lambda image, mask: image, "nothing")
     absent = replace(model, path="absent.onnx")
     (bundle.folder / "absent.onnx").write_bytes(b"noise")
-    reports = verify_artifact(bundle.folder, absent, 8, suite)
+    reports = verify_artifact(bundle.folder, absent, 8, "symmetric", suite)
     assert (find_engine(reports[0]), reports[0]["precision"]) == ("ort-cpu", "float32")
     assert all("cannot load" in found["error"] and found["weights"] == "float32" for found in reports)
 

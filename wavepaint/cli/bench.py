@@ -176,7 +176,8 @@ def command(
         on_progress=_tell,
     )
     splits = _split(subjects, results, threads)
-    profiles = _profile(cells, threads) if profile else []
+    timed = {report.key_of(result.as_dict()) for result in results if result.p50_ms is not None}
+    profiles = _profile([cell for cell in cells if report.key_of(cell.describe()) in timed], threads) if profile else []
     _tell("")
     click.echo(report.make_table(results, RIVAL))
     split_rows = make_split_rows(splits) if splits else []
