@@ -1,5 +1,6 @@
 """From a checkpoint to a bundle on disk, whole or not at all."""
 
+import copy
 import platform
 import shutil
 from collections.abc import Callable
@@ -78,7 +79,8 @@ class ExportOptions:
 
 def torch_suite(network: nn.Module, size_multiple: int) -> Suite:
     """Run a network in PyTorch over the cases that exports are compared in."""
-    graph = InpaintingGraph(network).eval()
+    graph = copy.deepcopy(InpaintingGraph(network)).eval()  # a copy, since exports keep the usual layout
+    graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in which PyTorch is fastest on CPUs
 
     def run(image: Image, mask: Image) -> Image:
         with torch.inference_mode():

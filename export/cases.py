@@ -19,8 +19,8 @@ VERIFICATION_PHOTOS = assets_folder() / "verification"
 def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     """Return (name, image (N, 3, H, W), mask (N, 1, H, W)) over sizes, batches and kinds of mask, float32.
 
-    Sizes are the smallest that is allowed, non-square ones, 128 and 256 pixels; images are noise, gradients, black and
-    white, and the two photographs that ship with the package.
+    Sizes are the smallest that is allowed, non-square ones, and 96 to 256 pixels; images are noise, gradients, black
+    and white, and the two photographs that ship with the package.
     """
     rng = np.random.default_rng(seed)
     m = size_multiple
@@ -29,7 +29,7 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
         image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
         mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
-    side = _round_up(128, m)
+    side = _round_up(96, m)
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     gradient = np.stack(
         [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.outer(ramp, ramp)]
@@ -40,8 +40,8 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     cases.append((f"black, box hole {side}x{side}", np.zeros_like(gradient), box))
     cases.append((f"white, hole all but a corner {side}x{side}", np.ones_like(gradient), _all_but_corner(box)))
     cases.append((f"gradient, nothing to fill {side}x{side}", gradient, np.zeros_like(box)))
-    side = _round_up(256, m)
-    for name, photo in _photos(side):
+    for name, photo in _photos(_round_up(256, m), _round_up(128, m)):
+        side = len(photo)
         pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
         cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))
     return cases
@@ -61,14 +61,15 @@ def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:
         mask = rng.integers(0, 256, (batch, height, width, 1), dtype=np.uint8)
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
     side = 250
-    for name, photo in _photos(side):
+    for name, photo in _photos(side, side):
         mask = _strokes(side)[None, ..., None].astype(np.uint8) * np.uint8(255)
         cases.append((f"{name}, strokes {side}x{side}", photo[None], mask))
     return cases
 
 
-def _photos(side: int) -> Iterator[tuple[str, Bytes]]:
-    for path in sorted(VERIFICATION_PHOTOS.glob("*.jpg")):
+def _photos(*sides: int) -> Iterator[tuple[str, Bytes]]:
+    """Yield a photograph for each side in pixels, scaled to a square."""
+    for path, side in zip(sorted(VERIFICATION_PHOTOS.glob("*.jpg")), sides, strict=True):
         with PIL.Image.open(path) as photo:
             yield path.stem, np.asarray(photo.convert("RGB").resize((side, side)))
 
