@@ -66,6 +66,7 @@ def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[st
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         options.enable_profiling = True
+        options.intra_op_num_threads = 1  # a second one saves little of one run, and spins
         options.profile_file_prefix = str(Path(folder) / "run")
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         session.run(None, {INPUT_IMAGE: image, INPUT_MASK: mask})

@@ -120,7 +120,8 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     """Write an inpainting network as one ONNX file by the contract.
 
     Args:
-        network: (image, mask) -> filled image, in evaluation mode, on the CPU, float32.
+        network: (image, mask) -> filled image, in evaluation mode, on the CPU, float32. Its weights take no gradients
+            any more.
         size_multiple: Height and width are declared as multiples of this.
         path: The file to write.
         opset: Version of ONNX's default operator set.
@@ -131,7 +132,7 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     """
     if opset not in OPSETS:
         raise ConfigError(f"the opset is {opset}: expected {OPSETS[0]} to {OPSETS[-1]} (--opset).")
-    graph = InpaintingGraph(network).eval()
+    graph = InpaintingGraph(network).eval().requires_grad_(False)  # gradients would be traced as well
     try:
         with _quiet_exporter():
             model = _translate(_capture(graph, size_multiple), opset)
