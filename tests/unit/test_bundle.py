@@ -247,6 +247,16 @@ def test_a_full_disk_leaves_the_former_bundle(tiny_bundle: Bundle, tiny_checkpoi
     assert read_bundle(tmp_path / "bundle").manifest == tiny_bundle.manifest
 
 
+def test_a_disk_without_room_for_the_models_is_refused_before_the_work(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(bundle_module, "torch_suite", lambda *arguments: pytest.fail("work was done"))
+    with pytest.raises(OutputError, match=r"has 0\.0 MB free, and the bundle's ONNX files need about .* MB.*\(-o\)"):
+        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("opset", [17, 99])
 def test_an_opset_that_cannot_be_written_is_refused(tiny_checkpoint: Path, tmp_path: Path, opset: int) -> None:
     with pytest.raises(ConfigError, match=f"opset is {opset}: expected 18 to 23"):

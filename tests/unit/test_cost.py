@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import TINY, randomise
-from wavepaint.contract import Bundle
+from wavepaint.contract import Bundle, default_bundle_folder
+from wavepaint.errors import OutputError
+from wavepaint.export import cost
 from wavepaint.export.cost import measure_cost
 from wavepaint.export.fusion import fuse
 from wavepaint.models.registry import build_model
@@ -44,3 +46,17 @@ def test_memory_is_that_of_the_tensors_alive_at_one_time(tmp_path: Path) -> None
     cost = measure_cost(tmp_path / "m.onnx", 1)
     assert cost.activation_bytes_per_pixel == 4 * (8 + 8 + 16)
     assert cost.macs_per_pixel == 8 * 4
+
+
+def test_a_profile_that_a_full_disk_cut_short_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CutShort(cost.ort.InferenceSession):  # type: ignore[name-defined]
+        def end_profiling(self) -> str:
+            path = Path(super().end_profiling())
+            path.write_bytes(path.read_bytes()[:-100])
+            return str(path)
+
+    monkeypatch.setattr(cost.ort, "InferenceSession", CutShort)
+    with pytest.raises(OutputError, match=r"profile in .* is incomplete, probably because that disk is full.*TMPDIR"):
+        measure_cost(default_bundle_folder() / "model.onnx", 32)
