@@ -40,7 +40,7 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     cases.append((f"black, box hole {side}x{side}", np.zeros_like(gradient), box))
     cases.append((f"white, hole all but a corner {side}x{side}", np.ones_like(gradient), _all_but_corner(box)))
     cases.append((f"gradient, nothing to fill {side}x{side}", gradient, np.zeros_like(box)))
-    for name, photo in _photos(_round_up(256, m), _round_up(128, m)):
+    for name, photo in _photos(_round_up(256, m), side):
         side = len(photo)
         pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
         cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))

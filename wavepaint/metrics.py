@@ -53,7 +53,8 @@ def _filter(image: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[
         widths[axis] = (radius, radius)
         padded = np.pad(image, widths, mode="symmetric")
         length = image.shape[axis]
-        image = sum(w * np.take(padded, range(i, i + length), axis=axis) for i, w in enumerate(window))
+        before = (slice(None),) * axis
+        image = sum(w * padded[(*before, slice(i, i + length))] for i, w in enumerate(window))
     return image
 
 
