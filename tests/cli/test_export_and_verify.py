@@ -107,7 +107,7 @@ def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp: Wp, c
         row for row in result.stdout.decode().splitlines() if row.startswith("model.fp16.onnx  ") and "ONNX" in row
     ]
     assert line.endswith("FAILED")
-    assert "error: model.fp16.onnx: cannot load" in result.stderr.decode()
+    assert "error: model.fp16.onnx: ONNX Runtime" in result.stderr.decode()
     assert "PSNR inside the hole" in result.stderr.decode()
     reports = read_bundle(copy).manifest.verification
     assert not reports["model.fp16.onnx"][0]["passed"]
