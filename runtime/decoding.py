@@ -20,8 +20,8 @@ from wavepaint.runtime.photo import ImageSource
 from wavepaint.runtime.png_data import lacks_lines, may_lack_lines
 
 _BYTES_PER_PIXEL = 16
-"""Of the largest file that is read: twice what 16 bits in each of four channels take. Pillow decodes images of up to
-twice ``Image.MAX_IMAGE_PIXELS``."""
+"""Bounds the size of a file that is read, at twice what 16 bits in each of four channels take. Pillow decodes images of
+up to twice ``Image.MAX_IMAGE_PIXELS``."""
 
 _INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """How the shell names what it has opened, as in ``<(command)``."""

@@ -34,7 +34,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
     "TensorProto": {},
 }
-"""Of each message that can hold a tensor: the fields that can, and their messages."""
+"""For each message that can hold a tensor, the fields that can and the messages in them."""
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _VARINT, _BYTES, _START_GROUP, _END_GROUP = 0, 2, 3, 4

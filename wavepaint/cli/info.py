@@ -31,7 +31,7 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         for report in reports:
             yield "", describe_report(report)
         if not reports:
-            yield "", "not verified yet: no engine at hand could run it (wp verify --store)"
+            yield "", "not verified yet: no engine here could run it (wp verify --store adds a report)"
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
     yield from _training_rows(manifest.training)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())

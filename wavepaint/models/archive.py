@@ -35,14 +35,14 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 TENSOR_DTYPES = frozenset(_DTYPES.values())
-"""Of the tensors that are taken for weights."""
+"""Types of the tensors that are taken for weights."""
 
 MAX_GROWTH, MAX_EXTRA_BYTES = 4, 2**26
 """Tensors may take so many times the bytes of their file, and so many more: some are tied or repeat a value."""
 
 _MAX_DEPTH = 64
 _MAX_ATTRIBUTES = 100_000
-"""Of the modules of a TorchScript file, which may hold themselves, or one another along ever more paths."""
+"""Bounds on a TorchScript file, whose modules may hold themselves, or one another along ever more paths."""
 
 
 class Inert:

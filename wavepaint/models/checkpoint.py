@@ -47,7 +47,7 @@ _GENERATORS = ("generator.", "model.generator.")
 the second in TorchScript files."""
 
 _MAX_BYTES = 8 * 2**30
-"""Of a checkpoint: ten times what LaMa's 51 million weights take with their average and the optimizer's moments."""
+"""Largest checkpoint: ten times what LaMa's 51 million weights take with their average and the optimizer's moments."""
 
 
 @dataclass(frozen=True, kw_only=True)

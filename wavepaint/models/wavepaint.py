@@ -27,7 +27,7 @@ for L1 alone, which has 0.343 and 0.490 without."""
 
 
 WAVELET_ENTRY = "wavelet_name"
-"""Of a state dict: the wavelet's name as bytes, where it is not Haar, the authors'. Weights do not show it."""
+"""Entry of a state dict with the wavelet's name as bytes, where it is not the authors' Haar. Weights do not show it."""
 
 
 class WaveMixModule(nn.Module):

@@ -19,13 +19,13 @@ ARCHIVE_SUFFIXES = (".tar", ".zip")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 
 MAX_MEMBER_BYTES = 2**29
-"""Of a photo in an archive, packed and unpacked: as many as 89 megapixels take in 16-bit RGB without compression."""
+"""Largest photo in an archive, packed and unpacked: what 89 megapixels take in 16-bit RGB without compression."""
 
 _BLOCK = 512
 _MAX_EXTENSION_BYTES = 2**20
 _EXTENSIONS = (b"x", b"g", b"X", b"L", b"K")
-"""Of what a tar says of a member ahead of its header (a long name, times, attributes), and the types of such headers
-in POSIX's pax, Solaris' and GNU's format."""
+"""Bound on what a tar says of a member ahead of its header (a long name, times, attributes), and the types of such
+headers in POSIX's pax, Solaris' and GNU's format."""
 _MAX_DEFLATE_RATIO = 1032
 """Bytes that one byte of deflate can stand for: 258 in 2 bits (RFC 1951)."""
 _ZIP_HEADER = struct.Struct("<4s5H3I2H")

@@ -32,7 +32,7 @@ STL10_FILES = ("unlabeled_X.bin", "train_X.bin", "test_X.bin")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 """How JPEG, PNG and TIFF files begin."""
 _MAX_STL10_PHOTOS = 1_000_000
-"""Of one file; the largest of the data set has 100,000."""
+"""Most photos in one file; the largest of the data set has 100,000."""
 
 
 class PhotoSource(ABC):
