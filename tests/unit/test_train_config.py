@@ -12,10 +12,11 @@ import torch
 from wavepaint.bench.subjects import BASELINES
 from wavepaint.cli.train_flags import describe_fields, flag_of
 from wavepaint.errors import ConfigError
+from wavepaint.models.lama import LaMa, SpectralTransform
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import SECTIONS, DataConfig, LossWeights, OptimizationConfig, TrainConfig
 from wavepaint.training.data.masks import MaskSampler
-from wavepaint.training.recipes import RECIPES, get_recipe
+from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
 from wavepaint.training.toml import read_toml, write_toml
 
 
@@ -69,6 +70,17 @@ def test_the_recipe_for_stl10_trains_what_the_papers_table_is_measured_with() ->
         shares.append([sampler(size, size, rng).mean() for _ in range(50)])
     assert shares[0] == pytest.approx(shares[1], abs=0.02)
     assert get_recipe("cnn-stl10").data == config.data
+
+
+def test_the_follow_up_of_lama_is_dated_alike_and_replaces_what_its_recipe_says() -> None:
+    for text in (LaMa.__doc__, lama_spectral.__doc__):
+        assert "Improvement on Image inpainting with Fourier Convolutions" in str(text)
+        assert "2021" in str(text)
+    config = get_recipe("lama-spectral")
+    with torch.device("meta"):
+        model = build_model(config.architecture, config.hyper_parameters)
+    kinds = {name.rsplit(".", 1)[1] for name, layer in model.named_modules() if isinstance(layer, SpectralTransform)}
+    assert kinds == {"convl2g", "convg2g"}  # global to global is LaMa's own
 
 
 def test_every_setting_is_described_and_has_a_flag_of_its_own() -> None:
