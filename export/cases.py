@@ -7,6 +7,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from wavepaint.contract import IMAGE_CHANNELS, assets_folder
+from wavepaint.runtime.tiling import pad_side
 
 Image = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -29,7 +30,7 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
         image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
         mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
-    side = _round_up(96, m)
+    side = pad_side(96, m)
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     gradient = np.stack(
         [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.outer(ramp, ramp)]
@@ -40,15 +41,11 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     cases.append((f"black, box hole {side}x{side}", np.zeros_like(gradient), box))
     cases.append((f"white, hole all but a corner {side}x{side}", np.ones_like(gradient), _all_but_corner(box)))
     cases.append((f"gradient, nothing to fill {side}x{side}", gradient, np.zeros_like(box)))
-    for name, photo in _photos(_round_up(256, m), side):
+    for name, photo in _photos(pad_side(256, m), side):
         side = len(photo)
         pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
         cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))
     return cases
-
-
-def _round_up(side: int, multiple: int) -> int:
-    return -(-side // multiple) * multiple
 
 
 def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:

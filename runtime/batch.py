@@ -11,7 +11,7 @@ from PIL import Image
 from wavepaint.arguments import check_choice, check_type
 from wavepaint.atomic import exists
 from wavepaint.errors import ConfigError, ImageError, WavePaintError, printable
-from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.fill import FillOptions, check_options
 from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
@@ -96,14 +96,14 @@ def inpaint_many(
         WavePaintError: As :meth:`wavepaint.runtime.inpainter.Inpainter.fill`, with "raise".
     """
     check_type("inpainter", inpainter, (Inpainter, NoneType), "an Inpainter, or None for the model that ships")
-    check_type("options", options, (FillOptions, NoneType), "FillOptions, or None for the defaults")
+    options = check_options(options)
     check_type("pairs", pairs, Iterable, "an iterable of (image, mask)")
     check_choice("on_error", on_error, ("raise", "yield"))
     if inpainter is None:
         with Inpainter(streams=count_cores()) as opened:
             yield from inpaint_many(pairs, opened, options=options, on_error=on_error)
         return
-    work = partial(_inpaint_group, inpainter, options or FillOptions())
+    work = partial(_inpaint_group, inpainter, options)
     for filled in map_groups(work, pairs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch):
         if isinstance(filled, Photo):
             yield filled.to_pil()

@@ -1,6 +1,7 @@
 """One photo's fill: how it is asked for, which hole is filled, and how far it is."""
 
 from dataclasses import dataclass
+from types import NoneType
 from typing import get_args
 
 import numpy as np
@@ -69,6 +70,16 @@ class FillOptions:
             mask_from=self.mask_from,
             size=None if self.resize_mask else size,
         )
+
+
+def check_options(options: FillOptions | None) -> FillOptions:
+    """Return the options of a call, the defaults for None.
+
+    Raises:
+        ConfigError: Another type.
+    """
+    check_type("options", options, (FillOptions, NoneType), "FillOptions, or None for the defaults")
+    return options or FillOptions()
 
 
 class Fill:

@@ -21,7 +21,7 @@ from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, ImageError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName, open_session
-from wavepaint.runtime.fill import Fill, FillOptions, fit_hole
+from wavepaint.runtime.fill import Fill, FillOptions, check_options, fit_hole
 from wavepaint.runtime.image import ImageSource, Photo, read_photo
 from wavepaint.runtime.memory import max_pixels
 from wavepaint.runtime.resample import Float
@@ -118,7 +118,7 @@ class Inpainter(Closing):
             EngineError: The engine failed.
             ConfigError: The photo does not fit the memory allowed.
         """
-        photo, options = read_photo(image), _check_options(options)
+        photo, options = read_photo(image), check_options(options)
         photo.check_pil()
         return self.fill_photo(photo, options.read_mask(mask, photo.size), options).to_pil()
 
@@ -130,7 +130,7 @@ class Inpainter(Closing):
         Returns:
             (H, W) for grey, else (H, W, 2), (H, W, 3) or (H, W, 4), uint8 or uint16 as the source.
         """
-        photo, options = read_photo(image), _check_options(options)
+        photo, options = read_photo(image), check_options(options)
         pixels = self.fill_photo(photo, options.read_mask(mask, photo.size), options).pixels
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
@@ -154,7 +154,7 @@ class Inpainter(Closing):
 
         What fails, fails alone: in its place the error is returned that :meth:`fill_photo` would raise.
         """
-        options = _check_options(options)
+        options = check_options(options)
         for photo, asked in photos:
             check_type("photo", photo, Photo, "a Photo, as read_photo returns it")
             if not isinstance(asked, np.ndarray) or asked.dtype != np.bool_ or asked.ndim != 2:
@@ -280,11 +280,6 @@ class Inpainter(Closing):
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
-
-
-def _check_options(options: FillOptions | None) -> FillOptions:
-    check_type("options", options, (FillOptions, NoneType), "FillOptions, or None for the defaults")
-    return options or FillOptions()
 
 
 def _crop_side(training: object) -> int:
