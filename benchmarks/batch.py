@@ -28,13 +28,13 @@ import numpy as np
 from PIL import Image
 
 from wavepaint.atomic import write_folder
+from wavepaint.machine import describe_machine
 from wavepaint.runtime.batch import fill_jobs
-from wavepaint.runtime.engines import Auto, EngineName
-from wavepaint.runtime.image import read_mask, read_photo, write_photo
+from wavepaint.runtime.engines.registry import Auto, EngineName
+from wavepaint.runtime.engines.session import Precision, Session
+from wavepaint.runtime.images.read import read_mask, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
-from wavepaint.runtime.session import Precision, Session
-from wavepaint.timing import describe_machine
 
 
 def draw_masks(photos: list[Path], folder: Path) -> list[Path]:
@@ -117,7 +117,7 @@ def race(
 
             return run
 
-        ways = {
+        executions = {
             "one by one": one_by_one,
             "overlapped": together(one),
             "streams": together(many),
@@ -125,7 +125,7 @@ def race(
             "engine alone": lambda: run_engine(many._session, shapes, threads),
         }
         for number in range(rounds + 1):
-            for name, run in ways.items():
+            for name, run in executions.items():
                 started = time.perf_counter()
                 run()
                 if number:  # the first round warms up
@@ -148,7 +148,7 @@ def race(
 
 
 def markdown(report: dict[str, Any]) -> str:
-    ways = list(report["rows"][0]["images_per_s"])
+    executions = list(report["rows"][0]["images_per_s"])
     lines = [
         "# Filling many photographs",
         "",
@@ -158,12 +158,12 @@ def markdown(report: dict[str, Any]) -> str:
         "(median of the rounds' ratios, since machines drift). Command: "
         f"`{report['command']}`",
         "",
-        "| engine | result | " + " | ".join(ways) + " | limit | streams reach |",
-        "|---|---|" + "---|" * (len(ways) + 2),
+        "| engine | result | " + " | ".join(executions) + " | limit | streams reach |",
+        "|---|---|" + "---|" * (len(executions) + 2),
     ]
     for row in report["rows"]:
         rates = row["images_per_s"]
-        cells = [f"{rates[way]:.1f} ({row['times_one_by_one'][way]:.2f})" for way in ways]
+        cells = [f"{rates[execution]:.1f} ({row['times_one_by_one'][execution]:.2f})" for execution in executions]
         cells += [f"{row['limit']:.1f}", f"{row['share_of_limit']:.0%}"]
         lines.append(f"| {row['engine']} | {row['suffix'][1:].upper()} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -182,7 +182,7 @@ def main(photos: Path, out: Path, rounds: int, threads: int, overwrite: bool) ->
     for path in found:
         with Image.open(path) as image:
             areas.append(image.width * image.height / 1e6)
-    ways: list[tuple[EngineName, Precision]] = [
+    executions: list[tuple[EngineName, Precision]] = [
         ("ort-cpu", "float32"), ("openvino", "float32"), ("openvino", "bfloat16")
     ]  # fmt: skip
     report = {
@@ -195,7 +195,7 @@ def main(photos: Path, out: Path, rounds: int, threads: int, overwrite: bool) ->
         "threads": threads,
         "rows": [
             race(found, suffix, engine, precision, threads, rounds)
-            for engine, precision in ways
+            for engine, precision in executions
             for suffix in (".jpg", ".png")
         ],
     }

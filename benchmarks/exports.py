@@ -24,15 +24,15 @@ from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import torch_suite
-from wavepaint.export.fusion import fuse
+from wavepaint.export.fusion.wavemix import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, export_onnx
 from wavepaint.export.verify import describe_report, verify_session
+from wavepaint.machine import describe_machine
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
-from wavepaint.runtime.comparison import budget_of, make_report
-from wavepaint.runtime.engines import Way, find_ways, open_way
-from wavepaint.runtime.session import Session
-from wavepaint.timing import describe_machine, make_batch
+from wavepaint.runtime.engines.comparison import choose_budget, make_report
+from wavepaint.runtime.engines.registry import ExecutionConfig, find_runnable, open_execution
+from wavepaint.runtime.engines.session import Session, make_batch
 from wavepaint.training.recipes import get_recipe
 
 NETWORKS: dict[str, HyperParameters] = {
@@ -55,13 +55,13 @@ class Cell:
     """One export in one engine."""
 
     form: str
-    way: Way
+    execution: ExecutionConfig
     engine_name: str = ""
     latencies_ms: list[float] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
 
     def open(self, folder: Path, multiple: int, threads: int | None) -> Session:
-        return open_way(self.way, folder / self.way.artifact.path, multiple, threads=threads)
+        return open_execution(self.execution, folder / self.execution.artifact.path, multiple, threads=threads)
 
 
 def gmac(network: torch.nn.Module, side: int) -> float:
@@ -86,8 +86,8 @@ def export_cells(network: torch.nn.Module, multiple: int, folder: Path, cases: A
                 continue
             opset = BFLOAT16_OPSET if precision == "bfloat16" else OPSET
             export_onnx(exported, multiple, folder / artifact.path, opset=opset)
-            for way in find_ways(artifact):
-                yield Cell(form, way)
+            for execution in find_runnable(artifact):
+                yield Cell(form, execution)
 
 
 def race(parameters: HyperParameters, side: int, rounds: int, threads: int | None) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
         folder = Path(name)
         cells = list(export_cells(network, multiple, folder, suite.cases))
         for cell in cells:
-            budget = budget_of(cell.way.artifact, cell.way.arithmetic)
+            budget = choose_budget(cell.execution.artifact, cell.execution.arithmetic)
             with cell.open(folder, multiple, threads) as session:
                 cell.engine_name = session.engine
                 cell.report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
@@ -127,15 +127,15 @@ def summarise(cell: Cell, cells: list[Cell], rounds: int) -> dict[str, Any]:
     def per_round(other: Cell) -> Any:
         return np.median(np.reshape(other.latencies_ms, (rounds, CALLS)), axis=1)
 
-    def kind_of(other: Cell) -> tuple[str, ...]:
-        return other.way.artifact.precision, other.way.engine, other.way.arithmetic
+    def find_kind(other: Cell) -> tuple[str, ...]:
+        return other.execution.artifact.precision, other.execution.engine, other.execution.arithmetic
 
-    twins = [other for other in cells if kind_of(other) == kind_of(cell) and other.form == "unfused"]
+    twins = [other for other in cells if find_kind(other) == find_kind(cell) and other.form == "unfused"]
     return {
         "form": cell.form,
-        "file": cell.way.artifact.precision,
+        "file": cell.execution.artifact.precision,
         "engine": cell.engine_name,
-        "arithmetic": cell.way.arithmetic,
+        "arithmetic": cell.execution.arithmetic,
         "p50_ms": float(np.median(cell.latencies_ms)),
         "p10_ms": float(np.percentile(cell.latencies_ms, 10)),
         "p90_ms": float(np.percentile(cell.latencies_ms, 90)),
@@ -156,8 +156,8 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['threads'] or 'default'}, PyTorch {report['torch']}. Command: `{report['command']}`",
         "",
         "`unfused` is the network as the authors wrote it, `transposed` and `phases` are the two exact fusions "
-        "([export/fusion.py](../../../export/fusion.py)). Each row was compared with PyTorch float32 in 10 cases "
-        "before it was timed: largest error, least PSNR inside the hole.",
+        "([export/fusion/wavemix.py](../../../export/fusion/wavemix.py)). Each row was compared with PyTorch float32 "
+        "in 10 cases before it was timed: largest error, least PSNR inside the hole.",
     ]
     for network, result in report["results"].items():
         counts = ", ".join(f"{form} {result['gmac'][form]:.1f}" for form in FORMS)

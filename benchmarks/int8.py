@@ -24,9 +24,9 @@ from PIL import Image
 
 from wavepaint.atomic import write_folder
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, default_bundle_folder, read_bundle
-from wavepaint.runtime.comparison import min_psnr_hole_db
-from wavepaint.runtime.engines import EngineName, Precision, Way, open_way
-from wavepaint.timing import describe_machine
+from wavepaint.machine import describe_machine
+from wavepaint.runtime.engines.comparison import min_psnr_hole_db
+from wavepaint.runtime.engines.registry import EngineName, ExecutionConfig, Precision, open_execution
 
 SIDE, WARMUP_CALLS, CALLS = 256, 2, 10
 
@@ -102,7 +102,7 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
     """Measure the quality and the speed of int8."""
     bundle = read_bundle(default_bundle_folder())
     multiple = bundle.manifest.size_multiple
-    source = bundle.path_of(bundle.find_artifact("onnx", "float32"))
+    source = bundle.locate(bundle.find_artifact("onnx", "float32"))
     cases = load_cases(judge, 10, 1)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -126,8 +126,8 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
         expected: list[Any] = []
         for round_number in range(rounds):
             for index, (label, file, engine, arithmetic) in enumerate(cells):
-                way = Way(engine, Artifact(path=file, kind="onnx", precision="float32"), arithmetic)
-                with open_way(way, folder / file, multiple, threads=threads) as session:
+                execution = ExecutionConfig(engine, Artifact(path=file, kind="onnx", precision="float32"), arithmetic)
+                with open_execution(execution, folder / file, multiple, threads=threads) as session:
                     if round_number == 0:
                         outputs = [session.run(*case) for case in cases]
                         expected = expected or outputs

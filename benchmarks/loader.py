@@ -31,11 +31,11 @@ from torch.utils.data import DataLoader
 
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
-from wavepaint.timing import describe_machine
-from wavepaint.training.data.augment import Augmentation
-from wavepaint.training.data.crops import RandomCrops, read_batches
-from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
-from wavepaint.training.data.sources import PhotoSource, open_source
+from wavepaint.data.augment import Augmentation
+from wavepaint.data.crops import RandomCrops, read_batches
+from wavepaint.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.data.sources import PhotoSource, open_source
+from wavepaint.machine import describe_machine
 
 WORKERS = (0, 1, 2)
 BATCH = 16
@@ -83,10 +83,10 @@ def time_passes(source: PhotoSource, augmentation: Augmentation, workers: int) -
 
 def measure(sources: dict[str, PhotoSource], size: int, rounds: int) -> list[dict[str, Any]]:
     """Return a row for each way: both passes, the fastest of alternating rounds."""
-    ways = list(itertools.product(sources, CHANGES, WORKERS))
-    passes: dict[tuple[str, str, int], list[dict[str, list[float]]]] = {way: [] for way in ways}
+    executions = list(itertools.product(sources, CHANGES, WORKERS))
+    passes: dict[tuple[str, str, int], list[dict[str, list[float]]]] = {execution: [] for execution in executions}
     for _ in range(rounds):
-        for kind, changes, workers in ways:
+        for kind, changes, workers in executions:
             augmentation = Augmentation(crop_size=size, min_scale=0.25, max_scale=1.0, **CHANGES[changes])  # type: ignore[arg-type]
             passes[kind, changes, workers].append(time_passes(sources[kind], augmentation, workers))
     rows = []

@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from wavepaint import Inpainter, __version__, metrics
+from wavepaint import Inpainter, __version__
 from wavepaint.atomic import write_folder
+from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
+from wavepaint.data.sources import PhotoSource, open_source
+from wavepaint.data.validation_set import load_validation
 from wavepaint.grid import make_grid, mark_hole
+from wavepaint.machine import describe_machine
+from wavepaint.metrics import image_quality
+from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.timing import describe_machine
-from wavepaint.training.data.masks import MASK_KINDS, MaskSampler, describe_kind
-from wavepaint.training.data.sources import PhotoSource, open_source
-from wavepaint.training.data.validation import load_validation
-from wavepaint.training.losses.lpips import LPIPS, load_lpips
 from wavepaint.training.losses.objective import HOLE_MARGIN
 from wavepaint.training.losses.terms import dilate_mask
 
@@ -73,7 +74,7 @@ def load_pairs(source: PhotoSource, size: int, kind: str, mask_scale: int) -> li
 def untrained(*, borrow: bool) -> Method:
     """Return what a network has to begin with: the prefill, or that with a share of borrowed detail."""
     network = WavePaint(prefill_levels=PREFILL_LEVELS, borrow=borrow).eval()
-    network.start_from_prefill()
+    network.start_from_initial_fill()
 
     @torch.inference_mode()
     def fill(image: Pixels, mask: Pixels) -> Pixels:
@@ -106,9 +107,9 @@ def score(
         seconds += time.perf_counter() - started
     cases = [(output / 255, image / 255, mask) for output, (image, mask) in zip(outputs, pairs, strict=True)]
     figures = {
-        "psnr_hole_db": float(np.mean([metrics.psnr(*case) for case in cases])),
-        "ssim_hole": float(np.mean([metrics.ssim(*case) for case in cases])),
-        "l1_hole": float(np.mean([metrics.masked_l1(*case) for case in cases])),
+        "psnr_hole_db": float(np.mean([image_quality.psnr(*case) for case in cases])),
+        "ssim_hole": float(np.mean([image_quality.ssim(*case) for case in cases])),
+        "l1_hole": float(np.mean([image_quality.masked_l1(*case) for case in cases])),
         "ms_per_image": seconds / len(pairs) * 1e3,
     }
     if lpips:

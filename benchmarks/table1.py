@@ -34,19 +34,20 @@ from typing import Any
 import click
 import numpy as np
 
-from wavepaint import Inpainter, __version__, metrics
+from wavepaint import Inpainter, __version__
 from wavepaint.atomic import check_target, write_folder
 from wavepaint.bench.cells import ON_CPU, Result, list_cells
 from wavepaint.bench.classical import Pixels
+from wavepaint.bench.entrants import BASELINES, Subject, open_subject
 from wavepaint.bench.quality import MASKS, load_pairs, measure_quality
 from wavepaint.bench.race import race
-from wavepaint.bench.subjects import BASELINES, Subject, open_subject
+from wavepaint.data.masks import describe_kind
+from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError
-from wavepaint.runtime.fill import FillOptions
-from wavepaint.timing import describe_machine
+from wavepaint.machine import describe_machine
+from wavepaint.metrics import image_quality
+from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.training.config import TrainConfig
-from wavepaint.training.data.masks import describe_kind
-from wavepaint.training.data.sources import PhotoSource, open_source
 from wavepaint.training.loop import RunFacts, Trainer
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.record import EpochReport
@@ -101,7 +102,7 @@ def score(bundle: Path, photos: PhotoSource) -> dict[str, float]:
 
         def fill(image: Pixels, mask: Pixels) -> Pixels:
             filled = np.asarray(inpainter.fill(image, mask > 0, FillOptions(strategy="whole")))
-            ssims.append(metrics.ssim(filled / 255, next(truth)[0] / 255))
+            ssims.append(image_quality.ssim(filled / 255, next(truth)[0] / 255))
             return filled
 
         quality = measure_quality(fill, pairs)

@@ -18,18 +18,18 @@ import torch
 
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
+from wavepaint.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.machine import describe_machine
+from wavepaint.metrics.lpips import load_lpips
 from wavepaint.models.registry import build_model
-from wavepaint.timing import describe_machine
-from wavepaint.training.config import LossWeights, TrainConfig
-from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.training.config import LossConfig, TrainConfig
 from wavepaint.training.device import pick_device, pick_precision
-from wavepaint.training.distributed import World
-from wavepaint.training.losses.lpips import load_lpips
+from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.schedule import Schedule
-from wavepaint.training.update import Updater
+from wavepaint.training.step import TrainStep
 
-PLAIN = LossWeights(hole_l1=1.0)
+PLAIN = LossConfig(hole_l1=1.0)
 WARMUP_STEPS = 2
 
 
@@ -52,7 +52,7 @@ def make_variants(recipe: str, *, with_lpips: bool) -> dict[str, TrainConfig]:
     return variants
 
 
-class Lane:
+class StreamContext:
     """One variant, ready to step."""
 
     def __init__(self, config: TrainConfig, device: torch.device, lpips_weights: Path | None) -> None:
@@ -62,11 +62,11 @@ class Lane:
         model = build_model(config.architecture, config.hyper_parameters)
         model.to(device, memory_format=layout)  # type: ignore[call-overload]
         lpips = load_lpips(config.loss.lpips_network, lpips_weights, device) if config.loss.needs_lpips else None
-        self.updater = Updater(
+        self.updater = TrainStep(
             config,
             model,
             Schedule(settings, 1_000_000),
-            World(),
+            DistributedContext(),
             device,
             autocast_dtype=pick_precision(settings.precision, device),
             lpips=lpips,
@@ -121,9 +121,9 @@ def main(
 ) -> None:
     """Time training steps."""
     torch.set_num_threads(threads)
-    place = pick_device(device, World())
+    place = pick_device(device, DistributedContext())
     variants = make_variants(recipe, with_lpips=lpips_weights is not None)
-    lanes = {name: Lane(config, place, lpips_weights) for name, config in variants.items()}
+    lanes = {name: StreamContext(config, place, lpips_weights) for name, config in variants.items()}
     for number in range(WARMUP_STEPS + steps):
         click.echo(f"round {number + 1} of {WARMUP_STEPS + steps}", err=True)
         for lane in lanes.values():

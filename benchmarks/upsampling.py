@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.atomic import write_folder
+from wavepaint.export.fusion.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample
 from wavepaint.export.to_onnx import OPSET
-from wavepaint.export.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample
-from wavepaint.timing import describe_machine
+from wavepaint.machine import describe_machine
 
 WARMUP_CALLS, CALLS = 3, 10
 ENGINES = ("ONNX Runtime float32", "OpenVINO float32", "OpenVINO bfloat16")

@@ -17,19 +17,19 @@ from torch import nn
 
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, Edges, Manifest, Precision, Report
+from wavepaint.contract import Artifact, Bundle, IoDtype, Manifest, Precision, Report
 from wavepaint.errors import CheckpointError, ConfigError, OutputError
-from wavepaint.export.byte_edges import add_byte_edges
+from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import Image
 from wavepaint.export.cost import measure_cost
-from wavepaint.export.engine import EngineRequest, OnSkip, build_engines, find_builders
-from wavepaint.export.fusion import Upsampling, fuse
+from wavepaint.export.fusion.wavemix import Upsampling, fuse
+from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_artifact
-from wavepaint.models.checkpoint import Checkpoint
 from wavepaint.models.network import Network
-from wavepaint.runtime.plan_callbacks import OnProgress
+from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
+from wavepaint.weights.checkpoint import Checkpoint
 
 OnStage = Callable[[str], None]
 
@@ -61,10 +61,10 @@ class ExportOptions:
     """What a bundle is to hold.
 
     Attributes:
-        fusion: Rewrite the network exactly into a cheaper one first; see :mod:`wavepaint.export.fusion`.
+        fusion: Rewrite the network exactly into a cheaper one first; see :mod:`wavepaint.export.fusion.wavemix`.
         upsampling: Form of the block's upsampling; None takes what is fastest for each precision's engines.
         precisions: "float16" and "bfloat16" beside float32, which is always there.
-        edges: "uint8" beside float32 edges, which are always there; see :mod:`wavepaint.export.byte_edges`.
+        io_dtypes: "uint8" beside float32 edges, which are always there; see :mod:`wavepaint.export.byte_io`.
         opset: Of ONNX; None takes the one that the most engines read.
         engines: Which to build; None for none.
     """
@@ -72,7 +72,7 @@ class ExportOptions:
     fusion: bool = True
     upsampling: Upsampling | None = None
     precisions: tuple[str, ...] = ()
-    edges: tuple[Edges, ...] = ()
+    io_dtypes: tuple[IoDtype, ...] = ()
     opset: int | None = None
     engines: EngineRequest | None = None
 
@@ -128,11 +128,11 @@ class _BundleWriter:
         model = Artifact(path=f"model{form.suffix}.onnx", kind="onnx", precision=precision, details=details)
         export_onnx(network, self.size_multiple, self.folder / model.path, opset=opset)
         self._verify(model)
-        if "uint8" in options.edges:
+        if "uint8" in options.io_dtypes:
             name = f"model{form.suffix}.uint8.onnx"
-            wrapped = add_byte_edges(onnx.load(self.folder / model.path), self.size_multiple, self.network.padding)
+            wrapped = add_byte_io(onnx.load(self.folder / model.path), self.size_multiple, self.network.padding)
             onnx.save(wrapped, self.folder / name)
-            self._verify(replace(model, path=name, edges="uint8", details={**details, "float_edges": model.path}))
+            self._verify(replace(model, path=name, io_dtype="uint8", details={**details, "float_edges": model.path}))
 
     def _verify(self, artifact: Artifact) -> None:
         self.on_stage(f"verifying {artifact.path}")
@@ -147,7 +147,7 @@ def _require_space(folder: Path, network: nn.Module, options: ExportOptions) -> 
     """Refuse a disk that cannot hold the ONNX files, before minutes of work; plans may need more."""
     num_weights = sum(tensor.numel() for tensor in network.state_dict().values())
     bytes_per_weight = 4 + 2 * len(options.precisions)
-    needed = num_weights * bytes_per_weight * (1 + len(options.edges))
+    needed = num_weights * bytes_per_weight * (1 + len(options.io_dtypes))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(

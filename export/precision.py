@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from wavepaint.errors import VerificationError
 from wavepaint.export.cases import Case
-from wavepaint.export.fusion import fold_batch_norms
+from wavepaint.export.fusion.wavemix import fold_batch_norms
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
-from wavepaint.runtime.comparison import HALF_MIN_PSNR_DB, min_psnr_hole_db
+from wavepaint.runtime.engines.comparison import HALF_MIN_PSNR_DB, min_psnr_hole_db
 
 _TRANSFORMS = (RealDFT2d, InverseRealDFT2d)
 """Layers without weights whose sums are as long as a convolution's."""

@@ -137,7 +137,7 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
         with _quiet_exporter():
             model = _translate(_capture(graph, size_multiple), opset)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:  # torch.export raises the latter two
-        raise WavePaintError(f"the network cannot be exported to ONNX: {_reason_of(error)}") from error
+        raise WavePaintError(f"the network cannot be exported to ONNX: {_find_reason(error)}") from error
     _strip(model)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -179,7 +179,7 @@ def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelP
     return model
 
 
-def _reason_of(error: BaseException) -> str:
+def _find_reason(error: BaseException) -> str:
     """Return the first line of the error that began it all; the exporter's own speaks of its stages."""
     while error.__cause__ is not None:
         error = error.__cause__

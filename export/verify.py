@@ -9,13 +9,20 @@ import numpy as np
 from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, PadMode, Report, hash_file
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
-from wavepaint.runtime.checks import LABELS, find_engine
-from wavepaint.runtime.comparison import Budget, Comparison, budget_of, compare, describe_failure, make_report
-from wavepaint.runtime.engines import ON_CPU, Way, find_ways, open_way
-from wavepaint.runtime.gpu import find_gpus
-from wavepaint.runtime.image import to_levels
-from wavepaint.runtime.session import Session
-from wavepaint.runtime.tiling import pad_to_multiple
+from wavepaint.runtime.engines.comparison import (
+    Budget,
+    Comparison,
+    choose_budget,
+    compare,
+    describe_failure,
+    make_report,
+)
+from wavepaint.runtime.engines.gpus import find_gpus
+from wavepaint.runtime.engines.registry import ON_CPU, ExecutionConfig, find_runnable, open_execution
+from wavepaint.runtime.engines.session import Session
+from wavepaint.runtime.engines.trust import LABELS, find_engine
+from wavepaint.runtime.filling.regions import pad_to_multiple
+from wavepaint.runtime.images.read import quantize
 
 Reference = Callable[[Image, Image], Image]
 
@@ -37,13 +44,15 @@ class Suite:
     cases: Sequence[Case]
     expected: Sequence[Image]
     reference: str
-    way: Way | None = None
+    execution: ExecutionConfig | None = None
 
 
-def make_suite(size_multiple: int, reference: Reference, name: str, *, way: Way | None = None) -> Suite:
+def make_suite(
+    size_multiple: int, reference: Reference, name: str, *, execution: ExecutionConfig | None = None
+) -> Suite:
     """Run the reference, a function (image, mask) -> filled, over :func:`verification_cases`."""
     cases = verification_cases(size_multiple)
-    return Suite(cases, [reference(image, mask) for _, image, mask in cases], name, way)
+    return Suite(cases, [reference(image, mask) for _, image, mask in cases], name, execution)
 
 
 def own_suite(folder: Path, artifact: Artifact, size_multiple: int) -> Suite:
@@ -52,9 +61,9 @@ def own_suite(folder: Path, artifact: Artifact, size_multiple: int) -> Suite:
     Raises:
         EngineError: No engine for the CPU runs it.
     """
-    way = next(iter(find_ways(artifact)), Way("ort-cpu", artifact, "float32"))
-    with open_way(way, folder / artifact.path, size_multiple) as session:
-        return make_suite(size_multiple, session.run, f"{artifact.path} in {session.engine}", way=way)
+    execution = next(iter(find_runnable(artifact)), ExecutionConfig("ort-cpu", artifact, "float32"))
+    with open_execution(execution, folder / artifact.path, size_multiple) as session:
+        return make_suite(size_multiple, session.run, f"{artifact.path} in {session.engine}", execution=execution)
 
 
 def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Comparison]:
@@ -86,7 +95,7 @@ def verify_byte_session(
         if not floats.takes(len(image), *inputs[0].shape[2:]):
             continue
         filled = floats.run(*map(np.ascontiguousarray, inputs)).transpose(0, 2, 3, 1)[:, : sides[0], : sides[1]]
-        expected = np.where(hole, to_levels(filled, image.dtype), image)
+        expected = np.where(hole, quantize(filled, image.dtype), image)
         image_NCHW, hole_N1HW, output, expected = (
             values.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(scale)
             for values, scale in ((image, 255), (hole, 1), (session.run(image, mask), 255), (expected, 255))
@@ -183,55 +192,58 @@ def verify_artifact(
     """
     sha256 = hash_file(folder / artifact.path)
     reports = []
-    for way in find_ways(artifact):
-        if way == suite.way:
+    for execution in find_runnable(artifact):
+        if execution == suite.execution:
             continue
         try:
-            report = _verify_way(way, folder, size_multiple, padding, suite)
+            report = _verify_way(execution, folder, size_multiple, padding, suite)
         except EngineError as error:
-            report = _failed_report(way, suite.reference, error)
+            report = _failed_report(execution, suite.reference, error)
         report["sha256"] = sha256
         reports.append(report)
     return reports
 
 
-def _verify_way(way: Way, folder: Path, size_multiple: int, padding: PadMode, suite: Suite) -> Report:
-    artifact = way.artifact
-    budget, required = budget_of(artifact, way.arithmetic), way.arithmetic in (artifact.precision, "float32")
+def _verify_way(execution: ExecutionConfig, folder: Path, size_multiple: int, padding: PadMode, suite: Suite) -> Report:
+    artifact = execution.artifact
+    budget, required = (
+        choose_budget(artifact, execution.arithmetic),
+        execution.arithmetic in (artifact.precision, "float32"),
+    )
     # A plan is verified itself or not at all: another one built in its place would say nothing about it.
-    with open_way(way, folder / artifact.path, size_multiple, missing="refuse") as session:
-        if artifact.edges == "float32":
+    with open_execution(execution, folder / artifact.path, size_multiple, plan_policy="refuse") as session:
+        if artifact.io_dtype == "float32":
             comparisons, reference = verify_session(session, suite, budget), suite.reference
         else:
-            sibling = sibling_of(artifact)
+            sibling = find_sibling(artifact)
             reference = f"Python around {sibling.path}"
-            floating = replace(way, artifact=sibling)
-            with open_way(floating, folder / sibling.path, size_multiple, missing="refuse") as floats:
+            floating = replace(execution, artifact=sibling)
+            with open_execution(floating, folder / sibling.path, size_multiple, plan_policy="refuse") as floats:
                 comparisons = verify_byte_session(session, floats, byte_cases(size_multiple), padding, budget)
     if not comparisons:
         raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
     return make_report(comparisons, budget, reference, session, required=required)
 
 
-def _failed_report(way: Way, reference: str, error: EngineError) -> Report:
+def _failed_report(execution: ExecutionConfig, reference: str, error: EngineError) -> Report:
     """Return the report of a way that does not run; ONNX Runtime need not on CUDA, whose libraries may be missing."""
     return {
         "passed": False,
-        "required": way.engine != "ort-cuda",
+        "required": execution.engine != "ort-cuda",
         "error": str(error),
-        "engine": LABELS[way.engine],
-        "device": "CPU" if way.engine in ON_CPU else next((gpu.name for gpu in find_gpus()), "GPU"),
-        "precision": way.arithmetic,
-        "weights": way.artifact.precision,
+        "engine": LABELS[execution.engine],
+        "device": "CPU" if execution.engine in ON_CPU else next((gpu.name for gpu in find_gpus()), "GPU"),
+        "precision": execution.arithmetic,
+        "weights": execution.artifact.precision,
         "reference": reference,
         "cases": [],
     }
 
 
-def sibling_of(artifact: Artifact) -> Artifact:
+def find_sibling(artifact: Artifact) -> Artifact:
     """Return the form with float32 edges of one with uint8 edges; of a plan's model file nothing is known."""
     details = {key: value for key, value in artifact.details.items() if not key.startswith("onnx")}
-    return replace(artifact, path=artifact.details["float_edges"], edges="float32", details=details)
+    return replace(artifact, path=artifact.details["float_edges"], io_dtype="float32", details=details)
 
 
 def verify_bundle(

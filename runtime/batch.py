@@ -11,15 +11,15 @@ from PIL import Image
 from wavepaint.arguments import check_choice, check_type
 from wavepaint.atomic import exists
 from wavepaint.errors import ConfigError, ImageError, WavePaintError, printable
-from wavepaint.runtime.fill import FillOptions, check_options
-from wavepaint.runtime.image import ImageSource, Photo, read_photo, write_photo
+from wavepaint.machine import count_cores
+from wavepaint.runtime.filling.memory import AHEAD
+from wavepaint.runtime.filling.options import FillOptions, check_options
+from wavepaint.runtime.filling.scale import Bool
+from wavepaint.runtime.images.read import ImageSource, Photo, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
-from wavepaint.runtime.memory import AHEAD
-from wavepaint.runtime.pictures import write_pictures
 from wavepaint.runtime.pipeline import map_groups
-from wavepaint.runtime.resample import Bool
-from wavepaint.runtime.session import count_cores
+from wavepaint.runtime.previews import write_pictures
 
 Status = Literal["filled", "skipped", "failed"]
 

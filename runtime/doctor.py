@@ -11,10 +11,11 @@ from typing import Any
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintError
-from wavepaint.runtime.engines import EngineName, list_best_ways, open_way
-from wavepaint.runtime.gpu import find_driver_version, find_gpus
-from wavepaint.runtime.ort_session import find_packages
-from wavepaint.timing import describe_machine, make_batch
+from wavepaint.machine import describe_machine
+from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
+from wavepaint.runtime.engines.ort import find_packages
+from wavepaint.runtime.engines.registry import EngineName, list_fastest, open_execution
+from wavepaint.runtime.engines.session import make_batch
 
 _FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8",
@@ -106,18 +107,20 @@ def check_engines(bundle: Bundle, *, threads: int | None = None) -> list[EngineC
     side = -(-SIDE // multiple) * multiple
     image, mask = make_batch(1, side, side)
     checks: list[EngineCheck] = []
-    for way in list_best_ways(bundle):
+    for execution in list_fastest(bundle):
         try:
-            with open_way(way, bundle.path_of(way.artifact), multiple, threads=threads, missing="kept") as session:
+            with open_execution(
+                execution, bundle.locate(execution.artifact), multiple, threads=threads, plan_policy="cached"
+            ) as session:
                 session.run(image, mask)
                 started = time.perf_counter()
                 session.run(image, mask)
                 latency_ms = (time.perf_counter() - started) * 1e3
                 found = EngineCheck(
-                    engine=way.engine, precision=way.arithmetic, label=session.engine, latency_ms=latency_ms
+                    engine=execution.engine, precision=execution.arithmetic, label=session.engine, latency_ms=latency_ms
                 )
         except WavePaintError as error:
-            found = EngineCheck(engine=way.engine, precision=way.arithmetic, problem=str(error))
+            found = EngineCheck(engine=execution.engine, precision=execution.arithmetic, problem=str(error))
         # One reason is enough for all precisions of an engine.
         if not found.problem or (found.engine, found.problem) not in [(c.engine, c.problem) for c in checks]:
             checks.append(found)

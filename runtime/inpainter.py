@@ -20,14 +20,14 @@ from PIL import Image
 from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, ImageError, WavePaintError, WavePaintWarning
-from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName, open_session
-from wavepaint.runtime.fill import Fill, FillOptions, check_options, fit_hole
-from wavepaint.runtime.image import ImageSource, Photo, read_photo
-from wavepaint.runtime.memory import max_pixels
-from wavepaint.runtime.resample import Float
-from wavepaint.runtime.session import Closing, Precision
-from wavepaint.runtime.strategy import MIN_PIXELS, Limits, Patch
-from wavepaint.runtime.tiling import pad_side, pad_to_multiple
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, Auto, EngineName, open_session
+from wavepaint.runtime.engines.session import Closeable, Precision
+from wavepaint.runtime.filling.memory import max_pixels
+from wavepaint.runtime.filling.options import Fill, FillOptions, check_options, fit_hole
+from wavepaint.runtime.filling.regions import pad_side, pad_to_multiple
+from wavepaint.runtime.filling.scale import Float
+from wavepaint.runtime.filling.strategy import MIN_PIXELS, Limits, Patch
+from wavepaint.runtime.images.read import ImageSource, Photo, read_photo
 
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
@@ -41,7 +41,7 @@ pixels, has an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of 19 p
 64, 80, 96 and 128 pixels; in eight of 768 with holes three times as large it makes no difference."""
 
 
-class Inpainter(Closing):
+class Inpainter(Closeable):
     """A model, loaded once and used for many photos. Thread-safe; close it, or use it as a context manager.
 
     Args:
@@ -113,8 +113,8 @@ class Inpainter(Closing):
             WavePaintWarning: The mask is empty; the image is returned as it is.
 
         Raises:
-            ImageError: See :func:`wavepaint.runtime.image.read_photo`; or sizes differ, or nothing is known, or the
-                photo has 16 bits in each of several channels, which PIL images do not hold: see :meth:`fill_array`.
+            ImageError: See :func:`wavepaint.runtime.images.read.read_photo`; or sizes differ, or nothing is known, or
+                the photo has 16 bits in each of several channels, which PIL images do not hold: see :meth:`fill_array`.
             EngineError: The engine failed.
             ConfigError: The photo does not fit the memory allowed.
         """

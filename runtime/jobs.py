@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from wavepaint.atomic import check_outputs, exists
 from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning, printable
-from wavepaint.runtime.encoding import is_written
+from wavepaint.runtime.images.encode import is_written
 
 LIST_SUFFIXES = (".csv", ".jsonl")
 _MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
@@ -25,7 +25,7 @@ _MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
 class Job:
     """One photograph, its mask (None: none was found) and where the result goes.
 
-    ``overlay`` and ``comparison`` are where pictures of it go; see :mod:`wavepaint.runtime.pictures`.
+    ``overlay`` and ``comparison`` are where pictures of it go; see :mod:`wavepaint.runtime.previews`.
     """
 
     image: Path

@@ -10,8 +10,8 @@ from PIL import Image
 from tests.fakes.machine import Machine, install
 from wavepaint.contract import Bundle
 from wavepaint.export.bundle import ExportOptions, write_bundle
-from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
+from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = {
@@ -57,7 +57,7 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 def half_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Every precision with both kinds of edges, no engine."""
     out = tmp_path_factory.mktemp("bundle") / "half"
-    options = ExportOptions(precisions=("float16", "bfloat16"), edges=("uint8",))
+    options = ExportOptions(precisions=("float16", "bfloat16"), io_dtypes=("uint8",))
     return write_bundle(read_checkpoint(tiny_checkpoint), out, options=options)
 
 

@@ -10,13 +10,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from wavepaint.runtime.batch import inpaint_many
-    from wavepaint.runtime.fill import FillOptions
+    from wavepaint.runtime.filling.options import FillOptions
     from wavepaint.runtime.inpainter import Inpainter
 
 __all__ = ["FillOptions", "Inpainter", "__version__", "inpaint_many"]
 
 _HOMES = {
-    "FillOptions": "wavepaint.runtime.fill",
+    "FillOptions": "wavepaint.runtime.filling.options",
     "Inpainter": "wavepaint.runtime.inpainter",
     "inpaint_many": "wavepaint.runtime.batch",
 }

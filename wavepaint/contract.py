@@ -59,7 +59,7 @@ MAX_LEVELS = 64
 MAX_FILE_BYTES, MAX_BUNDLE_BYTES = 2 << 30, 8 << 30
 """Largest file of a bundle, which is also what an ONNX file can hold, and largest sum of all."""
 
-Edges = Literal["float32", "uint8"]
+IoDtype = Literal["float32", "uint8"]
 Kind = Literal["onnx", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 PadMode = Literal["reflect", "symmetric"]
@@ -71,7 +71,7 @@ _MEANINGS = {_FILE_NAME: "a file name without any folder", _SHA256: "64 hexadeci
 FileName = Annotated[str, Meta(pattern=_FILE_NAME)]
 Sha256 = Annotated[str, Meta(pattern=_SHA256)]
 
-TENSORS: dict[Edges, Any] = {
+TENSORS: dict[IoDtype, Any] = {
     "float32": {
         "inputs": [
             {"name": INPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
@@ -196,14 +196,14 @@ class Artifact:
         path: File name inside the bundle.
         kind: "onnx", or the engine a plan is for.
         precision: Arithmetic inside.
-        edges: Kind of inputs and outputs; see the module's text.
+        io_dtype: Kind of inputs and outputs; see the module's text.
         details: What only this kind has; see :class:`OnnxDetails` and :class:`PlanDetails`.
     """
 
     path: FileName
     kind: Kind
     precision: Precision
-    edges: Edges = "float32"
+    io_dtype: IoDtype = "float32"
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -252,7 +252,9 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of ``manifest.json``."""
-        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        content["artifacts"] = [_rename(entry, "io_dtype", "edges") for entry in content["artifacts"]]
+        return json.dumps(content, indent=2) + "\n"
 
 
 @dataclass(frozen=True)
@@ -262,24 +264,31 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def path_of(self, artifact: Artifact) -> Path:
+    def locate(self, artifact: Artifact) -> Path:
         """Return the artifact's file."""
         return self.folder / artifact.path
 
-    def find_artifact(self, kind: str, precision: str | None = None, edges: Edges = "float32") -> Artifact:
+    def find_artifact(self, kind: str, precision: str | None = None, io_dtype: IoDtype = "float32") -> Artifact:
         """Return the first artifact of a kind, edges (and precision).
 
         Raises:
             BundleError: The bundle has none.
         """
         for artifact in self.manifest.artifacts:
-            if artifact.kind == kind and artifact.edges == edges and precision in (None, artifact.precision):
+            if artifact.kind == kind and artifact.io_dtype == io_dtype and precision in (None, artifact.precision):
                 return artifact
-        held = ", ".join(f"{a.kind} {a.precision} ({a.edges} edges)" for a in self.manifest.artifacts) or "nothing"
+        held = ", ".join(f"{a.kind} {a.precision} ({a.io_dtype} edges)" for a in self.manifest.artifacts) or "nothing"
         wanted = " ".join(part for part in (kind, precision) if part)
         raise BundleError(
-            f"{self.folder} has no {wanted} model with {edges} edges; it has {held}. Export it again with wp export."
+            f"{self.folder} has no {wanted} model with {io_dtype} edges; it has {held}. Export it again with wp export."
         )
+
+
+def _rename(entry: Any, old: str, new: str) -> Any:
+    """Return an artifact's entry with a key renamed: files say ``edges`` for io_dtype."""
+    if not isinstance(entry, Mapping):
+        return entry
+    return {new if key == old else key: value for key, value in entry.items()}
 
 
 def hash_file(path: Path) -> str:
@@ -365,7 +374,8 @@ def _parse_manifest(content: Any, path: Path) -> Manifest:
         )
     _check_values(content)
     if isinstance(content.get("artifacts"), list):
-        content = {**content, "artifacts": _drop_damaged_plans(content["artifacts"], path)}
+        entries = [_rename(entry, "edges", "io_dtype") for entry in content["artifacts"]]
+        content = {**content, "artifacts": _drop_damaged_plans(entries, path)}
     # Fields that are not known here, of a later program of the same format version, are left out.
     manifest: Manifest = _convert(content, Manifest)
     named = [artifact.path for artifact in manifest.artifacts]

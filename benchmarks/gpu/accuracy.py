@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from wavepaint.contract import Edges
+from wavepaint.contract import IoDtype
 from wavepaint.export.cases import VERIFICATION_PHOTOS
-from wavepaint.timing import make_batch
+from wavepaint.runtime.engines.session import make_batch
 
 Tensor = NDArray[Any]
 
@@ -49,7 +49,7 @@ class Accuracy:
         return asdict(self)
 
 
-def make_inputs(batch: int, side: int, edges: Edges) -> tuple[Tensor, Tensor]:
+def make_inputs(batch: int, side: int, io_dtype: IoDtype) -> tuple[Tensor, Tensor]:
     """Return a batch: noise, of which the first and the last image are photographs; a box hole in the middle."""
     image, mask = make_batch(batch, side, side)
     photos = [path for path in sorted(VERIFICATION_PHOTOS.glob("*.jpg")) if path.is_file()]
@@ -57,7 +57,7 @@ def make_inputs(batch: int, side: int, edges: Edges) -> tuple[Tensor, Tensor]:
         with Image.open(path) as photo:
             pixels = np.asarray(photo.convert("RGB").resize((side, side)), np.float32) / np.float32(255)
         image[index] = pixels.transpose(2, 0, 1)
-    if edges == "float32":
+    if io_dtype == "float32":
         return image, mask
     levels = np.rint(image * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(levels), np.ascontiguousarray((mask * 255).astype(np.uint8).transpose(0, 2, 3, 1))

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from wavepaint.contract import Edges
+from wavepaint.contract import IoDtype
 
 Launch = Literal["graph", "plain"]
 """Whether kernels are launched as one CUDA graph or one by one."""
@@ -57,7 +57,7 @@ class Cell:
         side: Height and width in pixels.
         batch: Images a call.
         launch: See :data:`Launch`.
-        edges: Kind of inputs and outputs.
+        io_dtype: Kind of inputs and outputs.
     """
 
     engine: str
@@ -66,12 +66,12 @@ class Cell:
     side: int
     batch: int
     launch: Launch = "graph"
-    edges: Edges = "float32"
+    io_dtype: IoDtype = "float32"
 
     @property
     def id(self) -> str:
         """Its name for ``--only`` and in the record."""
-        return f"{self.engine}/{self.precision}/{self.model}/{self.side}/b{self.batch}/{self.launch}/{self.edges}"
+        return f"{self.engine}/{self.precision}/{self.model}/{self.side}/b{self.batch}/{self.launch}/{self.io_dtype}"
 
 
 Task = Probe | Cell
@@ -206,8 +206,8 @@ def _heat(
             if side == CRITERION_SIDE and model in RIVALS:
                 tasks.append(Cell("pytorch", "defaults", model, side, batch, "plain"))
         for launch in ("plain",) if engine in ("ort-cuda", "ort-cpu") else launches:
-            edges: tuple[Edges, ...] = ("float32", "uint8") if every_edge else ("float32",)
-            tasks += [Cell(engine, "float16", model, side, batch, launch, kind) for kind in edges]
+            io_dtype: tuple[IoDtype, ...] = ("float32", "uint8") if every_edge else ("float32",)
+            tasks += [Cell(engine, "float16", model, side, batch, launch, kind) for kind in io_dtype]
     return Heat(f"{side} pixels, batch {batch}", tuple(tasks))
 
 
@@ -223,9 +223,9 @@ def _dry_heats() -> Iterator[Heat]:
             Cell("pytorch", "float32", "tiny-lama", 32, 1, "plain"),
         ),
     )
-    ways: tuple[Launch, ...] = ("graph", "plain")
-    yield _heat(32, 2, DRY_MODELS, ("pytorch", "torch-compile"), launches=ways, every_edge=True)
+    executions: tuple[Launch, ...] = ("graph", "plain")
+    yield _heat(32, 2, DRY_MODELS, ("pytorch", "torch-compile"), launches=executions, every_edge=True)
     # LaMa's export alone would take as long as all the rest.
     engines = [engine for engine in DRY_ENGINES if engine not in ("failure", "pytorch", "torch-compile")]
-    yield _heat(32, 2, DRY_MODELS[:1], engines, launches=ways, every_edge=True)
+    yield _heat(32, 2, DRY_MODELS[:1], engines, launches=executions, every_edge=True)
     yield _heat(64, 1, (DRY_MODELS[0], "default"), ("pytorch", "ort-cpu"), launches=("plain",))

@@ -16,10 +16,10 @@ from benchmarks.gpu.record import Record
 from benchmarks.gpu.report import count_states, write_report
 from benchmarks.gpu.worker import Worker
 from wavepaint import __version__
-from wavepaint.bench.subjects import DEFAULT
+from wavepaint.bench.entrants import DEFAULT
 from wavepaint.errors import ConfigError, WavePaintError
-from wavepaint.runtime.gpu import find_gpus
-from wavepaint.timing import describe_machine
+from wavepaint.machine import describe_machine
+from wavepaint.runtime.engines.gpus import find_gpus
 
 _ROUNDS, _SECONDS, _MIN_CALLS = 3, 0.6, 5
 _DRY_ROUNDS, _DRY_SECONDS, _DRY_MIN_CALLS = 2, 0.02, 2

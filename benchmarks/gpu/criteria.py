@@ -112,7 +112,7 @@ def best(
     return max(found, key=lambda one: one.rate, default=None)
 
 
-def launch_of(engine: str) -> str:
+def list_launches(engine: str) -> str:
     """Return the launch by which an engine is judged: as a graph where it has one."""
     return "plain" if engine == "ort-cuda" else "graph"
 
@@ -124,7 +124,7 @@ def _find_engine(content: dict[str, Any]) -> str | None:
         rated = {
             engine: found.rate
             for engine in sorted(engines)
-            if (found := best(content, CHAMPION, engine, rate, launch=launch_of(engine)))
+            if (found := best(content, CHAMPION, engine, rate, launch=list_launches(engine)))
         }
         if rated:
             return max(rated, key=lambda engine: rated[engine])
@@ -138,7 +138,7 @@ def _compare(
     verdict: Verdict = "not measured"
     told: list[str] = []
     for rate, what in ((alone, "computing alone"), (with_copies, "with copies")):
-        own = best(content, CHAMPION, engine, rate, launch=launch_of(engine)) if engine else None
+        own = best(content, CHAMPION, engine, rate, launch=list_launches(engine)) if engine else None
         rival = other(rate)
         if own and rival:
             ratio = own.rate / rival.rate
@@ -182,12 +182,12 @@ def _to_eager(content: dict[str, Any], engine: str | None) -> Criterion:
 
 def _to_rival(content: dict[str, Any], engine: str | None) -> Criterion:
     def rival(rate: Rate) -> _Best | None:
-        return best(content, RIVAL, engine, rate, launch=launch_of(engine)) if engine else None
+        return best(content, RIVAL, engine, rate, launch=list_launches(engine)) if engine else None
 
     return _compare(content, _TO_RIVAL, engine, rival, LEAST_TO_RIVAL)
 
 
-def ceilings_of(content: dict[str, Any]) -> tuple[float | None, float | None]:
+def find_ceilings(content: dict[str, Any]) -> tuple[float | None, float | None]:
     """Return the higher of the two arithmetic ceilings in GMAC/s, and copying in GB/s; None where not measured."""
     results = content["results"]
     rates = [results.get(f"ceiling/{name}", {}).get("gmac_per_s") for name in ("matrix", "convolution")]
@@ -205,7 +205,7 @@ def roof_shares(
     and writes its outputs once, and its weights once a batch. S. Williams et al., "Roofline" (2009).
     """
     work = content["work"].get(f"{model}/{side}")
-    gmac_per_s, gb_per_s = ceilings_of(content)
+    gmac_per_s, gb_per_s = find_ceilings(content)
     if work is None or gmac_per_s is None:
         return None, None
     plain = rate * work["gmac"] / gmac_per_s
@@ -220,7 +220,7 @@ def roof_shares(
 
 def _of_roof(content: dict[str, Any], engine: str | None) -> Criterion:
     """Judge by the roof of the layers, which is what the network can reach layer by layer; tell the plain one too."""
-    found = best(content, CHAMPION, engine, alone, launch=launch_of(engine)) if engine else None
+    found = best(content, CHAMPION, engine, alone, launch=list_launches(engine)) if engine else None
     plain, layered = roof_shares(content, CHAMPION, CRITERION_SIDE, found.batch, found.rate) if found else (None, None)
     if found is None or plain is None or layered is None:
         return Criterion(wanted=_OF_ROOF, verdict="not measured", found="no computing alone, or no ceiling, was timed")

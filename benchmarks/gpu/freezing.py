@@ -14,8 +14,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 from onnx.reference import ReferenceEvaluator
 from onnx.shape_inference import infer_shapes
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Edges
-from wavepaint.runtime.trt_plan import tensor_shape
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, IoDtype
+from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
 
 MAX_FOLDED = 1 << 20
 """Largest constant that is made, in elements: matrices and positions fit, whole images that only repeat one do not."""
@@ -23,13 +23,13 @@ MAX_FOLDED = 1 << 20
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
-def freeze_file(onnx_path: Path, frozen_path: Path, batch: int, side: int, edges: Edges) -> str:
+def freeze_file(onnx_path: Path, frozen_path: Path, batch: int, side: int, io_dtype: IoDtype) -> str:
     """Write a copy of a model for one batch and side.
 
     Returns:
         What could not be done, for people; empty if everything was.
     """
-    model, note = fix_sizes(onnx.load(onnx_path), (batch, side, side), edges), ""
+    model, note = fix_sizes(onnx.load(onnx_path), (batch, side, side), io_dtype), ""
     try:
         model = fold_constants(model)
     except Exception as error:  # what the package cannot infer or compute, an engine may
@@ -38,13 +38,13 @@ def freeze_file(onnx_path: Path, frozen_path: Path, batch: int, side: int, edges
     return note
 
 
-def fix_sizes(model: ModelProto, size: tuple[int, int, int], edges: Edges) -> ModelProto:
+def fix_sizes(model: ModelProto, size: tuple[int, int, int], io_dtype: IoDtype) -> ModelProto:
     """Return a copy whose inputs and output have the shapes of one (batch, height, width)."""
     model = ModelProto.FromString(model.SerializeToString())
     for value in (*model.graph.input, *model.graph.output):
         if value.name in (INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE):
             dims = value.type.tensor_type.shape.dim
-            for dim, number in zip(dims, tensor_shape(value.name, size, edges), strict=True):
+            for dim, number in zip(dims, tensor_shape(value.name, size, io_dtype), strict=True):
                 dim.dim_value = number
     del model.graph.value_info[:]  # what it says of sizes was of any
     return model

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from benchmarks.gpu.networks import UPSAMPLING, build, find_padding, find_size_multiple, make_half
 from wavepaint import __version__
 from wavepaint.atomic import write_file
-from wavepaint.bench.subjects import DEFAULT
-from wavepaint.contract import Edges, default_bundle_folder
+from wavepaint.bench.entrants import DEFAULT
+from wavepaint.contract import IoDtype, default_bundle_folder
 from wavepaint.errors import ConfigError
-from wavepaint.export.byte_edges import add_byte_edges
+from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion import fuse
+from wavepaint.export.fusion.wavemix import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import export_onnx
 
@@ -121,13 +121,13 @@ def prepare(name: str, folder: Path) -> dict[str, Any]:
     return told
 
 
-def open_graph(name: str, precision: FilePrecision, edges: Edges, *, prepared: Path | None, work: Path) -> Path:
+def open_graph(name: str, precision: FilePrecision, io_dtype: IoDtype, *, prepared: Path | None, work: Path) -> Path:
     """Return a model's ONNX file, made where it is not there yet.
 
     Args:
         name: The model.
         precision: Arithmetic inside.
-        edges: Kind of inputs and outputs.
+        io_dtype: Kind of inputs and outputs.
         prepared: Where :func:`prepare` wrote.
         work: Where whole files are kept.
 
@@ -135,14 +135,14 @@ def open_graph(name: str, precision: FilePrecision, edges: Edges, *, prepared: P
         ConfigError: A prepared graph of another version.
     """
     if name == DEFAULT:  # ships exported
-        suffix = (".fp16" if precision == "float16" else "") + (".uint8" if edges == "uint8" else "")
+        suffix = (".fp16" if precision == "float16" else "") + (".uint8" if io_dtype == "uint8" else "")
         return default_bundle_folder() / f"model{suffix}.onnx"
-    path = work / f"{name}.{precision}.{edges}.onnx"
+    path = work / f"{name}.{precision}.{io_dtype}.onnx"
     if path.exists():
         return path
-    if edges == "uint8":
+    if io_dtype == "uint8":
         floats = open_graph(name, precision, "float32", prepared=prepared, work=work)
-        model = add_byte_edges(onnx.load(floats), find_size_multiple(name), find_padding(name))
+        model = add_byte_io(onnx.load(floats), find_size_multiple(name), find_padding(name))
         with write_file(path, overwrite=True) as temporary:
             onnx.save(model, temporary)
         return path

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.gpu.accuracy import compare, make_inputs, run_reference
 from benchmarks.gpu.card import Meter, is_out_of_memory, is_poisoned
 from benchmarks.gpu.cells import Cell, Effort, Heat, Place, Probe
-from benchmarks.gpu.lanes import Lane, NotRunError, allow_tf32, describe_error
+from benchmarks.gpu.lanes import NotRunError, StreamContext, allow_tf32, describe_error
 from benchmarks.gpu.networks import build, measure_work
 from benchmarks.gpu.opening import forget_compiled, open_lane
 from benchmarks.gpu.probes import run_probe
@@ -131,7 +131,7 @@ class Runner:
         if is_poisoned():
             raise PoisonedError(describe_error(error)) from error
 
-    def _close(self, task: Cell | Probe, lane: Lane) -> bool:
+    def _close(self, task: Cell | Probe, lane: StreamContext) -> bool:
         """Close what a task had open; a failure is noted beside its result. Return whether there was none."""
         note = lane.try_to_close()
         if note:
@@ -148,7 +148,7 @@ class Runner:
         """Add a cell to the race: open it, run it as often as it takes to be ready, and compare what it gives."""
         if cell.engine != "failure":
             self._count_work(cell, effort)
-        image, mask = _inputs(cell.batch, cell.side, cell.edges)
+        image, mask = _inputs(cell.batch, cell.side, cell.io_dtype)
         meter = Meter()
         lane = open_lane(cell, self._place, self._tell_alive)
         try:
@@ -157,7 +157,7 @@ class Runner:
                     meter.begin_run()
                 output = lane.run(image, mask)
             device_mb = meter.taken_mb()
-            least_db = 90.0 if cell.precision == "float32" and cell.edges == "float32" else 50.0
+            least_db = 90.0 if cell.precision == "float32" and cell.io_dtype == "float32" else 50.0
             accuracy = compare(output, self._expect(cell.model, image, mask), image, mask, least_db)
         except BaseException:
             lane.try_to_close()
@@ -189,7 +189,7 @@ class Runner:
 
     def _time(self, entry: Entry, effort: Effort) -> None:
         """Time a cell in one round and send what it has come to."""
-        time_round(entry, *_inputs(entry.cell.batch, entry.cell.side, entry.cell.edges), effort)
+        time_round(entry, *_inputs(entry.cell.batch, entry.cell.side, entry.cell.io_dtype), effort)
         self._send({"id": entry.cell.id, "result": entry.result()})
 
 

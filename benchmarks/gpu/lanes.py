@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.ceilings import new_event
 from wavepaint.errors import EngineError, WavePaintError
-from wavepaint.runtime.session import Session, first_line
+from wavepaint.runtime.engines.session import Session, first_line
 
 Tensor = NDArray[Any]
 
@@ -29,7 +29,7 @@ class NotRunError(EngineError):
     """A cell cannot be run here, which is no failure of what it measures."""
 
 
-class Lane(ABC):
+class StreamContext(ABC):
     """An open cell.
 
     Attributes:
@@ -71,7 +71,7 @@ class Lane(ABC):
         return ""
 
 
-class TorchLane(Lane):
+class TorchLane(StreamContext):
     """A PyTorch network.
 
     Args:
@@ -190,7 +190,7 @@ def _closed(*tensors: torch.Tensor) -> torch.Tensor:
     raise EngineError("this lane is closed. Open another one.")
 
 
-class SessionLane(Lane):
+class SessionLane(StreamContext):
     """A session of the runtime."""
 
     def __init__(self, session: Session) -> None:

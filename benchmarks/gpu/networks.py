@@ -10,17 +10,17 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from wavepaint.bench.subjects import BASELINES, DEFAULT
+from wavepaint.bench.entrants import BASELINES, DEFAULT
 from wavepaint.contract import PadMode, assets_folder
 from wavepaint.errors import ConfigError
-from wavepaint.export.fusion import Upsampling, fuse
+from wavepaint.export.fusion.wavemix import Upsampling, fuse
 from wavepaint.export.precision import HalfPrecision, to_half
-from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
+from wavepaint.weights.checkpoint import read_checkpoint
 
 SEED = 0
 UPSAMPLING: Upsampling = "transposed"
-"""The exact form that files in half precision have; see :mod:`wavepaint.export.fusion`."""
+"""The exact form that files in half precision have; see :mod:`wavepaint.export.fusion.wavemix`."""
 
 TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "tiny-wavepaint": (
@@ -80,7 +80,7 @@ def make_plain_half(name: str) -> nn.Module:
     return HalfPrecision(fused, torch.float16).eval()
 
 
-class ByteEdges(nn.Module):
+class ByteIo(nn.Module):
     """A network behind bytes, as the uint8 edges of the contract have it, for sizes that need no padding."""
 
     def __init__(self, network: nn.Module) -> None:

@@ -8,14 +8,14 @@ from torch import nn
 
 from benchmarks.gpu.cells import NEEDS_GPU, Cell, Place
 from benchmarks.gpu.graphs import FilePrecision, open_graph
-from benchmarks.gpu.lanes import Lane, NotRunError, SessionLane, TorchLane
-from benchmarks.gpu.networks import ByteEdges, build, find_size_multiple, make_plain_half
+from benchmarks.gpu.lanes import NotRunError, SessionLane, StreamContext, TorchLane
+from benchmarks.gpu.networks import ByteIo, build, find_size_multiple, make_plain_half
 from benchmarks.gpu.plans import Alive, open_plan, try_to_build
 from benchmarks.gpu.transforms import fill_matrices, keep_matrices
 from wavepaint.errors import EngineError
 from wavepaint.export.to_onnx import InpaintingGraph
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.session import Session
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.session import Session
 
 NO_GPU = "not run: no GPU"
 
@@ -24,7 +24,7 @@ _RECOMPILE_LIMIT = 256
 compiles eight times and then runs eagerly, without a word."""
 
 
-def open_lane(cell: Cell, place: Place, alive: Alive = lambda: None) -> Lane:
+def open_lane(cell: Cell, place: Place, alive: Alive = lambda: None) -> StreamContext:
     """Open a cell.
 
     Args:
@@ -44,32 +44,32 @@ def open_lane(cell: Cell, place: Place, alive: Alive = lambda: None) -> Lane:
     if has_no_gpu and cell.engine != "tensorrt-rtx":
         raise NotRunError(NO_GPU)
     path = open_graph(
-        cell.model, cast(FilePrecision, cell.precision), cell.edges, prepared=place.prepared, work=place.work
+        cell.model, cast(FilePrecision, cell.precision), cell.io_dtype, prepared=place.prepared, work=place.work
     )
     multiple = find_size_multiple(cell.model)
     if has_no_gpu:
         raise NotRunError(NO_GPU + try_to_build(cell, path, multiple, place, alive))
     if cell.engine in ("ort-cuda", "ort-cpu"):
         device: Any = cell.engine.removeprefix("ort-")
-        session: Session = OrtSession(path, device=device, edges=cell.edges, size_multiple=multiple, threads=None)
+        session: Session = OrtSession(path, device=device, io_dtype=cell.io_dtype, size_multiple=multiple, threads=None)
         return SessionLane(session)
     return open_plan(cell, path, multiple, place, alive)
 
 
-def _fail(cell: Cell) -> Lane:
+def _fail(cell: Cell) -> StreamContext:
     if cell.model == "a-death":
         os.abort()
     raise EngineError("this cell fails on purpose, to show that a failing cell stops nothing.")
 
 
-def _open_torch(cell: Cell, place: Place) -> Lane:
+def _open_torch(cell: Cell, place: Place) -> StreamContext:
     if place.device != "cuda" and cell.launch == "graph":
         raise NotRunError(f"{NO_GPU}, and CUDA graphs are of GPUs")
     network: nn.Module = make_plain_half(cell.model) if cell.precision == "float16" else build(cell.model)
     network = network.to(place.device).eval()
     if cell.precision == "float16" and keep_matrices(network) and cell.engine == "torch-compile":
         fill_matrices(network, cell.side, place.device)  # the others run eagerly before they capture, if they do
-    network = (ByteEdges if cell.edges == "uint8" else InpaintingGraph)(network).eval()
+    network = (ByteIo if cell.io_dtype == "uint8" else InpaintingGraph)(network).eval()
     label = f"PyTorch {torch.__version__} "
     if cell.engine == "pytorch":
         label += "CUDA graph" if cell.launch == "graph" else "eager"

@@ -13,10 +13,18 @@ from benchmarks.gpu.freezing import freeze_file
 from benchmarks.gpu.lanes import SessionLane, describe_error
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact
 from wavepaint.errors import EngineError
-from wavepaint.runtime.gpu import find_gpus
-from wavepaint.runtime.plan import ANY_GPU, GPU_AT_HAND, Library, PlanOptions, Profile, build_plan, load_library
-from wavepaint.runtime.trt_plan import tensor_shape
-from wavepaint.runtime.trt_session import TensorRtSession
+from wavepaint.runtime.engines.gpus import find_gpus
+from wavepaint.runtime.engines.tensorrt.build import (
+    ANY_GPU,
+    GPU_AT_HAND,
+    Library,
+    PlanOptions,
+    Profile,
+    build_plan,
+    load_library,
+)
+from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
+from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 Alive = Callable[[], None]
 """Called now and then while something goes on that takes long."""
@@ -65,7 +73,7 @@ def _open_plan_for(
     """Build a plan unless it is there, open it, and run it: TensorRT-RTX compiles its kernels no earlier."""
     library = cast(Library, cell.engine)
     made_by = "-".join((library, load_library(library).__version__, *targets))
-    plan = place.work / f"{cell.model}.{cell.precision}.{cell.edges}.{cell.side}.b{cell.batch}.{made_by}.plan"
+    plan = place.work / f"{cell.model}.{cell.precision}.{cell.io_dtype}.{cell.side}.b{cell.batch}.{made_by}.plan"
     started = time.perf_counter()
     if not plan.exists():
         _build(cell, onnx, plan, multiple, targets, alive)
@@ -73,7 +81,7 @@ def _open_plan_for(
     session = TensorRtSession(
         plan,
         library=library,
-        edges=cell.edges,
+        io_dtype=cell.io_dtype,
         size_multiple=multiple,
         precision=cell.precision,
         streams=1,
@@ -81,7 +89,9 @@ def _open_plan_for(
     )
     try:
         size = (cell.batch, cell.side, cell.side)
-        image, mask = (np.zeros(tensor_shape(name, size, cell.edges), cell.edges) for name in (INPUT_IMAGE, INPUT_MASK))
+        image, mask = (
+            np.zeros(tensor_shape(name, size, cell.io_dtype), cell.io_dtype) for name in (INPUT_IMAGE, INPUT_MASK)
+        )
         session.run(image, mask)
         first_run_s = time.perf_counter() - started - build_s
         for _ in range(_FIRST_RUNS - 1):
@@ -91,12 +101,12 @@ def _open_plan_for(
         raise
     lane = SessionLane(session)
     lane.plan_mb, lane.build_s, lane.first_run_s = plan.stat().st_size / 1e6, build_s, first_run_s
-    note = _note_of(plan)
+    note = _locate_note(plan)
     lane.note = "; ".join(filter(None, (note.read_text("utf-8") if note.exists() else "", session.graph_problem)))
     return lane
 
 
-def _note_of(plan: Path) -> Path:
+def _locate_note(plan: Path) -> Path:
     """Return the file that says what was not done as it should be for a plan, which outlives the run that built it."""
     return plan.with_suffix(".note")
 
@@ -105,17 +115,17 @@ def _build(cell: Cell, onnx: Path, plan: Path, multiple: int, targets: tuple[str
     """Build a plan for exactly the shape that is timed, beside its final name first."""
     size = (cell.batch, cell.side, cell.side)
     options = PlanOptions(profiles=(Profile(min=size, opt=size, max=size),), targets=targets)
-    artifact = Artifact(path=onnx.name, kind="onnx", precision=cell.precision, edges=cell.edges)
+    artifact = Artifact(path=onnx.name, kind="onnx", precision=cell.precision, io_dtype=cell.io_dtype)
     unfinished, frozen = plan.with_suffix(".unfinished"), plan.with_suffix(".onnx")
     plan.parent.mkdir(parents=True, exist_ok=True)
     try:
-        note = freeze_file(onnx, frozen, cell.batch, cell.side, cell.edges)
+        note = freeze_file(onnx, frozen, cell.batch, cell.side, cell.io_dtype)
         library = cast(Library, cell.engine)
         build_plan(frozen, unfinished, artifact, multiple, library, options, on_progress=lambda phase, share: alive())
     finally:
         frozen.unlink(missing_ok=True)  # as large as the model, and there would be one for every shape
     if note:
-        _note_of(plan).write_text(note, "utf-8")
+        _locate_note(plan).write_text(note, "utf-8")
     unfinished.replace(plan)
 
 
@@ -123,7 +133,7 @@ def try_to_build(cell: Cell, onnx: Path, multiple: int, place: Place, alive: Ali
     """Build a plan ahead of time where the library can, and say so; empty where it cannot."""
     if cell.engine != "tensorrt-rtx" or find_gpus():
         return ""
-    plan = place.work / f"{cell.model}.{cell.edges}.{AHEAD_OF_TIME}.plan"
+    plan = place.work / f"{cell.model}.{cell.io_dtype}.{AHEAD_OF_TIME}.plan"
     try:
         if not plan.exists():
             _build(cell, onnx, plan, multiple, (AHEAD_OF_TIME,), alive)

@@ -12,24 +12,24 @@ from torch import nn
 from benchmarks.gpu.accuracy import Accuracy, compare, make_inputs, run_reference
 from benchmarks.gpu.ceilings import measure_ceiling
 from benchmarks.gpu.cells import Cell, Launch, Place, Probe
-from benchmarks.gpu.lanes import Lane, NotRunError, allow_tf32
+from benchmarks.gpu.lanes import NotRunError, StreamContext, allow_tf32
 from benchmarks.gpu.networks import UPSAMPLING, build, find_size_multiple, make_plain_half
 from benchmarks.gpu.opening import NO_GPU, open_lane
 from benchmarks.gpu.plans import Alive
-from wavepaint.bench.subjects import DEFAULT
+from wavepaint.bench.entrants import DEFAULT
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion import fuse
+from wavepaint.export.fusion.wavemix import fuse
 from wavepaint.export.precision import HalfPrecision
 from wavepaint.optional import require
-from wavepaint.runtime.gpu import find_driver_version, find_gpus
+from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
 
 _SIDE = 256
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx", "ort-cuda": "onnxruntime"}
 _LIBRARIES = ("tensorrt", "tensorrt-rtx")
 
 
-def run_probe(probe: Probe, place: Place, alive: Alive) -> tuple[dict[str, Any], Lane | None]:
+def run_probe(probe: Probe, place: Place, alive: Alive) -> tuple[dict[str, Any], StreamContext | None]:
     """Return what a probe found, as plain values; whatever it raises is why it does not work.
 
     Returns:
@@ -42,7 +42,7 @@ def run_probe(probe: Probe, place: Place, alive: Alive) -> tuple[dict[str, Any],
     return check_engine(probe.name, place, alive)
 
 
-def check_engine(name: str, place: Place, alive: Alive) -> tuple[dict[str, Any], Lane | None]:
+def check_engine(name: str, place: Place, alive: Alive) -> tuple[dict[str, Any], StreamContext | None]:
     """Run the model that ships once in an engine, in float16 on the GPU; tell version and time.
 
     Args:

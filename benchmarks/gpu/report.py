@@ -169,7 +169,7 @@ _CEILING_UNITS = {
 
 def _race(content: dict[str, Any]) -> list[str]:
     rows = []
-    for _, (engine, precision, model, side, batch, launch, edges), result in read_cells(content):
+    for _, (engine, precision, model, side, batch, launch, io_dtype), result in read_cells(content):
         if result["status"] != "done":
             continue
         copies, computing = result["with_copies"], result["compute"]
@@ -178,7 +178,7 @@ def _race(content: dict[str, Any]) -> list[str]:
         accuracy = result["accuracy"]
         rows.append(
             (
-                f"{engine} {precision}", model, f"{side}", batch[1:], launch, edges,
+                f"{engine} {precision}", model, f"{side}", batch[1:], launch, io_dtype,
                 *(_number(copies[f"p{n}_ms"], 3) if copies else "" for n in (50, 90, 99)),
                 _number(with_copies(result)),
                 *(_number(computing[f"p{n}_ms"], 3) if computing else "" for n in (50, 90, 99)),
@@ -288,8 +288,8 @@ def write_plots(folder: Path, content: dict[str, Any]) -> list[Path]:
 def _curves(content: dict[str, Any], rate: Any) -> dict[tuple[int, str], list[tuple[int, float]]]:
     """Return (batch, value) by side and curve, of cells with float32 edges that passed their check."""
     curves: dict[tuple[int, str], list[tuple[int, float]]] = {}
-    for _, (engine, precision, model, side, batch, launch, edges), result in read_cells(content):
-        if result["status"] != "done" or not result["accuracy"]["passed"] or edges != "float32":
+    for _, (engine, precision, model, side, batch, launch, io_dtype), result in read_cells(content):
+        if result["status"] != "done" or not result["accuracy"]["passed"] or io_dtype != "float32":
             continue
         if rate is not None:
             value = rate(result)

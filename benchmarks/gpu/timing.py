@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.accuracy import Accuracy
 from benchmarks.gpu.cells import Cell, Effort
-from benchmarks.gpu.lanes import Lane
+from benchmarks.gpu.lanes import StreamContext
 
 BURST_MS = 20.0
 """How long runs that are enqueued back to back shall take together, so that how the first is launched does not count.
@@ -35,7 +35,7 @@ class Entry:
     """
 
     cell: Cell
-    lane: Lane
+    lane: StreamContext
     accuracy: Accuracy
     device_mb: float
     with_copies: list[list[float]] = field(default_factory=list)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
 from wavepaint.contract import Bundle
-from wavepaint.runtime.openvino_session import cpu_precisions
+from wavepaint.runtime.engines.openvino import cpu_precisions
 
 
 def test_a_quick_race_writes_what_is_asked_for(wp: Wp, half_bundle: Bundle, tmp_path: Path, photo: np.ndarray) -> None:

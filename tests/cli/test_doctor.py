@@ -10,7 +10,7 @@ from tests.fakes.machine import Machine
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
 from wavepaint.runtime import doctor
-from wavepaint.runtime.engines import ENGINES, open_session
+from wavepaint.runtime.engines.registry import ENGINES, open_session
 
 
 def test_people_see_what_works_and_what_is_missing(wp: Wp, half_bundle: Bundle) -> None:

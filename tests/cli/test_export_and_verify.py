@@ -14,8 +14,8 @@ from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import TINY, randomise
 from tests.fakes.bundle import write_bundle
 from wavepaint.contract import Bundle, describe_files, read_bundle
-from wavepaint.models.checkpoint import save_checkpoint
 from wavepaint.models.registry import build_model
+from wavepaint.weights.checkpoint import save_checkpoint
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_engines_are_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> No
     result = wp("export", copy, "-o", tmp_path / "out", *arguments)
     assert result.returncode == 0, result.stderr.decode()
     added = read_bundle(tmp_path / "out").manifest.artifacts[-1]
-    assert (added.precision, added.edges) == ("bfloat16", "uint8")
+    assert (added.precision, added.io_dtype) == ("bfloat16", "uint8")
     assert added.details["profiles"][0] == {"min": [1, 64, 64], "opt": [2, 480, 640], "max": [2, 512, 960]}
 
 

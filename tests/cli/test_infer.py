@@ -13,8 +13,8 @@ from PIL import Image
 from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import REPOSITORY
 from wavepaint.contract import Bundle
-from wavepaint.runtime.image import Photo, read_photo, write_photo
-from wavepaint.runtime.resample import grow_hole
+from wavepaint.runtime.filling.scale import grow_hole
+from wavepaint.runtime.images.read import Photo, read_photo, write_photo
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
 

@@ -14,7 +14,7 @@ from wavepaint.cli import infer_many
 from wavepaint.cli.infer_many import INTERRUPTED, check_files, fill_many
 from wavepaint.errors import OutputError
 from wavepaint.runtime.batch import JobResult
-from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.jobs import Job, find_jobs
 
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
+from wavepaint.data.evaluation import read_pairs
+from wavepaint.data.sources import open_source
 from wavepaint.errors import ImageError
-from wavepaint.training.data.evaluation import read_pairs
-from wavepaint.training.data.sources import open_source
 
 
 @pytest.fixture(scope="module")

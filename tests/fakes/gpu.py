@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavepaint.errors import EngineError, EngineMemoryError
-from wavepaint.runtime.device import Device
+from wavepaint.runtime.engines.cuda.device import Device
 
 POISON = 0xCD
 Bytes = NDArray[np.uint8]

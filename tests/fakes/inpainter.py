@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from wavepaint.errors import WavePaintError
-from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.image import Photo
+from wavepaint.runtime.filling.options import FillOptions
+from wavepaint.runtime.images.read import Photo
 from wavepaint.runtime.inpainter import Inpainter
 
 

@@ -7,8 +7,13 @@ import pytest
 
 from tests.fakes import tensorrt
 from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
-from wavepaint.runtime import device, engines, plan, plan_store, trt_plan, trt_session
-from wavepaint.runtime.gpu import Gpu
+from wavepaint.runtime.engines import registry as engines
+from wavepaint.runtime.engines.cuda import device
+from wavepaint.runtime.engines.gpus import Gpu
+from wavepaint.runtime.engines.tensorrt import build as plan
+from wavepaint.runtime.engines.tensorrt import plan as trt_plan
+from wavepaint.runtime.engines.tensorrt import session as trt_session
+from wavepaint.runtime.engines.tensorrt import store as plan_store
 
 
 @dataclass

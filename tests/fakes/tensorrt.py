@@ -19,18 +19,18 @@ import onnxruntime
 
 from tests.fakes.gpu import MisuseError, Operation, SimulatedGpu
 from wavepaint.contract import Artifact, hash_file
-from wavepaint.runtime.plan import Library, PlanOptions
-from wavepaint.runtime.trt_plan import tensor_shape
+from wavepaint.runtime.engines.tensorrt.build import Library, PlanOptions
+from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
 
 NAMES = ("image", "mask", "image_out")
 
 
 def write_plan(
-    path: Path, onnx: Path, edges: str, profiles: Any, changes: Mapping[str, Any] = MappingProxyType({})
+    path: Path, onnx: Path, io_dtype: str, profiles: Any, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
     """Write a plan of an ONNX model; ``profiles`` are (min, opt, max) of (batch, height, width)."""
     model = base64.b64encode(onnx.read_bytes()).decode()
-    plan = {"onnx": model, "edges": edges, "profiles": profiles, "names": list(NAMES), "made_by": "11.0"}
+    plan = {"onnx": model, "edges": io_dtype, "profiles": profiles, "names": list(NAMES), "made_by": "11.0"}
     path.write_text(json.dumps({**plan, **changes}))
 
 
@@ -43,9 +43,9 @@ def build_plan(
     options: PlanOptions,
     **callbacks: Any,
 ) -> dict[str, Any]:
-    """Stand in for :func:`wavepaint.runtime.plan.build_plan`."""
+    """Stand in for :func:`wavepaint.runtime.engines.tensorrt.build.build_plan`."""
     profiles = [(profile.min, profile.opt, profile.max) for profile in options.profiles]
-    write_plan(plan_path, onnx_path, artifact.edges, profiles)
+    write_plan(plan_path, onnx_path, artifact.io_dtype, profiles)
     return {
         "library": library,
         "library_version": "11.0",
@@ -180,7 +180,7 @@ class Context:
     SCRATCH_PER_PIXEL = 8
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.gpu, self.edges = engine, engine.trt.gpu, engine.plan["edges"]
+        self.engine, self.gpu, self.io_dtype = engine, engine.trt.gpu, engine.plan["edges"]
         self.scratch = (0, 0)
         self.has_run = False
         self._forget(0)
@@ -226,7 +226,7 @@ class Context:
         self.scratch = (address, num_bytes)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        itemsize = np.dtype(self.edges).itemsize
+        itemsize = np.dtype(self.io_dtype).itemsize
         if self.gpu.block(address).content.size < prod(self.get_tensor_shape(name)) * itemsize:
             raise MisuseError(f"too little memory for {name}")
         self.addresses[name] = address
@@ -250,7 +250,7 @@ class Context:
             def act() -> None:
                 self.gpu.block(scratch)
                 tensors = {
-                    name: self.gpu.read(address).view(self.edges).reshape(shape) for name, address, shape in inputs
+                    name: self.gpu.read(address).view(self.io_dtype).reshape(shape) for name, address, shape in inputs
                 }
                 model = self.engine.trt.model(self.engine.plan["onnx"])
                 result = np.ascontiguousarray(model.run([NAMES[2]], tensors)[0])

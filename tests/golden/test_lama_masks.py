@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact, ks_2samp
 
-from wavepaint.training.data.masks import MASK_KINDS, MaskSampler
+from wavepaint.data.masks import MASK_KINDS, MaskSampler
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "lama_masks.json").read_text())["kinds"]
 STATISTICS = ("hole_pixels", "edge_length", "components", "corners")
@@ -24,9 +24,9 @@ MAX_BOX_CORNERS = 25
 
 
 def measure(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    edges = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
+    io_dtype = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
     around = mask[1:, 1:] + mask[1:, :-1] + mask[:-1, 1:] + mask[:-1, :-1]
-    return int(mask.sum()), edges, cv2.connectedComponents(mask)[0] - 1, np.count_nonzero(around % 2)
+    return int(mask.sum()), io_dtype, cv2.connectedComponents(mask)[0] - 1, np.count_nonzero(around % 2)
 
 
 @pytest.fixture(scope="module", params=[*MASK_KINDS, "lama-training"])

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from tests.golden.test_authors import sines
-from wavepaint.training.losses.lpips import LPIPS, NETWORKS, Network, load_lpips
-from wavepaint.training.losses.lpips_weights import ENVIRONMENT_VARIABLE
+from wavepaint.metrics.lpips import LPIPS, NETWORKS, Network, load_lpips
+from wavepaint.metrics.lpips_weights import ENVIRONMENT_VARIABLE
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "lpips.json").read_text())
 

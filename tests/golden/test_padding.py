@@ -14,7 +14,7 @@ from wavepaint.contract import PadMode
 from wavepaint.models.lama import LaMa
 from wavepaint.models.network import Network
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.runtime.tiling import pad_to_multiple
+from wavepaint.runtime.filling.regions import pad_to_multiple
 
 CASES: dict[str, Any] = json.loads((Path(__file__).parent / "padding.json").read_text())["cases"]
 

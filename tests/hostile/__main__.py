@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from tests.hostile import try_case
-from wavepaint.timing import describe_machine
+from wavepaint.machine import describe_machine
 
 FAMILIES = ("manifests", "checkpoints", "archives", "lists", "images")
 

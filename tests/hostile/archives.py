@@ -26,7 +26,7 @@ from tests.property.test_broken_images import (
     repeat,
     swap,
 )
-from wavepaint.training.data.sources import STL10_FILES, open_source
+from wavepaint.data.sources import STL10_FILES, open_source
 
 MAX_READ = 20
 
@@ -84,7 +84,7 @@ def tar_chain(kind: bytes, number: int, size: int = 100) -> bytes:
     return tar_member("x", content, kind) * number + tar_member("a.png", photo()) + bytes(1024)
 
 
-def zip_of(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+def make_zip(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, content in members.items():
@@ -94,7 +94,7 @@ def zip_of(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -
 
 def lying_zip(numbers: dict[int, int], content: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A zip whose directory has other numbers, of 4 bytes, at some places of its first entry."""
-    data = bytearray(zip_of({"a.png": content}, compression))
+    data = bytearray(make_zip({"a.png": content}, compression))
     entry = data.rindex(b"PK\1\2")
     for place, number in numbers.items():
         data[entry + place : entry + place + 4] = struct.pack("<I", number)
@@ -111,7 +111,7 @@ def zip_bomb(num_mib: int, declared: int | None = None) -> bytes:
     return lying_zip(sizes, block * num_mib + b"\3\0", zipfile.ZIP_STORED)
 
 
-def tar_of(members: dict[str, bytes], tar_format: int) -> bytes:
+def make_tar(members: dict[str, bytes], tar_format: int) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tar_format) as archive:
         for name, content in members.items():
@@ -126,10 +126,10 @@ def whole_files() -> dict[str, bytes]:
     """Valid archives of every kind."""
     members = {"a.png": photo(), f"{'long' * 40}/b.jpg": encoded(Image.new("L", (9, 9)), "JPEG"), "ä.png": photo()}
     return {
-        "gnu.tar": tar_of(members, tarfile.GNU_FORMAT),
-        "pax.tar": tar_of(members, tarfile.PAX_FORMAT),
-        "deflated.zip": zip_of(members),
-        "stored.zip": zip_of(members, zipfile.ZIP_STORED),
+        "gnu.tar": make_tar(members, tarfile.GNU_FORMAT),
+        "pax.tar": make_tar(members, tarfile.PAX_FORMAT),
+        "deflated.zip": make_zip(members),
+        "stored.zip": make_zip(members, zipfile.ZIP_STORED),
         STL10_FILES[0]: bytes(range(256)) * 108 * 2,
     }
 
@@ -176,12 +176,15 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
         zipped(partial(lying_zip, {20: 2**32 - 2, 24: 2**32 - 2}, photo())),
     )
     name = rng.choice(["a\nb.png", "a\u2028b.png", "../../b.png", "/etc/b.png", "\x1b[2J.png", "a" * 60_000 + ".png"])
-    yield f"zip with a photo named {name[:20]!r}", zipped(partial(zip_of, {name: b"no photo"}))
-    yield f"tar with a photo named {name[:20]!r}", tar(tar_of({name: b"no photo"}, tarfile.PAX_FORMAT))
+    yield f"zip with a photo named {name[:20]!r}", zipped(partial(make_zip, {name: b"no photo"}))
+    yield f"tar with a photo named {name[:20]!r}", tar(make_tar({name: b"no photo"}, tarfile.PAX_FORMAT))
     bad: bytes = rng.choice(
         [png_header(50_000, 50_000), jpeg_of_scans(3000, 3000, 9000), tiff_of_directories(9000), b"%!PS-Adobe-3.0", b""]
     )
-    yield "zip with a photo of unbounded work", zipped(partial(zip_of, {rng.choice(["a.png", "a.jpg", "a.tif"]): bad}))
+    yield (
+        "zip with a photo of unbounded work",
+        zipped(partial(make_zip, {rng.choice(["a.png", "a.jpg", "a.tif"]): bad})),
+    )
     suffix = rng.choice(["photos.tar", "photos.zip", *STL10_FILES])
     yield f"pipe {suffix}", partial(write_pipe, suffix)
     size = rng.choice([27648, 27648 * 10**4, 27648 * 10**6 + 27648, 27648 * 10**8, 27649])

@@ -31,8 +31,8 @@ from tests.property.test_broken_images import (
     repeat,
     swap,
 )
-from wavepaint.models.checkpoint import FORMAT, read_checkpoint
 from wavepaint.models.registry import build_model
+from wavepaint.weights.checkpoint import FORMAT, read_checkpoint
 
 RAN: list[object] = []
 

@@ -9,14 +9,14 @@ import pytest
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, EngineMemoryError
-from wavepaint.export.engine import EngineRequest, add_engines
+from wavepaint.export.plans import EngineRequest, add_engines
 from wavepaint.export.verify import verify_bundle
-from wavepaint.runtime.device import DevicePackage, open_device
-from wavepaint.runtime.gpu import find_gpus
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.plan import ANY_GPU, Library, PlanOptions, Profile, build_plan
-from wavepaint.runtime.trt_plan import PlanRefusedError
-from wavepaint.runtime.trt_session import TensorRtSession
+from wavepaint.runtime.engines.cuda.device import DevicePackage, open_device
+from wavepaint.runtime.engines.gpus import find_gpus
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.tensorrt.build import ANY_GPU, Library, PlanOptions, Profile, build_plan
+from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
+from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,7 +62,7 @@ def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory:
     require_installed(library)
     path: Path = tmp_path_factory.mktemp("plan") / "model.plan"
     artifact = half_bundle.find_artifact("onnx", "float32")
-    details = build_plan(half_bundle.path_of(artifact), path, artifact, 8, library, OPTIONS)
+    details = build_plan(half_bundle.locate(artifact), path, artifact, 8, library, OPTIONS)
     if details["compute_capabilities"] == [ANY_GPU]:
         try:
             TensorRtSession(path, library=library, size_multiple=8).close()

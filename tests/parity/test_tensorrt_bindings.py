@@ -23,8 +23,8 @@ import tensorrt_bindings as real
 from tests.parity.signatures import find_wrong_calls
 from wavepaint.contract import Artifact
 from wavepaint.errors import EngineError
-from wavepaint.runtime import plan
-from wavepaint.runtime.gpu import Gpu
+from wavepaint.runtime.engines.tensorrt import build as plan
+from wavepaint.runtime.engines.gpus import Gpu
 
 folder = Path(sys.argv[1])
 (folder / "model.onnx").write_bytes(bytes([8, 9]))  # its version alone

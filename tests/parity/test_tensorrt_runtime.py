@@ -24,8 +24,8 @@ import numpy as np
 from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
 from tests.parity.signatures import find_wrong_calls
 from wavepaint.errors import EngineError
-from wavepaint.runtime import trt_plan
-from wavepaint.runtime.trt_session import TensorRtSession
+from wavepaint.runtime.engines.tensorrt import plan as trt_plan
+from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 if sys.argv[1] == "tensorrt":
     import tensorrt_bindings as real
@@ -143,7 +143,7 @@ def test_the_session_calls_what_tensorrt_rtx_has() -> None:
 
 def test_the_real_tensorrt_rtx_refuses_what_is_no_plan(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
-    from wavepaint.runtime.trt_plan import LoadedPlan, PlanRefusedError
+    from wavepaint.runtime.engines.tensorrt.plan import LoadedPlan, PlanRefusedError
 
     with pytest.raises(PlanRefusedError, match="TensorRT-RTX .* refuses x.plan: .*"):
-        LoadedPlan(tmp_path / "x.plan", b"no plan" * 100, library="tensorrt-rtx", edges="float32")
+        LoadedPlan(tmp_path / "x.plan", b"no plan" * 100, library="tensorrt-rtx", io_dtype="float32")

@@ -10,7 +10,7 @@ from tests.fakes.machine import Machine
 from tests.hostile import Case, manifests, try_case
 from wavepaint.contract import MANIFEST_NAME, read_bundle
 from wavepaint.errors import BundleError, WavePaintWarning
-from wavepaint.runtime.engines import open_session
+from wavepaint.runtime.engines.registry import open_session
 
 ACCEPTED = {
     "a crop of 400 digits",

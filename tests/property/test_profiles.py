@@ -15,10 +15,10 @@ from tests.fakes.tensorrt import write_plan
 from wavepaint import Inpainter
 from wavepaint.errors import EngineError
 from wavepaint.runtime import inpainter as inpainter_module
-from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.session import Session
-from wavepaint.runtime.trt_session import TensorRtSession
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.session import Session
+from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
+from wavepaint.runtime.filling.options import FillOptions
 
 MULTIPLE = 8
 WHITE = """

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from tests.conftest import randomise
 from wavepaint.errors import CheckpointError
-from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
+from wavepaint.weights.checkpoint import read_checkpoint
 
 wavepaint_parameters = st.fixed_dictionaries(
     {

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from wavepaint.data.augment import Augmentation, augment
 from wavepaint.errors import ConfigError
-from wavepaint.training.data.augment import Augmentation, augment
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 

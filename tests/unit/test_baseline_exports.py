@@ -12,12 +12,12 @@ from tests.conftest import randomise
 from wavepaint.contract import Bundle
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion import fuse
+from wavepaint.export.fusion.wavemix import fuse
 from wavepaint.export.precision import to_half
-from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.models.registry import HyperParameters, build_model
-from wavepaint.runtime.engines import open_session
-from wavepaint.runtime.plan import PlanOptions, Profile, build_plan
+from wavepaint.runtime.engines.registry import open_session
+from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile, build_plan
+from wavepaint.weights.checkpoint import read_checkpoint
 
 LAMA: HyperParameters = {"num_blocks": 1, "base_channels": 4, "global_channels": 24}
 SIZES = [(1, 8, 8), (1, 8, 40), (2, 40, 24), (1, 88, 56), (1, 136, 264), (3, 64, 64)]
@@ -39,7 +39,7 @@ def export(parameters: HyperParameters, out: Path) -> Bundle:
     state = settled(randomise(build_model("lama", parameters))).state_dict()
     path = out.with_suffix(".ckpt")
     torch.save({"state_dict": {f"generator.{name}": tensor for name, tensor in state.items()}}, path)
-    options = ExportOptions(precisions=("float16",), edges=("uint8",))
+    options = ExportOptions(precisions=("float16",), io_dtypes=("uint8",))
     return write_bundle(read_checkpoint(path), out, options=options)
 
 
@@ -56,7 +56,7 @@ def test_the_bundle_is_verified_in_every_form(lama_bundle: Bundle) -> None:
     manifest = lama_bundle.manifest
     assert (manifest.architecture, manifest.size_multiple) == ("lama", 8)
     assert manifest.hyper_parameters == {**LAMA, "num_downsampling": 3, "spectral_l2g": False}
-    forms = [(artifact.precision, artifact.edges) for artifact in manifest.artifacts]
+    forms = [(artifact.precision, artifact.io_dtype) for artifact in manifest.artifacts]
     assert forms == [(p, e) for p in ("float32", "float16") for e in ("float32", "uint8")]
     for path, reports in manifest.verification.items():
         engines = {report["engine"].split()[0] for report in reports if report["passed"]}

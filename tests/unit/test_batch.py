@@ -13,7 +13,7 @@ from PIL import Image
 from wavepaint import Inpainter, inpaint_many
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, ImageError, WavePaintError
-from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.pipeline import map_groups
 
 

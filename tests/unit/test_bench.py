@@ -11,17 +11,17 @@ from PIL import Image
 
 from wavepaint.bench import race as race_module
 from wavepaint.bench import report
-from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.cells import PYTORCH, Result, list_cells
+from wavepaint.bench.entrants import BASELINES, Subject, open_subject
 from wavepaint.bench.plot import write_plot
 from wavepaint.bench.race import race
-from wavepaint.bench.subjects import BASELINES, Subject, open_subject
+from wavepaint.bench.roofline import measure_copy_rate, measure_matrix_rate
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.engines import list_best_ways, open_way
-from wavepaint.runtime.openvino_session import cpu_precisions
-from wavepaint.runtime.session import Session
+from wavepaint.runtime.engines.openvino import cpu_precisions
+from wavepaint.runtime.engines.registry import list_fastest, open_execution
+from wavepaint.runtime.engines.session import Session
 
 CPU = ("ort-cpu", "openvino")
 
@@ -46,7 +46,7 @@ def test_cells_that_compete_stand_side_by_side(subject: Subject, tiny_bundle: Bu
 
 def test_every_cell_is_checked_and_timed(subject: Subject) -> None:
     cells = list_cells([subject], [64], [1, 2], engines=(*CPU, PYTORCH))
-    results = race(cells, threads=1, rounds=3, seconds=0.01, ceilings=lambda way: 10.0)
+    results = race(cells, threads=1, rounds=3, seconds=0.01, ceilings=lambda execution: 10.0)
     assert len(results) == len(cells)
     for result in results:
         if result.engine == "openvino" and result.precision not in cpu_precisions():
@@ -183,9 +183,11 @@ def test_slowdowns_beyond_the_margin_are_found(tmp_path: Path) -> None:
 
 
 def test_the_roof_is_above_what_a_network_reaches(subject: Subject) -> None:
-    for way in list_best_ways(subject.bundle):
-        if way.engine == "ort-cpu" or (way.engine == "openvino" and way.arithmetic in cpu_precisions()):
-            rate = measure_matrix_rate(way, threads=1, seconds=0.1)
+    for execution in list_fastest(subject.bundle):
+        if execution.engine == "ort-cpu" or (
+            execution.engine == "openvino" and execution.arithmetic in cpu_precisions()
+        ):
+            rate = measure_matrix_rate(execution, threads=1, seconds=0.1)
             assert rate is not None
             assert 1 < rate < 100_000
     assert 0.1 < measure_copy_rate(1, seconds=0.1) < 10_000
@@ -193,7 +195,7 @@ def test_the_roof_is_above_what_a_network_reaches(subject: Subject) -> None:
 
 def test_baselines_are_exported_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.conftest import TINY
-    from wavepaint.bench import subjects
+    from wavepaint.bench import entrants as subjects
 
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path))
     monkeypatch.setitem(subjects.BASELINES, "little", ("wavepaint", TINY))
@@ -205,8 +207,8 @@ def test_baselines_are_exported_once_and_kept(tmp_path: Path, monkeypatch: pytes
     assert again.bundle.folder == first.bundle.folder
     (first.bundle.folder / "model.onnx").write_bytes(b"damaged")
     rebuilt = open_subject("little")
-    way = list_best_ways(rebuilt.bundle)[0]
-    with open_way(way, rebuilt.bundle.path_of(way.artifact), rebuilt.bundle.manifest.size_multiple):
+    execution = list_fastest(rebuilt.bundle)[0]
+    with open_execution(execution, rebuilt.bundle.locate(execution.artifact), rebuilt.bundle.manifest.size_multiple):
         pass
 
 

@@ -11,25 +11,25 @@ from PIL import Image
 
 from tests.fakes.nvml import FakeNvml
 from tests.unit.test_bench import CPU, make_report, make_result
-from wavepaint import metrics
 from wavepaint.bench import report
 from wavepaint.bench.cells import PYTORCH, Cell, list_cells
 from wavepaint.bench.classical import METHODS, RADIUS, Classical
-from wavepaint.bench.operators import make_profile_rows, measure_profile
+from wavepaint.bench.entrants import Subject, open_entrant
+from wavepaint.bench.photo_stages import find_fastest, make_split_rows, measure_split
 from wavepaint.bench.plot import write_plot
+from wavepaint.bench.profile import make_profile_rows, measure_profile
 from wavepaint.bench.quality import load_pairs, measure_quality
 from wavepaint.bench.race import race
-from wavepaint.bench.split import find_fastest, make_split_rows, measure_split
-from wavepaint.bench.subjects import Subject, open_entrant
 from wavepaint.contract import Bundle
+from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import TrainingError, WavePaintWarning
-from wavepaint.runtime import gpu
-from wavepaint.runtime.fill import FillOptions
+from wavepaint.metrics import image_quality
+from wavepaint.runtime.engines import gpus as gpu
+from wavepaint.runtime.engines.openvino import cpu_precisions
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.session import RunParts
+from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.openvino_session import cpu_precisions
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.session import RunParts
-from wavepaint.training.data.sources import PhotoSource, open_source
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_opencv_races_beside_the_models_whatever_engines_are_asked_for(subject: 
     telea = open_entrant("telea")
     cells = list_cells([subject, telea], [64], [2], engines=["ort-cpu"], precisions=["float32"])
     assert [(cell.engine, cell.precision) for cell in cells] == [("ort-cpu", "float32"), ("opencv", "uint8")]
-    network, classical = race(cells, threads=1, rounds=2, seconds=0, copy_gb_per_s=10, ceilings=lambda way: 10.0)
+    network, classical = race(cells, threads=1, rounds=2, seconds=0, copy_gb_per_s=10, ceilings=lambda execution: 10.0)
     assert classical.problem == ""
     assert (classical.weights, classical.gmac, classical.num_parameters) == ("none", 0, 0)
     assert classical.images_per_s == pytest.approx(2 / (classical.p50_ms or 0) * 1e3)
@@ -112,7 +112,7 @@ def test_quality_is_told_of_trained_weights_and_of_opencv_alone(subject: Subject
     pairs = load_pairs(photos, 64)
     hidden = [(np.where(mask[..., None] > 0, np.uint8(0), photo), photo, mask) for photo, mask in pairs]
     by_hand = [
-        metrics.psnr(cv2.inpaint(image, mask, RADIUS, cv2.INPAINT_TELEA) / 255, photo / 255, mask)
+        image_quality.psnr(cv2.inpaint(image, mask, RADIUS, cv2.INPAINT_TELEA) / 255, photo / 255, mask)
         for image, photo, mask in hidden
     ]
     assert told["telea", "opencv"] == pytest.approx(np.mean(by_hand))

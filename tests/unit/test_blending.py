@@ -7,9 +7,9 @@ import torch
 
 from tests.conftest import TINY, randomise
 from wavepaint.errors import CheckpointError, ConfigError
-from wavepaint.models.blending import blend_weights, describe_blend
-from wavepaint.models.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
+from wavepaint.weights.blending import blend_weights, describe_blend
+from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
 
 def save(path: Path, seed: int, **changes: int) -> Checkpoint:

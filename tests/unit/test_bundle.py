@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from wavepaint.contract import Artifact, Bundle, Edges, read_bundle
+from wavepaint.contract import Artifact, Bundle, IoDtype, read_bundle
 from wavepaint.errors import (
     BundleError,
     CheckpointError,
@@ -30,19 +30,19 @@ from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.to_onnx import export_onnx
 from wavepaint.export.verify import Suite, describe_report, make_suite, require_passed
-from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.comparison import (
+from wavepaint.runtime.engines.comparison import (
     BYTE_BUDGET,
     FLOAT32_BUDGET,
     HALF_BUDGET,
     Budget,
-    budget_of,
+    choose_budget,
     compare,
     make_report,
 )
-from wavepaint.runtime.engines import open_session
-from wavepaint.runtime.session import Session
+from wavepaint.runtime.engines.registry import open_session
+from wavepaint.runtime.engines.session import Session
+from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 
 
 def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_file_and_nothing_are_no_bundles(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_contract_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    from wavepaint.runtime.ort_session import OrtSession
+    from wavepaint.runtime.engines.ort import OrtSession
 
     model = onnx.load(tiny_bundle.folder / "model.onnx")
     for node in model.graph.node:
@@ -295,7 +295,7 @@ def test_an_export_tells_nothing_of_the_machine_it_was_made_on(tiny_bundle: Bund
 
 
 @pytest.mark.parametrize(
-    ("precision", "edges", "arithmetic", "expected"),
+    ("precision", "io_dtype", "arithmetic", "expected"),
     [
         ("float32", "float32", "float32", FLOAT32_BUDGET),
         ("float32", "float32", "bfloat16", HALF_BUDGET),
@@ -306,9 +306,9 @@ def test_an_export_tells_nothing_of_the_machine_it_was_made_on(tiny_bundle: Bund
         ("float32", "uint8", "bfloat16", HALF_BUDGET),
     ],
 )
-def test_what_a_form_may_differ_by(precision: str, edges: Edges, arithmetic: str, expected: Budget) -> None:
-    artifact = Artifact(path="model.onnx", kind="onnx", precision=precision, edges=edges)
-    assert budget_of(artifact, arithmetic) is expected
+def test_what_a_form_may_differ_by(precision: str, io_dtype: IoDtype, arithmetic: str, expected: Budget) -> None:
+    artifact = Artifact(path="model.onnx", kind="onnx", precision=precision, io_dtype=io_dtype)
+    assert choose_budget(artifact, arithmetic) is expected
 
 
 def test_precision_an_engine_reduces_by_itself_is_told_and_stops_nothing() -> None:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
-from wavepaint.export.byte_edges import add_byte_edges
+from wavepaint.export.byte_io import add_byte_io
+from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.ort_session import OrtSession
 
 
 @pytest.fixture(scope="module")
 def byte_session(half_bundle: Bundle) -> Iterator[OrtSession]:
-    with OrtSession(half_bundle.folder / "model.uint8.onnx", edges="uint8") as session:
+    with OrtSession(half_bundle.folder / "model.uint8.onnx", io_dtype="uint8") as session:
         yield session
 
 
@@ -110,10 +110,10 @@ def test_a_model_that_takes_any_size_gets_no_padding(tmp_path: Path) -> None:
         [make("image_out", onnx.TensorProto.FLOAT, ["N", 3, "H", "W"])],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=9)
-    onnx.save(add_byte_edges(model, 1, "symmetric"), tmp_path / "any.onnx")
+    onnx.save(add_byte_io(model, 1, "symmetric"), tmp_path / "any.onnx")
     mask = np.zeros((1, 3, 5, 1), np.uint8)
     mask[0, 1, 2] = 255
-    with OrtSession(tmp_path / "any.onnx", edges="uint8") as session:
+    with OrtSession(tmp_path / "any.onnx", io_dtype="uint8") as session:
         output = session.run(np.full((1, 3, 5, 3), 10, np.uint8), mask)
     assert output[0, 1, 2].tolist() == [255, 255, 255]  # above 1 and so clipped
     assert (np.delete(output.reshape(15, 3), 7, axis=0) == 10).all()

@@ -23,8 +23,8 @@ from tests.hostile.checkpoints import (
     whole_files,
 )
 from wavepaint.errors import CheckpointError, ConfigError
-from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model, get_architecture
+from wavepaint.weights.checkpoint import load_strictly, read_checkpoint, save_checkpoint
 
 MODEL = randomise(build_model("wavepaint", TINY))
 STATE = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from wavepaint.data.augment import Augmentation
+from wavepaint.data.crops import RandomCrops, probe_sizes, read_batches, to_float
+from wavepaint.data.masks import MaskSampler
+from wavepaint.data.sources import PhotoSource, open_source
+from wavepaint.data.validation_set import load_validation
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
-from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
-from wavepaint.training.data import feed
-from wavepaint.training.data.augment import Augmentation
-from wavepaint.training.data.crops import RandomCrops, probe_sizes, read_batches, to_float
-from wavepaint.training.data.masks import MaskSampler
-from wavepaint.training.data.sources import PhotoSource, open_source
-from wavepaint.training.data.validation import load_validation
-from wavepaint.training.distributed import World
+from wavepaint.training import data_module as feed
+from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.distributed import DistributedContext
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)
@@ -155,7 +155,7 @@ def test_decoded_photos_take_no_more_memory_than_all_processes_may_use(
 ) -> None:
     """Pillow keeps a pixel of RGB in four bytes."""
     limit = 2 * 4 * 200 * 150 * max(workers, 1)
-    monkeypatch.setattr("wavepaint.training.data.crops.CACHE_BYTES", limit)
+    monkeypatch.setattr("wavepaint.data.crops.CACHE_BYTES", limit)
     crops = make_crops(source, workers=workers)
     for number in range(12):
         crops[number]
@@ -169,7 +169,7 @@ def test_training_processes_of_one_machine_share_the_memory_for_photos(
     config = TrainConfig(
         recipe="test",
         data=DataConfig(crop_size=64, val_size=64, workers=0),
-        loss=LossWeights(mae=1.0),
+        loss=LossConfig(mae=1.0),
         optimization=OptimizationConfig(batch_size=4, steps=1),
     )
     sharers: list[int] = []
@@ -179,8 +179,8 @@ def test_training_processes_of_one_machine_share_the_memory_for_photos(
         return RandomCrops(*arguments, workers=workers, **more)
 
     monkeypatch.setattr(feed, "RandomCrops", note)
-    for world in (World(), World(size=2, local_size=2)):
-        next(feed.PhotoFeed(config, folder, folder).batches(world, torch.device("cpu"), first_step=0, total_steps=1))
+    for world in (DistributedContext(), DistributedContext(size=2, local_size=2)):
+        next(feed.DataModule(config, folder, folder).batches(world, torch.device("cpu"), first_step=0, total_steps=1))
     assert sharers == [1, 2]
 
 

@@ -14,9 +14,9 @@ from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 from tests.hostile.images import jpeg_of_scans, tiff_of_directories
 from tests.image_files import chunk, encoded, png, png_header, tiff
 from wavepaint.errors import ImageError, WavePaintWarning
-from wavepaint.runtime.image import encode_photo, read_mask, read_photo, write_photo
-from wavepaint.runtime.jpeg_data import count_scans
-from wavepaint.runtime.strips import as_stored
+from wavepaint.jpeg_scans import count_scans
+from wavepaint.runtime.images.arrays import as_stored
+from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo, write_photo
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -14,9 +14,15 @@ from tests.unit.processes import CONTEXT
 from tests.unit.test_training import photos  # noqa: F401
 from tests.unit.test_update import assert_same_step, make_from_recipe, make_uneven_batch, take_step
 from wavepaint.errors import ConfigError
-from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.training import distributed
-from wavepaint.training.distributed import SyncedBatchNorm, World, join_world, leave_world, synchronise_batch_norm
+from wavepaint.training.distributed import (
+    DistributedContext,
+    SyncedBatchNorm,
+    join_distributed,
+    leave_distributed,
+    synchronise_batch_norm,
+)
+from wavepaint.weights.checkpoint import read_checkpoint
 
 FLAGS = ["--steps", "6", "--steps-per-epoch", "3", "--batch-size", "4", "--crop-size", "32", "--val-size", "64",
          "--workers", "0", "--precision", "float32", "--threads", "1", "--device", "cpu",
@@ -59,12 +65,12 @@ def take_shared_steps(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    world = World(rank=rank, size=2)
+    world = DistributedContext(rank=rank, size=2)
     image, mask = (tensor.chunk(2)[rank] for tensor in make_uneven_batch())
     for recipe in ("default", "default-textures"):
         step = take_step(make_from_recipe(recipe, world), [(image, mask)])
         torch.save({name: world.add_up(value) / 2 for name, value in step.items()}, folder / f"{recipe}-{rank}.pt")
-    leave_world()
+    leave_distributed()
 
 
 def test_two_processes_take_the_step_of_one_with_all_losses_of_the_default_recipes(tmp_path: Path) -> None:
@@ -77,7 +83,7 @@ def test_two_processes_take_the_step_of_one_with_all_losses_of_the_default_recip
     torch.set_default_dtype(torch.float64)
     try:
         for recipe in ("default", "default-textures"):
-            expected = take_step(make_from_recipe(recipe, World()), [make_uneven_batch()])
+            expected = take_step(make_from_recipe(recipe, DistributedContext()), [make_uneven_batch()])
             for rank in range(2):
                 assert_same_step(torch.load(tmp_path / f"{recipe}-{rank}.pt"), expected, 1e-10)
     finally:
@@ -102,12 +108,12 @@ def test_batch_sizes_that_processes_cannot_share(photos: Path, tmp_path: Path) -
     from wavepaint.training.loop import Trainer
 
     with pytest.raises(ConfigError, match=r"--batch-size is 4: expected a multiple of 3 .3 processes"):
-        Trainer(CONFIG, photos, tmp_path / "run", world=World(rank=0, size=3))
+        Trainer(CONFIG, photos, tmp_path / "run", world=DistributedContext(rank=0, size=3))
 
 
 def test_one_process_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
-    world = join_world("cpu")
+    world = join_distributed("cpu")
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     assert (world.rank, world.size, world.is_first) == (0, 1, True)
     assert world.mean([1.0, 2.0]) == [1.0, 2.0]

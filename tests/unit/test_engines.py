@@ -11,11 +11,12 @@ import pytest
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.runtime import engines, ort_session
-from wavepaint.runtime.engines import list_best_ways, list_ways, open_session
-from wavepaint.runtime.gpu import Gpu, find_gpus
+from wavepaint.runtime.engines import ort as ort_session
+from wavepaint.runtime.engines import registry as engines
+from wavepaint.runtime.engines.gpus import Gpu, find_gpus
+from wavepaint.runtime.engines.openvino import cpu_precisions
+from wavepaint.runtime.engines.registry import list_candidates, list_fastest, open_session
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.openvino_session import cpu_precisions
 
 pytest.importorskip("openvino")
 FASTEST = "bfloat16" if "bfloat16" in cpu_precisions() else "float32"
@@ -89,7 +90,7 @@ def test_what_failed_verification_is_not_chosen(half_bundle: Bundle) -> None:
     with open_session(suspect) as session:
         assert (session.engine.split()[0], session.precision) == ("OpenVINO", "float32")
     # A person who asks for it gets it.
-    assert list_ways(suspect, "openvino", "bfloat16")
+    assert list_candidates(suspect, "openvino", "bfloat16")
 
 
 @pytest.mark.skipif(
@@ -119,8 +120,10 @@ def test_a_provider_that_fell_back_is_an_error(half_bundle: Bundle, monkeypatch:
 
 
 def test_every_engine_and_arithmetic_is_listed_once(half_bundle: Bundle) -> None:
-    ways = [(way.engine, way.arithmetic, way.artifact.path) for way in list_best_ways(half_bundle)]
-    assert ways == [
+    executions = [
+        (execution.engine, execution.arithmetic, execution.artifact.path) for execution in list_fastest(half_bundle)
+    ]
+    assert executions == [
         ("ort-cpu", "float32", "model.onnx"),
         ("ort-cpu", "float16", "model.fp16.onnx"),
         ("ort-cuda", "float32", "model.onnx"),
@@ -139,7 +142,9 @@ def test_every_engine_and_arithmetic_is_listed_once(half_bundle: Bundle) -> None
 def test_without_a_gpu_auto_imports_nothing_for_one(half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "find_gpus", list)
     tried: list[str] = []
-    monkeypatch.setattr(engines, "open_way", lambda way, *_, **__: tried.append(way.engine) or _fail())
+    monkeypatch.setattr(
+        engines, "open_execution", lambda execution, *_, **__: tried.append(execution.engine) or _fail()
+    )
     with pytest.raises(EngineError):
         open_session(half_bundle)
     assert set(tried) == {"openvino", "ort-cpu"}

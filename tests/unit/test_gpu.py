@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.nvml import FakeGpu, FakeMig, FakeNvml
-from wavepaint.runtime import gpu
-from wavepaint.runtime.gpu import count_used_memory_mb, find_gpus
+from wavepaint.runtime.engines import gpus as gpu
+from wavepaint.runtime.engines.gpus import count_used_memory_mb, find_gpus
 
 NOT_INITIALISED = 3
 

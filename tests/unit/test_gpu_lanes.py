@@ -19,16 +19,16 @@ from benchmarks.gpu.accuracy import compare, make_inputs, run_reference
 from benchmarks.gpu.cells import Cell, Effort, Heat, Place, Probe
 from benchmarks.gpu.freezing import freeze_file
 from benchmarks.gpu.heats import ALONE, PoisonedError, Runner
-from benchmarks.gpu.lanes import Lane, NotRunError, allow_tf32
+from benchmarks.gpu.lanes import NotRunError, StreamContext, allow_tf32
 from benchmarks.gpu.networks import build, make_half, make_plain_half
 from benchmarks.gpu.opening import forget_compiled, open_lane
 from benchmarks.gpu.timing import Entry, time_round
 from benchmarks.gpu.transforms import fill_matrices, keep_matrices
 from tests.fakes.machine import Machine
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
-from wavepaint.export.byte_edges import add_byte_edges
-from wavepaint.runtime.gpu import Gpu
-from wavepaint.runtime.trt_session import TensorRtSession
+from wavepaint.export.byte_io import add_byte_io
+from wavepaint.runtime.engines.gpus import Gpu
+from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 EFFORT = Effort(rounds=2, seconds=0.0, min_calls=1, deadline=float("inf"))
 
@@ -93,25 +93,25 @@ spectral (float[N,3,H,W] image, float[N,1,H,W] mask) => (float[N,3,H,W] image_ou
 """A network that, as LaMa's file, makes its matrices from the size that comes."""
 
 
-@pytest.mark.parametrize("edges", ["float32", "uint8"])
-def test_a_frozen_graph_computes_the_same_and_nothing_from_its_size(edges: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
+def test_a_frozen_graph_computes_the_same_and_nothing_from_its_size(io_dtype: Any, tmp_path: Path) -> None:
     model = onnx.parser.parse_model(SPECTRAL)
-    onnx.save(model if edges == "float32" else add_byte_edges(model, 8, "symmetric"), tmp_path / "any.onnx")
-    assert freeze_file(tmp_path / "any.onnx", tmp_path / "one.onnx", 2, 24, edges) == ""
+    onnx.save(model if io_dtype == "float32" else add_byte_io(model, 8, "symmetric"), tmp_path / "any.onnx")
+    assert freeze_file(tmp_path / "any.onnx", tmp_path / "one.onnx", 2, 24, io_dtype) == ""
     frozen = onnx.load(tmp_path / "one.onnx")
     kinds = {node.op_type for node in frozen.graph.node}
     assert not kinds & {"Shape", "Range", "Cos", "Squeeze", "Unsqueeze", "Constant"}
     assert {"Expand", "Mul", "MatMul"} <= kinds
     shapes = [[dim.dim_value for dim in one.type.tensor_type.shape.dim] for one in frozen.graph.input]
-    assert shapes == ([[2, 3, 24, 24], [2, 1, 24, 24]] if edges == "float32" else [[2, 24, 24, 3], [2, 24, 24, 1]])
-    image, mask = make_inputs(2, 24, edges)
+    assert shapes == ([[2, 3, 24, 24], [2, 1, 24, 24]] if io_dtype == "float32" else [[2, 24, 24, 3], [2, 24, 24, 1]])
+    image, mask = make_inputs(2, 24, io_dtype)
     expected, given = (
         onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"]).run(
             None, {"image": image, "mask": mask}
         )[0]
         for name in ("any.onnx", "one.onnx")
     )
-    np.testing.assert_allclose(given.astype(float), expected.astype(float), atol=1e-4 if edges == "float32" else 1)
+    np.testing.assert_allclose(given.astype(float), expected.astype(float), atol=1e-4 if io_dtype == "float32" else 1)
 
 
 def test_a_large_constant_stays_what_makes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -173,15 +173,15 @@ def gpu_place(machine: Machine, prepared: Path, tmp_path: Path, monkeypatch: pyt
     return Place(work=tmp_path / "work", prepared=prepared, device="cuda")
 
 
-@pytest.mark.parametrize("edges", ["float32", "uint8"])
+@pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
 @pytest.mark.parametrize(
     ("engine", "launch"), [("tensorrt", "graph"), ("tensorrt", "plain"), ("tensorrt-rtx", "graph")]
 )
 def test_a_plan_is_built_for_the_shape_checked_and_timed(
-    gpu_place: Place, machine: Machine, engine: str, launch: Any, edges: Any
+    gpu_place: Place, machine: Machine, engine: str, launch: Any, io_dtype: Any
 ) -> None:
-    cell = Cell(engine, "float16", "tiny-wavepaint", 32, 2, launch, edges)
-    image, mask = make_inputs(2, 32, edges)
+    cell = Cell(engine, "float16", "tiny-wavepaint", 32, 2, launch, io_dtype)
+    image, mask = make_inputs(2, 32, io_dtype)
     lane = open_lane(cell, gpu_place)
     output = lane.run(image, mask)
     assert compare(output, run_reference(build("tiny-wavepaint"), "cpu", image, mask), image, mask).passed
@@ -440,7 +440,7 @@ def test_a_full_card_is_no_broken_one(error: str | None, expected: bool, monkeyp
 # Heats
 
 
-class FakeLane(Lane):
+class FakeLane(StreamContext):
     """Fills nothing; notes what is done to it, and fails where its launch is told to."""
 
     log: ClassVar[list[str]] = []

@@ -19,7 +19,7 @@ from benchmarks.gpu import lanes
 from benchmarks.gpu.accuracy import compare, make_inputs, run_reference
 from benchmarks.gpu.cells import CRITERION_BATCHES, Cell, Effort, Heat, Place, Probe, choose, list_heats
 from benchmarks.gpu.criteria import judge, roof_shares
-from benchmarks.gpu.networks import ByteEdges, build, make_plain_half, measure_work
+from benchmarks.gpu.networks import ByteIo, build, make_plain_half, measure_work
 from benchmarks.gpu.proof import GRACE_S, PATIENCE_S, Limits, run_proof
 from benchmarks.gpu.record import NAME, Record
 from benchmarks.gpu.report import make_markdown
@@ -78,7 +78,7 @@ def test_the_whole_grid_is_there() -> None:
     assert {cell.side for cell in cells} == {96, 256, 512, 1024}
     assert {cell.batch for cell in cells} == {1, 2, 4, 8, 16, 32, 64}
     assert {cell.launch for cell in cells if cell.engine == "tensorrt-rtx"} == {"graph", "plain"}
-    assert {cell.edges for cell in cells if cell.engine == "tensorrt"} == {"float32", "uint8"}
+    assert {cell.io_dtype for cell in cells if cell.engine == "tensorrt"} == {"float32", "uint8"}
     assert {cell.model for cell in cells} == {"wavepaint", "wavepaint-large", "default", "lama", "big-lama"}
 
 
@@ -423,12 +423,12 @@ def test_the_report_states_every_criterion_and_what_failed() -> None:
 # Checks
 
 
-@pytest.mark.parametrize("edges", ["float32", "uint8"])
-def test_an_output_is_judged_inside_and_outside_the_hole(edges: Any) -> None:
-    image, mask = make_inputs(4, 32, edges)
+@pytest.mark.parametrize("io_dtype", ["float32", "uint8"])
+def test_an_output_is_judged_inside_and_outside_the_hole(io_dtype: Any) -> None:
+    image, mask = make_inputs(4, 32, io_dtype)
     expected = run_reference(build("tiny-lama"), "cpu", image, mask)
-    floats = image if edges == "float32" else None
-    lane = lanes.TorchLane((ByteEdges if edges == "uint8" else InpaintingGraph)(build("tiny-lama")).eval(), "cpu", "x")
+    floats = image if io_dtype == "float32" else None
+    lane = lanes.TorchLane((ByteIo if io_dtype == "uint8" else InpaintingGraph)(build("tiny-lama")).eval(), "cpu", "x")
     output = lane.run(image, mask)
     assert compare(output, expected, image, mask).passed
     inside = np.broadcast_to(mask > 0, image.shape)

@@ -13,7 +13,7 @@ from wavepaint import Inpainter
 from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
 from wavepaint.runtime import inpainter as inpainter_module
-from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.sizes import SizeRange
 
 

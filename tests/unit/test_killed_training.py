@@ -13,9 +13,9 @@ from PIL import Image
 
 from tests.unit.processes import CONTEXT
 from tests.unit.test_training import CONFIG, Silent, assert_same_state, photos  # noqa: F401
-from wavepaint.models.checkpoint import read_checkpoint
-from wavepaint.training.data.split import read_split
+from wavepaint.data.split import read_split
 from wavepaint.training.loop import BEST, LAST, SPLIT, Trainer
+from wavepaint.weights.checkpoint import read_checkpoint
 
 NUM_KILLS = int(os.environ.get("WAVEPAINT_TEST_KILLS", "3"))
 RUN = CONFIG.change({"optimization": {"save_every": 1, "ema_decay": 0.9}})

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import LossWeights
+from wavepaint.metrics.lpips import LPIPS
+from wavepaint.training.config import LossConfig
 from wavepaint.training.losses import terms
 from wavepaint.training.losses.adversarial import (
     NonSaturatingLoss,
@@ -24,7 +25,6 @@ from wavepaint.training.losses.adversarial import (
     gradient_penalty,
     r1_penalty,
 )
-from wavepaint.training.losses.lpips import LPIPS
 from wavepaint.training.losses.objective import HOLE_MARGIN, Objective, make_adversarial_loss, make_discriminator
 from wavepaint.training.recipes import HYBRID, LAMA, RESOURCE_EFFICIENT, WASSERSTEIN
 
@@ -337,7 +337,7 @@ def test_each_half_gives_gradients_to_its_own_side_alone(loss: NonSaturatingLoss
 
 @pytest.mark.parametrize("weights", [LAMA, WASSERSTEIN])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_a_discriminator_learns_to_tell_filled_from_real(weights: LossWeights, autocast: bool) -> None:
+def test_a_discriminator_learns_to_tell_filled_from_real(weights: LossConfig, autocast: bool) -> None:
     torch.manual_seed(0)
     weights = dataclasses.replace(weights, discriminator_channels=4, discriminator_layers=2)
     loss, discriminator = make_adversarial_loss(weights), make_discriminator(weights)
@@ -380,7 +380,7 @@ def test_the_sum_is_that_of_its_weighted_terms(alexnet: LPIPS) -> None:
             "perceptual": terms.feature_distance(alexnet.features(filled), alexnet.features(target)),
         }
     weights = {name: 0.5 + index for index, name in enumerate(expected)}
-    total, parts = Objective(LossWeights(**weights), alexnet)(output, target, mask)
+    total, parts = Objective(LossConfig(**weights), alexnet)(output, target, mask)
     assert parts.keys() == expected.keys()
     for name, part in parts.items():
         assert part.item() == pytest.approx(weights[name] * expected[name].item(), rel=1e-5), name
@@ -392,9 +392,9 @@ def test_the_sum_is_that_of_its_weighted_terms(alexnet: LPIPS) -> None:
 def test_a_term_without_weight_is_not_computed(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
     for name in ("mae", "lpips", "perceptual"):
-        _, parts = Objective(LossWeights(**{name: 1.0}), alexnet)(output, target, mask)
+        _, parts = Objective(LossConfig(**{name: 1.0}), alexnet)(output, target, mask)
         assert parts.keys() == {name}
-    assert Objective(LossWeights(mae=1), alexnet).lpips is None
+    assert Objective(LossConfig(mae=1), alexnet).lpips is None
 
 
 def test_the_papers_sets(alexnet: LPIPS) -> None:
@@ -434,8 +434,8 @@ def test_jitter_cuts_the_same_part_off_all_tensors_and_reaches_every_place() -> 
 
 def test_jitter_shows_perceptual_losses_one_phase_at_a_time_and_pixel_losses_everything(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
-    objective = Objective(LossWeights(hole_l1=1, lpips=1, jitter=4), alexnet)
-    usual = Objective(LossWeights(hole_l1=1, lpips=1), alexnet)
+    objective = Objective(LossConfig(hole_l1=1, lpips=1, jitter=4), alexnet)
+    usual = Objective(LossConfig(hole_l1=1, lpips=1), alexnet)
     phases = [objective(output, target, mask)[1] for _ in range(20)]
     assert {parts["hole_l1"].item() for parts in phases} == {usual(output, target, mask)[1]["hole_l1"].item()}
     here, there = (usual(*(x[..., n : SIDE - 4 + n, :-4] for x in tensors()))[1]["lpips"].item() for n in (0, 4))
@@ -449,7 +449,7 @@ def test_lpips_of_the_hole_does_not_depend_on_how_much_else_there_is(alexnet: LP
     output, mask = target.clone(), torch.zeros(1, 1, 192, 192)
     output[..., 80:112, 80:112] = 0.5
     mask[..., 80:112, 80:112] = 1
-    both = Objective(LossWeights(lpips=1, lpips_hole=1), alexnet)
+    both = Objective(LossConfig(lpips=1, lpips_hole=1), alexnet)
     _, large = both(output, target, mask)
     _, small = both(*(x[..., 48:144, 48:144] for x in (output, target, mask)))
     assert large["lpips"] < 0.4 * small["lpips"]
@@ -459,7 +459,7 @@ def test_lpips_of_the_hole_does_not_depend_on_how_much_else_there_is(alexnet: LP
 def test_gradients_reach_the_hole_under_autocast(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
     output.requires_grad_()
-    weights = LossWeights(ssim=1, hole_l1=1, lpips=1, lpips_hole=1, perceptual=1)
+    weights = LossConfig(ssim=1, hole_l1=1, lpips=1, lpips_hole=1, perceptual=1)
     with torch.autocast("cpu", torch.bfloat16):
         total, _ = Objective(weights, alexnet)(output, target, mask)
     assert total.dtype == torch.float32
@@ -470,7 +470,7 @@ def test_gradients_reach_the_hole_under_autocast(alexnet: LPIPS) -> None:
 
 
 def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
-    weights = LossWeights(adversarial=1, adversarial_kind="non-saturating")
+    weights = LossConfig(adversarial=1, adversarial_kind="non-saturating")
     output, target, mask = tensors()
     total, parts = Objective(weights)(output.requires_grad_(), target, mask)
     assert (total.item(), parts) == (0, {})
@@ -506,7 +506,7 @@ def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
 )
 def test_weights_that_make_no_sense_are_refused_by_their_flags(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        LossWeights(**arguments)  # type: ignore[arg-type]
+        LossConfig(**arguments)  # type: ignore[arg-type]
 
 
 def test_a_perceptual_loss_without_its_network_is_refused(alexnet: LPIPS) -> None:

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from wavepaint.errors import CheckpointError, ConfigError, TrainingError
-from wavepaint.training.losses import lpips_weights
-from wavepaint.training.losses.lpips import LPIPS, NETWORKS, Network, average_and_add, load_lpips
-from wavepaint.training.losses.lpips_weights import OfficialFile, Source, find_weights
+from wavepaint.metrics import lpips_weights
+from wavepaint.metrics.lpips import LPIPS, NETWORKS, Network, average_and_add, load_lpips
+from wavepaint.metrics.lpips_weights import OfficialFile, Source, find_weights
 
 
 def seeded(network: Network, seed: int = 0) -> LPIPS:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from wavepaint.errors import ConfigError, TrainingError
-from wavepaint.training.data.masks import (
+from wavepaint.data.masks import (
     ALL_KINDS,
     MASK_KINDS,
     SETTINGS,
@@ -24,6 +23,7 @@ from wavepaint.training.data.masks import (
     parse_kind,
     random_mask,
 )
+from wavepaint.errors import ConfigError, TrainingError
 from wavepaint.training.recipes import get_recipe
 
 HALF_AT_MOST = tuple(kind for kind in ALL_KINDS if kind not in ("silhouettes", "lama-training"))

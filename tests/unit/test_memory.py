@@ -10,13 +10,13 @@ import pytest
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineMemoryError
-from wavepaint.runtime.engines import open_session
-from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.image import Photo
+from wavepaint.runtime.engines.registry import open_session
+from wavepaint.runtime.engines.session import Session
+from wavepaint.runtime.filling.memory import BASE_MB, max_pixels, photo_bytes
+from wavepaint.runtime.filling.options import FillOptions
+from wavepaint.runtime.filling.strategy import MIN_PIXELS
+from wavepaint.runtime.images.read import Photo
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.memory import BASE_MB, max_pixels, photo_bytes
-from wavepaint.runtime.session import Session
-from wavepaint.runtime.strategy import MIN_PIXELS
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is read and limited as Linux does")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from wavepaint import metrics
+from wavepaint.metrics import image_quality
 from wavepaint.training.losses.terms import hole_l1, ssim
 
 RNG = np.random.default_rng(0)
@@ -17,30 +17,30 @@ MASK = RNG.random((40, 50)) < 0.3
 
 
 def test_psnr_equals_scikit_image() -> None:
-    assert metrics.psnr(A, B) == pytest.approx(peak_signal_noise_ratio(A, B, data_range=1), rel=1e-12)
+    assert image_quality.psnr(A, B) == pytest.approx(peak_signal_noise_ratio(A, B, data_range=1), rel=1e-12)
 
 
 def test_ssim_map_equals_scikit_image() -> None:
     _, expected = structural_similarity(
         A, B, data_range=1, channel_axis=2, gaussian_weights=True, use_sample_covariance=False, full=True
     )
-    np.testing.assert_allclose(metrics.ssim_map(A, B), expected, atol=1e-12)
+    np.testing.assert_allclose(image_quality.ssim_map(A, B), expected, atol=1e-12)
 
 
 def test_ssim_of_a_batch_is_that_of_its_images() -> None:
-    single = [metrics.ssim(A, B), metrics.ssim(B, A * 0.5)]
-    assert metrics.ssim(np.stack([A, B]), np.stack([B, A * 0.5])) == pytest.approx(np.mean(single), rel=1e-12)
+    single = [image_quality.ssim(A, B), image_quality.ssim(B, A * 0.5)]
+    assert image_quality.ssim(np.stack([A, B]), np.stack([B, A * 0.5])) == pytest.approx(np.mean(single), rel=1e-12)
 
 
 def test_masked_metrics_count_the_hole_alone() -> None:
     outside = B.copy()
     outside[~MASK] = 0.123
-    for metric in (metrics.psnr, metrics.masked_l1, metrics.masked_l2):
+    for metric in (image_quality.psnr, image_quality.masked_l1, image_quality.masked_l2):
         assert metric(A, B, MASK) == metric(A, outside, MASK)
-    assert metrics.masked_l1(A, B, MASK) == pytest.approx(np.abs(A - B)[MASK].mean())
-    assert metrics.psnr(A, A) == math.inf
-    assert math.isnan(metrics.masked_l1(A, B, np.zeros_like(MASK)))
-    assert math.isnan(metrics.psnr(A, B, np.zeros_like(MASK)))
+    assert image_quality.masked_l1(A, B, MASK) == pytest.approx(np.abs(A - B)[MASK].mean())
+    assert image_quality.psnr(A, A) == math.inf
+    assert math.isnan(image_quality.masked_l1(A, B, np.zeros_like(MASK)))
+    assert math.isnan(image_quality.psnr(A, B, np.zeros_like(MASK)))
 
 
 def as_tensor(image: np.ndarray) -> torch.Tensor:
@@ -48,11 +48,13 @@ def as_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def test_differentiable_ssim_is_the_inner_part_of_the_numpy_one() -> None:
-    expected = metrics.ssim_map(A, B)[5:-5, 5:-5].mean()
+    expected = image_quality.ssim_map(A, B)[5:-5, 5:-5].mean()
     assert ssim(as_tensor(A), as_tensor(B)).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_hole_l1_equals_the_numpy_metric() -> None:
     mask = torch.from_numpy(MASK)[None, None].float()
-    assert hole_l1(as_tensor(A), as_tensor(B), mask).item() == pytest.approx(metrics.masked_l1(A, B, MASK), rel=1e-5)
+    assert hole_l1(as_tensor(A), as_tensor(B), mask).item() == pytest.approx(
+        image_quality.masked_l1(A, B, MASK), rel=1e-5
+    )
     assert hole_l1(as_tensor(A), as_tensor(B), torch.zeros_like(mask)).item() == 0

@@ -13,7 +13,7 @@ from wavepaint import Inpainter, model_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, default_bundle_folder, describe_files, read_bundle
 from wavepaint.errors import BundleError, EngineError
 from wavepaint.model_file import check_model_file, has_external_data
-from wavepaint.runtime.engines import EngineName, Way, open_way
+from wavepaint.runtime.engines.registry import EngineName, ExecutionConfig, open_execution
 
 
 def external() -> TensorProto:
@@ -217,7 +217,7 @@ def test_no_engine_is_given_a_model_that_reads_other_files(tmp_path: Path, place
         Inpainter(folder, engine=engine)
     artifact = Artifact(path="model.onnx", kind="onnx", precision="float32")
     with pytest.raises(EngineError, match="external data"):
-        open_way(Way(engine, artifact, "float32"), folder / "model.onnx", 8)
+        open_execution(ExecutionConfig(engine, artifact, "float32"), folder / "model.onnx", 8)
 
 
 def test_the_source_of_a_plan_is_searched_as_well(tmp_path: Path) -> None:

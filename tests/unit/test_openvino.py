@@ -8,11 +8,11 @@ import pytest
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.runtime import openvino_session
-from wavepaint.runtime.comparison import min_psnr_hole_db
-from wavepaint.runtime.engines import Way, find_ways
-from wavepaint.runtime.openvino_session import OpenVinoSession, cpu_precisions
-from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.engines import openvino as openvino_session
+from wavepaint.runtime.engines.comparison import min_psnr_hole_db
+from wavepaint.runtime.engines.openvino import OpenVinoSession, cpu_precisions
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.registry import ExecutionConfig, find_runnable
 
 pytest.importorskip("openvino")
 CASES = verification_cases(8)
@@ -51,9 +51,12 @@ def test_a_precision_the_processor_lacks_is_refused(half_bundle: Bundle, monkeyp
     with pytest.raises(EngineError, match="computes float32 on this processor, not bfloat16"):
         OpenVinoSession(half_bundle.folder / "model.onnx", size_multiple=8, precision="bfloat16")
     held = {artifact.path: artifact for artifact in half_bundle.manifest.artifacts}
-    assert find_ways(held["model.bf16.onnx"]) == []
+    assert find_runnable(held["model.bf16.onnx"]) == []
     model = held["model.onnx"]
-    assert find_ways(model) == [Way("ort-cpu", model, "float32"), Way("openvino", model, "float32")]
+    assert find_runnable(model) == [
+        ExecutionConfig("ort-cpu", model, "float32"),
+        ExecutionConfig("openvino", model, "float32"),
+    ]
 
 
 def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:

@@ -15,10 +15,13 @@ from wavepaint.errors import EngineError
 from wavepaint.export import verify
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.verify import make_suite, require_passed, summarise, verify_artifact
-from wavepaint.runtime import checks, comparison, engines, ort_session
-from wavepaint.runtime.engines import Way, find_ways, open_session
-from wavepaint.runtime.gpu import Gpu
-from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.engines import comparison
+from wavepaint.runtime.engines import ort as ort_session
+from wavepaint.runtime.engines import registry as engines
+from wavepaint.runtime.engines import trust as checks
+from wavepaint.runtime.engines.gpus import Gpu
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.registry import ExecutionConfig, find_runnable, open_session
 
 TASKS = Path("/proc/self/task")
 IMAGE, MASK = np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 1, 8, 8), np.float32)
@@ -121,9 +124,9 @@ def test_float32_on_cuda_is_float32_by_algorithms_that_do_not_change(bundle: Bun
 
 def test_cuda_is_verified_where_there_is_a_gpu(bundle: Bundle, cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
     model = bundle.find_artifact("onnx", "float16")
-    assert Way("ort-cuda", model, "float16") in find_ways(model)
+    assert ExecutionConfig("ort-cuda", model, "float16") in find_runnable(model)
     monkeypatch.setattr(ort_session, "find_gpus", list)
-    assert "ort-cuda" not in [way.engine for way in find_ways(model)]
+    assert "ort-cuda" not in [execution.engine for execution in find_runnable(model)]
 
 
 def test_auto_compares_what_nobody_verified_on_this_gpu_once(

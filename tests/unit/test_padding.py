@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavepaint.contract import MANIFEST_NAME, Artifact, Edges, Manifest, PadMode, describe_files
-from wavepaint.export.byte_edges import add_byte_edges
+from wavepaint.contract import MANIFEST_NAME, Artifact, IoDtype, Manifest, PadMode, describe_files
+from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import byte_cases
 from wavepaint.export.verify import verify_byte_session
-from wavepaint.runtime.comparison import BYTE_BUDGET
+from wavepaint.runtime.engines.comparison import BYTE_BUDGET
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.session import Session
 
 MULTIPLE = 8
 MODES: tuple[PadMode, ...] = ("reflect", "symmetric")
@@ -40,22 +40,22 @@ def turn(image_HWC: np.ndarray, padding: PadMode) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[Edges | PadMode, Path]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[IoDtype | PadMode, Path]:
     folder = tmp_path_factory.mktemp("reverse")
     model = onnx.parser.parse_model(REVERSE)
     onnx.save(model, folder / "float32.onnx")
     for mode in MODES:
-        onnx.save(add_byte_edges(model, MULTIPLE, mode), folder / f"{mode}.onnx")
+        onnx.save(add_byte_io(model, MULTIPLE, mode), folder / f"{mode}.onnx")
     return {path.stem: path for path in folder.iterdir()}  # type: ignore[misc]
 
 
 def open_bytes(engine: str, path: Path) -> Session:
     if engine == "ort":
-        return OrtSession(path, edges="uint8", threads=1)
+        return OrtSession(path, io_dtype="uint8", threads=1)
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    from wavepaint.runtime.openvino_session import OpenVinoSession
+    from wavepaint.runtime.engines.openvino import OpenVinoSession
 
-    return OpenVinoSession(path, edges="uint8", threads=1)
+    return OpenVinoSession(path, io_dtype="uint8", threads=1)
 
 
 @pytest.mark.parametrize("engine", ["ort", "openvino"])

@@ -14,14 +14,14 @@ import pytest
 
 from tests.fakes.gpu import SimulatedGpu
 from tests.fakes.tensorrt import SimulatedTensorRt
+from wavepaint.cache import cache_folder
 from wavepaint.contract import Bundle, default_bundle_folder, hash_file, read_bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
-from wavepaint.export.engine import EngineRequest, add_engines, choose_models, find_builders
-from wavepaint.runtime import plan
-from wavepaint.runtime.cache import cache_folder
-from wavepaint.runtime.gpu import Gpu, find_gpus
-from wavepaint.runtime.plan import PlanOptions, Profile, build_plan, choose_targets, serves
-from wavepaint.runtime.plan_callbacks import logger_of
+from wavepaint.export.plans import EngineRequest, add_engines, choose_models, find_builders
+from wavepaint.runtime.engines.gpus import Gpu, find_gpus
+from wavepaint.runtime.engines.tensorrt import build as plan
+from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile, build_plan, choose_targets, serves
+from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
 
@@ -106,7 +106,7 @@ def test_tensorrt_rtx_builds_for_what_the_manifest_says(
 
     def build(targets: tuple[str, ...]) -> dict[str, object]:
         options = PlanOptions(profiles=SMALL.profiles, targets=targets)
-        return build_plan(half_bundle.path_of(artifact), tmp_path / "p", artifact, 8, "tensorrt-rtx", options)
+        return build_plan(half_bundle.locate(artifact), tmp_path / "p", artifact, 8, "tensorrt-rtx", options)
 
     assert build(("sm86", "sm89"))["compute_capabilities"] == ["sm86", "sm89"]
     assert chosen == [("SM86", 0), ("SM89", 1)]
@@ -125,8 +125,8 @@ def test_tensorrt_rtx_builds_for_what_the_manifest_says(
 def test_an_error_is_told_in_the_thread_it_happened_in() -> None:
     """There is one logger for all; the library's own threads work for whoever asks."""
     trt = SimulatedTensorRt(SimulatedGpu())
-    logger = logger_of(trt)
-    assert logger_of(SimulatedTensorRt(SimulatedGpu())) is logger
+    logger = get_logger(trt)
+    assert get_logger(SimulatedTensorRt(SimulatedGpu())) is logger
     logger.last_error()
     logger.log("error", "mine, the first")
     logger.log("error", "mine")
@@ -159,7 +159,7 @@ def test_engines_of_the_default_model_are_built_ahead_of_time(
     shares: list[float] = []
     built = add_engines(bundle, tmp_path / "engines", request, on_progress=lambda phase, share: shares.append(share))
     engines = [artifact for artifact in read_bundle(built.folder).manifest.artifacts if artifact.kind == "tensorrt-rtx"]
-    assert {artifact.edges for artifact in engines} == {"float32", "uint8"}
+    assert {artifact.io_dtype for artifact in engines} == {"float32", "uint8"}
     for engine in engines:
         assert engine.precision == "float16"
         source = engine.details["onnx"]
@@ -212,10 +212,10 @@ def test_an_interrupted_build_leaves_nothing(rtx: None, half_bundle: Bundle, tmp
 
 def test_targets_mean_tensorrt_rtx_unless_tensorrt_alone_is_asked_for() -> None:
     groups = (("sm86",),)
-    assert EngineRequest(target_groups=groups).targets_of("tensorrt") == ((),)
+    assert EngineRequest(target_groups=groups).get_targets("tensorrt") == ((),)
     both = EngineRequest(required=True, target_groups=groups)
-    assert (both.targets_of("tensorrt"), both.targets_of("tensorrt-rtx")) == (((),), groups)
-    assert EngineRequest(libraries=("tensorrt",), required=True, target_groups=groups).targets_of("tensorrt") == groups
+    assert (both.get_targets("tensorrt"), both.get_targets("tensorrt-rtx")) == (((),), groups)
+    assert EngineRequest(libraries=("tensorrt",), required=True, target_groups=groups).get_targets("tensorrt") == groups
 
 
 def test_engines_come_from_the_best_precision_or_the_named(half_bundle: Bundle) -> None:
@@ -258,7 +258,7 @@ def test_engines_are_not_put_into_a_former_bundle_without_permission(rtx: None, 
 
 def test_adding_engines_needs_neither_torch_nor_onnx() -> None:
     script = (
-        "import sys; import wavepaint.export.engine, wavepaint.export.verify, wavepaint.cli.verify; "
+        "import sys; import wavepaint.export.plans, wavepaint.export.verify, wavepaint.cli.verify; "
         "import wavepaint.cli.export; "
         "print(sorted(name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules))"
     )

@@ -11,13 +11,13 @@ from tests.fakes.bundle import write_bundle, write_model
 from tests.fakes.machine import Machine
 from wavepaint.contract import Bundle, read_bundle
 from wavepaint.errors import EngineError, VerificationError, WavePaintWarning
-from wavepaint.export import engine as engine_module
+from wavepaint.export import plans as engine_module
 from wavepaint.export import verify
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.engine import EngineRequest, add_engines
-from wavepaint.runtime import plan_store
-from wavepaint.runtime.engines import open_session
-from wavepaint.runtime.plan import PlanOptions, Profile
+from wavepaint.export.plans import EngineRequest, add_engines
+from wavepaint.runtime.engines.registry import open_session
+from wavepaint.runtime.engines.tensorrt import store as plan_store
+from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile
 
 PROFILE = Profile(min=(1, 8, 8), opt=(1, 64, 64), max=(2, 256, 256))
 
@@ -109,7 +109,7 @@ def test_a_plan_of_the_bundle_that_nobody_ran_is_compared_before_auto_takes_it(
     bundle: Bundle, host: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_wrong(host, tmp_path)
-    monkeypatch.setattr(engine_module, "find_ways", lambda plan: [])  # as if it were built for another GPU
+    monkeypatch.setattr(engine_module, "find_runnable", lambda plan: [])  # as if it were built for another GPU
     request = EngineRequest(libraries=("tensorrt",), required=True, options=PlanOptions(profiles=(PROFILE,)))
     built = add_engines(bundle, tmp_path / "out", request)
     with open_session(built) as session:

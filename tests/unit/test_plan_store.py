@@ -16,12 +16,21 @@ from tests.fakes import tensorrt
 from tests.fakes.machine import Machine
 from wavepaint.contract import Artifact, Bundle, describe_files, hash_file
 from wavepaint.errors import BundleError, EngineError, WavePaintWarning
-from wavepaint.export.engine import EngineRequest, add_engines
-from wavepaint.runtime import gpu, plan, plan_store
-from wavepaint.runtime.engines import Way, find_ways, list_best_ways, list_ways, open_session, open_way
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.plan import PlanOptions, Profile
-from wavepaint.runtime.plan_store import open_plan, read_kept, why_not_here, why_unfit
+from wavepaint.export.plans import EngineRequest, add_engines
+from wavepaint.runtime.engines import gpus as gpu
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.registry import (
+    ExecutionConfig,
+    find_runnable,
+    list_candidates,
+    list_fastest,
+    open_execution,
+    open_session,
+)
+from wavepaint.runtime.engines.tensorrt import build as plan
+from wavepaint.runtime.engines.tensorrt import store as plan_store
+from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile
+from wavepaint.runtime.engines.tensorrt.store import open_plan, read_kept, why_not_here, why_unfit
 
 PROFILE = {"min": [1, 8, 8], "opt": [1, 64, 64], "max": [2, 256, 256]}
 
@@ -47,7 +56,7 @@ def planned(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
     return Bundle(folder, manifest)
 
 
-def plan_of(bundle: Bundle, **changes: Any) -> Artifact:
+def make_plan_artifact(bundle: Bundle, **changes: Any) -> Artifact:
     artifact = bundle.manifest.artifacts[-1]
     return replace(artifact, details={**artifact.details, **changes})
 
@@ -55,7 +64,7 @@ def plan_of(bundle: Bundle, **changes: Any) -> Artifact:
 def open_it(bundle: Bundle, artifact: Artifact | None = None, **how: Any) -> Any:
     artifact = artifact or bundle.manifest.artifacts[-1]
     how = {"library": "tensorrt", **how}
-    return open_plan(artifact, bundle.path_of(artifact), bundle.manifest.size_multiple, **how)
+    return open_plan(artifact, bundle.locate(artifact), bundle.manifest.size_multiple, **how)
 
 
 def require_right(session: Any, bundle: Bundle) -> None:
@@ -88,7 +97,7 @@ def test_a_plan_that_fits_is_opened_without_a_word(planned: Bundle, machine: Mac
 def test_each_reason_is_told_and_another_plan_built_once(
     planned: Bundle, machine: Machine, tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
-    artifact = plan_of(planned, **changes)
+    artifact = make_plan_artifact(planned, **changes)
     with pytest.warns(WavePaintWarning, match=f"model.plan cannot be used: {reason}.*can take minutes; it is kept in"):
         session = open_it(planned, artifact)
     with session:
@@ -132,7 +141,7 @@ def test_bytes_are_built_from_one_pixel_on(half_bundle: Bundle, machine: Machine
     with pytest.warns(WavePaintWarning):
         session = open_it(half_bundle, artifact)
     with session:
-        assert session.edges == "uint8"
+        assert session.io_dtype == "uint8"
         assert session.profiles[0].min == (1, 1, 1)
 
 
@@ -142,15 +151,15 @@ def test_a_kept_plan_is_of_everything_it_depends_on(
 ) -> None:
     unfit = {"compute_capabilities": ["sm75"]}
     with pytest.warns(WavePaintWarning):
-        open_it(planned, plan_of(planned, **unfit)).close()
-    artifact = plan_of(planned, **unfit)
+        open_it(planned, make_plan_artifact(planned, **unfit)).close()
+    artifact = make_plan_artifact(planned, **unfit)
     if change == "profiles":
-        artifact = plan_of(planned, **unfit, profiles=[{**PROFILE, "max": [3, 256, 256]}])
+        artifact = make_plan_artifact(planned, **unfit, profiles=[{**PROFILE, "max": [3, 256, 256]}])
     elif change == "library_version":
         machine.trt.__version__ = "11.1"
         machine.build = lambda *a, **k: {**tensorrt.build_plan(*a, **k), **_made_by(a[1], "11.1")}
     elif change == "edges":
-        artifact = replace(artifact, edges="uint8")
+        artifact = replace(artifact, io_dtype="uint8")
         machine.build = _refuse_to_build
     elif change == "model":
         (planned.folder / "model.onnx").write_bytes(b"another")
@@ -298,13 +307,13 @@ def test_tensorrt_rtx_is_really_built_and_kept(
 
 
 def test_what_is_missing_is_told(planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    unfit = plan_of(planned, library_version="10.9")
+    unfit = make_plan_artifact(planned, library_version="10.9")
     with pytest.raises(EngineError, match="built by TensorRT 10.9.*none was built here yet.*--engine tensorrt"):
-        open_it(planned, unfit, missing="kept")
+        open_it(planned, unfit, plan_policy="cached")
     with pytest.raises(EngineError, match="built by TensorRT 10.9"):
-        open_it(planned, unfit, missing="refuse")
+        open_it(planned, unfit, plan_policy="refuse")
     with pytest.raises(BundleError, match="damaged in the details of model.plan"):
-        open_it(planned, plan_of(planned, library_version="10.9", profiles=[{"min": [1, 8, 8]}]))
+        open_it(planned, make_plan_artifact(planned, library_version="10.9", profiles=[{"min": [1, 8, 8]}]))
     (planned.folder / "model.onnx").unlink()
     with pytest.raises(EngineError, match="model.onnx from which it could be built is not there"):
         open_it(planned, unfit)
@@ -316,9 +325,9 @@ def test_what_is_missing_is_told(planned: Bundle, machine: Machine, monkeypatch:
 
 def test_a_verified_plan_is_never_another_than_the_bundles(planned: Bundle, machine: Machine) -> None:
     with pytest.warns(WavePaintWarning):
-        open_it(planned, plan_of(planned, library_version="10.9")).close()
+        open_it(planned, make_plan_artifact(planned, library_version="10.9")).close()
     with pytest.raises(EngineError, match="built by TensorRT 10.9"):
-        open_it(planned, plan_of(planned, library_version="10.9"), missing="refuse")
+        open_it(planned, make_plan_artifact(planned, library_version="10.9"), plan_policy="refuse")
 
 
 def test_auto_takes_a_plan_that_is_there_and_builds_none(
@@ -337,41 +346,52 @@ def test_auto_takes_a_plan_that_is_there_and_builds_none(
 
 
 def test_the_ways_of_tensorrt(planned: Bundle, half_bundle: Bundle, machine: Machine) -> None:
-    ways = [(way.arithmetic, way.artifact.path) for way in list_ways(half_bundle, "tensorrt")]
-    assert ways == [("float16", "model.fp16.onnx"), ("bfloat16", "model.bf16.onnx"), ("float32", "model.onnx")]
-    mine, other = plan_of(planned), replace(plan_of(planned, compute_capabilities=["sm75"]), path="other.plan")
+    executions = [
+        (execution.arithmetic, execution.artifact.path) for execution in list_candidates(half_bundle, "tensorrt")
+    ]
+    assert executions == [("float16", "model.fp16.onnx"), ("bfloat16", "model.bf16.onnx"), ("float32", "model.onnx")]
+    mine, other = (
+        make_plan_artifact(planned),
+        replace(make_plan_artifact(planned, compute_capabilities=["sm75"]), path="other.plan"),
+    )
     for artifacts in ([other, mine], [mine, other]):
         held = [*half_bundle.manifest.artifacts, *artifacts]
         bundle = Bundle(planned.folder, replace(half_bundle.manifest, artifacts=held))
-        ways = [(way.arithmetic, way.artifact.path) for way in list_ways(bundle, "tensorrt")]
-        assert ways[0] == ("float32", "model.plan")  # nothing has to be built for it
-        assert [way.artifact.path for way in list_ways(bundle, "tensorrt", "float16")] == ["model.fp16.onnx"]
-        assert all(way.artifact.kind == "onnx" for way in list_ways(bundle, "tensorrt-rtx"))
-    assert {way.engine for way in list_best_ways(planned)} >= {"tensorrt", "tensorrt-rtx"}
+        executions = [
+            (execution.arithmetic, execution.artifact.path) for execution in list_candidates(bundle, "tensorrt")
+        ]
+        assert executions[0] == ("float32", "model.plan")  # nothing has to be built for it
+        assert [execution.artifact.path for execution in list_candidates(bundle, "tensorrt", "float16")] == [
+            "model.fp16.onnx"
+        ]
+        assert all(execution.artifact.kind == "onnx" for execution in list_candidates(bundle, "tensorrt-rtx"))
+    assert {execution.engine for execution in list_fastest(planned)} >= {"tensorrt", "tensorrt-rtx"}
 
 
 def test_streams_are_lanes_two_at_least(planned: Bundle, machine: Machine) -> None:
-    way = Way("tensorrt", plan_of(planned), "float32")
+    execution = ExecutionConfig("tensorrt", make_plan_artifact(planned), "float32")
     for streams, lanes in ((1, 2), (2, 2), (3, 3)):
-        with open_way(way, planned.folder / "model.plan", 8, streams=streams):
+        with open_execution(execution, planned.folder / "model.plan", 8, streams=streams):
             assert len(machine.gpu.streams) == lanes
 
 
 def test_a_plan_can_be_run_where_it_fits(planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())
-    assert why_not_here(plan_of(planned)) == ""
-    assert find_ways(plan_of(planned)) == [Way("tensorrt", plan_of(planned), "float32")]
-    assert "GPU here is sm90" in why_not_here(plan_of(planned, compute_capabilities=["sm86"]))
+    assert why_not_here(make_plan_artifact(planned)) == ""
+    assert find_runnable(make_plan_artifact(planned)) == [
+        ExecutionConfig("tensorrt", make_plan_artifact(planned), "float32")
+    ]
+    assert "GPU here is sm90" in why_not_here(make_plan_artifact(planned, compute_capabilities=["sm86"]))
     monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: None)
-    assert 'pip install "wavepaint[tensorrt]"' in why_not_here(plan_of(planned))
-    assert find_ways(plan_of(planned)) == []
+    assert 'pip install "wavepaint[tensorrt]"' in why_not_here(make_plan_artifact(planned))
+    assert find_runnable(make_plan_artifact(planned)) == []
     assert why_unfit({}, "tensorrt", "11.0", "sm90").startswith("it was built by TensorRT None")
 
 
 def test_verify_runs_plans_of_both_edges_on_the_gpu(
     half_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wavepaint.export import engine
+    from wavepaint.export import plans as engine
     from wavepaint.export.verify import verify_bundle
 
     monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())

@@ -14,11 +14,11 @@ from wavepaint.contract import Bundle
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion import fuse
+from wavepaint.export.fusion.wavemix import fuse
 from wavepaint.export.precision import TypedLayer, to_half
-from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.ort_session import OrtSession
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.weights.checkpoint import read_checkpoint
 
 CASES = verification_cases(8)
 PLAIN = {**TINY, "num_modules": 1, "level": 1}
@@ -86,7 +86,7 @@ def test_the_guard_measures_bfloat16_likewise() -> None:
 
 
 def test_a_bundle_of_every_precision(half_bundle: Bundle) -> None:
-    assert [(a.path, a.precision) for a in half_bundle.manifest.artifacts if a.edges == "float32"] == [
+    assert [(a.path, a.precision) for a in half_bundle.manifest.artifacts if a.io_dtype == "float32"] == [
         ("model.onnx", "float32"),
         ("model.fp16.onnx", "float16"),
         ("model.bf16.onnx", "bfloat16"),
@@ -101,8 +101,8 @@ def test_a_bundle_of_every_precision(half_bundle: Bundle) -> None:
         kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
         assert kind in kinds
         assert kinds <= {kind, onnx.TensorProto.FLOAT}  # what bfloat16 does not hold stays in float32
-        edges = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
-        assert edges == {onnx.TensorProto.FLOAT}
+        io_dtype = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+        assert io_dtype == {onnx.TensorProto.FLOAT}
     with OrtSession(half_bundle.folder / "model.fp16.onnx", size_multiple=8, precision="float16") as session:
         _, image, mask = CASES[1]
         known = np.broadcast_to(mask == 0, image.shape)

@@ -11,8 +11,8 @@ from wavepaint.contract import Bundle, Report
 from wavepaint.export import verify
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.verify import make_suite, merge_reports, own_suite, verify_artifact
-from wavepaint.runtime.checks import find_engine, has_failed, is_verified
-from wavepaint.runtime.engines import Way, list_best_ways, list_ways, open_session
+from wavepaint.runtime.engines.registry import ExecutionConfig, list_candidates, list_fastest, open_session
+from wavepaint.runtime.engines.trust import find_engine, has_failed, is_verified
 
 SOURCE, ITSELF = "PyTorch 2.13.0 float32", "model.onnx in ONNX Runtime 1.31.1 CPU"
 OPENVINO, ORT, CUDA = "OpenVINO 2026.4.1 CPU", "ONNX Runtime 1.31.1 CPU", "ONNX Runtime 1.31.1 CUDA"
@@ -79,8 +79,8 @@ def test_a_report_is_of_one_engine_on_one_kind_of_device(label: str, device: str
 
 def test_a_failed_run_on_cuda_says_nothing_of_the_cpu(bundle: Bundle) -> None:
     suspect = with_reports(bundle, float32=[report(CUDA, passed=False), report(ORT)])
-    assert [way.arithmetic for way in list_ways(suspect, "ort-cuda")] == ["float16"]
-    assert [way.arithmetic for way in list_ways(suspect, "ort-cpu")] == ["float32", "float16"]
+    assert [execution.arithmetic for execution in list_candidates(suspect, "ort-cuda")] == ["float16"]
+    assert [execution.arithmetic for execution in list_candidates(suspect, "ort-cpu")] == ["float32", "float16"]
 
 
 def test_reports_of_other_engines_devices_and_precisions_are_kept() -> None:
@@ -105,11 +105,11 @@ def test_what_failed_stays_failed_until_a_report_as_strong_passes(bundle: Bundle
     failed = report("OpenVINO 2025.0 CPU", "bfloat16", passed=False)
     weak, other = report(precision="bfloat16", reference=ITSELF), report(ORT, "bfloat16")
     model = bundle.find_artifact("onnx", "float32")
-    way = Way("openvino", model, "bfloat16")
+    execution = ExecutionConfig("openvino", model, "bfloat16")
     for made in ([weak], [other], [weak, other], []):
-        assert has_failed(with_reports(bundle, float32=merge_reports([failed], made, SHA256)), way)
+        assert has_failed(with_reports(bundle, float32=merge_reports([failed], made, SHA256)), execution)
     merged = merge_reports([failed], [report(precision="bfloat16")], SHA256)
-    assert is_verified(with_reports(bundle, float32=merged), way)
+    assert is_verified(with_reports(bundle, float32=merged), execution)
 
 
 def test_what_failed_on_one_gpu_and_passed_on_another_has_passed() -> None:
@@ -122,7 +122,7 @@ def test_a_report_says_nothing_of_another_file(bundle: Bundle) -> None:
     of_another = report(ORT, passed=False, sha256="b" * 64)
     assert merge_reports([of_another], [], SHA256) == []
     model = bundle.find_artifact("onnx", "float32")
-    assert not has_failed(with_reports(bundle, float32=[of_another]), Way("ort-cpu", model, "float32"))
+    assert not has_failed(with_reports(bundle, float32=[of_another]), ExecutionConfig("ort-cpu", model, "float32"))
 
 
 def test_a_model_is_not_compared_with_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +162,8 @@ def test_auto_takes_other_weights_for_float32_only_where_that_was_verified(bundl
         with open_session(suspect, engine="openvino") as session:
             assert (session.path.name, session.arithmetic) == ("model.onnx", "float32")
     exact = [
-        way.artifact.path for way in list_best_ways(mixed) if (way.engine, way.arithmetic) == ("openvino", "float32")
+        execution.artifact.path
+        for execution in list_fastest(mixed)
+        if (execution.engine, execution.arithmetic) == ("openvino", "float32")
     ]
     assert exact == ["model.onnx"]

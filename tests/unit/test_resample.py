@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wavepaint.runtime import strips
-from wavepaint.runtime.resample import enlarge, erode, grow_hole, reduce, soften_edge
-from wavepaint.runtime.tiling import Region
+from wavepaint.runtime.filling.regions import Region
+from wavepaint.runtime.filling.scale import downscale, erode, grow_hole, soften_edge, upscale
+from wavepaint.runtime.images import arrays as strips
 
 
 def random_photo(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def test_reducing_is_the_mean_of_the_known_pixels_of_a_block(height: int, width:
     levels, hole = random_photo(height, width)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strips, "STRIP_PIXELS", strip)
-        image, small_hole = reduce(levels, hole, factor)
+        image, small_hole = downscale(levels, hole, factor)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
             block = np.s_[y * factor : (y + 1) * factor, x * factor : (x + 1) * factor]
@@ -35,18 +35,18 @@ def test_reducing_is_the_mean_of_the_known_pixels_of_a_block(height: int, width:
 
 def test_reducing_keeps_16_bits() -> None:
     levels = np.full((4, 4, 1), 40_001, np.uint16)
-    image, _ = reduce(levels, np.zeros((4, 4), bool), 2)
+    image, _ = downscale(levels, np.zeros((4, 4), bool), 2)
     assert image.max() == pytest.approx(40_001 / 65_535, abs=1e-7)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 7])
 def test_a_window_of_an_enlarged_image_is_a_part_of_it(factor: int) -> None:
     small = np.random.default_rng(0).random((20, 30, 2), dtype=np.float32)
-    whole = enlarge(small, factor, Region(0, 0, 30 * factor, 20 * factor))
+    whole = upscale(small, factor, Region(0, 0, 30 * factor, 20 * factor))
     expected = Image.fromarray(small[..., 0]).resize((30 * factor, 20 * factor), Image.Resampling.BICUBIC)
     assert np.allclose(whole[..., 0], np.asarray(expected), atol=1e-6)
     for window in (Region(0, 0, 5, 4), Region(13, 7, 14, 30), Region(20, 11, 30 * factor, 20 * factor)):
-        assert np.allclose(enlarge(small, factor, window), whole[window.slices], atol=1e-5)
+        assert np.allclose(upscale(small, factor, window), whole[window.slices], atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)

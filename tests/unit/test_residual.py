@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from wavepaint.ops import borrow
-from wavepaint.runtime import residual
-from wavepaint.runtime.resample import reduce
-from wavepaint.runtime.residual import CoarseFill
-from wavepaint.runtime.tiling import Region
+from wavepaint.runtime.filling import detail as residual
+from wavepaint.runtime.filling.detail import CoarseFill
+from wavepaint.runtime.filling.regions import Region
+from wavepaint.runtime.filling.scale import downscale
 
 FACTOR = 3
 PERIOD = 24 * FACTOR
@@ -31,15 +31,15 @@ def make_texture(channels: int = 3, dtype: type = np.uint8) -> np.ndarray:
 
 def see(levels: np.ndarray, hole: np.ndarray, fill: np.ndarray | None = None) -> CoarseFill:
     """Return a coarse fill, by default the photo itself: the work of a network that makes no mistakes."""
-    _, small_hole = reduce(levels, hole, FACTOR)
-    truth, _ = reduce(levels, np.zeros_like(hole), FACTOR)
+    _, small_hole = downscale(levels, hole, FACTOR)
+    truth, _ = downscale(levels, np.zeros_like(hole), FACTOR)
     return CoarseFill(levels, hole, truth if fill is None else fill, small_hole, FACTOR)
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (1, np.uint8), (3, np.uint16)])
 def test_texture_that_was_taken_from_elsewhere_is_had_whole(channels: int, dtype: type) -> None:
     levels, hole = make_texture(channels, dtype), make_hole()
-    fill, _ = reduce(levels, np.zeros_like(hole), FACTOR)
+    fill, _ = downscale(levels, np.zeros_like(hole), FACTOR)
     coarse = see(np.where(hole[..., None], 0, levels).astype(dtype), hole, fill)
     truth = levels / np.iinfo(dtype).max
     smooth = coarse.smooth(WHOLE)
@@ -51,7 +51,7 @@ def test_texture_that_was_taken_from_elsewhere_is_had_whole(channels: int, dtype
 
 def test_a_fill_that_took_nothing_gets_nothing() -> None:
     levels, hole = make_texture(), make_hole()
-    small, small_hole = reduce(levels, hole, FACTOR)
+    small, small_hole = downscale(levels, hole, FACTOR)
     grey = np.where(small_hole[..., None], np.float32(0.5), small)
     deep = np.s_[190:240, 210:260]  # nearer to the edge the detail is that of the edge
     assert np.abs(see(levels, hole, grey).detail(WHOLE)[deep]).max() < 0.02

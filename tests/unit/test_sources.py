@@ -16,9 +16,9 @@ from PIL import Image
 
 from tests.hostile.archives import lying_zip, pax, tar_chain, tar_header, tar_member, zip_bomb
 from tests.hostile.images import jpeg_of_scans
+from wavepaint.data.names import PackedNames, sort_key
+from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import TrainingError, WavePaintWarning
-from wavepaint.training.data.names import PackedNames, sort_key
-from wavepaint.training.data.sources import PhotoSource, open_source
 
 NAMES = ("n01/a.JPEG", "n01/b.png", "n01 more/c.webp", "z.jpg", "deep/er/ä.png")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wavepaint.data.split import Split, check_split, read_split, split_names, write_split
 from wavepaint.errors import ConfigError, OutputError, TrainingError
-from wavepaint.training.data.split import Split, check_split, read_split, split_names, write_split
 
 NAMES = [f"{i}.jpg" for i in range(40)]
 

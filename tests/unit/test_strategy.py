@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from tests.conftest import TINY, randomise
 from wavepaint.errors import ConfigError
 from wavepaint.export.bundle import write_bundle
-from wavepaint.models.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.strategy import (
+from wavepaint.runtime.filling.options import FillOptions
+from wavepaint.runtime.filling.regions import cut_tiles, find_regions, measure_thickness, weigh_tile
+from wavepaint.runtime.filling.strategy import (
     MAX_CROP_PIXELS,
     MIN_PIXELS,
     TILE_SIDE,
@@ -25,7 +24,8 @@ from wavepaint.runtime.strategy import (
     Strategy,
     fill_steps,
 )
-from wavepaint.runtime.tiling import cut_tiles, find_regions, measure_thickness, weigh_tile
+from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 
 CUTTING: tuple[Strategy, ...] = ("auto", "crop", "tile")
 Fill = Callable[[Patch], np.ndarray]

@@ -10,10 +10,10 @@ from PIL import Image
 
 from tests.conftest import REPOSITORY, TINY
 from tests.unit.test_bench import make_result
-from wavepaint.bench.subjects import BASELINES
+from wavepaint.bench.entrants import BASELINES
 from wavepaint.contract import Bundle
+from wavepaint.data.sources import open_source
 from wavepaint.errors import ConfigError
-from wavepaint.training.data.sources import open_source
 
 
 @pytest.fixture(scope="module")

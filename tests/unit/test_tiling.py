@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavepaint.runtime.tiling import CELL, MIN_CONTEXT, MIN_SIDE, find_regions
+from wavepaint.runtime.filling.regions import CELL, MIN_CONTEXT, MIN_SIDE, find_regions
 
 
 @st.composite

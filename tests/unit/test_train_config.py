@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from wavepaint.bench.subjects import BASELINES
-from wavepaint.cli.train_flags import describe_fields, flag_of
+from wavepaint.bench.entrants import BASELINES
+from wavepaint.cli.train_flags import describe_fields, make_flag
+from wavepaint.data.masks import MaskSampler
 from wavepaint.errors import ConfigError
 from wavepaint.models.lama import LaMa, SpectralTransform
 from wavepaint.models.registry import build_model
-from wavepaint.training.config import SECTIONS, DataConfig, LossWeights, OptimizationConfig, TrainConfig
-from wavepaint.training.data.masks import MaskSampler
+from wavepaint.training.config import SECTIONS, DataConfig, LossConfig, OptimizationConfig, TrainConfig
 from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
 from wavepaint.training.toml import read_toml, write_toml
 
@@ -88,12 +88,12 @@ def test_every_setting_is_described_and_has_a_flag_of_its_own() -> None:
     for name, section in SECTIONS.items():
         fields = [field.name for field in dataclasses.fields(section)]
         assert list(describe_fields(section)) == fields, name
-        flags += [flag_of(name, field.name, field.type) for field in dataclasses.fields(section)]
+        flags += [make_flag(name, field.name, field.type) for field in dataclasses.fields(section)]
     assert len(set(flags)) == len(flags)
     assert {"--crop-size", "--ssim-weight", "--batch-size", "--adversarial-kind"} <= set(flags)
 
 
-CONFIG = TrainConfig(recipe="test", loss=LossWeights(mae=1.0), optimization=OptimizationConfig(steps=10))
+CONFIG = TrainConfig(recipe="test", loss=LossConfig(mae=1.0), optimization=OptimizationConfig(steps=10))
 
 
 def test_changes_are_merged_into_their_section() -> None:

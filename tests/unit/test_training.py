@@ -16,23 +16,23 @@ from PIL import Image
 from torch import nn
 
 from tests.conftest import TINY
+from wavepaint.data.split import Split, read_split, write_split
 from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
-from wavepaint.models.checkpoint import read_checkpoint
 from wavepaint.models.wavepaint import FIRST_SHARE
 from wavepaint.ops.borrow import borrow_detail
 from wavepaint.ops.pyramid import fill_levels
-from wavepaint.training.averaging import AveragedWeights
-from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
-from wavepaint.training.data.split import Split, read_split, write_split
+from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.ema import EMA
 from wavepaint.training.loop import BEST, LAST, SPLIT, RunFacts, Trainer
 from wavepaint.training.record import EpochReport, RunRecord
-from wavepaint.training.validation import Figures, Validation
+from wavepaint.training.validation import Validation, ValidationMetrics
+from wavepaint.weights.checkpoint import read_checkpoint
 
 CONFIG = TrainConfig(
     recipe="test",
     hyper_parameters=TINY,
     data=DataConfig(crop_size=32, val_size=64, workers=0),
-    loss=LossWeights(hole_l1=1.0, ssim=0.3),
+    loss=LossConfig(hole_l1=1.0, ssim=0.3),
     optimization=OptimizationConfig(batch_size=4, steps=6, steps_per_epoch=3, warmup_steps=2, clip_norm=1.0,
                                     precision="float32"),
 )  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_prefilled_network_starts_at_the_prefill_and_learns(finished: tuple[Pa
     from wavepaint.ops.pyramid import fill_levels
 
     model = WavePaint(**TINY)
-    model.start_from_prefill()
+    model.start_from_initial_fill()
     image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     mask[..., 8:20, 8:20] = 1
     with torch.no_grad():
@@ -261,7 +261,7 @@ def test_averaged_weights_are_what_is_validated_and_exported(photos: Path, tmp_p
 
 def test_the_running_mean_is_the_formulas() -> None:
     model = torch.nn.BatchNorm1d(1)
-    averaged = AveragedWeights(model, decay=0.9)
+    averaged = EMA(model, decay=0.9)
     expected = 1.0
     for step in range(200):
         with torch.no_grad():
@@ -362,7 +362,7 @@ def test_every_architecture_trains(
     architecture: str, parameters: dict[str, Any], loss: dict[str, Any], photos: Path, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(
-        CONFIG, architecture=architecture, hyper_parameters=parameters, loss=LossWeights(**loss)
+        CONFIG, architecture=architecture, hyper_parameters=parameters, loss=LossConfig(**loss)
     )
     trainer = Trainer(config, photos, tmp_path)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
@@ -429,7 +429,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(p
 def test_a_run_whose_validation_is_never_a_number_says_that_there_are_no_best_weights(
     schedule: dict[str, Any], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = Figures(psnr_db=float("nan"), ssim=0.5, lpips=None)
+    nothing = ValidationMetrics(psnr_db=float("nan"), ssim=0.5, lpips=None)
     monkeypatch.setattr(Validation, "run", lambda self, model: nothing)
     trainer = Trainer(CONFIG.change({"optimization": {"steps_per_epoch": 3, **schedule}}), photos, tmp_path)
     with pytest.raises(TrainingError, match=r"no best weights .* up to step 6 --monitor psnr was not a number"):

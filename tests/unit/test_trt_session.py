@@ -17,11 +17,13 @@ from tests.fakes.machine import Machine
 from tests.fakes.tensorrt import Kernels, write_plan
 from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePaintWarning
-from wavepaint.runtime import device, trt_lane, trt_session
-from wavepaint.runtime.device import open_device
-from wavepaint.runtime.ort_session import OrtSession
-from wavepaint.runtime.trt_plan import PlanRefusedError
-from wavepaint.runtime.trt_session import TensorRtSession
+from wavepaint.runtime.engines.cuda import device
+from wavepaint.runtime.engines.cuda.device import open_device
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.tensorrt import context as trt_lane
+from wavepaint.runtime.engines.tensorrt import session as trt_session
+from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
+from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 Batch = tuple[np.ndarray, np.ndarray]
 Open = Callable[..., TensorRtSession]
@@ -50,8 +52,8 @@ def open_plan(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Iterator
 
     def open_(onnx: Path | None = None, *, profiles: Any = (WIDE,), plan: dict[str, Any] | None = None, **how: Any):
         path = tmp_path / "model.plan"
-        edges = how.get("edges", "float32")
-        write_plan(path, onnx or tiny_bundle.folder / "model.onnx", edges, profiles, plan or {})
+        io_dtype = how.get("edges", "float32")
+        write_plan(path, onnx or tiny_bundle.folder / "model.onnx", io_dtype, profiles, plan or {})
         opened.append(TensorRtSession(path, size_multiple=8, **how))
         return opened[-1]
 
@@ -80,13 +82,13 @@ def test_it_equals_onnx_runtime_over_sizes_batches_and_profiles(open_plan: Open,
 
 @pytest.mark.parametrize("name", ["model.uint8.onnx", "model.fp16.onnx", "model.fp16.uint8.onnx"])
 def test_every_edge_and_precision_is_served(open_plan: Open, half_bundle: Bundle, name: str) -> None:
-    edges: Any = "uint8" if "uint8" in name else "float32"
+    io_dtype: Any = "uint8" if "uint8" in name else "float32"
     onnx = half_bundle.folder / name
-    session = open_plan(onnx, edges=edges, precision="float16")
+    session = open_plan(onnx, io_dtype=io_dtype, precision="float16")
     assert session.precision == "float16"
-    with OrtSession(onnx, edges=edges, size_multiple=8, threads=1) as expected:
-        for size in [(1, 64, 32), (2, 16, 24), (1, 64, 32)] + [(1, 13, 9)] * (edges == "uint8"):
-            batch = (make_bytes if edges == "uint8" else make_batch)(*size)
+    with OrtSession(onnx, io_dtype=io_dtype, size_multiple=8, threads=1) as expected:
+        for size in [(1, 64, 32), (2, 16, 24), (1, 64, 32)] + [(1, 13, 9)] * (io_dtype == "uint8"):
+            batch = (make_bytes if io_dtype == "uint8" else make_batch)(*size)
             np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
 
 
@@ -94,7 +96,7 @@ def test_every_edge_and_precision_is_served(open_plan: Open, half_bundle: Bundle
 def test_the_engine_says_what_runs(open_plan: Open, library: Any, machine: Machine) -> None:
     session = open_plan(library=library)
     assert session.engine == f"TensorRT{'-RTX' if library == 'tensorrt-rtx' else ''} 11.0 Simulated GPU"
-    assert (session.edges, session.precision, session.rebuilt_because) == ("float32", "float32", "")
+    assert (session.io_dtype, session.precision, session.rebuilt_because) == ("float32", "float32", "")
     for _ in range(3):
         session.run(*make_batch(1, 16, 16))
     assert machine.gpu.count("capture") == (library == "tensorrt")  # TensorRT-RTX captures by itself

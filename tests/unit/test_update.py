@@ -9,28 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from tests.conftest import TINY
+from wavepaint.metrics.lpips import LPIPS
 from wavepaint.models.registry import build_model
-from wavepaint.training.config import LossWeights, OptimizationConfig, TrainConfig
-from wavepaint.training.distributed import World, synchronise_batch_norm
-from wavepaint.training.losses.lpips import LPIPS
+from wavepaint.training.config import LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.schedule import Schedule
-from wavepaint.training.update import Updater
+from wavepaint.training.step import TrainStep
 
 CONFIG = TrainConfig(
     recipe="test",
     hyper_parameters=TINY,
-    loss=LossWeights(hole_l1=1.0),
+    loss=LossConfig(hole_l1=1.0),
     optimization=OptimizationConfig(batch_size=2, steps=10, learning_rate=1e-2, clip_norm=1.0),
 )
 CPU = torch.device("cpu")
 
 
-def make(config: TrainConfig = CONFIG, dtype: torch.dtype | None = None) -> Updater:
+def make(config: TrainConfig = CONFIG, dtype: torch.dtype | None = None) -> TrainStep:
     torch.manual_seed(0)
     model = build_model(config.architecture, config.hyper_parameters)
     schedule = Schedule(config.optimization, config.optimization.steps)
-    return Updater(config, model, schedule, World(), CPU, autocast_dtype=dtype, lpips=None)
+    return TrainStep(config, model, schedule, DistributedContext(), CPU, autocast_dtype=dtype, lpips=None)
 
 
 def make_batch() -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ def make_batch() -> tuple[Tensor, Tensor]:
     return torch.rand(2, 3, 32, 32, generator=generator), mask
 
 
-def weights_of(updater: Updater) -> dict[str, Tensor]:
+def get_weights(updater: TrainStep) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in updater.model.named_parameters()}
 
 
@@ -49,17 +49,17 @@ def test_an_overflow_in_float16_skips_the_step_and_lowers_the_scale() -> None:
     updater = make(dtype=torch.float16)
     assert "gradient" not in updater.update([make_batch()], 0)
     scale = updater.scaler.get_scale()
-    before = weights_of(updater)
+    before = get_weights(updater)
     last = next(reversed(list(updater.model.parameters())))
     handle = last.register_hook(lambda gradient: gradient * float("inf"))
     updater.update([make_batch()], 1)
     assert updater.scaler.get_scale() == scale / 2
-    for name, weight in weights_of(updater).items():
+    for name, weight in get_weights(updater).items():
         assert torch.equal(weight, before[name]), name
     handle.remove()
     losses = [updater.update([make_batch()], step)["loss"].item() for step in range(2, 10)]
     assert losses[-1] < losses[0]
-    assert all(weight.isfinite().all() for weight in weights_of(updater).values())
+    assert all(weight.isfinite().all() for weight in get_weights(updater).values())
 
 
 def test_float16_steps_are_those_of_float32_but_for_rounding() -> None:
@@ -97,7 +97,7 @@ SMALL: dict[str, Any] = {"hyper_parameters": {"final_dim": 8, "ff_channel": 8, "
 """A recipe with all of its losses, on fewer channels."""
 
 
-def make_from_recipe(name: str, world: World) -> Updater:
+def make_from_recipe(name: str, world: DistributedContext) -> TrainStep:
     """Return a recipe's step in the default precision; perceptual losses have random weights."""
     config = get_recipe(name).change(SMALL)
     if config.loss.adversarial_kind != "none":
@@ -105,7 +105,7 @@ def make_from_recipe(name: str, world: World) -> Updater:
     torch.manual_seed(0)
     model = synchronise_batch_norm(build_model(config.architecture, config.hyper_parameters), world, fused=False)
     lpips = LPIPS("alexnet") if config.loss.needs_lpips else None
-    return Updater(config, model, Schedule(config.optimization, 10), world, CPU, autocast_dtype=None, lpips=lpips)
+    return TrainStep(config, model, Schedule(config.optimization, 10), world, CPU, autocast_dtype=None, lpips=lpips)
 
 
 def make_uneven_batch() -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ def make_uneven_batch() -> tuple[Tensor, Tensor]:
     return image.to(torch.get_default_dtype()), mask.to(torch.get_default_dtype())
 
 
-def take_step(updater: Updater, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+def take_step(updater: TrainStep, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Return the losses of a step, the network's gradient and, before its own step, the discriminator's."""
     found: dict[str, Tensor] = {}
     discriminator = updater.discriminator
@@ -164,7 +164,7 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_the_whole(
     try:
         steps = []
         for num_parts in (1, 2, 4):
-            updater = make_from_recipe(recipe, World())
+            updater = make_from_recipe(recipe, DistributedContext())
             keep_statistics(updater.model)
             keep_statistics(updater.discriminator)
             image, mask = make_uneven_batch()

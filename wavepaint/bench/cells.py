@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavepaint.bench.classical import OPENCV, Classical
-from wavepaint.bench.subjects import Entrant, Subject
-from wavepaint.runtime.engines import Way, list_best_ways
-from wavepaint.timing import make_batch
+from wavepaint.bench.entrants import Entrant, Subject
+from wavepaint.runtime.engines.registry import ExecutionConfig, list_fastest
+from wavepaint.runtime.engines.session import make_batch
 
 PYTORCH = "pytorch"
 ON_CPU = ("ort-cpu", "openvino", PYTORCH)
@@ -25,7 +25,7 @@ class Cell:
     """One entry of the race: a model in a way (None: eager PyTorch), or a method of OpenCV, at a size."""
 
     subject: Entrant
-    way: Way | None
+    execution: ExecutionConfig | None
     height: int
     width: int
     batch: int
@@ -33,17 +33,23 @@ class Cell:
     @property
     def engine(self) -> str:
         """Engine's name on the command line; OpenCV's own is :data:`OPENCV`."""
-        return OPENCV if isinstance(self.subject, Classical) else self.way.engine if self.way else PYTORCH
+        return OPENCV if isinstance(self.subject, Classical) else self.execution.engine if self.execution else PYTORCH
 
     @property
     def precision(self) -> str:
         """Of the arithmetic."""
-        return "uint8" if isinstance(self.subject, Classical) else self.way.arithmetic if self.way else "float32"
+        return (
+            "uint8"
+            if isinstance(self.subject, Classical)
+            else self.execution.arithmetic
+            if self.execution
+            else "float32"
+        )
 
     @property
     def has_quality(self) -> bool:
         """Whether what it fills in means anything: not with random weights, which the networks in PyTorch have too."""
-        return isinstance(self.subject, Classical) or (self.subject.is_trained and self.way is not None)
+        return isinstance(self.subject, Classical) or (self.subject.is_trained and self.execution is not None)
 
     def make_inputs(self) -> tuple[Tensor, Tensor]:
         """Return the batch that is timed: noise and a box hole, as bytes with channels last for OpenCV."""
@@ -66,7 +72,7 @@ class Cell:
         precision of the arithmetic. Each of them is written or read at least once. What is written and read more often
         than once, and what lives at other moments, is not in it, so that this is a floor.
         """
-        if isinstance(self.subject, Classical) or self.way is None or self.engine not in ON_CPU:
+        if isinstance(self.subject, Classical) or self.execution is None or self.engine not in ON_CPU:
             return None
         manifest = self.subject.bundle.manifest
         activations = manifest.activation_bytes_per_pixel * self.height * self.width * self.batch / _BYTES["float32"]
@@ -80,7 +86,7 @@ class Cell:
             own = {
                 "weights": "trained" if subject.is_trained else "random",
                 "num_parameters": subject.bundle.manifest.num_parameters,
-                "file_bytes": subject.bundle.path_of(self.way.artifact).stat().st_size if self.way else 0,
+                "file_bytes": subject.bundle.locate(self.execution.artifact).stat().st_size if self.execution else 0,
             }
         place = {"engine": self.engine, "precision": self.precision, "height": self.height, "width": self.width}
         return {"model": subject.name, **own, **place, "batch": self.batch, "gmac": self.count_gmac()}
@@ -169,18 +175,22 @@ def list_cells(
         for side in sizes
         for batch in batches
         for subject in subjects
-        for cell in _cells_of(subject, side, batch, engines, precisions)
+        for cell in _list_cells(subject, side, batch, engines, precisions)
     ]
     order = [*dict.fromkeys((cell.height, cell.batch, cell.engine, cell.precision) for cell in cells)]
     return sorted(cells, key=lambda cell: order.index((cell.height, cell.batch, cell.engine, cell.precision)))
 
 
-def _cells_of(subject: Entrant, side: int, batch: int, engines: Sequence[str], precisions: Sequence[str]) -> list[Cell]:
+def _list_cells(
+    subject: Entrant, side: int, batch: int, engines: Sequence[str], precisions: Sequence[str]
+) -> list[Cell]:
     if isinstance(subject, Classical):
         return [Cell(subject, None, side, side, batch)]
     multiple = subject.bundle.manifest.size_multiple
     rounded = -(-side // multiple) * multiple
-    ways: list[Way | None] = [way for way in list_best_ways(subject.bundle) if way.engine in engines]
-    ways += [None] if PYTORCH in engines else []
-    cells = [Cell(subject, way, rounded, rounded, batch) for way in ways]
+    executions: list[ExecutionConfig | None] = [
+        execution for execution in list_fastest(subject.bundle) if execution.engine in engines
+    ]
+    executions += [None] if PYTORCH in engines else []
+    cells = [Cell(subject, execution, rounded, rounded, batch) for execution in executions]
     return [cell for cell in cells if not precisions or cell.precision in precisions]

@@ -41,7 +41,7 @@ def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> Non
     contests = list(dict.fromkeys((r.height, r.batch) for r in timed))
     colours = {model: f"C{index}" for index, model in enumerate(dict.fromkeys(r.model for r in timed))}
     has_quality = any(r.hole_psnr_db is not None for r in timed)
-    num_ways = max((len(_ways([r for r in timed if (r.height, r.batch) == c])) for c in contests), default=1)
+    num_ways = max((len(_list_executions([r for r in timed if (r.height, r.batch) == c])) for c in contests), default=1)
     widths = [2 + 1.1 * num_ways, 4.5] if has_quality else [2 + 1.1 * num_ways]
     num_rows = max(len(contests), 1)
     figure = Figure(figsize=(sum(widths), 0.6 + 3.2 * num_rows), layout="constrained")
@@ -59,7 +59,7 @@ def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> Non
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip(".") or "png")
 
 
-def _ways(results: Sequence[Result]) -> list[tuple[str, str]]:
+def _list_executions(results: Sequence[Result]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((r.engine, r.precision) for r in results))
 
 
@@ -72,22 +72,22 @@ def _collect_legend(panels: Any) -> tuple[list[Any], list[str]]:
 
 
 def _draw_throughput(axes: Any, timed: Sequence[Result], colours: dict[str, str]) -> None:
-    ways = _ways(timed)
-    width = 0.8 / max(len([r for r in timed if (r.engine, r.precision) == way]) for way in ways)
+    executions = _list_executions(timed)
+    width = 0.8 / max(len([r for r in timed if (r.engine, r.precision) == execution]) for execution in executions)
     for model, colour in colours.items():
         own = [r for r in timed if r.model == model]
         if not own:
             continue
         places, rates, slow = [], [], []
         for r in own:
-            way = (r.engine, r.precision)
-            rivals = [other for other in timed if (other.engine, other.precision) == way]
-            places.append(ways.index(way) + (rivals.index(r) + 0.5 - len(rivals) / 2) * width)
+            execution = (r.engine, r.precision)
+            rivals = [other for other in timed if (other.engine, other.precision) == execution]
+            places.append(executions.index(execution) + (rivals.index(r) + 0.5 - len(rivals) / 2) * width)
             rates.append(r.images_per_s or 0.0)
             slow.append(rates[-1] - r.batch / (r.p90_ms or 1) * 1e3)
         whiskers = [slow, [0.0] * len(own)]
         axes.bar(places, rates, width * 0.95, yerr=whiskers, capsize=2, label=model, color=colour)
-    axes.set_xticks(range(len(ways)), [f"{engine}\n{precision}" for engine, precision in ways], fontsize=8)
+    axes.set_xticks(range(len(executions)), [f"{engine}\n{precision}" for engine, precision in executions], fontsize=8)
     axes.set_ylabel("images a second\n(whisker: p90 latency)")
     axes.set_yscale("log")
     axes.grid(axis="y", alpha=0.3)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavepaint import metrics
 from wavepaint.bench.classical import Pixels
-from wavepaint.training.data.masks import MaskKind, MaskSampler
-from wavepaint.training.data.sources import PhotoSource
-from wavepaint.training.data.validation import Pair, load_validation
+from wavepaint.data.masks import MaskKind, MaskSampler
+from wavepaint.data.sources import PhotoSource
+from wavepaint.data.validation_set import Pair, load_validation
+from wavepaint.metrics import image_quality
 
 MASKS: MaskKind = "medium"
 
@@ -51,8 +51,8 @@ def measure_quality(fill: Callable[[Pixels, Pixels], Pixels], pairs: Sequence[Pa
     for photo, mask in pairs:
         hidden = np.where(mask[..., None] > 0, np.uint8(0), photo)  # nobody may see what it has to guess
         filled = fill(hidden, mask) / 255
-        psnr_db = min(metrics.psnr(filled, photo / 255, mask), MAX_PSNR_DB)
-        scores.append((psnr_db, metrics.ssim(filled, photo / 255, mask)))
+        psnr_db = min(image_quality.psnr(filled, photo / 255, mask), MAX_PSNR_DB)
+        scores.append((psnr_db, image_quality.ssim(filled, photo / 255, mask)))
     return Quality(
         psnr_db=statistics.fmean(score[0] for score in scores), ssim=statistics.fmean(score[1] for score in scores)
     )

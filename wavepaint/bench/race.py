@@ -15,16 +15,16 @@ import numpy as np
 
 from wavepaint.bench.cells import Cell, Result, Tensor
 from wavepaint.bench.classical import Classical, Pixels
+from wavepaint.bench.entrants import Subject
 from wavepaint.bench.quality import Quality, load_pairs, measure_quality
-from wavepaint.bench.subjects import Subject
+from wavepaint.data.sources import PhotoSource
+from wavepaint.data.validation_set import Pair
 from wavepaint.errors import WavePaintError
-from wavepaint.metrics import psnr
-from wavepaint.runtime.engines import Way, open_way
-from wavepaint.runtime.gpu import count_used_memory_mb
-from wavepaint.runtime.session import first_line
-from wavepaint.timing import peak_memory_mb, reset_peak_memory
-from wavepaint.training.data.sources import PhotoSource
-from wavepaint.training.data.validation import Pair
+from wavepaint.machine import peak_memory_mb, reset_peak_memory
+from wavepaint.metrics.image_quality import psnr
+from wavepaint.runtime.engines.gpus import count_used_memory_mb
+from wavepaint.runtime.engines.registry import ExecutionConfig, open_execution
+from wavepaint.runtime.engines.session import first_line
 
 Run = Callable[[Tensor, Tensor], Any]
 
@@ -98,7 +98,7 @@ def race(
     threads: int | None = None,
     rounds: int = 5,
     seconds: float = 1.0,
-    ceilings: Callable[[Way], float | None] = lambda way: None,
+    ceilings: Callable[[ExecutionConfig], float | None] = lambda execution: None,
     copy_gb_per_s: float | None = None,
     photos: PhotoSource | None = None,
     on_progress: Callable[[str], None] = lambda text: None,
@@ -131,7 +131,8 @@ def race(
                 for lane in lanes:
                     _time(lane, seconds)
             results += [
-                lane.finish(ceilings(lane.cell.way) if lane.cell.way else None, copy_gb_per_s) for lane in lanes
+                lane.finish(ceilings(lane.cell.execution) if lane.cell.execution else None, copy_gb_per_s)
+                for lane in lanes
             ]
     return results
 
@@ -148,11 +149,11 @@ def _open(lane: _Lane, stack: ExitStack, references: dict[str, Tensor], threads:
     try:
         if isinstance(subject, Classical):
             lane.run, lane.label = subject.open()
-        elif cell.way is None:
+        elif cell.execution is None:
             lane.run, lane.label = _open_torch(subject, threads)
         else:
-            path: Path = subject.bundle.path_of(cell.way.artifact)
-            session = open_way(cell.way, path, subject.bundle.manifest.size_multiple, threads=threads)
+            path: Path = subject.bundle.locate(cell.execution.artifact)
+            session = open_execution(cell.execution, path, subject.bundle.manifest.size_multiple, threads=threads)
             stack.enter_context(session)
             lane.run, lane.label = session.run, session.engine
         for _ in range(WARMUP_CALLS):
@@ -164,7 +165,7 @@ def _open(lane: _Lane, stack: ExitStack, references: dict[str, Tensor], threads:
     except (WavePaintError, MemoryError, RuntimeError) as error:
         lane.fail(error)
         return
-    if cell.way is not None or isinstance(subject, Classical):
+    if cell.execution is not None or isinstance(subject, Classical):
         problem = _check(lane, output, references)
         if problem:
             lane.fail(WavePaintError(problem))

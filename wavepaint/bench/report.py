@@ -22,7 +22,7 @@ _LEFT = 3
 Key = tuple[str, str, str, int, int, int]
 
 
-def key_of(row: dict[str, Any]) -> Key:
+def make_key(row: dict[str, Any]) -> Key:
     """Return what identifies a cell in every race."""
     return (row["model"], row["engine"], row["precision"], row["height"], row["width"], row["batch"])
 
@@ -60,7 +60,7 @@ def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
                 f"{r.copy_share:.1%}" if r.copy_share else "",
                 _number(r.peak_memory_mb, ".0f"),
                 *((_number(r.device_memory_mb, ".0f"),) if _has_device(results) else ()),
-                *(_quality_of(r) if told_quality else ()),
+                *(_describe_quality(r) if told_quality else ()),
             )
         )
     return rows
@@ -78,7 +78,7 @@ def _has_quality(results: Sequence[Result]) -> bool:
     return any(r.hole_psnr_db is not None for r in results)
 
 
-def _quality_of(r: Result) -> tuple[str, str]:
+def _describe_quality(r: Result) -> tuple[str, str]:
     if r.hole_psnr_db is None or r.hole_ssim is None:
         return ("", "")
     return (f"{r.hole_psnr_db:.2f}", f"{r.hole_ssim:.4f}")
@@ -201,12 +201,12 @@ def find_slowdowns(results: Sequence[Result], former: Path, margin: float) -> li
     """
     try:
         rows = json.loads(former.read_text())["results"]
-        before = {key_of(row): row["p50_ms"] for row in rows if row["p50_ms"]}
+        before = {make_key(row): row["p50_ms"] for row in rows if row["p50_ms"]}
     except OSError as error:
         raise ConfigError(f"{former} cannot be read: {error.strerror or error} (--compare).") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{former} is not the --json file of a race ({error}).") from error
-    both = [(r, before[key_of(r.as_dict())]) for r in results if r.p50_ms and key_of(r.as_dict()) in before]
+    both = [(r, before[make_key(r.as_dict())]) for r in results if r.p50_ms and make_key(r.as_dict()) in before]
     if not both:
         raise ConfigError(f"{former} holds none of these models, engines and sizes, so there is nothing to compare.")
     return [

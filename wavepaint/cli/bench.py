@@ -13,20 +13,21 @@ import click
 from wavepaint import __version__
 from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.bench import report
-from wavepaint.bench.ceilings import measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.cells import ON_CPU, PYTORCH, Cell, Result, list_cells
-from wavepaint.bench.operators import PROFILED, Profile, make_profile_rows, measure_profile
+from wavepaint.bench.entrants import DEFAULT, Entrant, Subject, open_entrant
+from wavepaint.bench.photo_stages import Split, find_fastest, make_split_rows, measure_split
 from wavepaint.bench.plot import check_plot, write_plot
+from wavepaint.bench.profile import PROFILED, Profile, make_profile_rows, measure_profile
 from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import race
-from wavepaint.bench.split import Split, find_fastest, make_split_rows, measure_split
-from wavepaint.bench.subjects import DEFAULT, Entrant, Subject, open_entrant
+from wavepaint.bench.roofline import measure_copy_rate, measure_matrix_rate
+from wavepaint.data.masks import describe_kind
+from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
-from wavepaint.runtime.engines import ENGINES, PRECISIONS, Way
-from wavepaint.runtime.gpu import find_gpus
-from wavepaint.timing import describe_machine, make_batch
-from wavepaint.training.data.masks import describe_kind
-from wavepaint.training.data.sources import PhotoSource, open_source
+from wavepaint.machine import describe_machine
+from wavepaint.runtime.engines.gpus import find_gpus
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, ExecutionConfig
+from wavepaint.runtime.engines.session import make_batch
 
 RIVAL = "lama"
 NOISY_VARIATION = 0.1
@@ -157,11 +158,11 @@ def command(
         raise WavePaintError("nothing is left to time: no model runs in these engines and precisions.")
     roofs: dict[tuple[str, str, str], float | None] = {}
 
-    def ceiling(way: Way) -> float | None:
-        key = (way.engine, way.arithmetic, way.artifact.precision)
+    def ceiling(execution: ExecutionConfig) -> float | None:
+        key = (execution.engine, execution.arithmetic, execution.artifact.precision)
         if key not in roofs:
-            _tell(f"measuring the roof of {way.engine} {way.arithmetic}")
-            roofs[key] = measure_matrix_rate(way, threads=threads, seconds=min(seconds, 1.0))
+            _tell(f"measuring the roof of {execution.engine} {execution.arithmetic}")
+            roofs[key] = measure_matrix_rate(execution, threads=threads, seconds=min(seconds, 1.0))
         return roofs[key]
 
     copy_gb_per_s = measure_copy_rate(threads, seconds=min(seconds, 1.0))
@@ -176,8 +177,10 @@ def command(
         on_progress=_tell,
     )
     splits = _split(subjects, results, threads)
-    timed = {report.key_of(result.as_dict()) for result in results if result.p50_ms is not None}
-    profiles = _profile([cell for cell in cells if report.key_of(cell.describe()) in timed], threads) if profile else []
+    timed = {report.make_key(result.as_dict()) for result in results if result.p50_ms is not None}
+    profiles = (
+        _profile([cell for cell in cells if report.make_key(cell.describe()) in timed], threads) if profile else []
+    )
     _tell("")
     click.echo(report.make_table(results, RIVAL))
     split_rows = make_split_rows(splits) if splits else []

@@ -18,8 +18,8 @@ def command(first: Path, second: Path, out: Path, share: float, overwrite: bool)
     trained.
     """
     from wavepaint.atomic import check_outputs, check_target
-    from wavepaint.models.blending import blend_weights, describe_blend
-    from wavepaint.models.checkpoint import load_strictly, read_checkpoint, save_checkpoint
+    from wavepaint.weights.blending import blend_weights, describe_blend
+    from wavepaint.weights.checkpoint import load_strictly, read_checkpoint, save_checkpoint
 
     check_outputs([first, second], [out])
     check_target(out, overwrite=overwrite)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from wavepaint.atomic import check_outputs
-from wavepaint.contract import Bundle, Edges, read_bundle
+from wavepaint.contract import Bundle, IoDtype, read_bundle
 from wavepaint.errors import ConfigError
-from wavepaint.export.engine import EngineRequest, add_engines
+from wavepaint.export.plans import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
-from wavepaint.runtime.plan import ANY_GPU, LIBRARIES, Library, PlanOptions, Profile
-from wavepaint.runtime.plan_store import why_not_here
+from wavepaint.runtime.engines.tensorrt.build import ANY_GPU, LIBRARIES, Library, PlanOptions, Profile
+from wavepaint.runtime.engines.tensorrt.store import why_not_here
 
 if TYPE_CHECKING:
-    from wavepaint.export.fusion import Upsampling
+    from wavepaint.export.fusion.wavemix import Upsampling
 
 AUTO, NONE = "auto", "none"
 DEFAULT_SHAPES, DEFAULT_BATCHES = "64,512,1024", "1,1,4"
@@ -171,7 +171,7 @@ def command(
     name: str | None,
     fp16: bool,
     bf16: bool,
-    edges: str,
+    io_dtype: str,
     fusion: bool,
     upsampling: "Upsampling | None",
     opset: int | None,
@@ -210,14 +210,14 @@ def command(
     inputs = [] if adds_to_source else [source, *source.glob("*")]
     check_outputs(inputs, [out, *([timing_cache] if timing_cache is not None else [])])
     if source.is_dir():
-        if request is None or edges != "float32":
+        if request is None or io_dtype != "float32":
             raise ConfigError(
                 f"{source} is a bundle, to which engines can be added (--engine) but no edges. Export its checkpoint."
             )
         bundle = add_engines(read_bundle(source), out, request, **callbacks)
     else:
         from wavepaint.export.bundle import ExportOptions, write_bundle
-        from wavepaint.models.checkpoint import read_checkpoint
+        from wavepaint.weights.checkpoint import read_checkpoint
 
         bundle = write_bundle(
             read_checkpoint(source),
@@ -227,7 +227,7 @@ def command(
                 fusion=fusion,
                 upsampling=upsampling,
                 precisions=precisions,
-                edges=(cast(Edges, edges),),
+                io_dtypes=(cast(IoDtype, io_dtype),),
                 opset=opset,
                 engines=request,
             ),

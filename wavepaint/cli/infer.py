@@ -14,17 +14,18 @@ from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.cli.infer_many import check_files, fill_many, with_pictures
 from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
-from wavepaint.runtime.encoding import check_output, is_written
-from wavepaint.runtime.engines import ENGINES, PRECISIONS, Auto, EngineName
-from wavepaint.runtime.fill import FillOptions
-from wavepaint.runtime.image import ImageSource, MaskFrom, encode_photo, read_photo
+from wavepaint.machine import count_cores
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, Auto, EngineName
+from wavepaint.runtime.engines.session import Precision
+from wavepaint.runtime.filling.memory import DEFAULT_MB
+from wavepaint.runtime.filling.options import FillOptions
+from wavepaint.runtime.filling.scale import MAX_GROWTH
+from wavepaint.runtime.filling.strategy import STRATEGIES, Strategy
+from wavepaint.runtime.images.encode import check_output, is_written
+from wavepaint.runtime.images.read import ImageSource, MaskFrom, encode_photo, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import find_jobs, is_many
-from wavepaint.runtime.memory import DEFAULT_MB
-from wavepaint.runtime.pictures import check_picture, write_pictures
-from wavepaint.runtime.resample import MAX_GROWTH
-from wavepaint.runtime.session import Precision, count_cores
-from wavepaint.runtime.strategy import STRATEGIES, Strategy
+from wavepaint.runtime.previews import check_picture, write_pictures
 
 STREAM = "-"
 

@@ -17,7 +17,7 @@ import click
 from wavepaint.atomic import check_folder, check_outputs, check_target, exists, write_file
 from wavepaint.errors import OutputError
 from wavepaint.runtime.batch import JobResult, Status, fill_jobs
-from wavepaint.runtime.fill import FillOptions
+from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
 

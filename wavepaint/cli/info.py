@@ -21,7 +21,7 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         entry = manifest.files[artifact.path]
         yield (
             "model",
-            f"{artifact.path}: {artifact.kind} {artifact.precision}, {artifact.edges} edges, "
+            f"{artifact.path}: {artifact.kind} {artifact.precision}, {artifact.io_dtype} edges, "
             f"{entry['bytes'] / 1e6:.1f} MB",
         )
         details = ", ".join(f"{key} {value}" for key, value in artifact.details.items() if value not in ([], None))

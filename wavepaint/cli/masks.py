@@ -7,9 +7,9 @@ import click
 from tqdm import tqdm
 
 from wavepaint.atomic import check_outputs
-from wavepaint.training.data.evaluation import write_pairs
-from wavepaint.training.data.masks import ALL_KINDS
-from wavepaint.training.data.sources import open_source
+from wavepaint.data.evaluation import write_pairs
+from wavepaint.data.masks import ALL_KINDS
+from wavepaint.data.sources import open_source
 
 
 @click.command()

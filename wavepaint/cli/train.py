@@ -148,11 +148,11 @@ def command(
 
     import torch
 
-    from wavepaint.training.distributed import World, join_world, leave_world
+    from wavepaint.training.distributed import DistributedContext, join_distributed, leave_distributed
     from wavepaint.training.loop import BEST, LAST, SPLIT, Trainer
     from wavepaint.training.record import LOG
 
-    def train(world: World) -> tuple[bool, int]:
+    def train(world: DistributedContext) -> tuple[bool, int]:
         """Return whether the run is over, and its step. What it leaves behind is freed before the processes part."""
         trainer = Trainer(
             config,
@@ -176,13 +176,13 @@ def command(
     check_outputs(read, [out / name for name in (LAST, BEST, SPLIT, LOG)])
     if threads:
         torch.set_num_threads(threads)
-    world = join_world(device)
+    world = join_distributed(device)
     if not world.is_first:
         warnings.simplefilter("ignore")  # the first process says what there is to say
     try:
         finished, step = train(world)
     finally:
-        leave_world()
+        leave_distributed()
     if finished and world.is_first:
         click.echo(f"done: export it with: wp export {out / BEST} -o BUNDLE", err=True)
     if not finished:

@@ -26,7 +26,7 @@ def describe_fields(section: type) -> dict[str, str]:
     return texts
 
 
-def flag_of(section: str, name: str, kind: Any) -> str:
+def make_flag(section: str, name: str, kind: Any) -> str:
     """Return a setting's flag: ``--crop-size``; weights of losses say so, ``--ssim-weight``."""
     return f"--{name.replace('_', '-')}" + ("-weight" if section == "loss" and kind is float else "")
 
@@ -43,7 +43,7 @@ def add_flags(command: Command) -> Command:
         hints, texts = get_type_hints(kind), describe_fields(kind)
         for field in reversed(dataclasses.fields(kind)):
             hint = hints[field.name]
-            flag = flag_of(section, field.name, hint)
+            flag = make_flag(section, field.name, hint)
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if hint is bool else flag,
                 f"{section}__{field.name}",

@@ -14,10 +14,10 @@ from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
 from wavepaint.export.verify import describe_arithmetic, merge_reports, summarise, verify_bundle
-from wavepaint.runtime.comparison import describe_failure
-from wavepaint.runtime.engines import find_ways
-from wavepaint.runtime.plan import LIBRARIES
-from wavepaint.runtime.plan_store import why_not_here
+from wavepaint.runtime.engines.comparison import describe_failure
+from wavepaint.runtime.engines.registry import find_runnable
+from wavepaint.runtime.engines.tensorrt.build import LIBRARIES
+from wavepaint.runtime.engines.tensorrt.store import why_not_here
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +65,7 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
                 "passed" if report["passed"] else "FAILED" if report["required"] else "not held",
             )
         if not reports[artifact.path]:
-            is_reference = bool(find_ways(artifact))
+            is_reference = bool(find_runnable(artifact))
             why = "the others are compared with it" if is_reference else _why_not_run(artifact)
             verdict = "reference" if is_reference else "not run"
             yield (artifact.path, f"({why})", *("",) * (len(_HEADER) - 3), verdict)
@@ -86,7 +86,7 @@ def _table(rows: list[tuple[str, ...]]) -> str:
 
 
 def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module":
-    from wavepaint.models.checkpoint import read_checkpoint
+    from wavepaint.weights.checkpoint import read_checkpoint
 
     checkpoint, manifest = read_checkpoint(path), bundle.manifest
     if (checkpoint.architecture.name, checkpoint.parameters) != (manifest.architecture, manifest.hyper_parameters):
@@ -109,17 +109,17 @@ def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artif
     from wavepaint.export.layers import MIN_SNR_DB, compare_layers, onnx_layers, torch_layers
 
     if network is not None:
-        from wavepaint.export.fusion import fuse
+        from wavepaint.export.fusion.wavemix import fuse
 
         details = artifact.details
         fused = fuse(network, upsampling=details["upsampling"]) if details["fused"] else network
         reference = torch_layers(fused)
     else:
         source = bundle.find_artifact("onnx", "float32")
-        reference = onnx_layers(bundle.path_of(source), source)
+        reference = onnx_layers(bundle.locate(source), source)
     cases = verification_cases(bundle.manifest.size_multiple)
     shown = [case for case in cases if case[0].startswith(("noise 1", "gradient, box")) or "strokes" in case[0]]
-    candidate = onnx_layers(bundle.path_of(artifact), artifact)
+    candidate = onnx_layers(bundle.locate(artifact), artifact)
     return compare_layers(candidate, reference, shown, MIN_SNR_DB[artifact.precision])
 
 
@@ -129,7 +129,7 @@ def _show_layers(
     """Print each model's layers; return them as plain values."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for artifact in bundle.manifest.artifacts:
-        if artifact.kind != "onnx" or artifact.edges != "float32" or not reports[artifact.path]:
+        if artifact.kind != "onnx" or artifact.io_dtype != "float32" or not reports[artifact.path]:
             continue
         if network is None and artifact.precision == "float32":
             continue  # it would be compared with itself

@@ -77,7 +77,7 @@ class WaveMixBlock(nn.Module):
                 out_channels = final_dim if n == 1 else half
                 self.add_module(f"feedforward{n}", _feedforward(in_channels, hidden, ff_channel, out_channels, dropout))
 
-    def feedforward_of(self, n: int) -> nn.Sequential:
+    def make_feedforward(self, n: int) -> nn.Sequential:
         """Return the feed-forward of level ``n``, 1 being the finest."""
         module = self.feedforward if self.level == 1 else self.get_submodule(f"feedforward{n}")
         assert isinstance(module, nn.Sequential)
@@ -89,9 +89,9 @@ class WaveMixBlock(nn.Module):
         for _ in range(self.level):
             low, high = self.dwt(low)
             bands.append(torch.cat([low, high], dim=1))
-        out = self.feedforward_of(self.level)(bands[-1])
+        out = self.make_feedforward(self.level)(bands[-1])
         for n in range(self.level - 1, 0, -1):
-            out = self.feedforward_of(n)(torch.cat([bands[n - 1], out], dim=1))
+            out = self.make_feedforward(n)(torch.cat([bands[n - 1], out], dim=1))
         return out  # type: ignore[no-any-return]
 
 

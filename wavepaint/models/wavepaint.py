@@ -153,7 +153,7 @@ class WavePaint(Network):
         )
         self.size_multiple = 2 ** (level + 1)
 
-    def start_from_prefill(self) -> None:
+    def start_from_initial_fill(self) -> None:
         """Set every module's last layer so that an untrained prefilled network returns the prefill.
 
         With :data:`FIRST_SHARE` of the detail that the first offer has, if it borrows.

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from wavepaint.data.masks import ALL_KINDS, parse_kind
 from wavepaint.errors import ConfigError
-from wavepaint.training.data.masks import ALL_KINDS, parse_kind
 
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScheduleKind = Literal["cosine", "constant", "epochs", "plateau"]
@@ -108,7 +108,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossWeights:
+class LossConfig:
     """How much each loss counts; 0 leaves it out, and nothing is computed for it.
 
     Attributes:
@@ -318,7 +318,7 @@ class TrainConfig:
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     data: DataConfig = DataConfig()
-    loss: LossWeights
+    loss: LossConfig
     optimization: OptimizationConfig
 
     def __post_init__(self) -> None:
@@ -422,6 +422,23 @@ _TYPE_NAMES: dict[Any, str] = {
 
 
 SECTIONS: Mapping[str, type] = types.MappingProxyType(
-    {"data": DataConfig, "loss": LossWeights, "optimization": OptimizationConfig}
+    {"data": DataConfig, "loss": LossConfig, "optimization": OptimizationConfig}
 )
 """The sections of a configuration by name."""
+
+
+_FREE_TO_CHANGE = {"data": ("workers", "max_broken"), "optimization": ("save_every", "compile")}
+"""Settings that may be others when a run is resumed, since no weight depends on them."""
+
+
+def find_differences(saved: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the names of settings that differ and matter, sections' names before a dot."""
+    differing = []
+    for key in sorted(saved.keys() | new.keys()):
+        a, b = saved.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict) and key != "hyper_parameters":
+            free = _FREE_TO_CHANGE.get(key, ())
+            differing += [n for n in sorted(a.keys() | b.keys()) if a.get(n) != b.get(n) and n not in free]
+        elif a != b:
+            differing.append(key)
+    return differing

@@ -3,7 +3,7 @@
 import torch
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.distributed import World
+from wavepaint.training.distributed import DistributedContext
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
@@ -22,7 +22,7 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if fast or precision == "bf16" else None
 
 
-def pick_device(name: str | None, world: World) -> torch.device:
+def pick_device(name: str | None, world: DistributedContext) -> torch.device:
     """Return the device of that name, or a GPU if there is one.
 
     Raises:

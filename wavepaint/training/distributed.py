@@ -20,7 +20,7 @@ from wavepaint.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """The processes of a run.
 
     Attributes:
@@ -102,7 +102,7 @@ def _collective_device() -> torch.device:
     return torch.device("cpu")
 
 
-def join_world(device: str | None) -> World:
+def join_distributed(device: str | None) -> DistributedContext:
     """Join the processes that ``torchrun`` started, if it did.
 
     Args:
@@ -112,8 +112,8 @@ def join_world(device: str | None) -> World:
         ConfigError: ``torchrun`` started more processes than there are GPUs.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return World()
-    world = World(
+        return DistributedContext()
+    world = DistributedContext(
         rank=int(os.environ["RANK"]),
         size=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
@@ -132,8 +132,8 @@ def join_world(device: str | None) -> World:
     return world
 
 
-def leave_world() -> None:
-    """End what :func:`join_world` began.
+def leave_distributed() -> None:
+    """End what :func:`join_distributed` began.
 
     Every wrapped network must be gone by then: one that is freed later takes the last hold of the group with it, whose
     end then waits for a thread that waits for Python (seen with Gloo in PyTorch 2.13).
@@ -180,7 +180,7 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(variance_C * count / max(count - 1, 1), momentum)
 
 
-def synchronise_batch_norm(model: nn.Module, world: World, *, fused: bool) -> nn.Module:
+def synchronise_batch_norm(model: nn.Module, world: DistributedContext, *, fused: bool) -> nn.Module:
     """Return the model with batch statistics over all processes; with one process, as it is.
 
     Args:

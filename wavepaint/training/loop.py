@@ -20,21 +20,21 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint import __version__
+from wavepaint.data.split import check_split, write_split
 from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
-from wavepaint.models.checkpoint import Checkpoint, load_strictly, read_checkpoint, save_checkpoint
+from wavepaint.metrics.lpips import load_lpips
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.training.beginning import find_differences, load_beginning
-from wavepaint.training.config import OptimizationConfig, TrainConfig
-from wavepaint.training.data.feed import PhotoFeed
-from wavepaint.training.data.split import check_split, write_split
+from wavepaint.training.config import OptimizationConfig, TrainConfig, find_differences
+from wavepaint.training.data_module import DataModule
 from wavepaint.training.device import pick_device, pick_precision
-from wavepaint.training.distributed import World, synchronise_batch_norm
-from wavepaint.training.losses.lpips import load_lpips
+from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
 from wavepaint.training.record import NUM_SAMPLE_ROWS, EpochReport, RunRecord
 from wavepaint.training.schedule import Schedule
-from wavepaint.training.update import Updater
+from wavepaint.training.step import TrainStep
 from wavepaint.training.validation import Validation
+from wavepaint.weights.checkpoint import Checkpoint, load_strictly, read_checkpoint, save_checkpoint
+from wavepaint.weights.growing import load_beginning
 
 LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
 
@@ -82,7 +82,7 @@ def _check_sizes(config: TrainConfig) -> None:
             raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
 
 
-def _check_shares(config: OptimizationConfig, world: World) -> None:
+def _check_shares(config: OptimizationConfig, world: DistributedContext) -> None:
     parts = world.size * config.accumulate
     if config.batch_size % parts:
         raise ConfigError(
@@ -113,7 +113,7 @@ class Trainer:
 
     Args:
         config: The resolved configuration.
-        data: Training photos, as :func:`wavepaint.training.data.sources.open_source` takes them.
+        data: Training photos, as :func:`wavepaint.data.sources.open_source` takes them.
         val_data: Validation photos; None holds out a share of ``data``.
         out: The run's folder.
         resume: Go on from ``out/last.pt``; the configuration must be the same.
@@ -144,11 +144,11 @@ class Trainer:
         lpips_weights: Path | None = None,
         download: bool = False,
         tensorboard: bool = False,
-        world: World | None = None,
+        world: DistributedContext | None = None,
     ) -> None:
         if get_architecture(config.architecture).task != "inpainting":
             raise TrainingError(f"{config.architecture} is not an inpainting network; wp train trains only those.")
-        self.config, self.out, self.world = config, out, world or World()
+        self.config, self.out, self.world = config, out, world or DistributedContext()
         _check_sizes(config)
         _check_shares(config.optimization, self.world)
         last = out / LAST
@@ -163,7 +163,7 @@ class Trainer:
         if config.loss.needs_lpips:
             lpips = load_lpips(config.loss.lpips_network, lpips_weights, self.device, download=download)
         beginning = read_checkpoint(init_from) if init_from and not resume else None
-        self.feed = PhotoFeed(config, data, val_data)
+        self.feed = DataModule(config, data, val_data)
         self._build(lpips, beginning)
         if resume:
             self._restore(last)
@@ -181,14 +181,14 @@ class Trainer:
         torch.manual_seed(config.seed)
         model: nn.Module = build_model(config.architecture, config.hyper_parameters)
         if isinstance(model, WavePaint) and (model.prefill_levels or beginning):
-            model.start_from_prefill()
+            model.start_from_initial_fill()
         if beginning:
-            load_beginning(model, beginning, config)
+            load_beginning(model, beginning, config.architecture)
         layout = torch.channels_last if config.optimization.channels_last else torch.contiguous_format
         model = synchronise_batch_norm(model, self.world, fused=self.device.type == "cuda")
         self.model: nn.Module = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.schedule = Schedule(config.optimization, self.total_steps)
-        self.updater = Updater(
+        self.updater = TrainStep(
             config,
             self.model,
             self.schedule,

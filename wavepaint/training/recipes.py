@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import DataConfig, LossWeights, OptimizationConfig, TrainConfig
+from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
 
 WHOLE_PHOTO = 0.001
 
@@ -23,10 +23,10 @@ _MAIN_WAVEPAINT: Mapping[str, Any] = {
     "dropout": 0.5,
 }
 
-HYBRID = LossWeights(lpips=10.0, mae=5.0, mse=5.0, lpips_network="alexnet")
+HYBRID = LossConfig(lpips=10.0, mae=5.0, mse=5.0, lpips_network="alexnet")
 """10 (LPIPS + L1 / 2 + L2 / 2), as :func:`~wavepaint.training.losses.terms.hybrid` has it; AlexNet as the authors."""
 
-RESOURCE_EFFICIENT = LossWeights(ssim=3.0, mae=1.0)
+RESOURCE_EFFICIENT = LossConfig(ssim=3.0, mae=1.0)
 """SSIM and MAE, 3 : 1. Source: D. Kumar et al., "Resource-efficient Image Inpainting" (2023), section 2."""
 
 _STL10_DATA = DataConfig(
@@ -64,7 +64,7 @@ def default() -> TrainConfig:
             "prefill_levels": 8,
         },
         data=DataConfig(crop_size=128, masks=("thin", "medium")),
-        loss=LossWeights(hole_l1=1.0),
+        loss=LossConfig(hole_l1=1.0),
         optimization=OptimizationConfig(
             batch_size=16, steps=5_200, steps_per_epoch=500, learning_rate=1.5e-3, warmup_steps=100, clip_norm=1.0
         ),
@@ -87,7 +87,7 @@ def default_textures() -> TrainConfig:
         recipe="default-textures",
         hyper_parameters=first.hyper_parameters | {"level": 4, "borrow": True},
         data=dataclasses.replace(first.data, crop_size=192, masks=masks, val_masks=masks),
-        loss=LossWeights(
+        loss=LossConfig(
             hole_l1=1.0,
             lpips_hole=1.0,
             lpips_network="alexnet",
@@ -191,7 +191,7 @@ def cnn_stl10() -> TrainConfig:
     )
 
 
-def _lama(recipe: str, *, loss: LossWeights, optimization: OptimizationConfig, **parameters: Any) -> TrainConfig:
+def _lama(recipe: str, *, loss: LossConfig, optimization: OptimizationConfig, **parameters: Any) -> TrainConfig:
     return TrainConfig(
         recipe=recipe,
         architecture="lama",
@@ -210,7 +210,7 @@ def _lama(recipe: str, *, loss: LossWeights, optimization: OptimizationConfig, *
     )
 
 
-LAMA = LossWeights(
+LAMA = LossConfig(
     known_l1=10.0,
     perceptual=30.0,
     lpips_network="vgg16",
@@ -219,7 +219,7 @@ LAMA = LossWeights(
     feature_matching=100.0,
     r1=0.001,
 )
-"""LaMa's set and weights, but for the perceptual network; see :class:`LossWeights`. Source: Suvorov et al. 2022, eq. 7,
+"""LaMa's set and weights, but for the perceptual network; see :class:`LossConfig`. Source: Suvorov et al. 2022, eq. 7,
 with the values of the released configuration."""
 
 WASSERSTEIN = dataclasses.replace(LAMA, adversarial_kind="wasserstein", adversarial=1.0, r1=0.0, gradient_penalty=10.0)

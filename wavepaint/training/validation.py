@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wavepaint import metrics
-from wavepaint.training.data.validation import Pair, Pixels
-from wavepaint.training.distributed import World
-from wavepaint.training.losses.lpips import LPIPS
+from wavepaint.data.validation_set import Pair, Pixels
+from wavepaint.metrics import image_quality
+from wavepaint.metrics.lpips import LPIPS
+from wavepaint.training.distributed import DistributedContext
 
 BATCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ValidationMetrics:
     """Means over the validation images, inside the hole.
 
     Attributes:
@@ -53,7 +53,9 @@ class Validation:
         world: The run's processes.
     """
 
-    def __init__(self, pairs: Sequence[Pair], device: torch.device, lpips: LPIPS | None, world: World) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], device: torch.device, lpips: LPIPS | None, world: DistributedContext
+    ) -> None:
         self.pairs = pairs
         self._own = list(pairs[world.rank :: world.size])
         self._device = device
@@ -61,7 +63,7 @@ class Validation:
         self._world = world
 
     @torch.inference_mode()
-    def run(self, model: nn.Module) -> Figures:
+    def run(self, model: nn.Module) -> ValidationMetrics:
         """Measure a network in float32; every process returns the same figures."""
         model.eval()
         rows: list[tuple[float, float, float]] = []
@@ -73,11 +75,15 @@ class Validation:
             outputs = filled.permute(0, 2, 3, 1).cpu().numpy()
             for (truth, hole), output, distance in zip(batch, outputs, distances, strict=True):
                 rows.append(
-                    (metrics.psnr(output, truth / 255, hole), metrics.ssim(output, truth / 255, hole), distance)
+                    (
+                        image_quality.psnr(output, truth / 255, hole),
+                        image_quality.ssim(output, truth / 255, hole),
+                        distance,
+                    )
                 )
         everyone = [row for part in self._world.gather(rows) for row in part]
         psnr_db, ssim, lpips = np.mean(everyone, axis=0)
-        return Figures(psnr_db=float(psnr_db), ssim=float(ssim), lpips=float(lpips) if self._lpips else None)
+        return ValidationMetrics(psnr_db=float(psnr_db), ssim=float(ssim), lpips=float(lpips) if self._lpips else None)
 
     @torch.inference_mode()
     def fill_samples(self, model: nn.Module, count: int) -> list[tuple[Pixels, Pixels, Pixels]]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import LossWeights
+from wavepaint.metrics.lpips import LPIPS, average_and_add, upscale_and_add
+from wavepaint.training.config import LossConfig
 from wavepaint.training.losses import terms
 from wavepaint.training.losses.adversarial import (
     AdversarialLoss,
@@ -20,7 +21,6 @@ from wavepaint.training.losses.adversarial import (
     PatchDiscriminator,
     WassersteinLoss,
 )
-from wavepaint.training.losses.lpips import LPIPS, average_and_add, enlarge_and_add
 
 HOLE_MARGIN = 16
 """Pixels around the hole that count in its LPIPS: as far as the eye looks for a seam, a stride of AlexNet's trunk."""
@@ -58,7 +58,7 @@ class Objective(nn.Module):
         ConfigError: It is needed and missing, or has another trunk than ``weights`` says.
     """
 
-    def __init__(self, weights: LossWeights, lpips: LPIPS | None = None) -> None:
+    def __init__(self, weights: LossConfig, lpips: LPIPS | None = None) -> None:
         super().__init__()
         if weights.needs_lpips and (lpips is None or lpips.network != weights.lpips_network):
             got = "none" if lpips is None else lpips.network
@@ -108,7 +108,7 @@ class Objective(nn.Module):
             survey: Of the batch that this is a part of; None takes it for the whole.
 
         Returns:
-            The loss, a float32 scalar (float64 for float64); and its terms by the names of :class:`LossWeights`,
+            The loss, a float32 scalar (float64 for float64); and its terms by the names of :class:`LossConfig`,
             weighted, without gradients: they add up to the loss.
         """
         weights = self.weights
@@ -144,7 +144,7 @@ class Objective(nn.Module):
             if self.weights.lpips:
                 values["lpips"] = average_and_add(maps).mean()
             if self.weights.lpips_hole:
-                at_pixels = enlarge_and_add(maps, (target.shape[2], target.shape[3]))
+                at_pixels = upscale_and_add(maps, (target.shape[2], target.shape[3]))
                 values["lpips_hole"] = terms.mean_around_hole(
                     at_pixels, mask_N1HW, margin=HOLE_MARGIN, num_pixels=nearby_pixels
                 )
@@ -153,7 +153,7 @@ class Objective(nn.Module):
         return values
 
 
-def make_adversarial_loss(weights: LossWeights) -> AdversarialLoss | None:
+def make_adversarial_loss(weights: LossConfig) -> AdversarialLoss | None:
     """Return both halves of the adversarial loss that ``weights`` describes; None if it has none."""
     if weights.adversarial_kind == "non-saturating":
         return NonSaturatingLoss(
@@ -168,7 +168,7 @@ def make_adversarial_loss(weights: LossWeights) -> AdversarialLoss | None:
     return None
 
 
-def make_discriminator(weights: LossWeights) -> PatchDiscriminator | None:
+def make_discriminator(weights: LossConfig) -> PatchDiscriminator | None:
     """Return a new discriminator for the adversarial loss that ``weights`` describes; None if it has none."""
     if weights.adversarial_kind == "none":
         return None

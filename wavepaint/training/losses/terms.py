@@ -29,8 +29,8 @@ def _gaussian_blur(x_NCHW: Tensor, size: int = 11, sigma: float = 1.5) -> Tensor
 def ssim(a_NCHW: Tensor, b_NCHW: Tensor) -> Tensor:
     """Mean structural similarity, differentiable.
 
-    Window, constants and definition are those of :func:`wavepaint.metrics.ssim_map`; pixels whose window leaves the
-    image are not counted.
+    Window, constants and definition are those of :func:`wavepaint.metrics.image_quality.ssim_map`; pixels whose window
+    leaves the image are not counted.
 
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004).
     """
@@ -139,7 +139,7 @@ def dilate_mask(mask_N1HW: Tensor, margin: int) -> Tensor:
 def mean_around_hole(map_N1HW: Tensor, mask_N1HW: Tensor, *, margin: int, num_pixels: Tensor | None = None) -> Tensor:
     """Mean of a map over the hole and the ``margin`` pixels around it; 0 where no image has a hole.
 
-    With the map of :class:`~wavepaint.training.losses.lpips.LPIPS` (``spatial=True``) of a composite it is LPIPS in
+    With the map of :class:`~wavepaint.metrics.lpips.LPIPS` (``spatial=True``) of a composite it is LPIPS in
     and around the hole: neither diluted by known pixels nor blind to a visible seam, whatever share of the image is
     hole. ``num_pixels`` takes the place of the number of these pixels, as in :func:`hole_l1`.
     """

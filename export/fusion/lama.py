@@ -1,0 +1,56 @@
+"""Exact fusion of LaMa: BatchNorms into the convolutions before them, and the decoder's upsampling in phases.
+
+An FFC layer's BatchNorms follow sums of two branches, so each goes into the last convolutions of both. The Fourier
+transforms stay: :mod:`wavepaint.ops.dft`.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from wavepaint.export.fusion.upsampling import PhaseUpsample, has_phases
+from wavepaint.models.lama import FFCLayer, FourierUnit, SpectralTransform
+
+
+def fold_ffc_layer(layer: FFCLayer) -> None:
+    """Fold the BatchNorms behind a fast Fourier convolution, in place."""
+    ffc = layer.ffc
+    for norm, first, second in (("bn_l", "convl2l", "convg2l"), ("bn_g", "convl2g", "convg2g")):
+        batch_norm = getattr(layer, norm)
+        if isinstance(batch_norm, nn.BatchNorm2d):
+            _fold_last(ffc, first, batch_norm)
+            if getattr(ffc, second) is not None:
+                _fold_last(ffc, second, _without_shift(batch_norm))  # the shift of a sum is added once
+            setattr(layer, norm, nn.Identity())
+
+
+def _fold_last(parent: nn.Module, name: str, batch_norm: nn.BatchNorm2d) -> None:
+    branch = getattr(parent, name)
+    if isinstance(branch, SpectralTransform):
+        parent, name = branch, "conv2"
+    setattr(parent, name, fuse_conv_bn_eval(getattr(parent, name), batch_norm))
+
+
+def _without_shift(batch_norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    scale = copy.deepcopy(batch_norm)
+    with torch.no_grad():
+        for shift in (scale.bias, scale.running_mean):
+            if shift is not None:
+                shift.zero_()
+    return scale
+
+
+def fold_fourier_unit(unit: FourierUnit) -> None:
+    """Fold the BatchNorm behind the convolution of the coefficients, in place."""
+    if isinstance(unit.bn, nn.BatchNorm2d):
+        unit.conv_layer = fuse_conv_bn_eval(unit.conv_layer, unit.bn)
+        unit.bn = nn.Identity()
+
+
+def upsample_in_phases(layers: nn.Sequential) -> None:
+    """Replace the ConvTransposes of a decoder whose BatchNorms are folded, in place."""
+    for index, layer in enumerate(layers):
+        if isinstance(layer, nn.ConvTranspose2d) and has_phases(layer):
+            layers[index] = PhaseUpsample(layer)

@@ -1,0 +1,222 @@
+"""Comparing what a session computes with what it should, in numbers that decide.
+
+Exports are compared here with their source, and engines that open on this machine with the bundle's float32 model.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from wavepaint.contract import IMAGE_CHANNELS, Artifact, Report
+from wavepaint.errors import EngineError
+from wavepaint.metrics import image_quality
+from wavepaint.runtime.engines.openvino import OpenVinoSession
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.session import Session
+
+Image = NDArray[np.float32]
+
+FLOAT32_MAX_ERROR = 1e-5
+"""Largest absolute error allowed in float32, on values in [0, 1]: about a hundred roundings of float32 near 1, and a
+four-hundredth of one of 255 levels."""
+
+MAX_PLACES = 5
+"""How many places of values that are not finite a report names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What an artifact may differ by.
+
+    Attributes:
+        max_error: Largest absolute error, on values in [0, 1]; None does not limit it.
+        min_psnr_db: Smallest PSNR inside the hole against the source; None does not limit it.
+    """
+
+    max_error: float | None
+    min_psnr_db: float | None
+
+
+FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
+
+HALF_MIN_PSNR_DB = 50.0
+"""50 dB is an error of 0.8 of 255 levels, root mean square. Single pixels may be further off, so no largest error."""
+
+HALF_BUDGET = Budget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
+
+BYTE_BUDGET = Budget(max_error=1.001 / 255, min_psnr_db=None)
+"""One level, where a value just above a half is rounded up by one side and down by the other."""
+
+
+def choose_budget(artifact: Artifact, precision: str) -> Budget:
+    """Return the budget of an artifact that is computed in a precision.
+
+    In bfloat16 a form with uint8 edges has that of float edges: it is compiled apart from the graph it is compared
+    with, operators are joined otherwise and so rounded elsewhere, and from a half on a step of bfloat16 is a level.
+    """
+    if artifact.io_dtype == "uint8" and precision != "bfloat16":
+        return BYTE_BUDGET
+    return FLOAT32_BUDGET if artifact.precision == precision == "float32" else HALF_BUDGET
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One case: what was run and how far the two are apart.
+
+    ``psnr_hole_db`` is None where the outputs are equal there, and so is ``ssim_hole`` without a hole; errors are
+    None where the output is not finite.
+    """
+
+    case: str
+    shape: list[int]
+    max_error: float | None
+    mean_error: float | None
+    psnr_hole_db: float | None
+    ssim_hole: float | None
+    num_not_finite: int
+    not_finite_at: list[list[int]]
+    known_identical: bool
+    passed: bool
+
+
+def min_psnr_hole_db(output: Image, expected: Image, mask: Image) -> float:
+    """Return the PSNR inside the hole of (N, 3, H, W); infinite for equal values, also where there is no hole."""
+    value = image_quality.psnr(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
+    return math.inf if math.isnan(value) else value
+
+
+def compare(case: str, image: Image, mask: Image, output: Image, expected: Image, budget: Budget) -> Comparison:
+    """Compare an output with what the source gave, all (N, 3, H, W) float32, masks (N, 1, H, W)."""
+    hole = np.broadcast_to(mask > 0, image.shape)
+    fits = output.shape == expected.shape == image.shape
+    finite = np.isfinite(output)
+    measured = Comparison(
+        case=case,
+        shape=list(image.shape),
+        max_error=None,
+        mean_error=None,
+        psnr_hole_db=None,
+        ssim_hole=None,
+        num_not_finite=int(output.size - finite.sum()),
+        not_finite_at=[[int(i) for i in place] for place in itertools.islice(np.argwhere(~finite), MAX_PLACES)],
+        known_identical=fits and bool(np.array_equal(output[~hole], image[~hole])),
+        passed=False,
+    )
+    if measured.num_not_finite or not fits:
+        return measured
+    error = np.abs(output.astype(np.float64) - expected)
+    psnr = min_psnr_hole_db(output, expected, mask)
+    ssim = image_quality.ssim(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
+    return replace(
+        measured,
+        max_error=float(error.max()),
+        mean_error=float(error.mean()),
+        psnr_hole_db=psnr if math.isfinite(psnr) else None,
+        ssim_hole=ssim if math.isfinite(ssim) else None,
+        passed=measured.known_identical
+        and (budget.max_error is None or bool(error.max() <= budget.max_error))
+        and (budget.min_psnr_db is None or psnr >= budget.min_psnr_db),
+    )
+
+
+def make_report(
+    comparisons: Sequence[Comparison], budget: Budget, reference: str, session: Session, *, required: bool = True
+) -> Report:
+    """Return the report as plain values.
+
+    A report is ``required`` to pass where an engine computes in the file's precision or better. Where it reduces it by
+    itself, as OpenVINO computes a float32 file in bfloat16, a miss is that engine's: it is noted, and not chosen.
+    """
+
+    def values(name: str) -> list[float]:
+        found = (getattr(comparison, name) for comparison in comparisons)
+        return [value for value in found if value is not None]
+
+    means = values("mean_error")
+    return {
+        "passed": all(c.passed for c in comparisons),
+        "required": required,
+        "engine": session.engine,
+        "device": session.device,
+        "precision": session.precision,
+        "weights": session.weights,
+        "reference": reference,
+        "budget": asdict(budget),
+        "max_error": max(values("max_error"), default=None),
+        "mean_error": sum(means) / len(means) if means else None,
+        "min_psnr_hole_db": min(values("psnr_hole_db"), default=None),
+        "min_ssim_hole": min(values("ssim_hole"), default=None),
+        "num_cases": len(comparisons),
+        "num_not_finite": sum(c.num_not_finite for c in comparisons),
+        "known_identical": all(c.known_identical for c in comparisons),
+        "cases": [asdict(c) for c in comparisons],
+    }
+
+
+def describe_failure(report: Report) -> str | None:
+    """Say which case failed first and why, or why nothing was run; None if all passed."""
+    if "error" in report:
+        return f"{report['engine']} ({report['precision']}) failed to run: {report['error']}"
+    for case in report["cases"]:
+        if case["passed"]:
+            continue
+        if case["num_not_finite"]:
+            reason = f"{case['num_not_finite']} values are NaN or infinite, the first at {case['not_finite_at'][0]}"
+        elif not case["known_identical"]:
+            reason = "pixels outside the hole were changed"
+        else:
+            limits = report["budget"]
+            most = "any" if limits["max_error"] is None else f"{limits['max_error']:.1e}"
+            least = "any" if limits["min_psnr_db"] is None else f"at least {limits['min_psnr_db']:g}"
+            found = "infinite" if case["psnr_hole_db"] is None else f"{case['psnr_hole_db']:.1f}"
+            reason = (
+                f"largest error {case['max_error']:.1e} (allowed {most}), PSNR inside the hole {found} dB ({least})"
+            )
+        return f"{report['engine']} differs from {report['reference']} in the case '{case['case']}': {reason}"
+    return None
+
+
+def check_session(session: Session, model: Path) -> Report:
+    """Compare a session, float32 edges, with the bundle's float32 model on the CPU, in a few batches that it takes.
+
+    Args:
+        session: What is to be trusted.
+        model: The float32 model's file.
+
+    Raises:
+        EngineError: The session fails, or no engine for the CPU runs the model.
+    """
+    exact = session.precision == session.weights == "float32"
+    budget = FLOAT32_BUDGET if exact else HALF_BUDGET
+    with _open_reference(model, session.size_multiple) as reference:
+        comparisons = []
+        for size in session.sizes_to_check():
+            image, mask = _make_case(*size)
+            name = "{}x{}x{}".format(*size)
+            comparisons.append(compare(name, image, mask, session.run(image, mask), reference.run(image, mask), budget))
+        return make_report(comparisons, budget, f"{model.name} in {reference.engine}", session)
+
+
+def _open_reference(model: Path, size_multiple: int) -> Session:
+    try:
+        return OrtSession(model, size_multiple=size_multiple)
+    except EngineError as error:
+        try:
+            return OpenVinoSession(model, size_multiple=size_multiple)
+        except EngineError as other:
+            raise EngineError(f"{model.name} has no engine to be compared with: {error} {other}") from other
+
+
+def _make_case(batch: int, height: int, width: int) -> tuple[Image, Image]:
+    """Return noisy ramps (N, 3, H, W) and a mask (N, 1, H, W): scattered holes above, a box below, float32."""
+    rng = np.random.default_rng(0)
+    image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32) / np.float32(2)
+    image += np.linspace(0, 0.5, width, dtype=np.float32)
+    mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
+    mask[..., height // 2 :, :] = 0
+    mask[..., height // 2 :, width // 4 : width // 2 + 1] = 1
+    return image, mask

@@ -1,0 +1,1 @@
+"""What TensorRT needs from CUDA, by cuda-bindings or by PyCUDA."""

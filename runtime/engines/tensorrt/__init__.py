@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX: plans are built, stored, loaded and run."""

@@ -1,0 +1,1 @@
+"""Photographs and masks: files to pixels and back."""

@@ -1,0 +1,228 @@
+"""Opening sources of every kind: what can be kept is decoded, what cannot is refused by name."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from wavepaint.errors import ImageError, printable
+from wavepaint.jpeg_scans import check_scans
+from wavepaint.runtime.images.formats import DEEP_GREY, FORMATS, check_depth, find_mode
+from wavepaint.runtime.images.metadata import jpeg_options, read_exif, save_options
+from wavepaint.runtime.images.photo import ImageSource
+from wavepaint.runtime.images.png_rows import lacks_lines, may_lack_lines
+from wavepaint.runtime.images.sixteen_bit import add_key_alpha, is_deep_colour, raw_mode, read_deep_colour
+
+_BYTES_PER_PIXEL = 16
+"""Bounds the size of a file that is read, at twice what 16 bits in each of four channels take. Pillow decodes images of
+up to twice ``Image.MAX_IMAGE_PIXELS``."""
+
+_INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""How the shell names what it has opened, as in ``<(command)``."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded source, its pixels as they are stored.
+
+    Attributes:
+        pixels: A PIL image, or an array (H, W, C).
+        mode: The mode that keeps everything the PIL image holds; None for an array.
+        orientation: EXIF's, 1 to 8.
+        format: Pillow's name of the file format; None if it did not come from a file.
+        save_options: Pillow's keywords that keep ICC profile, EXIF and resolution.
+        jpeg_options: Those that keep the quantization of a JPEG.
+    """
+
+    pixels: Image.Image | NDArray[Any]
+    mode: str | None = None
+    orientation: int = 1
+    format: str | None = None
+    save_options: dict[str, Any] = field(default_factory=dict)
+    jpeg_options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the upright image."""
+        if isinstance(self.pixels, np.ndarray):
+            height, width, channels = self.pixels.shape
+        else:
+            (width, height), channels = self.pixels.size, Image.getmodebands(self.mode or "")
+        return (width, height, channels) if self.orientation >= 5 else (height, width, channels)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16, of this machine's byte order; that of ``pixels`` may be the other."""
+        deep = self.pixels.dtype.itemsize == 2 if isinstance(self.pixels, np.ndarray) else self.mode in DEEP_GREY
+        return np.dtype(np.uint16 if deep else np.uint8)
+
+
+def get_name(source: ImageSource, role: str) -> str:
+    """Return what to call a source in messages."""
+    return printable(source) if isinstance(source, str | os.PathLike) else f"the {role}"
+
+
+def decode(source: ImageSource, role: str, size: tuple[int, int] | None = None) -> Decoded:
+    """Decode a source of any kind.
+
+    Args:
+        source: See :func:`wavepaint.runtime.images.read.read_photo`.
+        role: What to call a source without a name in messages.
+        size: Width and height that a file must have, upright or turned; others are refused before they are decoded.
+
+    Raises:
+        ImageError: See :func:`wavepaint.runtime.images.read.read_photo`.
+    """
+    name = get_name(source, role)
+    if isinstance(source, np.ndarray):
+        return Decoded(_check_array(source, role))
+    if isinstance(source, Image.Image):
+        return _decode(source, None, name, size)
+    with _open_stream(source, name, role) as stream, _open_image(stream, name) as image:
+        return _decode(image, stream, name, size)
+
+
+def _check_array(array: NDArray[Any], role: str) -> NDArray[Any]:
+    """Return an array as (H, W, C)."""
+    if array.dtype == np.bool_:
+        array = array.view(np.uint8) * np.uint8(255)
+    channels = array[..., None] if array.ndim == 2 else array
+    levels = array.dtype.kind == "u" and array.dtype.itemsize <= 2
+    if not levels or channels.ndim != 3 or channels.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
+        raise ImageError(
+            f"the {role} is an array of shape {array.shape} and dtype {array.dtype}: expected uint8 or uint16 of "
+            "(H, W), (H, W, 2), (H, W, 3) or (H, W, 4), or bool (H, W)."
+        )
+    return channels
+
+
+@contextmanager
+def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -> Iterator[IO[bytes]]:
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError(f"{name} is empty.")
+        yield io.BytesIO(source)
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise ImageError(f"{name} is of type {type(source).__name__}: expected a path, bytes, a PIL image or an array.")
+    path = Path(source)
+    with ExitStack() as opened:
+        try:
+            if path.is_dir():
+                raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
+            if path.exists() and not path.is_file() and not name.startswith(_INHERITED):
+                raise ImageError(
+                    f"{name} is a pipe or a device: expected a file. Pass what comes from a pipe as stdin."
+                )
+            stream = opened.enter_context(path.open("rb"))
+            if not stream.peek(1):
+                raise ImageError(f"{name} is empty.")
+            file = stream if stream.seekable() else io.BytesIO(stream.read())  # a pipe
+            most = _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            if 0 < most < file.seek(0, io.SEEK_END):
+                raise ImageError(f"{name} has more than {most >> 20} MiB: expected an image file of less.")
+            file.seek(0)
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist.") from None
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+        yield file
+
+
+def _open_image(stream: IO[bytes], name: str) -> Image.Image:
+    Image.init()
+    try:
+        return Image.open(stream, formats=[known for known in FORMATS if known in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise ImageError(
+            f"{name} is not an image, damaged at its start, or none of {kinds}. Save it as PNG."
+        ) from error
+    except Exception as error:  # as in _decode
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name} is damaged or cut off ({reason}).")
+
+
+def _check_work(image: Image.Image, name: str) -> None:
+    """Refuse, before it is decoded, what would take minutes or is not a single picture.
+
+    Frames are not counted: that would walk through all of them, and a TIFF of a few megabytes can have 200,000.
+    """
+    # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ImageError(f"{name} holds several frames or pages. Save the one you want as a still image.")
+    check_scans(image, name)
+
+
+def sizes_differ(image_size: tuple[int, int], mask_size: tuple[int, int]) -> ImageError:
+    """Return what to say of an image and a mask of different widths and heights."""
+    (width, height), (mask_width, mask_height) = image_size, mask_size
+    hint = ""
+    if (mask_height, mask_width) == (width, height):
+        hint = " One of them is turned: draw the mask on the upright photo, as viewers show it."
+    return ImageError(
+        f"the image is {width}x{height} pixels and the mask {mask_width}x{mask_height}; they must be equal."
+        f"{hint} --resize-mask fits the mask to the image."
+    )
+
+
+def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple[int, int] | None) -> Decoded:
+    """Decode an opened image completely, or refuse it.
+
+    Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
+    """
+    file_format = "JPEG" if image.format == "MPO" else image.format
+    try:
+        if size is not None and sorted(size) != sorted(image.size):
+            raise sizes_differ(size, image.size)
+        _check_work(image, name)
+        check_depth(image, stream, name)
+        pixels, mode = _load(image, name)
+        if stream is not None and image.format == "PNG" and may_lack_lines(image) and lacks_lines(stream):
+            raise ValueError("its pixels end before the last line")
+        orientation, exif = read_exif(image, name)
+        return Decoded(
+            pixels=pixels,
+            mode=mode,
+            orientation=orientation,
+            format=file_format,
+            save_options=save_options(image, exif, name),
+            jpeg_options=jpeg_options(image),
+        )
+    except ImageError:
+        raise
+    except MemoryError as error:
+        width, height = image.size
+        raise ImageError(f"{name} ({width}x{height} pixels) does not fit into memory. Scale or crop it.") from error
+    except Exception as error:
+        raise _damaged(name, error) from error
+
+
+def _load(image: Image.Image, name: str) -> tuple[Image.Image | NDArray[Any], str | None]:
+    """Return an image's pixels and, if they are a PIL image, the mode that keeps them."""
+    raw, key = raw_mode(image), image.info.get("transparency")
+    if is_deep_colour(image):
+        pixels = read_deep_colour(image)
+        return (pixels if key is None else add_key_alpha(pixels, key)), None
+    image.load()
+    if image.mode in DEEP_GREY and key is not None:
+        return add_key_alpha(np.asarray(image).astype(np.uint16)[..., None], key), None
+    mode = find_mode(image, name)
+    if raw in ("L;2", "L;4") and isinstance(key, int):
+        # Pillow scales the levels of such a PNG, not the one that it names as transparent.
+        image = image.copy()
+        image.info["transparency"] = key * 255 // (2 ** int(raw[-1]) - 1)
+    return image, mode

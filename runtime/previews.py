@@ -1,0 +1,76 @@
+"""Pictures that show what was done to a photo: the hole marked, and photo, hole and result side by side."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from wavepaint.grid import HOLE_COLOUR, make_grid, mark_hole
+from wavepaint.runtime.filling.options import FillOptions, fit_hole
+from wavepaint.runtime.filling.scale import Bool
+from wavepaint.runtime.images.encode import check_output
+from wavepaint.runtime.images.read import Photo, write_photo
+
+PANEL_SIDE = 1280
+"""Longest side of a picture in a comparison, in pixels; larger photos are scaled down."""
+
+
+def _as_rgb(photo: Photo) -> NDArray[np.uint8]:
+    """Return (H, W, 3) uint8, transparent parts over white."""
+    shift = 8 * (photo.pixels.dtype.itemsize - 1)
+    levels: NDArray[np.uint8] = (photo.pixels >> shift).astype(np.uint8)
+    colours = np.repeat(levels[..., :1], 3, axis=2) if photo.num_colours == 1 else levels[..., :3]
+    if not photo.has_alpha:
+        return colours
+    alpha = levels[..., -1:].astype(np.uint16)
+    return ((colours * alpha + 255 * (255 - alpha)) // 255).astype(np.uint8)
+
+
+def make_overlay(photo: Photo, hole_HW: Bool) -> Image.Image:
+    """Return the photo as 8-bit RGB with the hole tinted."""
+    pixels = _as_rgb(photo).copy()
+    pixels[hole_HW] = (pixels[hole_HW] // 3) + (np.array(HOLE_COLOUR, np.uint16) * 2 // 3).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def make_comparison(photo: Photo, hole_HW: Bool, filled: Photo) -> Image.Image:
+    """Return photo, hole and result side by side, each at most :data:`PANEL_SIDE` pixels a side."""
+    before = _as_rgb(photo)
+    panels = []
+    for pixels in (before, mark_hole(before, hole_HW), _as_rgb(filled)):
+        panel = Image.fromarray(pixels)
+        panel.thumbnail((PANEL_SIDE, PANEL_SIDE), Image.Resampling.BICUBIC)
+        panels.append(np.asarray(panel))
+    return make_grid([panels], ["photo", "hole", "result"])
+
+
+def check_picture(path: Path) -> None:
+    """Refuse, before any work is done, a name that no picture can be written under.
+
+    Raises:
+        OutputError: Its suffix is of no format that photos are written in.
+    """
+    check_output(Photo(np.zeros((1, 1, 3), np.uint8)), path)
+
+
+def write_pictures(
+    photo: Photo,
+    asked_HW: Bool,
+    filled: Photo,
+    options: FillOptions,
+    overlay: Path | None,
+    comparison: Path | None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write what was asked for; None is not. The hole shown is the one that was filled.
+
+    Raises:
+        OutputError: A file exists already, or cannot be written.
+    """
+    holes = fit_hole(photo, asked_HW, options)
+    hole = holes[1] if holes else np.zeros_like(asked_HW)
+    if overlay is not None:
+        write_photo(Photo(pixels=np.asarray(make_overlay(photo, hole))), overlay, overwrite=overwrite)
+    if comparison is not None:
+        write_photo(Photo(pixels=np.asarray(make_comparison(photo, hole, filled))), comparison, overwrite=overwrite)

@@ -1,0 +1,154 @@
+"""Where the time of one photo goes: decoding, cutting and pasting, the engine, encoding."""
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from wavepaint.bench.cells import PYTORCH, Result
+from wavepaint.bench.classical import OPENCV
+from wavepaint.bench.entrants import Subject
+from wavepaint.contract import assets_folder
+from wavepaint.runtime.engines.registry import EngineName
+from wavepaint.runtime.engines.session import Precision, RunParts, Tensor
+from wavepaint.runtime.filling.options import FillOptions
+from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo
+from wavepaint.runtime.inpainter import Inpainter
+
+CALLS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Medians in milliseconds for one JPEG photo and its PNG mask, filled as a whole.
+
+    Attributes:
+        model: The subject's name.
+        engine: Name on the command line.
+        precision: Of the arithmetic.
+        side: Height and width in pixels.
+        decode_ms: From the files' bytes to pixels.
+        prepare_ms: From pixels to the engine's tensors, and from its output into the photo.
+        engine_ms: The engine, with its copies to a device and back.
+        copy_in_ms: Of that, the copy to the device; None where there is none.
+        compute_ms: Of that, computing alone; None where the engine does not tell.
+        copy_out_ms: Of that, the copy back.
+        encode_ms: From pixels to a JPEG's bytes.
+    """
+
+    model: str
+    engine: str
+    precision: str
+    side: int
+    decode_ms: float
+    prepare_ms: float
+    engine_ms: float
+    copy_in_ms: float | None = None
+    compute_ms: float | None = None
+    copy_out_ms: float | None = None
+    encode_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def find_fastest(results: Sequence[Result]) -> list[Result]:
+    """Return for every model and size the fastest cell of one image a call; PyTorch and OpenCV fill no files here."""
+    fastest: dict[tuple[str, int], Result] = {}
+    for result in results:
+        if result.p50_ms is not None and result.batch == 1 and result.engine not in (PYTORCH, OPENCV):
+            key = (result.model, result.height)
+            if key not in fastest or result.p50_ms < (fastest[key].p50_ms or 0):
+                fastest[key] = result
+    return list(fastest.values())
+
+
+def measure_split(subject: Subject, result: Result, *, threads: int | None = None) -> Split:
+    """Fill a photo of a cell's size several times in its engine and precision."""
+    photo_bytes, mask_bytes = _make_files(result.height)
+    spent: dict[str, list[float]] = {"decode": [], "fill": [], "compute": [], "encode": []}
+    with Inpainter(
+        subject.bundle.folder,
+        engine=cast(EngineName, result.engine),
+        precision=cast(Precision, result.precision),
+        threads=threads,
+        max_memory_mb=1 << 20,
+    ) as inpainter:
+        session = inpainter._session
+        run = session.run
+        in_engine = 0.0
+
+        def timed(image: Tensor, mask: Tensor) -> Tensor:
+            nonlocal in_engine
+            batches[:] = [(image, mask)]
+            started = time.perf_counter()
+            output = run(image, mask)
+            in_engine += time.perf_counter() - started
+            return output
+
+        session.run = timed  # type: ignore[method-assign]
+        batches: list[tuple[Tensor, Tensor]] = []
+        for _ in range(CALLS + 1):
+            in_engine = 0.0
+            photo = _clock(spent["decode"], read_photo, photo_bytes)
+            hole = _clock(spent["decode"], read_mask, mask_bytes)
+            filled = _clock(spent["fill"], inpainter.fill_photo, photo, hole, FillOptions(strategy="whole"))
+            spent["compute"].append(in_engine)
+            _clock(spent["encode"], encode_photo, filled)
+        parts = session.time_parts(*batches[0], num_runs=CALLS)
+    spent["decode"] = [sum(pair) for pair in zip(spent["decode"][::2], spent["decode"][1::2], strict=True)]
+    decode, fill, compute, encode = (statistics.median(times[1:]) * 1e3 for times in spent.values())
+    return Split(
+        model=result.model,
+        engine=result.engine,
+        precision=result.precision,
+        side=result.height,
+        decode_ms=decode,
+        prepare_ms=max(fill - compute, 0.0),
+        engine_ms=compute,
+        **dict(zip(RunParts._fields, map(statistics.median, zip(*parts, strict=True)), strict=False)),
+        encode_ms=encode,
+    )
+
+
+def _clock(spent: list[float], work: Callable[..., Any], *arguments: Any) -> Any:
+    started = time.perf_counter()
+    done = work(*arguments)
+    spent.append(time.perf_counter() - started)
+    return done
+
+
+def _make_files(side: int) -> tuple[bytes, bytes]:
+    photo, mask = io.BytesIO(), io.BytesIO()
+    with Image.open(assets_folder() / "verification" / "coffee.jpg") as image:
+        image.resize((side, side)).save(photo, "JPEG", quality=92)
+    hole = np.zeros((side, side), np.uint8)
+    hole[side // 3 : -(-2 * side // 3), side // 3 : -(-2 * side // 3)] = 255
+    Image.fromarray(hole).save(mask, "PNG")
+    return photo.getvalue(), mask.getvalue()
+
+
+def make_split_rows(splits: Sequence[Split]) -> list[tuple[str, ...]]:
+    """Return a table's rows, its header first."""
+    columns = {
+        "decode ms": "decode_ms",
+        "cut and paste ms": "prepare_ms",
+        "engine ms": "engine_ms",
+        "of it copy in": "copy_in_ms",
+        "compute": "compute_ms",
+        "copy out": "copy_out_ms",
+        "encode ms": "encode_ms",
+    }
+    told = {title: name for title, name in columns.items() if any(getattr(s, name) is not None for s in splits)}
+    rows = [("model", "fastest engine", "size", *told)]
+    for split in splits:
+        values = (getattr(split, name) for name in told.values())
+        times = ("" if value is None else f"{value:.1f}" for value in values)
+        rows.append((split.model, f"{split.engine} {split.precision}", f"{split.side}x{split.side}", *times))
+    return rows

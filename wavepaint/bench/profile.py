@@ -1,0 +1,169 @@
+"""Where the time of a run goes, by operator: ONNX Runtime's own profile, and OpenVINO's performance counters.
+
+Each engine names its operators after its own rewriting of the graph: ONNX Runtime by type, OpenVINO by type and kernel
+(``ref`` is its plain, unvectorized one). Measuring costs some time itself, so that totals lie above the race's.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wavepaint.bench.cells import Cell
+from wavepaint.bench.entrants import Subject
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
+from wavepaint.optional import require
+
+PROFILED = ("ort-cpu", "openvino")
+CALLS = 3
+NUM_TOLD = 6
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+Event = tuple[str, float]
+"""What ran, and for how many milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """One type of operator: its name in the engine, how many there are, their time, and its share of all time."""
+
+    name: str
+    num_nodes: int
+    ms: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The fastest of some runs of a cell.
+
+    Attributes:
+        model: The subject's name.
+        engine: Name on the command line.
+        precision: Of the arithmetic.
+        height: In pixels.
+        batch: Images a call.
+        total_ms: Sum over all operators.
+        operators: All of them, by their time.
+    """
+
+    model: str
+    engine: str
+    precision: str
+    height: int
+    batch: int
+    total_ms: float
+    operators: tuple[Operator, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def measure_profile(cell: Cell, *, threads: int | None = None) -> Profile | None:
+    """Profile a cell.
+
+    Args:
+        cell: A model in a way.
+        threads: CPU threads; None leaves the choice to the engine.
+
+    Returns:
+        None for engines that are not :data:`PROFILED`.
+
+    Raises:
+        EngineError: The engine is not installed.
+    """
+    if cell.engine not in PROFILED or cell.execution is None or not isinstance(cell.subject, Subject):
+        return None
+    path = cell.subject.bundle.locate(cell.execution.artifact)
+    image, mask = cell.make_inputs()
+    inputs = {INPUT_IMAGE: image, INPUT_MASK: mask}
+    profile = _profile_ort if cell.engine == "ort-cpu" else _profile_openvino
+    events = min(profile(path, inputs, cell.precision, threads), key=lambda call: sum(ms for _, ms in call))
+    total = sum(ms for _, ms in events)
+    spent = {name: [ms for other, ms in events if other == name] for name in dict.fromkeys(name for name, _ in events)}
+    operators = [
+        Operator(name=name, num_nodes=len(times), ms=sum(times), share=sum(times) / total)
+        for name, times in spent.items()
+    ]
+    return Profile(
+        model=cell.subject.name,
+        engine=cell.engine,
+        precision=cell.precision,
+        height=cell.height,
+        batch=cell.batch,
+        total_ms=total,
+        operators=tuple(sorted(operators, key=lambda operator: -operator.ms)),
+    )
+
+
+def _profile_ort(path: Path, inputs: dict[str, Any], precision: str, threads: int | None) -> list[list[Event]]:
+    """Return the events of each call but the first."""
+    ort = require("onnxruntime", extra="cpu")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_profiling = True
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "run")
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        for _ in range(CALLS + 1):
+            session.run(None, inputs)
+        told = json.loads(Path(session.end_profiling()).read_text())
+    events = [
+        (str(event["args"]["op_name"]), event["dur"] / 1e3)
+        for event in told
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+    ]
+    length = len(events) // (CALLS + 1)
+    return [events[start : start + length] for start in range(length, len(events), length)]
+
+
+def _profile_openvino(path: Path, inputs: dict[str, Any], precision: str, threads: int | None) -> list[list[Event]]:
+    """Return the events of each call but the first."""
+    core: Any = require("openvino", extra="openvino").Core()
+    config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1", "PERF_COUNT": "YES"}
+    if threads is not None:
+        config["INFERENCE_NUM_THREADS"] = str(threads)
+    request = core.compile_model(path, "CPU", config).create_infer_request()
+    calls = []
+    for _ in range(CALLS + 1):
+        request.infer(inputs)
+        calls.append(
+            [
+                (f"{info.node_type} ({info.exec_type})", info.real_time.total_seconds() * 1e3)
+                for info in request.profiling_info
+                if info.real_time.total_seconds() > 0  # what was folded away or takes no time
+            ]
+        )
+    return calls[1:]
+
+
+def make_profile_rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
+    """Return a table's rows, its header first: of each profile the operators that take most, and the others' sum."""
+    rows: list[tuple[str, ...]] = [("model", "engine", "operator", "size", "nodes", "ms", "share")]
+    for profile in profiles:
+        told, others = profile.operators[:NUM_TOLD], profile.operators[NUM_TOLD:]
+        lines = [(operator.name, operator.num_nodes, operator.ms) for operator in told]
+        if others:
+            lines.append(
+                ("others", sum(operator.num_nodes for operator in others), sum(operator.ms for operator in others))
+            )
+        lines.append(("all", sum(operator.num_nodes for operator in profile.operators), profile.total_ms))
+        rows += [
+            (
+                profile.model,
+                f"{profile.engine} {profile.precision}",
+                name,
+                f"{profile.height}x{profile.height}, {profile.batch}",
+                str(num_nodes),
+                f"{ms:.1f}",
+                f"{ms / profile.total_ms:.1%}",
+            )
+            for name, num_nodes, ms in lines
+        ]
+    return rows

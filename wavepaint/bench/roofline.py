@@ -1,0 +1,103 @@
+"""The roof: what an engine and a precision reach on this machine in the plainest arithmetic, and memory in copying.
+
+The roof over multiply-accumulates is a chain of 3x3 convolutions of 128 channels, the size networks of this kind are
+made of, run through the same engine in the same precision. Copying is measured in numpy, with as many threads.
+Source of the idea: S. Williams, A. Waterman, D. Patterson, "Roofline" (2009).
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact
+from wavepaint.errors import EngineError, WavePaintError
+from wavepaint.machine import count_cores
+from wavepaint.optional import require
+from wavepaint.runtime.engines.registry import ExecutionConfig, open_execution
+from wavepaint.runtime.engines.session import make_batch
+
+CHANNELS, LAYERS, SIDE = 128, 8, 128
+GMAC = LAYERS * CHANNELS * CHANNELS * 9 * SIDE * SIDE / 1e9
+
+COPY_BYTES = 1 << 28
+
+
+def _write_convolutions(path: Path, *, half: bool) -> None:
+    """Write the chain as a model with the contract's tensors, weights small enough to stay finite."""
+    onnx = require("onnx", extra="train")
+    helper, numbers = onnx.helper, onnx.numpy_helper
+    kind, dtype = (onnx.TensorProto.FLOAT16, np.float16) if half else (onnx.TensorProto.FLOAT, np.float32)
+    generator = np.random.default_rng(0)
+    shapes = [(CHANNELS, 3, 1, 1), *[(CHANNELS, CHANNELS, 3, 3)] * LAYERS, (3, CHANNELS, 1, 1)]
+    weights = [
+        numbers.from_array((generator.normal(size=shape) / np.prod(shape[1:]) ** 0.5).astype(dtype), f"w{index}")
+        for index, shape in enumerate(shapes)
+    ]
+    nodes = [helper.make_node("Cast", [INPUT_IMAGE], ["x0"], to=kind)]
+    for index, shape in enumerate(shapes):
+        pads = [shape[2] // 2] * 4
+        nodes.append(helper.make_node("Conv", [f"x{index}", f"w{index}"], [f"x{index + 1}"], pads=pads))
+    nodes += [
+        helper.make_node("Cast", [f"x{len(shapes)}"], ["y"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Where", ["hole", "y", INPUT_IMAGE], [OUTPUT_IMAGE]),
+    ]
+    nodes.insert(0, helper.make_node("Cast", [INPUT_MASK], ["hole"], to=onnx.TensorProto.BOOL))
+    tensors = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", channels, "H", "W"])
+        for name, channels in ((INPUT_IMAGE, 3), (INPUT_MASK, 1), (OUTPUT_IMAGE, 3))
+    ]
+    graph = helper.make_graph(nodes, "convolutions", tensors[:2], tensors[2:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+
+def measure_matrix_rate(
+    execution: ExecutionConfig, *, threads: int | None = None, seconds: float = 1.0
+) -> float | None:
+    """Return thousand million multiply-accumulates a second of the chain in a way, the best of its runs.
+
+    Returns:
+        None where it cannot be measured: without the onnx package, or where the engine refuses it.
+    """
+    artifact = Artifact(path="chain.onnx", kind="onnx", precision=execution.artifact.precision)
+    image, mask = make_batch(1, SIDE, SIDE)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / artifact.path
+        try:
+            _write_convolutions(path, half=artifact.precision == "float16")
+            with open_execution(
+                ExecutionConfig(execution.engine, artifact, execution.arithmetic), path, 1, threads=threads
+            ) as session:
+                return GMAC / _best_seconds(lambda: session.run(image, mask), seconds)
+        except (EngineError, WavePaintError):
+            return None
+
+
+def measure_copy_rate(threads: int | None = None, *, seconds: float = 1.0) -> float:
+    """Return how many GB a second are read and written in copying, with so many threads; None for every core."""
+    num_threads = threads or count_cores()
+    source = np.ones(COPY_BYTES, np.uint8)
+    target = np.zeros_like(source)
+    parts = [
+        slice(start, start + COPY_BYTES // num_threads) for start in range(0, COPY_BYTES, COPY_BYTES // num_threads)
+    ]
+    with ThreadPoolExecutor(num_threads) as pool:
+
+        def copy() -> None:
+            list(pool.map(lambda part: np.copyto(target[part], source[part]), parts))
+
+        return 2 * COPY_BYTES / 1e9 / _best_seconds(copy, seconds)
+
+
+def _best_seconds(run: Callable[[], object], seconds: float) -> float:
+    """Return the shortest time of several runs: a roof is what can be reached, not what usually is."""
+    run()
+    best, finish = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < finish or best == float("inf"):
+        started = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - started)
+    return best

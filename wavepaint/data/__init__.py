@@ -1,0 +1,1 @@
+"""Training and evaluation data: photographs, masks, augmentation and splits."""

@@ -1,0 +1,62 @@
+"""The machine and the process: processor, usable cores, system, peak memory."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def reset_peak_memory() -> float:
+    """Forget the process's peak and return what it holds now, in MB, where the system can tell (Linux); else 0."""
+    try:
+        _CLEAR_REFS.write_text("5")
+        return _read_status("VmRSS:")
+    except OSError:
+        return 0.0
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that was resident since :func:`reset_peak_memory`, or, elsewhere than on Linux, ever."""
+    try:
+        return _read_status("VmHWM:")
+    except OSError:
+        pass
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def _read_status(key: str) -> float:
+    return next(int(line.split()[1]) for line in _STATUS.read_text().splitlines() if line.startswith(key)) / 1024
+
+
+def _processor_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return processor, usable cores, system and Python version, as plain values."""
+    return {
+        "processor": _processor_name(),
+        "cores": count_cores(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }

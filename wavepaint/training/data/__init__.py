@@ -1,1 +1,0 @@
-"""What a network is trained on: photos, crops of them, and masks."""

@@ -1,0 +1,1 @@
+"""Checkpoints: reading them safely, blending them, and growing one network from another."""
