@@ -232,6 +232,7 @@ def write_bundle(
             num_parameters=sum(parameter.numel() for parameter in network.parameters()),
             size_multiple=size_multiple,
             padding=network.padding,
+            crop_size=contract.find_crop_size(checkpoint.training),
             **asdict(measure_cost(folder / artifacts[0].path, size_multiple)),
             artifacts=artifacts,
             files=contract.describe_files(folder),

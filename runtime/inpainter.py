@@ -32,9 +32,6 @@ from wavepaint.runtime.images.read import ImageSource, Photo, read_photo
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""
 
-_MAX_CROP_SIDE = 16_384
-"""Larger ones are taken for damage."""
-
 _THICKEST_SHARE = 2 / 3
 """Of that side: the thickest hole that is filled at full resolution. The model that ships, trained on crops of 192
 pixels, has an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of 19 photographs of 256 pixels where it is
@@ -216,7 +213,7 @@ class Inpainter(Closeable):
         manifest = self.bundle.manifest
         bytes_per_pixel = manifest.activation_bytes_per_pixel * self._session.memory_factor
         # A hole as large as what passes the engine at once would have nothing known around it.
-        side = min(_crop_side(manifest.training), max(min(sizes.most[1:]) for sizes in self._session.sizes))
+        side = min(manifest.crop_size or _UNKNOWN_CROP_SIDE, max(min(sizes.most[1:]) for sizes in self._session.sizes))
         return Limits(
             max_pixels=max_pixels(photo, bytes_per_pixel, self.max_memory_mb, self.streams),
             max_batch=self.max_batch,
@@ -280,10 +277,3 @@ class Inpainter(Closeable):
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
-
-
-def _crop_side(training: object) -> int:
-    """Return the side of the crops that a network was trained on, as far as its bundle says so."""
-    for key in ("config", "data", "crop_size"):
-        training = training.get(key) if isinstance(training, dict) else None
-    return training if isinstance(training, int) and 1 <= training <= _MAX_CROP_SIDE else _UNKNOWN_CROP_SIDE

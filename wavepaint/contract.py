@@ -53,6 +53,9 @@ FORMAT_VERSION = 3
 MAX_MANIFEST_BYTES = 1 << 20
 """Largest manifest that is read; the one that ships has 14 kB."""
 
+MAX_CROP_SIZE = 16_384
+"""Largest crop size of training, in pixels."""
+
 MAX_LEVELS = 64
 """Deepest nesting of a manifest."""
 
@@ -229,6 +232,7 @@ class Manifest:
             that ran it; none where no engine at hand could.
         padding: numpy's mode by which images are padded to the size multiple. Earlier bundles, which do not say it,
             were made with "reflect".
+        crop_size: Side of the square training crops in pixels; None if it is not known.
         training: Record of the training run; empty if the checkpoint had none.
         contract: The tensors of each kind of edges, as in this module's text.
     """
@@ -247,6 +251,7 @@ class Manifest:
     versions: dict[str, str]
     verification: dict[str, list[Report]]
     padding: PadMode = "reflect"
+    crop_size: Annotated[int, Meta(ge=1, le=MAX_CROP_SIZE)] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     contract: dict[str, Any] = field(default_factory=lambda: dict(TENSORS.items()))
 
@@ -289,6 +294,14 @@ def _rename(entry: Any, old: str, new: str) -> Any:
     if not isinstance(entry, Mapping):
         return entry
     return {new if key == old else key: value for key, value in entry.items()}
+
+
+def find_crop_size(training: Any) -> int | None:
+    """Return the crop size that a training record names, or None if it names none that makes sense."""
+    config = training.get("config") if isinstance(training, Mapping) else None
+    data = config.get("data", config) if isinstance(config, Mapping) else None  # the first configs had no sections
+    size = data.get("crop_size") if isinstance(data, Mapping) else None
+    return size if type(size) is int and 1 <= size <= MAX_CROP_SIZE else None
 
 
 def hash_file(path: Path) -> str:
@@ -376,6 +389,8 @@ def _parse_manifest(content: Any, path: Path) -> Manifest:
     if isinstance(content.get("artifacts"), list):
         entries = [_rename(entry, "edges", "io_dtype") for entry in content["artifacts"]]
         content = {**content, "artifacts": _drop_damaged_plans(entries, path)}
+    if "crop_size" not in content:  # an older bundle
+        content = {**content, "crop_size": find_crop_size(content.get("training"))}
     # Fields that are not known here, of a later program of the same format version, are left out.
     manifest: Manifest = _convert(content, Manifest)
     named = [artifact.path for artifact in manifest.artifacts]

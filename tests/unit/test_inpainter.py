@@ -12,7 +12,6 @@ from PIL import Image
 from wavepaint import Inpainter
 from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
-from wavepaint.runtime import inpainter as inpainter_module
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.sizes import SizeRange
 
@@ -45,12 +44,6 @@ def test_the_crops_of_training_say_which_holes_pass_at_full_resolution(
             hole[200 : 200 + side, 200 : 200 + side] = True
             opened.fill(np.zeros((600, 600, 3), np.uint8), hole)
             assert passed.pop() == (side if side == thickest else side // 2) ** 2
-
-
-@pytest.mark.parametrize("training", [{}, {"config": 3}, {"config": {"data": {"crop_size": "x"}}},
-                                      {"config": {"data": {"crop_size": -5}}}])  # fmt: skip
-def test_what_a_bundle_says_of_its_training_need_not_make_sense(training: dict[str, object]) -> None:
-    assert inpainter_module._crop_side(training) == 256
 
 
 def test_what_lies_in_the_hole_does_not_matter(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -33,11 +32,12 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         if not reports:
             yield "", "not verified yet: no engine here could run it (wp verify --store adds a report)"
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
-    yield from _training_rows(manifest.training)
+    yield from _training_rows(manifest)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
 
 
-def _training_rows(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    training = manifest.training
     if not training:
         yield "training", "no record in the checkpoint"
         return
@@ -48,7 +48,7 @@ def _training_rows(training: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "training",
         f"recipe {config['recipe']}, {training['step']} steps of {settings['batch_size']} crops of "
-        f"{settings['crop_size']} px, {training['seconds'] / 60:.0f} min on {training['device']}",
+        f"{manifest.crop_size} px, {training['seconds'] / 60:.0f} min on {training['device']}",
     )
     yield "", f"{data['train']['num_photos']} photos, validated on {data['val']['num_photos']}"
     if training.get("begun_from"):

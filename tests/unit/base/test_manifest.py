@@ -1,0 +1,122 @@
+"""A bundle is complete and unaltered, or refused; its manifest says everything."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.bundle import write_bundle
+from wavepaint.contract import MANIFEST_NAME, Bundle, read_bundle
+from wavepaint.errors import BundleError
+
+
+@pytest.fixture(scope="module")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_bundle(tmp_path_factory.mktemp("small") / "bundle")
+
+
+@pytest.fixture
+def folder(small_bundle: Bundle, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(small_bundle.folder, tmp_path / "copy"))
+
+
+def altered(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def alter(folder: Path) -> None:
+        path = folder / MANIFEST_NAME
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        path.write_text(json.dumps(manifest))
+
+    return alter
+
+
+def flip_a_byte(folder: Path) -> None:
+    data = bytearray((folder / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip_a_byte, "was altered or is damaged"),
+        (lambda f: (f / "model.onnx").write_bytes(b""), "was altered or is damaged"),
+        (lambda f: (f / "model.onnx").unlink(), "lacks model.onnx"),
+        (lambda f: (f / MANIFEST_NAME).unlink(), "holds no manifest.json"),
+        (lambda f: (f / MANIFEST_NAME).write_text("{"), "is damaged"),
+        (lambda f: (f / MANIFEST_NAME).write_text("[]"), "not the manifest of a WavePaint bundle"),
+        (altered(lambda m: m.update(format_version=9)), "format version 9, this program reads 3"),
+        (altered(lambda m: m.pop("size_multiple")), "is damaged"),
+        (altered(lambda m: m.update(size_multiple=0)), "is damaged"),
+        (altered(lambda m: m.update(crop_size=0)), r"`int` >= 1 - at `\$.crop_size`"),
+        (altered(lambda m: m.update(crop_size=16385)), r"`int` <= 16384 - at `\$.crop_size`"),
+        (altered(lambda m: m.update(crop_size="192")), r"Expected `int \| null`, got `str` - at `\$.crop_size`"),
+        (altered(lambda m: m.update(files={})), "not a listed file"),
+        (
+            altered(lambda m: m["files"].update({"../x": {"sha256": "", "bytes": 0}})),
+            "Expected a file name without any folder - at `key` in `..files`",
+        ),
+        (altered(lambda m: m["files"].update({"model.onnx": {}})), "is damaged"),
+        (
+            altered(lambda m: m["artifacts"][0]["details"].update(float_edges="../x")),
+            r"at `..artifacts.0..details.float_edges`",
+        ),
+    ],
+)
+def test_altered_bundles_are_refused(folder: Path, damage: Callable[[Path], None], message: str) -> None:
+    damage(folder)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+def test_a_file_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="is not a folder"):
+        read_bundle(tmp_path / "file")
+    with pytest.raises(BundleError, match="does not exist"):
+        read_bundle(tmp_path / "none")
+
+
+@pytest.mark.parametrize("crop_size", [None, 192])
+def test_the_crop_size_survives_the_file(tmp_path: Path, crop_size: int | None) -> None:
+    bundle = write_bundle(tmp_path, crop_size=crop_size)
+    assert json.loads((tmp_path / MANIFEST_NAME).read_text())["crop_size"] == crop_size
+    assert bundle.manifest.crop_size == crop_size
+
+
+@pytest.mark.parametrize(
+    ("training", "crop_size"),
+    [
+        ({"config": {"data": {"crop_size": 96}}}, 96),
+        ({"config": {"crop_size": 80}}, 80),
+        ({}, None),
+        ({"config": 3}, None),
+        ({"config": {"data": {}}}, None),
+        *(({"config": {"data": {"crop_size": value}}}, None) for value in ("x", True, -5, 96.0, 10**400, float("nan"))),
+    ],
+    ids=repr,
+)
+def test_older_manifests_give_the_crop_size_in_the_training_record(
+    folder: Path, training: dict[str, Any], crop_size: int | None
+) -> None:
+    altered(lambda manifest: (manifest.pop("crop_size"), manifest.update(training=training)))(folder)
+    assert read_bundle(folder).manifest.crop_size == crop_size
+
+
+def test_a_crop_size_that_is_said_wins_over_the_training_record(folder: Path) -> None:
+    altered(lambda m: m.update(crop_size=None, training={"config": {"data": {"crop_size": 96}}}))(folder)
+    assert read_bundle(folder).manifest.crop_size is None
+
+
+def test_files_say_edges_for_the_io_dtype(folder: Path, small_bundle: Bundle) -> None:
+    content = json.loads((folder / MANIFEST_NAME).read_text())
+    assert [artifact["edges"] for artifact in content["artifacts"]] == ["float32", "float32"]
+    assert not any("io_dtype" in artifact for artifact in content["artifacts"])
+    altered(lambda m: m["artifacts"][1].update(edges="uint8"))(folder)
+    assert [artifact.io_dtype for artifact in read_bundle(folder).manifest.artifacts] == ["float32", "uint8"]
+    altered(lambda m: [artifact.pop("edges") for artifact in m["artifacts"]])(folder)
+    assert read_bundle(folder).manifest == small_bundle.manifest
