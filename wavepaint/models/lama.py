@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.models.network import Network
+from wavepaint.models.network import InpaintingNetwork
 from wavepaint.models.wavemix import count_modules
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 
@@ -143,7 +143,7 @@ class Concatenation(nn.Module):
         return torch.cat([local_NCHW, global_NCHW], dim=1)
 
 
-class LaMa(Network):
+class LaMa(InpaintingNetwork):
     """LaMa: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W) in [0, 1].
 
     What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit. H and W
@@ -160,7 +160,7 @@ class LaMa(Network):
 
     Raises:
         ConfigError: A value that makes no sense.
-        ImageError: From ``forward`` and ``predict``, where H or W is no such multiple.
+        ImageError: From ``forward``, where H or W is no such multiple.
     """
 
     def __init__(
@@ -199,13 +199,6 @@ class LaMa(Network):
         self.model = nn.Sequential(*layers)
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        """Return the whole image as the network sees it, known pixels too, for losses that look at those.
-
-        Args:
-            known_NCHW: The image, black inside the hole.
-            mask_N1HW: 1 = hole.
-        """
-        self.check_size(known_NCHW)
         x = torch.cat([known_NCHW, mask_N1HW], dim=1)
         height, width = x.shape[2:]
         missing = [torch.sym_max(2 * self.size_multiple - side, 0) for side in (width, height)]  # type: ignore[no-untyped-call]
@@ -213,10 +206,6 @@ class LaMa(Network):
         for layer in self.model:
             x = layer(*x) if isinstance(x, tuple) else layer(x)  # from the stem to the concatenation maps are pairs
         return x[:, :, :height, :width]
-
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        known = image_NCHW * (1 - mask_N1HW)
-        return self.predict(known, mask_N1HW) * mask_N1HW + known
 
 
 def detect_lama(state: Mapping[str, Tensor]) -> dict[str, int | bool] | None:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.models.network import Network
+from wavepaint.models.network import InpaintingNetwork
 
 _WIDTHS = (1, 2, 4, 8, 8)
 """Channels after each down-scaling, as multiples of the base."""
 
 
-class UNet(Network):
+class UNet(InpaintingNetwork):
     """U-Net: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W).
 
     What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit; inside
@@ -29,7 +29,7 @@ class UNet(Network):
 
     Raises:
         ConfigError: Fewer than one channel.
-        ImageError: From ``forward`` and ``predict``, where H or W is no such multiple.
+        ImageError: From ``forward``, where H or W is no such multiple.
     """
 
     size_multiple = 2 ** len(_WIDTHS)
@@ -52,13 +52,6 @@ class UNet(Network):
         self.up.append(nn.Sequential(nn.ConvTranspose2d(inputs, 3, 3, stride=2, padding=1, output_padding=1)))
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        """Return the whole image as the network sees it, known pixels too, for losses that look at those.
-
-        Args:
-            known_NCHW: The image, black inside the hole.
-            mask_N1HW: 1 = hole.
-        """
-        self.check_size(known_NCHW)
         x = torch.cat([known_NCHW, mask_N1HW], dim=1)
         skips = []
         for down in self.down:
@@ -70,10 +63,6 @@ class UNet(Network):
             if skips:
                 x = torch.cat([x, skips.pop()], dim=1)
         return x
-
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        known = image_NCHW * (1 - mask_N1HW)
-        return self.predict(known, mask_N1HW) * mask_N1HW + known
 
 
 def detect_unet(state: Mapping[str, Tensor]) -> dict[str, int] | None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.models.network import Network
+from wavepaint.models.network import InpaintingNetwork
 from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock, count_modules, detect_block
 from wavepaint.ops.borrow import NUM_OFFERS, borrow_detail
 from wavepaint.ops.dwt import HAAR
@@ -77,7 +77,7 @@ class WaveMixModule(nn.Module):
         return self.decoder2(torch.cat([self.decoder1(x), image_NCHW], dim=1))  # type: ignore[no-any-return]
 
 
-class WavePaint(Network):
+class WavePaint(InpaintingNetwork):
     """WavePaint: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W).
 
     What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit; inside
@@ -96,7 +96,7 @@ class WavePaint(Network):
 
     Raises:
         ConfigError: A value outside of these.
-        ImageError: From ``forward`` and ``predict``, where H or W is no such multiple.
+        ImageError: From ``forward``, where H or W is no such multiple.
     """
 
     def __init__(
@@ -166,13 +166,6 @@ class WavePaint(Network):
                 nn.init.constant_(bias[3], FIRST_SHARE)
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        """Return the whole image as the network sees it, known pixels too, for losses that look at those.
-
-        Args:
-            known_NCHW: The image, black inside the hole.
-            mask_N1HW: 1 = hole.
-        """
-        self.check_size(known_NCHW)
         x, guide, offers = known_NCHW, mask_N1HW, None
         if self.prefill_levels:
             x, *coarser = fill_levels(known_NCHW, mask_N1HW, self.prefill_levels)
@@ -184,10 +177,6 @@ class WavePaint(Network):
             out = module(x, guide)
             x = (out if offers is None else _take_offers(out, offers)) + x
         return x
-
-    def forward(self, image_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        known = image_NCHW * (1 - mask_N1HW)
-        return self.predict(known, mask_N1HW) * mask_N1HW + known
 
 
 def _take_offers(out_NCHW: Tensor, offers_NBHW: Tensor) -> Tensor:

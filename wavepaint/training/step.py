@@ -18,17 +18,6 @@ from wavepaint.training.losses.terms import composite, jitter, widen
 from wavepaint.training.schedule import Schedule
 
 
-class _Predictor(nn.Module):
-    """The network's whole prediction as a forward pass, which DistributedDataParallel and torch.compile need."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        return self.model.predict(known_NCHW, mask_N1HW)  # type: ignore[no-any-return, operator]
-
-
 class TrainStep:
     """Changes a network's weights, step by step.
 
@@ -59,8 +48,8 @@ class TrainStep:
         self.device = device
         self._world = world
         self._dtype = autocast_dtype
-        predictor: nn.Module = world.wrap(_Predictor(model), device)
-        self._predict = torch.compile(predictor) if config.optimization.compile else predictor
+        wrapped: nn.Module = world.wrap(model, device)
+        self._predict = torch.compile(wrapped) if config.optimization.compile else wrapped
         self._objective = Objective(config.loss, lpips)
         self._adversarial = make_adversarial_loss(config.loss)
         # A fixed seed of its own, so that the network starts from the same weights with a discriminator and without.
@@ -159,9 +148,9 @@ class TrainStep:
         return nullcontext() if last or no_sync is None else no_sync()
 
     def _fill(self, image: Tensor, mask: Tensor) -> Tensor:
-        known = (image * (1 - mask)).contiguous(memory_format=self._layout)
+        image = image.contiguous(memory_format=self._layout)
         with self._autocast():
-            return widen(self._predict(known, mask))
+            return widen(self._predict(image, mask, keep_known=False))
 
     def _show(self, predicted: Tensor, image: Tensor, mask: Tensor, survey: Survey) -> tuple[Tensor, ...]:
         """Return filled image, original and mask as the discriminator sees them."""
