@@ -124,7 +124,7 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.option("--bf16", is_flag=True, help="Add a bfloat16 model, likewise.")
 @click.option(
     "--io",
-    "edges",
+    "io_dtype",
     type=click.Choice(["float32", "uint8"]),
     default="float32",
     show_default=True,
