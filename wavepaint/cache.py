@@ -1,19 +1,12 @@
-"""Where things are kept that can be made again."""
+"""The folder for files that can be made again, such as engines' plans and downloaded weights."""
 
 import os
-import sys
 from pathlib import Path
+
+import platformdirs
 
 
 def cache_folder() -> Path:
-    """Return where this package keeps what can be made again: ``WAVEPAINT_CACHE``, or the user's cache folder."""
+    """Return this package's cache folder: ``WAVEPAINT_CACHE`` if set, else ``wavepaint`` in the user's cache folder."""
     chosen = os.environ.get("WAVEPAINT_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "wavepaint"
+    return Path(chosen) if chosen else platformdirs.user_cache_path("wavepaint", appauthor=False, opinion=False)

@@ -49,7 +49,7 @@ def flip_a_byte(folder: Path) -> None:
         (lambda f: (f / MANIFEST_NAME).unlink(), "holds no manifest.json"),
         (lambda f: (f / MANIFEST_NAME).write_text("{"), "is damaged"),
         (lambda f: (f / MANIFEST_NAME).write_text("[]"), "not the manifest of a WavePaint bundle"),
-        (altered(lambda m: m.update(format_version=9)), "format version 9, this program reads 3"),
+        (altered(lambda m: m.update(format_version=9)), "format version 9; this program reads 3"),
         (altered(lambda m: m.pop("size_multiple")), "is damaged"),
         (altered(lambda m: m.update(size_multiple=0)), "is damaged"),
         (altered(lambda m: m.update(crop_size=0)), r"`int` >= 1 - at `\$.crop_size`"),

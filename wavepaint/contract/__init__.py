@@ -1,0 +1,59 @@
+"""The contract between export and runtime: a model's tensors, and the manifest and folder of a bundle.
+
+A bundle is a folder that contains ``manifest.json`` and the files it lists. This package needs the standard library and
+msgspec, which checks the manifest's fields against their types.
+"""
+
+from wavepaint.contract.manifest import (
+    Artifact,
+    FileEntry,
+    Kind,
+    Manifest,
+    PadMode,
+    Precision,
+    Report,
+    find_crop_size,
+)
+from wavepaint.contract.reading import (
+    MANIFEST_NAME,
+    Bundle,
+    assets_folder,
+    default_bundle_folder,
+    describe_files,
+    hash_file,
+    read_bundle,
+)
+from wavepaint.contract.tensors import (
+    IMAGE_CHANNELS,
+    INPUT_IMAGE,
+    INPUT_MASK,
+    MASK_THRESHOLD,
+    OUTPUT_IMAGE,
+    TENSORS,
+    IoDtype,
+)
+
+__all__ = [
+    "IMAGE_CHANNELS",
+    "INPUT_IMAGE",
+    "INPUT_MASK",
+    "MANIFEST_NAME",
+    "MASK_THRESHOLD",
+    "OUTPUT_IMAGE",
+    "TENSORS",
+    "Artifact",
+    "Bundle",
+    "FileEntry",
+    "IoDtype",
+    "Kind",
+    "Manifest",
+    "PadMode",
+    "Precision",
+    "Report",
+    "assets_folder",
+    "default_bundle_folder",
+    "describe_files",
+    "find_crop_size",
+    "hash_file",
+    "read_bundle",
+]

@@ -1,0 +1,143 @@
+"""Reading a bundle: every file is there, unaltered and harmless, or the bundle is refused."""
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from wavepaint.contract.manifest import Artifact, FileEntry, Manifest
+from wavepaint.contract.parsing import parse_manifest
+from wavepaint.contract.tensors import IoDtype
+from wavepaint.errors import BundleError
+from wavepaint.model_file import has_external_data
+
+MANIFEST_NAME = "manifest.json"
+
+MAX_MANIFEST_BYTES = 1 << 20
+"""Largest manifest that is read, in bytes. The default model's manifest has 14 kB."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    def locate(self, artifact: Artifact) -> Path:
+        """Return the path of an artifact's file."""
+        return self.folder / artifact.path
+
+    def find_artifact(self, kind: str, precision: str | None = None, io_dtype: IoDtype = "float32") -> Artifact:
+        """Return the first artifact of a kind, an I/O dtype and, unless None, a precision.
+
+        Raises:
+            BundleError: The bundle has none.
+        """
+        artifacts = self.manifest.artifacts
+        for artifact in artifacts:
+            if artifact.kind == kind and artifact.io_dtype == io_dtype and precision in (None, artifact.precision):
+                return artifact
+        present = ", ".join(f"{a.kind} {a.precision} ({a.io_dtype} I/O)" for a in artifacts) or "no model"
+        wanted = " ".join(part for part in (kind, precision) if part)
+        raise BundleError(
+            f"{self.folder} has no {wanted} model with {io_dtype} inputs and outputs; it has {present}. Export the "
+            "checkpoint again with wp export."
+        )
+
+
+def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
+    """Read a bundle and check that every file is present and unaltered.
+
+    Args:
+        folder: The bundle's folder.
+        check_hashes: Also compare the sha256 of every file (some milliseconds for a small model).
+
+    Warns:
+        WavePaintWarning: The entry of a plan is damaged; the bundle is read without it.
+
+    Raises:
+        BundleError: Missing, incomplete, altered, or of another format version.
+    """
+    try:
+        if not folder.is_dir():
+            problem = "is not a folder" if folder.exists() else "does not exist"
+            raise BundleError(f"{folder} {problem}. Expected the folder of a bundle, as wp export makes it.")
+        manifest = parse_manifest(_read_manifest_file(folder / MANIFEST_NAME), folder / MANIFEST_NAME)
+        _check_files(folder, manifest, check_hashes)
+        _refuse_external_data(folder, manifest)
+    except FileNotFoundError:
+        raise BundleError(
+            f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export."
+        ) from None
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    return Bundle(folder, manifest)
+
+
+def _read_manifest_file(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # checked before opening, because opening a pipe would block
+        raise BundleError(f"{path} is not a regular file. Copy the whole bundle again, or export it again.")
+    with path.open("rb") as stream:
+        data = stream.read(MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} is larger than {MAX_MANIFEST_BYTES >> 20} MiB. Export the checkpoint again.")
+    return data
+
+
+def _check_files(folder: Path, manifest: Manifest, check_hashes: bool) -> None:
+    for name, expected in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"{folder} lacks {name}. Copy the whole bundle again, or export it again.")
+        if file.stat().st_size != expected["bytes"]:
+            raise _altered(file, "size")
+    for name, expected in manifest.files.items() if check_hashes else ():  # only once every size is right
+        if hash_file(folder / name) != expected["sha256"]:
+            raise _altered(folder / name, "sha256")
+
+
+def _altered(file: Path, property_name: str) -> BundleError:
+    return BundleError(
+        f"{file} was altered or is damaged: its {property_name} differs from the manifest's. Copy the whole bundle "
+        "again, or export it again."
+    )
+
+
+def _refuse_external_data(folder: Path, manifest: Manifest) -> None:
+    named = {a.path if a.kind == "onnx" else a.details["onnx"] for a in manifest.artifacts}
+    for file in (folder / name for name in sorted(named & manifest.files.keys())):
+        try:
+            external = has_external_data(file)
+        except ValueError:  # no engine gets the file either, and the bundle's other models may work
+            continue
+        if external:
+            raise BundleError(
+                f"{file} keeps weights in other files (external data), which bundles never do: the model could read "
+                "any file on this machine. Export the checkpoint again."
+            )
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def describe_files(folder: Path) -> dict[str, FileEntry]:
+    """Return hash and size of every file in a bundle's folder except the manifest."""
+    return {
+        path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+
+
+def assets_folder() -> Path:
+    """Return the folder of the files that ship with the package."""
+    return Path(__file__).parent.parent / "assets"
+
+
+def default_bundle_folder() -> Path:
+    """Return the folder of the default model."""
+    return assets_folder() / "default"

@@ -1,0 +1,62 @@
+"""The inputs and outputs of a model. The I/O dtype decides their layout.
+
+With the I/O dtype ``float32``, H and W must be multiples of the manifest's ``size_multiple``:
+
+==============  ====================  =======  ======================================================
+name            shape                 dtype    meaning
+==============  ====================  =======  ======================================================
+``image``       (N, 3, H, W)          float32  RGB in [0, 1]; values inside the hole are ignored
+``mask``        (N, 1, H, W)          float32  1 = hole (to be filled), 0 = known; no other value
+``image_out``   (N, 3, H, W)          float32  RGB in [0, 1]; equal to ``image`` where ``mask`` is 0
+==============  ====================  =======  ======================================================
+
+With the I/O dtype ``uint8``, H and W can be any size, because the model pads and crops:
+
+==============  ====================  =======  ======================================================
+name            shape                 dtype    meaning
+==============  ====================  =======  ======================================================
+``image``       (N, H, W, 3)          uint8    RGB
+``mask``        (N, H, W, 1)          uint8    128 to 255 = hole, 0 to 127 = known
+``image_out``   (N, H, W, 3)          uint8    RGB; equal to ``image`` outside the hole
+==============  ====================  =======  ======================================================
+"""
+
+from typing import Any, Literal
+
+INPUT_IMAGE = "image"
+INPUT_MASK = "mask"
+OUTPUT_IMAGE = "image_out"
+IMAGE_CHANNELS = 3
+
+MASK_THRESHOLD = 128
+"""Lowest level of a uint8 mask that marks the hole."""
+
+IoDtype = Literal["float32", "uint8"]
+
+TENSORS: dict[IoDtype, Any] = {
+    "float32": {
+        "inputs": [
+            {"name": INPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
+            {"name": INPUT_MASK, "shape": ["N", 1, "H", "W"], "dtype": "float32", "known": [0], "hole": [1]},
+        ],
+        "outputs": [
+            {"name": OUTPUT_IMAGE, "shape": ["N", 3, "H", "W"], "dtype": "float32", "range": [0, 1], "colour": "RGB"},
+        ],
+    },
+    "uint8": {
+        "inputs": [
+            {"name": INPUT_IMAGE, "shape": ["N", "H", "W", 3], "dtype": "uint8", "range": [0, 255], "colour": "RGB"},
+            {
+                "name": INPUT_MASK,
+                "shape": ["N", "H", "W", 1],
+                "dtype": "uint8",
+                "known": [0, MASK_THRESHOLD - 1],
+                "hole": [MASK_THRESHOLD, 255],
+            },
+        ],
+        "outputs": [
+            {"name": OUTPUT_IMAGE, "shape": ["N", "H", "W", 3], "dtype": "uint8", "range": [0, 255], "colour": "RGB"},
+        ],
+    },
+}
+"""The tables above, as every manifest repeats them."""
