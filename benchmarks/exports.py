@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact
+from wavepaint.contract import Artifact, Model
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import torch_suite
 from wavepaint.export.fusion.wavemix import fuse
@@ -31,7 +31,8 @@ from wavepaint.export.verify import describe_report, verify_session
 from wavepaint.machine import describe_machine
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 from wavepaint.runtime.engines.comparison import choose_budget, make_report
-from wavepaint.runtime.engines.registry import ExecutionConfig, find_runnable, open_execution
+from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.registry import find_runnable, open_execution
 from wavepaint.runtime.engines.session import Session, make_batch
 from wavepaint.training.recipes import get_recipe
 
@@ -60,8 +61,8 @@ class Cell:
     latencies_ms: list[float] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
 
-    def open(self, folder: Path, multiple: int, threads: int | None) -> Session:
-        return open_execution(self.execution, folder / self.execution.artifact.path, multiple, threads=threads)
+    def open(self, threads: int | None) -> Session:
+        return open_execution(self.execution, threads=threads)
 
 
 def gmac(network: torch.nn.Module, side: int) -> float:
@@ -86,7 +87,7 @@ def export_cells(network: torch.nn.Module, multiple: int, folder: Path, cases: A
                 continue
             opset = BFLOAT16_OPSET if precision == "bfloat16" else OPSET
             export_onnx(exported, multiple, folder / artifact.path, opset=opset)
-            for execution in find_runnable(artifact):
+            for execution in find_runnable(Model(folder / artifact.path, artifact, multiple)):
                 yield Cell(form, execution)
 
 
@@ -101,7 +102,7 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
         cells = list(export_cells(network, multiple, folder, suite.cases))
         for cell in cells:
             budget = choose_budget(cell.execution.artifact, cell.execution.arithmetic)
-            with cell.open(folder, multiple, threads) as session:
+            with cell.open(threads) as session:
                 cell.engine_name = session.engine
                 cell.report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
             if not cell.report["passed"]:
@@ -109,7 +110,7 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
         for number in range(rounds):
             click.echo(f"  round {number + 1} of {rounds} ...", err=True)
             for cell in cells:
-                with cell.open(folder, multiple, threads) as session:
+                with cell.open(threads) as session:
                     for _ in range(WARMUP_CALLS):
                         session.run(image, mask)
                     for _ in range(CALLS):

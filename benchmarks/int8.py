@@ -23,10 +23,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
 from wavepaint.atomic import write_folder
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, default_bundle_folder, read_bundle
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, Precision, default_bundle_folder, read_bundle
 from wavepaint.machine import describe_machine
 from wavepaint.runtime.engines.comparison import min_psnr_hole_db
-from wavepaint.runtime.engines.registry import EngineName, ExecutionConfig, Precision, open_execution
+from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
+from wavepaint.runtime.engines.registry import open_execution
 
 SIDE, WARMUP_CALLS, CALLS = 256, 2, 10
 
@@ -126,8 +127,8 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
         expected: list[Any] = []
         for round_number in range(rounds):
             for index, (label, file, engine, arithmetic) in enumerate(cells):
-                execution = ExecutionConfig(engine, Artifact(path=file, kind="onnx", precision="float32"), arithmetic)
-                with open_execution(execution, folder / file, multiple, threads=threads) as session:
+                model = Model(folder / file, Artifact(path=file, kind="onnx", precision="float32"), multiple)
+                with open_execution(ExecutionConfig(engine, model, arithmetic), threads=threads) as session:
                     if round_number == 0:
                         outputs = [session.run(*case) for case in cases]
                         expected = expected or outputs

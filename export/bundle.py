@@ -17,7 +17,7 @@ from torch import nn
 
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, IoDtype, Manifest, Precision, Report
+from wavepaint.contract import Artifact, Bundle, IoDtype, Manifest, Model, Precision, Report
 from wavepaint.errors import CheckpointError, ConfigError, OutputError
 from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import Image
@@ -26,7 +26,7 @@ from wavepaint.export.fusion.wavemix import Upsampling, fuse
 from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
-from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_artifact
+from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_model
 from wavepaint.models.network import Network
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
 from wavepaint.weights.checkpoint import Checkpoint
@@ -134,9 +134,13 @@ class _BundleWriter:
             onnx.save(wrapped, self.folder / name)
             self._verify(replace(model, path=name, io_dtype="uint8", details={**details, "float_edges": model.path}))
 
+    def get_model(self, artifact: Artifact) -> Model:
+        """Return an exported form with what an engine must know to run it."""
+        return Model(self.folder / artifact.path, artifact, self.size_multiple, self.network.padding)
+
     def _verify(self, artifact: Artifact) -> None:
         self.on_stage(f"verifying {artifact.path}")
-        reports = verify_artifact(self.folder, artifact, self.size_multiple, self.network.padding, self.suite)
+        reports = verify_model(self.get_model(artifact), self.suite)
         for report in reports:
             require_passed(report)
         self.reports[artifact.path] = summarise(reports)
@@ -211,13 +215,9 @@ def write_bundle(
         artifacts, reports = writer.artifacts, writer.reports
         if engines is not None:
             built, plan_reports = build_engines(
-                folder,
-                artifacts,
-                size_multiple,
+                [writer.get_model(artifact) for artifact in artifacts],
                 engines,
-                partial(
-                    verify_artifact, folder, size_multiple=size_multiple, padding=network.padding, suite=writer.suite
-                ),
+                partial(verify_model, suite=writer.suite),
                 on_stage=on_stage,
                 on_progress=on_progress,
                 on_skip=on_skip,

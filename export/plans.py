@@ -9,25 +9,19 @@ from pathlib import Path
 
 from wavepaint import contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, Report
+from wavepaint.contract import Artifact, Bundle, Model, Report
 from wavepaint.errors import ConfigError, EngineError, VerificationError
-from wavepaint.export.verify import Suite, own_suite, require_passed, summarise, verify_artifact
+from wavepaint.export.verify import Suite, own_suite, require_passed, summarise, verify_model
 from wavepaint.runtime.engines.gpus import find_gpus
-from wavepaint.runtime.engines.registry import find_runnable
-from wavepaint.runtime.engines.tensorrt.build import (
-    LIBRARIES,
-    Library,
-    PlanOptions,
-    build_plan,
-    choose_targets,
-    load_library,
-)
+from wavepaint.runtime.engines.registry import can_compare, find_runnable
+from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
-from wavepaint.runtime.engines.trust import can_compare
+from wavepaint.runtime.engines.tensorrt.library import LIBRARIES, Library, get_library
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 _PREFERRED = ("float16", "bfloat16", "float32")
 
-Verify = Callable[[Artifact], list[Report]]
+Verify = Callable[[Model], list[Report]]
 
 OnSkip = Callable[[Library, str], None]
 """Told of an engine that is not built and why."""
@@ -82,9 +76,9 @@ def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -
     found: list[Library] = []
     for library in request.libraries:
         try:
-            load_library(library)
+            get_library(library).load()
             for targets in request.get_targets(library):
-                choose_targets(library, targets, [gpu.compute_capability for gpu in find_gpus()])
+                get_library(library).choose_targets(targets, [gpu.compute_capability for gpu in find_gpus()])
         except EngineError as error:
             if request.required:
                 raise
@@ -94,18 +88,16 @@ def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -
     return found
 
 
-def choose_models(artifacts: Sequence[Artifact], precisions: Sequence[str] = ()) -> list[Artifact]:
-    """Return the ONNX models that engines are built from: those of the precisions, or of the best there is."""
-    models = [artifact for artifact in artifacts if artifact.kind == "onnx"]
-    held = {model.precision for model in models}
+def choose_models(models: Sequence[Model], precisions: Sequence[str] = ()) -> list[Model]:
+    """Return the ONNX models that engines are built from: those of the precisions, else of the best precision."""
+    onnx = [model for model in models if model.artifact.kind == "onnx"]
+    held = {model.artifact.precision for model in onnx}
     wanted = precisions or [precision for precision in _PREFERRED if precision in held][:1]
-    return [model for model in models if model.precision in wanted]
+    return [model for model in onnx if model.artifact.precision in wanted]
 
 
 def build_engines(
-    folder: Path,
-    artifacts: Sequence[Artifact],
-    size_multiple: int,
+    models: Sequence[Model],
     request: EngineRequest,
     verify: Verify,
     *,
@@ -116,9 +108,7 @@ def build_engines(
     """Build plans into a bundle's (unfinished) folder, and verify those that fit the GPU here.
 
     Args:
-        folder: Where the ONNX models lie.
-        artifacts: What the bundle holds so far.
-        size_multiple: The manifest's.
+        models: The bundle's models so far, in its folder.
         request: Which to build, of libraries that :func:`find_builders` found.
         verify: Runs a plan that fits the GPU here and compares it.
         on_stage: Told of each plan before it is built.
@@ -136,47 +126,44 @@ def build_engines(
     """
     built: list[Artifact] = []
     reports: dict[str, list[Report]] = {}
-    models = choose_models(artifacts, request.precisions)
+    sources = choose_models(models, request.precisions)
     for library in request.libraries:
         try:
-            for model, targets in itertools.product(models, request.get_targets(library)):
-                on_stage(f"building a {library} engine of {model.path}")
+            for model, targets in itertools.product(sources, request.get_targets(library)):
+                on_stage(f"building a {library} engine of {model.artifact.path}")
                 options = replace(request.options, targets=targets)
-                plan = _build(folder, model, size_multiple, library, options, on_progress)
-                reports[plan.path] = []
+                plan = _build(model, library, options, on_progress)
+                name = plan.artifact.path
+                reports[name] = []
                 if find_runnable(plan):
-                    on_stage(f"verifying {plan.path}")
-                    reports[plan.path] = summarise(verify(plan))
-                    for report in reports[plan.path]:
+                    on_stage(f"verifying {name}")
+                    reports[name] = summarise(verify(plan))
+                    for report in reports[name]:
                         require_passed(report)
-                built.append(plan)
+                built.append(plan.artifact)
         except (EngineError, VerificationError) as error:
             if request.required:
                 raise
             on_skip(library, str(error))
     names = {plan.path for plan in built}
     for name in reports.keys() - names:
-        (folder / name).unlink()
+        models[0].path.with_name(name).unlink()
         del reports[name]
     return built, reports
 
 
-def _build(
-    folder: Path, model: Artifact, size_multiple: int, library: Library, options: PlanOptions, on_progress: OnProgress
-) -> Artifact:
-    unfinished = folder / "unfinished.plan"
-    details = build_plan(
-        folder / model.path, unfinished, model, size_multiple, library, options, on_progress=on_progress
-    )
+def _build(model: Model, library: Library, options: PlanOptions, on_progress: OnProgress) -> Model:
+    source, unfinished = model.artifact, model.path.with_name("unfinished.plan")
+    details = build_plan(model, unfinished, get_library(library), options, on_progress=on_progress)
 
     def name_plan(onnx: str) -> str:
         return f"{onnx.removesuffix('.onnx')}.{library}.{'-'.join(details['compute_capabilities'])}.plan"
 
-    name = name_plan(model.path)
-    unfinished.rename(folder / name)
-    if model.io_dtype == "uint8":  # a plan of its sibling is built for the same GPUs, and is what it is compared with
-        details["float_edges"] = name_plan(model.details["float_edges"])
-    return Artifact(path=name, kind=library, precision=model.precision, io_dtype=model.io_dtype, details=details)
+    if source.io_dtype == "uint8":  # it is compared with its sibling's plan, which is built for the same GPUs
+        details["float_edges"] = name_plan(source.details["float_edges"])
+    plan = model.get_sibling(replace(source, path=name_plan(source.path), kind=library, details=details))
+    unfinished.rename(plan.path)
+    return plan
 
 
 def add_engines(
@@ -215,20 +202,16 @@ def add_engines(
 
     @cache
     def suite() -> Suite:
-        return own_suite(bundle.folder, bundle.find_artifact("onnx", "float32"), manifest.size_multiple)
+        return own_suite(bundle.get_model(bundle.find_artifact("onnx", "float32")))
 
-    def verify(plan: Artifact) -> list[Report]:
-        if not can_compare():
-            return []
-        return verify_artifact(folder, plan, manifest.size_multiple, manifest.padding, suite())
+    def verify(plan: Model) -> list[Report]:
+        return verify_model(plan, suite()) if can_compare() else []
 
     with write_folder(out, overwrite=overwrite) as folder:
         for name in manifest.files:
             shutil.copyfile(bundle.folder / name, folder / name)
         built, reports = build_engines(
-            folder,
-            manifest.artifacts,
-            manifest.size_multiple,
+            [replace(bundle, folder=folder).get_model(artifact) for artifact in manifest.artifacts],
             request,
             verify,
             on_stage=on_stage,

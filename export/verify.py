@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, PadMode, Report, hash_file
+from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, Model, PadMode, Report, hash_file
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
 from wavepaint.runtime.engines.comparison import (
@@ -17,10 +16,10 @@ from wavepaint.runtime.engines.comparison import (
     describe_failure,
     make_report,
 )
-from wavepaint.runtime.engines.gpus import find_gpus
-from wavepaint.runtime.engines.registry import ON_CPU, ExecutionConfig, find_runnable, open_execution
+from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.gpus import get_gpu_name
+from wavepaint.runtime.engines.registry import find_engine, find_runnable, get_engine, open_execution
 from wavepaint.runtime.engines.session import Session
-from wavepaint.runtime.engines.trust import LABELS, find_engine
 from wavepaint.runtime.filling.regions import pad_to_multiple
 from wavepaint.runtime.images.read import quantize
 
@@ -55,15 +54,16 @@ def make_suite(
     return Suite(cases, [reference(image, mask) for _, image, mask in cases], name, execution)
 
 
-def own_suite(folder: Path, artifact: Artifact, size_multiple: int) -> Suite:
+def own_suite(model: Model) -> Suite:
     """Run a bundle's float32 model on the CPU over :func:`verification_cases`.
 
     Raises:
         EngineError: No engine for the CPU runs it.
     """
-    execution = next(iter(find_runnable(artifact)), ExecutionConfig("ort-cpu", artifact, "float32"))
-    with open_execution(execution, folder / artifact.path, size_multiple) as session:
-        return make_suite(size_multiple, session.run, f"{artifact.path} in {session.engine}", execution=execution)
+    execution = next(iter(find_runnable(model)), ExecutionConfig("ort-cpu", model, "float32"))
+    with open_execution(execution) as session:
+        name = f"{model.artifact.path} in {session.engine}"
+        return make_suite(model.size_multiple, session.run, name, execution=execution)
 
 
 def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Comparison]:
@@ -174,29 +174,24 @@ def require_passed(report: Report) -> None:
         raise VerificationError(f"{failure}. It was not written.")
 
 
-def verify_artifact(
-    folder: Path, artifact: Artifact, size_multiple: int, padding: PadMode, suite: Suite
-) -> list[Report]:
+def verify_model(model: Model, suite: Suite) -> list[Report]:
     """Run one form of a model on every engine of this machine that can, and compare.
 
     Args:
-        folder: The bundle's folder.
-        artifact: The form. With uint8 edges it is compared with the Python path around its sibling with float32
-            edges in the same engine, as named in its details.
-        size_multiple: The manifest's.
-        padding: The manifest's.
-        suite: What float32 edges are compared with.
+        model: The form. With uint8 inputs and outputs it is compared with the Python path around its sibling with
+            float32 inputs and outputs in the same engine.
+        suite: The reference for models with float32 inputs and outputs.
 
     Returns:
         A report for each engine, with an ``error`` where it fails; none if no engine here can run this form.
     """
-    sha256 = hash_file(folder / artifact.path)
+    sha256 = hash_file(model.path)
     reports = []
-    for execution in find_runnable(artifact):
+    for execution in find_runnable(model):
         if execution == suite.execution:
             continue
         try:
-            report = _verify_way(execution, folder, size_multiple, padding, suite)
+            report = _verify_execution(execution, suite)
         except EngineError as error:
             report = _failed_report(execution, suite.reference, error)
         report["sha256"] = sha256
@@ -204,35 +199,37 @@ def verify_artifact(
     return reports
 
 
-def _verify_way(execution: ExecutionConfig, folder: Path, size_multiple: int, padding: PadMode, suite: Suite) -> Report:
-    artifact = execution.artifact
+def _verify_execution(execution: ExecutionConfig, suite: Suite) -> Report:
+    artifact, model = execution.artifact, execution.model
     budget, required = (
         choose_budget(artifact, execution.arithmetic),
         execution.arithmetic in (artifact.precision, "float32"),
     )
     # A plan is verified itself or not at all: another one built in its place would say nothing about it.
-    with open_execution(execution, folder / artifact.path, size_multiple, plan_policy="refuse") as session:
+    with open_execution(execution, plan_policy="refuse") as session:
         if artifact.io_dtype == "float32":
             comparisons, reference = verify_session(session, suite, budget), suite.reference
         else:
             sibling = find_sibling(artifact)
             reference = f"Python around {sibling.path}"
-            floating = replace(execution, artifact=sibling)
-            with open_execution(floating, folder / sibling.path, size_multiple, plan_policy="refuse") as floats:
-                comparisons = verify_byte_session(session, floats, byte_cases(size_multiple), padding, budget)
+            floating = replace(execution, model=model.get_sibling(sibling))
+            with open_execution(floating, plan_policy="refuse") as floats:
+                cases = byte_cases(model.size_multiple)
+                comparisons = verify_byte_session(session, floats, cases, model.padding, budget)
     if not comparisons:
         raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
     return make_report(comparisons, budget, reference, session, required=required)
 
 
 def _failed_report(execution: ExecutionConfig, reference: str, error: EngineError) -> Report:
-    """Return the report of a way that does not run; ONNX Runtime need not on CUDA, whose libraries may be missing."""
+    """Return the report of a model that does not run in an engine."""
+    engine = get_engine(execution.engine)
     return {
         "passed": False,
-        "required": execution.engine != "ort-cuda",
+        "required": not engine.may_fail_verification,
         "error": str(error),
-        "engine": LABELS[execution.engine],
-        "device": "CPU" if execution.engine in ON_CPU else next((gpu.name for gpu in find_gpus()), "GPU"),
+        "engine": engine.label,
+        "device": get_gpu_name() if engine.is_on_gpu else "CPU",
         "precision": execution.arithmetic,
         "weights": execution.artifact.precision,
         "reference": reference,
@@ -265,14 +262,12 @@ def verify_bundle(
     """
     manifest = bundle.manifest
     if suite is None:
-        suite = own_suite(bundle.folder, bundle.find_artifact("onnx", "float32"), manifest.size_multiple)
+        suite = own_suite(bundle.get_model(bundle.find_artifact("onnx", "float32")))
     reports: dict[str, list[Report]] = {}
     for artifact in manifest.artifacts:
         on_artifact(artifact)
         try:
-            reports[artifact.path] = verify_artifact(
-                bundle.folder, artifact, manifest.size_multiple, manifest.padding, suite
-            )
+            reports[artifact.path] = verify_model(bundle.get_model(artifact), suite)
         except KeyError as error:
             raise BundleError(
                 f"the manifest of {bundle.folder} lacks {error} in the details of {artifact.path}. Export it again."

@@ -1,27 +1,28 @@
-"""What this machine has, which engines work on it, and what is missing for the others."""
+"""Describe this machine, and find out which engines work on it and what the others lack."""
 
 import importlib.metadata
 import os
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintError
 from wavepaint.machine import describe_machine
+from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
-from wavepaint.runtime.engines.ort import find_packages
-from wavepaint.runtime.engines.registry import EngineName, list_fastest, open_execution
-from wavepaint.runtime.engines.session import make_batch
+from wavepaint.runtime.engines.ort import describe_conflict, find_packages
+from wavepaint.runtime.engines.registry import get_engine, list_fastest, open_execution
+from wavepaint.runtime.engines.session import Tensor, make_batch
 
 _FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8",
     "asimd", "bf16", "i8mm",
 )  # fmt: skip
-"""What makes networks fast on a processor, x86-64 and Arm, as Linux names it."""
+"""Linux's names of the instruction sets that make networks fast, on x86-64 and Arm."""
 
 _PACKAGES = (
     "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings", "pycuda", "torch",
@@ -33,14 +34,14 @@ SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class EngineCheck:
-    """What became of a forward pass of 256x256 pixels.
+    """The result of a forward pass at 256x256 pixels.
 
     Attributes:
-        engine: Its name for ``--engine``.
-        precision: Of the arithmetic; empty where nothing could be opened.
-        label: Engine, version and device.
-        latency_ms: Of one run after a first one; None if it failed.
-        problem: Why it does not work and what mends it.
+        engine: Name for ``--engine``.
+        precision: Arithmetic precision.
+        label: Engine, version and device; empty if it does not work.
+        latency_ms: Duration of the second run; None if it failed.
+        problem: Why it does not work, and the fix; empty if it works.
     """
 
     engine: EngineName
@@ -51,7 +52,7 @@ class EngineCheck:
 
 
 def describe_system() -> dict[str, Any]:
-    """Return processor, its features, memory, GPUs, driver and package versions, as plain values."""
+    """Return the processor and its features, memory, GPUs, driver and package versions, as plain values."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -87,41 +88,38 @@ def _memory_mb() -> int | None:
 
 
 def find_conflicts() -> list[str]:
-    """Return what is wrong with the installation as a whole, each with the command that mends it."""
-    twins = find_packages()
-    if len(twins) < 2:
-        return []
-    extra = "gpu" if "onnxruntime-gpu" in twins else "cpu"
-    return [
-        f"{' and '.join(twins)} are both installed and overwrite each other's files. Mend it with: pip uninstall -y "
-        f'{" ".join(twins)} && pip install "wavepaint[{extra}]"'
-    ]
+    """Return the problems of the installation as a whole, each with its fix."""
+    conflict = describe_conflict(find_packages())
+    return [conflict] if conflict else []
 
 
 def check_engines(bundle: Bundle, *, threads: int | None = None) -> list[EngineCheck]:
-    """Run the bundle once in every engine and precision; nothing that fails stops the others.
+    """Run the bundle once in every engine and precision. A failure does not stop the others.
 
-    No plan is built, which can take minutes: where none fits, that is the problem that is told.
+    No plan is built, because that can take minutes: an engine without a plan that fits does not work here.
     """
     multiple = bundle.manifest.size_multiple
     side = -(-SIDE // multiple) * multiple
     image, mask = make_batch(1, side, side)
     checks: list[EngineCheck] = []
     for execution in list_fastest(bundle):
-        try:
-            with open_execution(
-                execution, bundle.locate(execution.artifact), multiple, threads=threads, plan_policy="cached"
-            ) as session:
-                session.run(image, mask)
-                started = time.perf_counter()
-                session.run(image, mask)
-                latency_ms = (time.perf_counter() - started) * 1e3
-                found = EngineCheck(
-                    engine=execution.engine, precision=execution.arithmetic, label=session.engine, latency_ms=latency_ms
-                )
-        except WavePaintError as error:
-            found = EngineCheck(engine=execution.engine, precision=execution.arithmetic, problem=str(error))
-        # One reason is enough for all precisions of an engine.
-        if not found.problem or (found.engine, found.problem) not in [(c.engine, c.problem) for c in checks]:
-            checks.append(found)
+        check = _check(execution, image, mask, threads)
+        # One line is enough for all precisions of an engine with the same problem.
+        if not check.problem or (check.engine, check.problem) not in [(one.engine, one.problem) for one in checks]:
+            checks.append(check)
     return checks
+
+
+def _check(execution: ExecutionConfig, image: Tensor, mask: Tensor, threads: int | None) -> EngineCheck:
+    check = EngineCheck(engine=execution.engine, precision=execution.arithmetic)
+    obstacle = get_engine(execution.engine).find_obstacle()
+    if obstacle:
+        return replace(check, problem=obstacle)
+    try:
+        with open_execution(execution, threads=threads, plan_policy="cached") as session:
+            session.run(image, mask)
+            started = time.perf_counter()
+            session.run(image, mask)
+            return replace(check, label=session.engine, latency_ms=(time.perf_counter() - started) * 1e3)
+    except WavePaintError as error:
+        return replace(check, problem=str(error))

@@ -20,7 +20,8 @@ from PIL import Image
 from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, ImageError, WavePaintError, WavePaintWarning
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, Auto, EngineName, open_session
+from wavepaint.runtime.engines.engine import Auto, EngineName
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
 from wavepaint.runtime.engines.session import Closeable, Precision
 from wavepaint.runtime.filling.memory import max_pixels
 from wavepaint.runtime.filling.options import Fill, FillOptions, check_options, fit_hole

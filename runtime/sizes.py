@@ -1,4 +1,4 @@
-"""Sizes that an engine takes, and the one that a patch is padded to."""
+"""Sizes that an engine takes, and the size that a patch is padded to."""
 
 from typing import NamedTuple
 
@@ -7,19 +7,20 @@ Size = tuple[int, int, int]
 
 
 class SizeRange(NamedTuple):
-    """Sizes from ``least`` to ``most``, each of the three by itself."""
+    """The sizes whose batch, height and width each lie between those of ``least`` and ``most``."""
 
     least: Size = (1, 1, 1)
     most: Size = (2**31 - 1, 2**31 - 1, 2**31 - 1)
 
-    def holds(self, size: Size) -> bool:
+    def contains(self, size: Size) -> bool:
         """Return whether a size lies in the range."""
         return all(low <= side <= high for low, side, high in zip(self.least, size, self.most, strict=True))
 
     def pad(self, height: int, width: int, multiple: int) -> tuple[int, int] | None:
-        """Return the least sides, multiples of ``multiple``, that lie in the range and hold a patch.
+        """Return the smallest height and width in the range that fit a patch and are multiples of ``multiple``.
 
-        None if the patch is larger than the range.
+        Returns:
+            None if the patch is larger than the range.
         """
         padded_height = -(-max(height, self.least[1]) // multiple) * multiple
         padded_width = -(-max(width, self.least[2]) // multiple) * multiple

@@ -12,6 +12,7 @@ from benchmarks.gpu.lanes import NotRunError, SessionLane, StreamContext, TorchL
 from benchmarks.gpu.networks import ByteIo, build, find_size_multiple, make_plain_half
 from benchmarks.gpu.plans import Alive, open_plan, try_to_build
 from benchmarks.gpu.transforms import fill_matrices, keep_matrices
+from wavepaint.contract import Artifact, Model
 from wavepaint.errors import EngineError
 from wavepaint.export.to_onnx import InpaintingGraph
 from wavepaint.runtime.engines.ort import OrtSession
@@ -51,7 +52,8 @@ def open_lane(cell: Cell, place: Place, alive: Alive = lambda: None) -> StreamCo
         raise NotRunError(NO_GPU + try_to_build(cell, path, multiple, place, alive))
     if cell.engine in ("ort-cuda", "ort-cpu"):
         device: Any = cell.engine.removeprefix("ort-")
-        session: Session = OrtSession(path, device=device, io_dtype=cell.io_dtype, size_multiple=multiple, threads=None)
+        artifact = Artifact(path=path.name, kind="onnx", precision=cell.precision, io_dtype=cell.io_dtype)
+        session: Session = OrtSession(Model(path, artifact, multiple), device=device)
         return SessionLane(session)
     return open_plan(cell, path, multiple, place, alive)
 

@@ -11,19 +11,13 @@ from benchmarks.gpu.card import is_out_of_memory
 from benchmarks.gpu.cells import Cell, Place
 from benchmarks.gpu.freezing import freeze_file
 from benchmarks.gpu.lanes import SessionLane, describe_error
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model
 from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.gpus import find_gpus
-from wavepaint.runtime.engines.tensorrt.build import (
-    ANY_GPU,
-    GPU_AT_HAND,
-    Library,
-    PlanOptions,
-    Profile,
-    build_plan,
-    load_library,
-)
+from wavepaint.runtime.engines.tensorrt.build import build_plan
+from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, CURRENT_GPU, Library, get_library
 from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 Alive = Callable[[], None]
@@ -32,7 +26,7 @@ Alive = Callable[[], None]
 AHEAD_OF_TIME = "sm86"
 """What plans are built for where there is no GPU, to see that they build."""
 
-_TARGETS: dict[str, tuple[tuple[str, ...], ...]] = {"tensorrt": ((),), "tensorrt-rtx": ((GPU_AT_HAND,), (ANY_GPU,))}
+_TARGETS: dict[str, tuple[tuple[str, ...], ...]] = {"tensorrt": ((),), "tensorrt-rtx": ((CURRENT_GPU,), (ANY_GPU,))}
 """What plans are built for, until one runs; TensorRT knows nothing but the GPU at hand. TensorRT-RTX has no name for
 Hopper, whose code is in it all the same: what it does not take for the GPU at hand may run as a plan for every GPU."""
 
@@ -71,22 +65,15 @@ def _open_plan_for(
     cell: Cell, onnx: Path, multiple: int, place: Place, targets: tuple[str, ...], alive: Alive
 ) -> SessionLane:
     """Build a plan unless it is there, open it, and run it: TensorRT-RTX compiles its kernels no earlier."""
-    library = cast(Library, cell.engine)
-    made_by = "-".join((library, load_library(library).__version__, *targets))
+    library = get_library(cast(Library, cell.engine))
+    made_by = "-".join((library.name, library.load().__version__, *targets))
     plan = place.work / f"{cell.model}.{cell.precision}.{cell.io_dtype}.{cell.side}.b{cell.batch}.{made_by}.plan"
     started = time.perf_counter()
     if not plan.exists():
         _build(cell, onnx, plan, multiple, targets, alive)
     build_s = time.perf_counter() - started
-    session = TensorRtSession(
-        plan,
-        library=library,
-        io_dtype=cell.io_dtype,
-        size_multiple=multiple,
-        precision=cell.precision,
-        streams=1,
-        graphs=cell.launch == "graph",
-    )
+    artifact = Artifact(path=plan.name, kind=library.name, precision=cell.precision, io_dtype=cell.io_dtype)
+    session = TensorRtSession(Model(plan, artifact, multiple), library, streams=1, graphs=cell.launch == "graph")
     try:
         size = (cell.batch, cell.side, cell.side)
         image, mask = (
@@ -120,8 +107,9 @@ def _build(cell: Cell, onnx: Path, plan: Path, multiple: int, targets: tuple[str
     plan.parent.mkdir(parents=True, exist_ok=True)
     try:
         note = freeze_file(onnx, frozen, cell.batch, cell.side, cell.io_dtype)
-        library = cast(Library, cell.engine)
-        build_plan(frozen, unfinished, artifact, multiple, library, options, on_progress=lambda phase, share: alive())
+        library = get_library(cast(Library, cell.engine))
+        model = Model(frozen, artifact, multiple)
+        build_plan(model, unfinished, library, options, on_progress=lambda phase, share: alive())
     finally:
         frozen.unlink(missing_ok=True)  # as large as the model, and there would be one for every shape
     if note:

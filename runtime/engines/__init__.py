@@ -1,1 +1,1 @@
-"""The engines that run a model: one file or folder for each, behind one session interface."""
+"""The engines that run a model. Each has a file or folder, and all share one interface."""

@@ -1,40 +1,36 @@
-"""Comparing what a session computes with what it should, in numbers that decide.
+"""Compare the output of a session with a reference, and decide whether it passes.
 
-Exports are compared here with their source, and engines that open on this machine with the bundle's float32 model.
+Exports are compared with their source, and sessions on this machine with the bundle's float32 model.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, Artifact, Report
-from wavepaint.errors import EngineError
 from wavepaint.metrics import image_quality
-from wavepaint.runtime.engines.openvino import OpenVinoSession
-from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.session import Session
 
 Image = NDArray[np.float32]
 
 FLOAT32_MAX_ERROR = 1e-5
-"""Largest absolute error allowed in float32, on values in [0, 1]: about a hundred roundings of float32 near 1, and a
-four-hundredth of one of 255 levels."""
+"""Largest absolute error allowed in float32, on values in [0, 1]: about 100 roundings of float32 near 1, or 1/400
+of one of 255 levels."""
 
 MAX_PLACES = 5
-"""How many places of values that are not finite a report names."""
+"""Number of non-finite values whose places a report lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What an artifact may differ by.
+    """Limits of the difference from the reference.
 
     Attributes:
-        max_error: Largest absolute error, on values in [0, 1]; None does not limit it.
-        min_psnr_db: Smallest PSNR inside the hole against the source; None does not limit it.
+        max_error: Largest absolute error, on values in [0, 1]; None for no limit.
+        min_psnr_db: Smallest PSNR inside the hole; None for no limit.
     """
 
     max_error: float | None
@@ -44,19 +40,21 @@ class Budget:
 FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
 
 HALF_MIN_PSNR_DB = 50.0
-"""50 dB is an error of 0.8 of 255 levels, root mean square. Single pixels may be further off, so no largest error."""
+"""50 dB is a root mean square error of 0.8 of 255 levels. Single pixels may differ more, so the largest error has no
+limit."""
 
 HALF_BUDGET = Budget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
 
 BYTE_BUDGET = Budget(max_error=1.001 / 255, min_psnr_db=None)
-"""One level, where a value just above a half is rounded up by one side and down by the other."""
+"""One level: one side may round a value near a half up and the other down."""
 
 
 def choose_budget(artifact: Artifact, precision: str) -> Budget:
     """Return the budget of an artifact that is computed in a precision.
 
-    In bfloat16 a form with uint8 edges has that of float edges: it is compiled apart from the graph it is compared
-    with, operators are joined otherwise and so rounded elsewhere, and from a half on a step of bfloat16 is a level.
+    In bfloat16 a form with uint8 inputs and outputs has the budget of the float32 form it is compared with. Both are
+    compiled separately, so operators are fused and rounded at other places, and between 0.5 and 1 one step of bfloat16
+    is one level.
     """
     if artifact.io_dtype == "uint8" and precision != "bfloat16":
         return BYTE_BUDGET
@@ -65,10 +63,10 @@ def choose_budget(artifact: Artifact, precision: str) -> Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One case: what was run and how far the two are apart.
+    """The difference between output and reference in one case.
 
-    ``psnr_hole_db`` is None where the outputs are equal there, and so is ``ssim_hole`` without a hole; errors are
-    None where the output is not finite.
+    ``psnr_hole_db`` is None if both are equal inside the hole, ``ssim_hole`` if there is no hole, and the errors if the
+    output is not finite.
     """
 
     case: str
@@ -84,13 +82,13 @@ class Comparison:
 
 
 def min_psnr_hole_db(output: Image, expected: Image, mask: Image) -> float:
-    """Return the PSNR inside the hole of (N, 3, H, W); infinite for equal values, also where there is no hole."""
+    """Return the PSNR inside the holes of (N, 3, H, W); infinite for equal values and without a hole."""
     value = image_quality.psnr(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
     return math.inf if math.isnan(value) else value
 
 
 def compare(case: str, image: Image, mask: Image, output: Image, expected: Image, budget: Budget) -> Comparison:
-    """Compare an output with what the source gave, all (N, 3, H, W) float32, masks (N, 1, H, W)."""
+    """Compare an output with the reference's; images are (N, 3, H, W) float32, the mask (N, 1, H, W)."""
     hole = np.broadcast_to(mask > 0, image.shape)
     fits = output.shape == expected.shape == image.shape
     finite = np.isfinite(output)
@@ -128,8 +126,9 @@ def make_report(
 ) -> Report:
     """Return the report as plain values.
 
-    A report is ``required`` to pass where an engine computes in the file's precision or better. Where it reduces it by
-    itself, as OpenVINO computes a float32 file in bfloat16, a miss is that engine's: it is noted, and not chosen.
+    A report is ``required`` to pass if the engine computes in the file's precision or a higher one. An engine may
+    reduce the precision itself, as OpenVINO does when it computes a float32 file in bfloat16. If that fails, the report
+    says so, and the engine is not chosen in this precision.
     """
 
     def values(name: str) -> list[float]:
@@ -158,7 +157,7 @@ def make_report(
 
 
 def describe_failure(report: Report) -> str | None:
-    """Say which case failed first and why, or why nothing was run; None if all passed."""
+    """Return which case failed first and why, or why the model did not run; None if all cases passed."""
     if "error" in report:
         return f"{report['engine']} ({report['precision']}) failed to run: {report['error']}"
     for case in report["cases"]:
@@ -180,39 +179,28 @@ def describe_failure(report: Report) -> str | None:
     return None
 
 
-def check_session(session: Session, model: Path) -> Report:
-    """Compare a session, float32 edges, with the bundle's float32 model on the CPU, in a few batches that it takes.
+def check_session(session: Session, reference: Session) -> Report:
+    """Compare a session with the bundle's float32 model on the CPU, both with float32 inputs and outputs.
 
     Args:
-        session: What is to be trusted.
-        model: The float32 model's file.
+        session: The session to check. It chooses the sizes.
+        reference: The float32 model.
 
     Raises:
-        EngineError: The session fails, or no engine for the CPU runs the model.
+        EngineError: One of the two fails to run.
     """
     exact = session.precision == session.weights == "float32"
     budget = FLOAT32_BUDGET if exact else HALF_BUDGET
-    with _open_reference(model, session.size_multiple) as reference:
-        comparisons = []
-        for size in session.sizes_to_check():
-            image, mask = _make_case(*size)
-            name = "{}x{}x{}".format(*size)
-            comparisons.append(compare(name, image, mask, session.run(image, mask), reference.run(image, mask), budget))
-        return make_report(comparisons, budget, f"{model.name} in {reference.engine}", session)
-
-
-def _open_reference(model: Path, size_multiple: int) -> Session:
-    try:
-        return OrtSession(model, size_multiple=size_multiple)
-    except EngineError as error:
-        try:
-            return OpenVinoSession(model, size_multiple=size_multiple)
-        except EngineError as other:
-            raise EngineError(f"{model.name} has no engine to be compared with: {error} {other}") from other
+    comparisons = []
+    for size in session.sizes_to_check():
+        image, mask = _make_case(*size)
+        name = "{}x{}x{}".format(*size)
+        comparisons.append(compare(name, image, mask, session.run(image, mask), reference.run(image, mask), budget))
+    return make_report(comparisons, budget, f"{reference.path.name} in {reference.engine}", session)
 
 
 def _make_case(batch: int, height: int, width: int) -> tuple[Image, Image]:
-    """Return noisy ramps (N, 3, H, W) and a mask (N, 1, H, W): scattered holes above, a box below, float32."""
+    """Return noisy ramps (N, 3, H, W) and a mask (N, 1, H, W) with scattered holes above and a box below, float32."""
     rng = np.random.default_rng(0)
     image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32) / np.float32(2)
     image += np.linspace(0, 0.5, width, dtype=np.float32)

@@ -1,12 +1,12 @@
-"""Which NVIDIA GPUs there are, asked of the driver itself: no CUDA package is needed.
+"""Find the NVIDIA GPUs of this machine through the driver, without any CUDA package.
 
-CUDA is not initialised here: a process that forks afterwards could not use it in its children. NVML, which comes with
-the driver, knows every GPU of the machine; ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` say which of them CUDA
-will show, and in which order. A process that uses CUDA already is told by CUDA itself.
+CUDA is not initialised: a process that forked afterwards could not use it in its children. NVML, a part of the driver,
+lists every GPU of the machine. ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` define which of them CUDA will show,
+and in which order. If the process already uses CUDA, CUDA itself is asked.
 
-CUDA puts the fastest GPU first unless ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``, and does not say how it measures. Where
-GPUs differ, the order is assumed to be that of cores times clock, and that of the PCI bus between equals. UUIDs in
-``CUDA_VISIBLE_DEVICES`` leave no doubt.
+CUDA lists the fastest GPU first unless ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``, and does not document how it measures.
+This module assumes cores times clock, and the PCI bus order among equals. UUIDs in ``CUDA_VISIBLE_DEVICES`` are
+unambiguous.
 """
 
 import ctypes
@@ -21,9 +21,11 @@ from typing import Any
 # Attributes of cuDeviceGetAttribute.
 _MAJOR, _MINOR = 75, 76
 
-_SM_CLOCK = 1  # of nvmlDeviceGetMaxClockInfo
+_SM_CLOCK = 1
+"""NVML_CLOCK_SM of nvmlDeviceGetMaxClockInfo."""
 
-_TEXT_BYTES = 96  # of names and UUIDs
+_TEXT_BYTES = 96
+"""Size of a buffer for a name or a UUID."""
 
 
 class _NvmlMemory(ctypes.Structure):
@@ -47,9 +49,9 @@ class Gpu:
     """One GPU, or one MIG device, in CUDA's order.
 
     Attributes:
-        name: As the driver calls it.
+        name: The driver's name for it.
         compute_capability: Such as "sm90".
-        memory_mb: All of its memory, in MiB.
+        memory_mb: Total memory in MiB.
     """
 
     name: str
@@ -58,19 +60,24 @@ class Gpu:
 
 
 def find_gpus() -> list[Gpu]:
-    """Return the GPUs that CUDA shows to this process; none without a driver."""
+    """Return the GPUs that CUDA shows to this process; an empty list without a driver."""
     driver = _load_driver()
     if driver is None:
         return []
     with _nvml() as nvml:
         if nvml is not None and not _is_initialised(driver):
             return [_describe(nvml, device) for device in _find_visible(nvml)]
-    # Without NVML, as on some embedded boards and in containers without the driver's utilities, only CUDA can tell.
+    # NVML is missing on some embedded boards, and in containers without the driver's utilities.
     return _ask_cuda(driver)
 
 
+def get_gpu_name() -> str:
+    """Return the name of the first GPU, or "GPU" without a driver."""
+    return next((gpu.name for gpu in find_gpus()), "GPU")
+
+
 def find_driver_version() -> str | None:
-    """Return the newest CUDA version the driver supports, such as "13.0"; None without a driver."""
+    """Return the newest CUDA version that the driver supports, such as "13.0"; None without a driver."""
     driver, version = _load_driver(), ctypes.c_int()
     if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)):
         return None
@@ -78,9 +85,9 @@ def find_driver_version() -> str | None:
 
 
 def count_used_memory_mb() -> int | None:
-    """Return how many MiB of the first GPU's memory are taken, by all processes; None where nobody can tell.
+    """Return the memory of the first GPU that all processes use, in MiB; None without NVML or a GPU.
 
-    Asked of NVML, which unlike CUDA takes no memory of its own to answer.
+    NVML is asked because CUDA itself would use memory to answer.
     """
     with _nvml() as nvml:
         visible = _find_visible(nvml) if nvml is not None else []
@@ -98,7 +105,7 @@ def _load_driver() -> ctypes.CDLL | None:
 
 
 def _is_initialised(driver: ctypes.CDLL) -> bool:
-    """Return whether this process uses CUDA already."""
+    """Return whether this process already uses CUDA."""
     return not driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int()))
 
 
@@ -129,7 +136,7 @@ def _load_nvml() -> ctypes.CDLL | None:
 
 @contextmanager
 def _nvml() -> Iterator[Any]:
-    """Give NVML for a while; None where it does not load or start."""
+    """Start NVML for a with block; give None if it does not load or start."""
     nvml = _load_nvml()
     if nvml is None or nvml.nvmlInit_v2():
         yield None
@@ -142,7 +149,7 @@ def _nvml() -> Iterator[Any]:
 
 @dataclass(frozen=True, eq=False)
 class _Device:
-    """A GPU or a MIG device: NVML's handles of it and of its GPU, and the names that CUDA knows it by."""
+    """A GPU or a MIG device: NVML's handles of it and of its GPU, and its names in CUDA_VISIBLE_DEVICES."""
 
     handle: Any
     gpu: Any
@@ -150,29 +157,29 @@ class _Device:
 
 
 def _find_visible(nvml: Any) -> list[_Device]:
-    """Return what CUDA shows to this process, in its order."""
+    """Return the devices that CUDA shows to this process, in CUDA's order."""
     gpus = _list_gpus(nvml)
     parts = {gpu: _list_parts(nvml, gpu) for gpu in gpus}
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     chosen = gpus if wanted is None else _choose(wanted, gpus, [part for some in parts.values() for part in some])
     shown = [part for device in chosen for part in parts.get(device, [device])]
-    # CUDA shows one MIG device alone, and no GPU beside it.
+    # If there is a MIG device, CUDA shows only the first, and no GPU.
     return [device for device in shown if device.handle is not device.gpu][:1] or shown
 
 
 def _choose(wanted: str, gpus: list[_Device], parts: list[_Device]) -> list[_Device]:
-    """Return the devices that ``CUDA_VISIBLE_DEVICES`` names: by index, or by the beginning of a UUID."""
+    """Return the devices in ``CUDA_VISIBLE_DEVICES``, named by index or by the beginning of a UUID."""
     found: list[_Device] = []
     for name in map(str.strip, wanted.split(",")):
         index = re.match(r"[+-]?\d+", name)
         if index is not None:
             named = [gpu for number, gpu in enumerate(gpus) if number == int(index[0])]
         else:
-            known = dict.fromkeys((*gpus, *parts))  # a GPU that is not split is its own part
+            known = dict.fromkeys((*gpus, *parts))  # a GPU without MIG is its own part
             named = [device for device in known if any(uuid.startswith(name) for uuid in device.names)]
-        if len(named) != 1 or not name:  # what is unknown hides all that follow
+        if len(named) != 1 or not name:  # an unknown name hides all that follow
             break
-        if named[0] in found:  # and what is named twice hides everything
+        if named[0] in found:  # a repeated name hides everything
             return []
         found += named
     return found
@@ -184,7 +191,7 @@ def _list_gpus(nvml: Any) -> list[_Device]:
     nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
     for index in range(count.value):
         handle, pci = ctypes.c_void_p(), _NvmlPci()
-        # What this process has no permission for, CUDA does not show either.
+        # CUDA does not show a GPU either that this process may not use.
         if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
             nvml.nvmlDeviceGetPciInfo_v3(handle, ctypes.byref(pci))
             speed = _number(nvml, "NumGpuCores", handle) * _number(nvml, "MaxClockInfo", handle, _SM_CLOCK)
@@ -195,7 +202,7 @@ def _list_gpus(nvml: Any) -> list[_Device]:
 
 
 def _list_parts(nvml: Any, gpu: _Device) -> list[_Device]:
-    """Return the MIG devices of a GPU that is split into such; the GPU itself if it is not."""
+    """Return the MIG devices of a GPU with MIG; else the GPU itself."""
     (uuid,) = gpu.names
     most = _number(nvml, "MaxMigDeviceCount", gpu.handle)
     found = []
@@ -216,7 +223,7 @@ def _describe(nvml: Any, device: _Device) -> Gpu:
 
 
 def _number(nvml: Any, what: str, handle: Any, *arguments: int) -> int:
-    """Return a number that NVML tells of a device; 0 where it does not, or is older than the question."""
+    """Return a number from NVML about a device; 0 if NVML fails or is too old for the query."""
     value, ask = ctypes.c_uint(), getattr(nvml, f"nvmlDeviceGet{what}", None)
     return 0 if ask is None or ask(handle, *arguments, ctypes.byref(value)) else value.value
 

@@ -1,17 +1,17 @@
-"""OpenVINO on the CPU: float32 everywhere, bfloat16 where the processor has it."""
+"""OpenVINO on the CPU: float32 everywhere, bfloat16 if the processor has it."""
 
 from functools import cache
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, IoDtype
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Bundle, Model
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
+from wavepaint.runtime.engines.engine import Auto, ExecutionConfig, OnnxEngine, OpenOptions, find_onnx_models
 from wavepaint.runtime.engines.session import Precision, Session, Tensor, check_threads, first_line
 
 _HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16"}
-# 3.4 to 3.8 and 1.8 to 1.9 for the default model at 512 to 1536 pixels a side.
+# Measured for the default model at 512 to 1536 pixels a side: 3.4 to 3.8 and 1.8 to 1.9.
 _MEMORY_FACTORS = {"float32": 4.0, "bfloat16": 2.0}
 _CAPABILITIES: dict[str, Precision] = {"FP32": "float32", "BF16": "bfloat16"}
 
@@ -22,7 +22,7 @@ def _core() -> Any:
 
 
 def cpu_precisions() -> list[Precision]:
-    """Return the precisions this processor computes in OpenVINO, float32 first.
+    """Return the precisions in which OpenVINO computes on this processor, float32 first.
 
     Raises:
         EngineError: OpenVINO is not installed or does not load.
@@ -31,21 +31,54 @@ def cpu_precisions() -> list[Precision]:
     return [precision for capability, precision in _CAPABILITIES.items() if capability in capabilities]
 
 
+class OpenVino(OnnxEngine):
+    """OpenVINO. Its arithmetic does not depend on the file, and it runs the form of the float16 file fastest."""
+
+    name = "openvino"
+    label = "OpenVINO"
+    module = "openvino"
+    is_on_gpu = False
+    fastest_first = (
+        ("float16", "bfloat16"),
+        ("bfloat16", "bfloat16"),
+        ("float32", "bfloat16"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+    )
+
+    def require_usable(self, model: Model | None = None) -> None:
+        require("openvino", extra="openvino")
+        precisions = cpu_precisions()
+        if model is not None and model.artifact.precision == "bfloat16" and "bfloat16" not in precisions:
+            raise EngineError(f"OpenVINO computes {' and '.join(precisions)} on this processor, not bfloat16.")
+
+    def list_candidates(self, bundle: Bundle, precision: Precision | Auto = "auto") -> list[ExecutionConfig]:
+        models = find_onnx_models(bundle)
+        if precision == "float16" and "float16" in models:  # OpenVINO refuses it with the reason
+            return [ExecutionConfig(self.name, models["float16"], "float16", models.get("float32"))]
+        return super().list_candidates(bundle, precision)
+
+    def find_runnable(self, model: Model) -> list[ExecutionConfig]:
+        if not self.takes(model.artifact) or not self.is_installed():
+            return []
+        wanted = {"bfloat16"} if model.artifact.precision == "bfloat16" else {"float32", "bfloat16"}
+        return [ExecutionConfig(self.name, model, precision) for precision in cpu_precisions() if precision in wanted]
+
+    def open_checked(self, execution: ExecutionConfig, options: OpenOptions) -> Session:
+        return OpenVinoSession(execution.model, precision=execution.arithmetic, threads=options.threads)
+
+
 class OpenVinoSession(Session):
     """An ONNX model in OpenVINO's CPU plugin; see :class:`wavepaint.runtime.engines.session.Session`.
 
-    The precision of the arithmetic is that of OpenVINO's kernels, not the file's: it computes a float16 file in float32
-    on float16 weights. Thread-safe: runs take turns, each with all threads, whatever the number of streams. Two streams
-    with half the threads each were no faster, and several requests of one compiled model, each from its own thread,
-    hung now and then in OpenVINO 2026.4: a thread that holds Python's lock waited for one of the model's, whose holder
-    waited for Python's.
+    The arithmetic precision is that of OpenVINO's kernels, not the file's: OpenVINO computes a float16 file in float32
+    on float16 weights. Thread-safe: runs take turns, and each uses all threads. Two streams with half the threads each
+    were no faster. Several requests of one compiled model, each from its own thread, hung now and then in OpenVINO
+    2026.4: a thread that held Python's lock waited for one of the model's locks, whose owner waited for Python's.
 
     Args:
-        path: The ONNX file.
-        io_dtype: Kind of its inputs and outputs.
-        size_multiple: Height and width must be multiples of this.
-        precision: Of the arithmetic, "float32" or "bfloat16".
-        weights: Precision of the file's weights.
+        model: An ONNX model.
+        precision: Arithmetic precision, "float32" or "bfloat16".
         threads: Threads of one run; None lets OpenVINO choose.
 
     Raises:
@@ -54,17 +87,9 @@ class OpenVinoSession(Session):
 
     max_batch = 1
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        io_dtype: IoDtype = "float32",
-        size_multiple: int = 1,
-        precision: str = "float32",
-        weights: str = "float32",
-        threads: int | None = None,
-    ) -> None:
-        super().__init__(path, io_dtype=io_dtype, size_multiple=size_multiple)
+    def __init__(self, model: Model, *, precision: Precision = "float32", threads: int | None = None) -> None:
+        super().__init__(model)
+        path = model.path
         openvino = require("openvino", extra="openvino")
         version = openvino.get_version().split("-")[0]
         if precision not in cpu_precisions():
@@ -78,11 +103,11 @@ class OpenVinoSession(Session):
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = str(threads)
         try:
-            model: Any = _core().compile_model(path, "CPU", config)
-        except Exception as error:  # OpenVINO raises RuntimeError and its children
+            compiled: Any = _core().compile_model(path, "CPU", config)
+        except Exception as error:  # OpenVINO raises RuntimeError and its subclasses
             raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
-        # A port that is merely converted next bears the converted tensor's name as well.
-        found = [[port.get_names() for port in ports] for ports in (model.inputs, model.outputs)]
+        # A port whose tensor is only converted next also has the converted tensor's name.
+        found = [[port.get_names() for port in ports] for ports in (compiled.inputs, compiled.outputs)]
         expected = [[INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE]]
         if not all(
             len(ports) == len(names) and all(any(name in port for port in ports) for name in names)
@@ -91,26 +116,21 @@ class OpenVinoSession(Session):
             raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
         self.engine = f"OpenVINO {version} CPU"
         self.precision = precision
-        self._weights = weights
         self.memory_factor = _MEMORY_FACTORS[precision]
-        self._request = model.create_infer_request()
+        self._request = compiled.create_infer_request()
         self._turn = Lock()
-
-    @property
-    def weights(self) -> str:
-        return self._weights
 
     def _is_open(self) -> bool:
         return self._request is not None
 
     def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
         with self._turn:
-            # Shared memory would hand out the request's own buffer.
+            # With shared memory the result would be the request's own buffer.
             results = self._request.infer({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
             output: Tensor = results[OUTPUT_IMAGE]
             return output
 
     def close(self) -> None:
-        """Free the model, when the run at work is done."""
+        """Free the model after the current run."""
         with self._turn:
             self._request = None

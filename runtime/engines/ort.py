@@ -1,40 +1,115 @@
-"""ONNX Runtime on the CPU and, by CUDA, on NVIDIA GPUs."""
+"""ONNX Runtime on the CPU and, through CUDA, on NVIDIA GPUs."""
 
 import importlib.metadata
-from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, ClassVar, Literal
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, IoDtype
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Model, Report
 from wavepaint.errors import EngineError
 from wavepaint.machine import count_cores
 from wavepaint.optional import require
-from wavepaint.runtime.engines.gpus import find_gpus
+from wavepaint.runtime.engines.engine import ExecutionConfig, OnnxEngine, OpenOptions
+from wavepaint.runtime.engines.gpus import find_gpus, get_gpu_name
 from wavepaint.runtime.engines.session import GPU_BATCH, Session, Tensor, check_threads, first_line
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Device = Literal["cpu", "cuda"]
+
+_PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 _CUDA_OPTIONS = {
-    # TensorFloat-32 keeps 10 of a float32's 23 bits of precision. ONNX Runtime switches it on.
+    # TensorFloat-32 keeps 10 of a float32's 23 bits of precision. ONNX Runtime switches it on by default.
     "use_tf32": "0",
-    # HEURISTIC chooses a convolution's algorithm by its sizes alone: the same photo is computed by the same algorithm,
-    # hence rounded equally, in every process. EXHAUSTIVE, ONNX Runtime's own choice, takes (up to 1.19) the algorithm
-    # that won a race on this machine, and runs that race again for each new size, of which holes bring many. DEFAULT
-    # means since 1.20 cuDNN's fallback, which is many times slower (github.com/microsoft/onnxruntime/issues/22705).
+    # HEURISTIC chooses a convolution's algorithm from its sizes: the same photo is computed by the same algorithm, and
+    # so rounded equally, in every process. EXHAUSTIVE, ONNX Runtime's default, takes (up to 1.19) the algorithm that
+    # won a race on this machine, and runs that race again for each new size. Holes bring many sizes. Since 1.20 DEFAULT
+    # means cuDNN's fallback, which is many times slower (github.com/microsoft/onnxruntime/issues/22705).
     "cudnn_conv_algo_search": "HEURISTIC",
 }
 
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+"""Packages that contain the module ``onnxruntime``. Two of them overwrite each other's files."""
 
-def has_cuda() -> bool:
-    """Return whether this ONNX Runtime was built with CUDA and there is a GPU; it may fail to load all the same."""
-    return bool(find_gpus()) and PROVIDERS["cuda"] in require("onnxruntime", extra="gpu").get_available_providers()
+
+class _Ort(OnnxEngine):
+    """ONNX Runtime on one device. It computes in the precision of the file."""
+
+    label = "ONNX Runtime"
+    module = "onnxruntime"
+    device: ClassVar[Device]
+
+    def is_named_in(self, report: Report) -> bool:
+        is_on_gpu = report.get("engine", "").endswith("CUDA") or report.get("device", "CPU") not in ("CPU", "")
+        return super().is_named_in(report) and is_on_gpu == self.is_on_gpu
+
+    def require_usable(self, model: Model | None = None) -> None:
+        _load(self.device)
+
+    def find_runnable(self, model: Model) -> list[ExecutionConfig]:
+        if not self.takes(model.artifact) or not self.is_installed():
+            return []
+        return [ExecutionConfig(self.name, model, model.artifact.precision)]
+
+    def open_checked(self, execution: ExecutionConfig, options: OpenOptions) -> Session:
+        artifact = execution.artifact
+        if execution.arithmetic != artifact.precision:
+            raise EngineError(
+                f"ONNX Runtime computes {artifact.path} in the file's own {artifact.precision}, not in "
+                f"{execution.arithmetic}."
+            )
+        return OrtSession(execution.model, device=self.device, threads=options.threads, streams=options.streams)
+
+
+class OrtCpu(_Ort):
+    """ONNX Runtime on the CPU."""
+
+    name = "ort-cpu"
+    device = "cpu"
+    is_on_gpu = False
+    fastest_first = (("float32", "float32"), ("float16", "float16"))
+
+
+class OrtCuda(_Ort):
+    """ONNX Runtime on an NVIDIA GPU."""
+
+    name = "ort-cuda"
+    device = "cuda"
+    is_on_gpu = True
+    may_fail_verification = True  # CUDA or cuDNN may be missing where the GPU is used through another engine
+    fastest_first = (("float16", "float16"), ("float32", "float32"))
+
+    def require_usable(self, model: Model | None = None) -> None:
+        super().require_usable(model)
+        if not find_gpus():
+            raise EngineError("there is no NVIDIA driver or GPU here. With a GPU, install its driver.")
+
+    def find_runnable(self, model: Model) -> list[ExecutionConfig]:
+        found = super().find_runnable(model)
+        return found if found and find_gpus() and not self.find_obstacle() else []
+
+
+def _load(device: Device) -> ModuleType:
+    """Import ONNX Runtime.
+
+    Raises:
+        EngineError: It is not installed, or was built without the device. Its libraries may still fail to load.
+    """
+    ort = require("onnxruntime", extra="cpu" if device == "cpu" else "gpu")
+    if _PROVIDERS[device] not in ort.get_available_providers():
+        packages = find_packages()
+        conflict = describe_conflict(packages) if "onnxruntime-gpu" in packages else ""
+        raise EngineError(
+            conflict
+            or f"this ONNX Runtime {ort.__version__} has no CUDA. Replace it with: pip uninstall -y "
+            f'{" ".join(packages)} && pip install "wavepaint[gpu]"'
+        )
+    return ort
 
 
 def find_packages() -> list[str]:
-    """Return which packages that bring the module ``onnxruntime`` are installed; two overwrite each other's files."""
-    names = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+    """Return the installed packages that contain the module ``onnxruntime``."""
     found = []
-    for name in names:
+    for name in _PACKAGES:
         try:
             importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -43,23 +118,31 @@ def find_packages() -> list[str]:
     return found
 
 
+def describe_conflict(packages: list[str]) -> str:
+    """Return why several packages of ONNX Runtime do not work together, and the fix; empty for one or none."""
+    if len(packages) < 2:
+        return ""
+    extra = "gpu" if "onnxruntime-gpu" in packages else "cpu"
+    return (
+        f"{' and '.join(packages)} are both installed and overwrite each other's files. Fix it with: pip uninstall -y "
+        f'{" ".join(packages)} && pip install "wavepaint[{extra}]"'
+    )
+
+
 class OrtSession(Session):
     """An ONNX model in ONNX Runtime; see :class:`wavepaint.runtime.engines.session.Session`.
 
-    Thread-safe. ONNX Runtime's pool of threads belongs to the session: each run computes in its caller's thread, and
-    all runs share the pool. So the pool has as many threads as ``threads`` leaves beside one for each stream, and runs
-    beyond ``streams`` or ``threads`` wait for their turn. A run that is alone has its caller's thread and the pool.
-    Counted on two cores, with all streams at work: 8 threads that ran or were ready to with ``threads=8, streams=4``,
-    2 with ``threads=2, streams=4``, and 1 with ``threads=1, streams=4``.
+    Thread-safe. ONNX Runtime's thread pool belongs to the session: each run computes in its caller's thread, and all
+    runs share the pool. The pool therefore has ``threads`` minus one thread for each stream, and runs beyond
+    ``streams`` or ``threads`` wait for their turn. A single run uses its caller's thread and the whole pool. Measured
+    on two cores with all streams busy: 8 threads that ran or were ready with ``threads=8, streams=4``, 2 with
+    ``threads=2, streams=4``, and 1 with ``threads=1, streams=4``.
 
     Args:
-        path: The ONNX file.
+        model: An ONNX model.
         device: "cpu", or "cuda" for the first NVIDIA GPU.
-        io_dtype: Kind of its inputs and outputs.
-        size_multiple: Height and width must be multiples of this.
-        precision: Arithmetic inside the file.
-        threads: CPU threads of all streams together, the callers' included; None takes every core.
-        streams: Runs that go on at once, from as many threads of the caller.
+        threads: CPU threads of all streams together, including the callers'; None uses every core.
+        streams: Number of concurrent runs, each from a thread of the caller.
 
     Raises:
         EngineError: ONNX Runtime is not installed, cannot read the file or use the device, or the file breaks the
@@ -68,22 +151,10 @@ class OrtSession(Session):
 
     memory_factor = 2.0  # 1.6 to 2.0 for the default model at 512 to 1536 pixels a side
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        device: Literal["cpu", "cuda"] = "cpu",
-        io_dtype: IoDtype = "float32",
-        size_multiple: int = 1,
-        precision: str = "float32",
-        threads: int | None = None,
-        streams: int = 1,
-    ) -> None:
-        super().__init__(path, io_dtype=io_dtype, size_multiple=size_multiple)
-        ort = require("onnxruntime", extra="cpu" if device == "cpu" else "gpu")
-        provider = PROVIDERS[device]
-        if provider not in ort.get_available_providers():
-            raise EngineError(_missing_provider(ort.__version__))
+    def __init__(self, model: Model, *, device: Device = "cpu", threads: int | None = None, streams: int = 1) -> None:
+        super().__init__(model)
+        path, provider = model.path, _PROVIDERS[device]
+        ort = _load(device)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         check_threads(threads)
@@ -100,15 +171,14 @@ class OrtSession(Session):
         expected = ([INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE])
         if found != expected:
             raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
-        if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without a word
+        if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU silently
             raise EngineError(
-                f"ONNX Runtime {ort.__version__} fell back to {session.get_providers()[0]} where {provider} was asked "
-                "for: the GPU's driver, CUDA or cuDNN is missing or of another version. wp doctor shows what there is."
+                f"ONNX Runtime {ort.__version__} fell back from {provider} to {session.get_providers()[0]}: the GPU's "
+                "driver, CUDA or cuDNN is missing or of another version. wp doctor shows what there is."
             )
-        self.device = "CPU" if device == "cpu" else next((gpu.name for gpu in find_gpus()), "GPU")
+        self.device = "CPU" if device == "cpu" else get_gpu_name()
         self.engine = f"ONNX Runtime {ort.__version__} {device.upper()}"
         self.max_batch = 1 if device == "cpu" else GPU_BATCH
-        self.precision = precision
         self._session: Any = session
         self._turns = BoundedSemaphore(min(threads or streams, streams))
 
@@ -116,7 +186,7 @@ class OrtSession(Session):
         return self._session is not None
 
     def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
-        session = self._session  # which another thread may close while this one waits
+        session = self._session  # another thread may close this session while this one waits
         with self._turns:
             output: Tensor = session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image, INPUT_MASK: mask})[0]
             return output
@@ -124,16 +194,3 @@ class OrtSession(Session):
     def close(self) -> None:
         """Free the model."""
         self._session = None
-
-
-def _missing_provider(version: str) -> str:
-    packages = find_packages()
-    if "onnxruntime-gpu" in packages and len(packages) > 1:
-        return (
-            f"{' and '.join(packages)} are both installed and overwrite each other's files, so CUDA is gone. Mend it "
-            f'with: pip uninstall -y {" ".join(packages)} && pip install "wavepaint[gpu]"'
-        )
-    return (
-        f"this ONNX Runtime {version} has no CUDA. Replace it with: pip uninstall -y {' '.join(packages)} && "
-        'pip install "wavepaint[gpu]"'
-    )

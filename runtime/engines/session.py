@@ -1,26 +1,25 @@
-"""The one interface every engine is behind."""
+"""The interface that every engine's session has."""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model
 from wavepaint.contract import Precision as Precision
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.sizes import SizeRange
 
 Tensor = NDArray[Any]
-"""float32 or uint8, as the session's edges say."""
+"""float32 or uint8, as the model's I/O dtype says."""
 
 GPU_BATCH = 8
-"""Patches of 256 to 512 pixels a side that GPUs take in one run. CPUs take them one by one: ONNX Runtime and OpenVINO
-filled 4 at once no faster, and with a thread a stream slower."""
+"""Patches of 256 to 512 pixels a side that a GPU processes in one run. CPUs process one at a time: ONNX Runtime and
+OpenVINO were no faster with 4, and slower with one thread for each stream."""
 
 
 class RunParts(NamedTuple):
@@ -32,11 +31,11 @@ class RunParts(NamedTuple):
 
 
 class Closeable(ABC):
-    """What is closed by hand or as a context manager."""
+    """A resource that is closed by a call or as a context manager."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what is held. A second call does nothing."""
+        """Free the resource. A second call does nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -48,69 +47,68 @@ class Closeable(ABC):
 
 
 class Session(Closeable):
-    """A loaded model in one engine.
+    """A model that is open in one engine.
 
     Args:
-        path: The model's file.
-        io_dtype: Kind of its inputs and outputs; see :mod:`wavepaint.contract`.
-        size_multiple: Height and width must be multiples of this (float32 edges).
+        model: The model.
 
     Attributes:
-        engine: What really runs, for people: engine, version and device.
-        precision: Arithmetic that really runs.
-        weights: Precision that the weights are stored in; an engine may compute in a higher or a lower one.
+        path: File that runs: the model's, or a cached plan.
+        io_dtype: Dtype of inputs and outputs; see :mod:`wavepaint.contract`.
+        size_multiple: Height and width must be multiples of this; 1 with uint8 inputs and outputs.
+        engine: Human-readable engine, version and device that really run.
+        precision: Arithmetic precision that really runs.
+        weights: Precision of the stored weights; an engine may compute in a higher or lower one.
         device: "CPU", or the GPU's name.
-        memory_factor: Peak memory of a run over what the live tensors of the exported float32 graph take.
-        max_batch: Images in one run from which on more make it no faster.
-        sizes: Ranges of sizes that may be run, apart from the size multiple; most engines take any.
+        memory_factor: Peak memory of a run, divided by what the live tensors of the exported float32 graph need.
+        max_batch: Number of images in one run beyond which runs are no faster.
+        sizes: Ranges of sizes that can run, apart from the size multiple; most engines take any.
     """
 
     engine: str
-    precision: str
+    precision: Precision
+    weights: Precision
     memory_factor: float
     max_batch: int
     device = "CPU"
     sizes: tuple[SizeRange, ...] = (SizeRange(),)
 
-    @property
-    def weights(self) -> str:
-        return self.precision
+    def __init__(self, model: Model) -> None:
+        self.path = model.path
+        self.io_dtype = model.artifact.io_dtype
+        self.size_multiple = model.size_multiple if self.io_dtype == "float32" else 1
+        self.precision = self.weights = model.artifact.precision
 
     @property
     def arithmetic(self) -> str:
-        """What is computed on which weights, for people: "float32", or "float32 on float16 weights"."""
+        """Human-readable precision: "float32", or "float32 on float16 weights"."""
         return self.precision if self.weights == self.precision else f"{self.precision} on {self.weights} weights"
-
-    def __init__(self, path: Path, *, io_dtype: IoDtype = "float32", size_multiple: int = 1) -> None:
-        self.path = path
-        self.io_dtype = io_dtype
-        self.size_multiple = size_multiple if io_dtype == "float32" else 1
 
     def run(self, image: Tensor, mask: Tensor) -> Tensor:
         """Fill the holes of a batch.
 
         Args:
-            image: (N, 3, H, W) float32 in [0, 1], or (N, H, W, 3) uint8, as the edges say.
-            mask: (N, 1, H, W) float32, 1 = hole, 0 = known, or (N, H, W, 1) uint8, 128 and more = hole.
+            image: (N, 3, H, W) float32 in [0, 1], or (N, H, W, 3) uint8, as the I/O dtype says.
+            mask: (N, 1, H, W) float32, 1 = hole, 0 = known, or (N, H, W, 1) uint8, 128 to 255 = hole.
 
         Returns:
             Like ``image``.
 
         Raises:
             EngineMemoryError: The engine ran out of memory.
-            EngineError: Tensors that break the contract, a closed session, or another failure of the engine.
+            EngineError: The tensors break the contract, the session is closed, or the engine failed.
         """
         with self._checked(image, mask):
             return self._infer(image, mask)
 
     def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-        """Fill the holes of many batches; an engine that can works on several at a time.
+        """Fill the holes of many batches. Some engines process several at the same time.
 
         Args:
-            batches: Images and masks, as :meth:`run` takes them. They are read as they are needed.
+            batches: Images and masks for :meth:`run`. They are read only as needed.
 
         Yields:
-            What :meth:`run` would return for each, in order.
+            The result of :meth:`run` for each batch, in order.
 
         Raises:
             EngineError: As :meth:`run`, after the results of the batches before the one that failed.
@@ -119,17 +117,17 @@ class Session(Closeable):
             yield self.run(image, mask)
 
     def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1, *, repeats: int = 1) -> list[RunParts]:
-        """Return how long a device takes to copy in, compute and copy out one batch, in each of some runs.
+        """Measure how long a device takes to copy in, compute and copy out one batch.
 
         Args:
-            image: As :meth:`run` takes it.
-            mask: Likewise.
-            num_runs: How many.
-            repeats: How often each computes, back to back, of which it returns the mean: with many, how the first is
-                launched does not count.
+            image: See :meth:`run`.
+            mask: See :meth:`run`.
+            num_runs: Number of runs.
+            repeats: Number of back-to-back computations in each run, whose mean is returned. With many, the launch of
+                the first hardly counts.
 
         Returns:
-            Empty for engines that compute where the batch lies, or do not tell.
+            The times of each run; empty for engines that copy nothing, or that do not measure it.
 
         Raises:
             EngineError: As :meth:`run`.
@@ -137,22 +135,22 @@ class Session(Closeable):
         return []
 
     def takes(self, batch: int, height: int, width: int) -> bool:
-        """Return whether a batch of this size may be run, apart from the size multiple."""
-        return any(sizes.holds((batch, height, width)) for sizes in self.sizes)
+        """Return whether a batch of this size can run, apart from the size multiple."""
+        return any(sizes.contains((batch, height, width)) for sizes in self.sizes)
 
     def refusal(self, batch: int, height: int, width: int) -> str:
-        """Return why a batch of a size that is not taken may not be run, and what mends it; no full stop."""
+        """Return why a batch of a size outside :attr:`sizes` cannot run, and the fix, without a full stop."""
         return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)"
 
     def sizes_to_check(self) -> list[tuple[int, int, int]]:
-        """Return (batch, height, width) of a few batches that the session takes, to try it out."""
+        """Return a few sizes (batch, height, width) that the session takes, for comparisons."""
         multiple = self.size_multiple
         side = -(-256 // multiple) * multiple
         return [(2, 2 * multiple, 3 * multiple), (1, side, side)]
 
     @contextmanager
     def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:
-        """Check a batch, then tell of an engine's failure on it in this package's words."""
+        """Check a batch, then turn the engine's exceptions into :class:`EngineError`."""
         check_inputs(image, mask, self.io_dtype, self.size_multiple)
         if not self._is_open():
             raise EngineError("this session is closed. Open another one.")
@@ -173,20 +171,16 @@ class Session(Closeable):
 
 
 def check_threads(threads: int | None) -> None:
-    """Raise unless a number of threads makes sense; None leaves the choice to the engine.
-
-    Raises:
-        EngineError: Fewer than one.
-    """
+    """Raise :class:`EngineError` for fewer than one thread; None leaves the choice to the engine."""
     if threads is not None and threads < 1:
         raise EngineError(f"threads is {threads}: expected 1 or more (--threads).")
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an engine's message that is not merely a place in its source."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    return (told or [type(error).__name__])[0]
+    """Return the first line of an engine's message that is more than a place in its source."""
+    lines = (line.strip() for line in str(error).splitlines())
+    informative = (line for line in lines if line and not line.startswith(("Exception from", "Check '")))
+    return next(informative, type(error).__name__)
 
 
 _OUT_OF_MEMORY = re.compile(
@@ -195,15 +189,15 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Tell by an engine's message, the only sign there is, whether memory ran out."""
+    """Return whether memory ran out. Apart from MemoryError, the engine's message is the only sign."""
     return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def check_inputs(image: Tensor, mask: Tensor, io_dtype: IoDtype, size_multiple: int) -> None:
-    """Check a batch against the contract, values left aside.
+    """Check types, dtypes and shapes of a batch against the contract; values are not checked.
 
     Raises:
-        EngineError: Naming the tensor, what it is and what was expected.
+        EngineError: A tensor breaks the contract.
     """
     axis = 1 if io_dtype == "float32" else 3
     for name, tensor, channels in ((INPUT_IMAGE, image, IMAGE_CHANNELS), (INPUT_MASK, mask, 1)):
@@ -228,7 +222,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def make_batch(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return a fixed image batch (N, 3, H, W) and mask (N, 1, H, W) with a box hole in the middle."""
+    """Return a reproducible image (N, 3, H, W) and mask (N, 1, H, W) with a box hole in the middle, float32."""
     image = np.random.default_rng(0).random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
     mask = np.zeros((batch, 1, height, width), dtype=np.float32)
     mask[..., height // 3 : -(-2 * height // 3), width // 3 : -(-2 * width // 3)] = 1

@@ -126,7 +126,7 @@ class Limits:
         """
         allowed = max(min(wanted, self.max_batch, self.max_pixels // (height * width)), 1)
         ranges = [
-            (sizes.least[0], sizes.most[0]) for sizes in self.sizes if sizes.holds((sizes.least[0], height, width))
+            (sizes.least[0], sizes.most[0]) for sizes in self.sizes if sizes.contains((sizes.least[0], height, width))
         ]
         fitting = [min(allowed, most) for least, most in ranges if least <= allowed]
         return max(fitting) if fitting else min(least for least, _ in ranges)

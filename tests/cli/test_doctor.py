@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.cli.conftest import Wp
+from tests.fakes.bundle import write_full_bundle
 from tests.fakes.machine import Machine
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
@@ -13,8 +14,13 @@ from wavepaint.runtime import doctor
 from wavepaint.runtime.engines.registry import ENGINES, open_session
 
 
-def test_people_see_what_works_and_what_is_missing(wp: Wp, half_bundle: Bundle) -> None:
-    result = wp("doctor", half_bundle.folder)
+@pytest.fixture(scope="module")
+def full_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_full_bundle(tmp_path_factory.mktemp("full") / "bundle")
+
+
+def test_people_see_what_works_and_what_is_missing(wp: Wp, full_bundle: Bundle) -> None:
+    result = wp("doctor", full_bundle.folder)
     assert result.returncode == 0, result.stderr.decode()
     text = result.stdout.decode()
     assert "ort-cpu      float32   works: 256x256 in" in text
@@ -29,8 +35,8 @@ def test_people_see_what_works_and_what_is_missing(wp: Wp, half_bundle: Bundle) 
             assert f'pip install "wavepaint[{engine}]"' in line
 
 
-def test_programs_get_json(wp: Wp, half_bundle: Bundle) -> None:
-    found = json.loads(wp("doctor", half_bundle.folder, "--json").stdout)
+def test_programs_get_json(wp: Wp, full_bundle: Bundle) -> None:
+    found = json.loads(wp("doctor", full_bundle.folder, "--json").stdout)
     assert found["system"]["packages"]["onnxruntime"]
     assert found["conflicts"] == []
     for engine in found["engines"]:
@@ -44,29 +50,29 @@ def test_twin_packages_are_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'pip install "wavepaint[gpu]"' in conflict
 
 
-def test_no_engine_at_all_is_told(half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_engine_at_all_is_told(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    checks = doctor.check_engines(half_bundle)
+    checks = doctor.check_engines(full_bundle)
     assert all(check.latency_ms is None for check in checks)
     assert {check.engine for check in checks} == {*ENGINES}
 
 
-def test_with_everything_present_plans_really_run(half_bundle: Bundle, machine: Machine) -> None:
+def test_with_everything_present_plans_really_run(full_bundle: Bundle, machine: Machine) -> None:
     built = [("tensorrt", "float32"), ("tensorrt", "float16"), ("tensorrt-rtx", "float32")]
     for engine, precision in built:
         with pytest.warns(WavePaintWarning, match="can take minutes"):
-            open_session(half_bundle, engine=engine, precision=precision).close()  # type: ignore[arg-type]
-    checks = [check for check in doctor.check_engines(half_bundle) if check.engine.startswith("tensorrt")]
+            open_session(full_bundle, engine=engine, precision=precision).close()  # type: ignore[arg-type]
+    checks = [check for check in doctor.check_engines(full_bundle) if check.engine.startswith("tensorrt")]
     assert sorted((check.engine, check.precision) for check in checks if check.latency_ms) == sorted(built)
     machine.require_all_freed()
 
 
-def test_no_plan_is_built(half_bundle: Bundle, machine: Machine) -> None:
-    checks = [check for check in doctor.check_engines(half_bundle) if check.engine.startswith("tensorrt")]
+def test_no_plan_is_built(full_bundle: Bundle, machine: Machine) -> None:
+    checks = [check for check in doctor.check_engines(full_bundle) if check.engine.startswith("tensorrt")]
     assert machine.builds == []
     assert [check.engine for check in checks] == ["tensorrt", "tensorrt-rtx"]  # told once, for all precisions
     for check in checks:
         assert check.latency_ms is None
-        assert "none was built here yet for this Simulated GPU" in check.problem
-        assert f"wp export {half_bundle.folder} -o NEW --engine {check.engine};" in check.problem
+        assert "no plan for this Simulated GPU is cached" in check.problem
+        assert f"wp export {full_bundle.folder} -o NEW --engine {check.engine};" in check.problem

@@ -1,5 +1,6 @@
-"""A bundle of a network that is one convolution: written in milliseconds, and run by every engine."""
+"""Bundles of a network that is one convolution. They are written in milliseconds, and every engine runs them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,19 +8,35 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Manifest, describe_files, read_bundle
+from wavepaint.contract import (
+    MANIFEST_NAME,
+    Artifact,
+    Bundle,
+    IoDtype,
+    Kind,
+    Manifest,
+    Model,
+    Precision,
+    describe_files,
+    read_bundle,
+)
+from wavepaint.export.byte_io import add_byte_io
+
+SIZE_MULTIPLE = 8
+_SUFFIXES: dict[Precision, str] = {"float32": "", "float16": ".fp16", "bfloat16": ".bf16"}
+_TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
 
 
-def write_model(path: Path, *, half: bool = False, scale: float = 1.0) -> None:
-    """Write the network, in float16 with ``half``; with another ``scale`` it computes something else."""
+def write_model(path: Path, *, precision: Precision = "float32", scale: float = 1.0) -> None:
+    """Write the network with float32 inputs and outputs. Another ``scale`` changes its results."""
     rng = np.random.default_rng(0)
-    dtype, kind = (np.float16, TensorProto.FLOAT16) if half else (np.float32, TensorProto.FLOAT)
-    weights = (scale * rng.standard_normal((3, 3, 3, 3))).astype(dtype)
+    kind = _TYPES[precision]
+    weights = scale * rng.standard_normal((3, 3, 3, 3))
     nodes = [
         helper.make_node("Cast", ["mask"], ["hole"], to=TensorProto.BOOL),
         helper.make_node("Where", ["hole", "grey", "image"], ["known"]),
         helper.make_node("Cast", ["known"], ["x"], to=kind),
-        helper.make_node("Conv", ["x", "weights"], ["y"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["x", "weights"], ["y"], name="convolution", pads=[1, 1, 1, 1]),
         helper.make_node("Sigmoid", ["y"], ["z"]),
         helper.make_node("Cast", ["z"], ["filled"], to=TensorProto.FLOAT),
         helper.make_node("Where", ["hole", "filled", "image"], ["image_out"]),
@@ -29,31 +46,55 @@ def write_model(path: Path, *, half: bool = False, scale: float = 1.0) -> None:
         for name, channels in (("image", 3), ("mask", 1), ("image_out", 3))
     ]
     constants = [
-        numpy_helper.from_array(weights, "weights"),
+        helper.make_tensor("weights", kind, weights.shape, weights.ravel()),
         numpy_helper.from_array(np.full((), 0.5, np.float32), "grey"),
     ]
     graph = helper.make_graph(nodes, "one convolution", tensors[:2], tensors[2:], constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    opset = helper.make_opsetid("", 22 if precision == "bfloat16" else 20)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
 
 
-def write_bundle(folder: Path, **fields: Any) -> Bundle:
-    """Write a bundle with a float32 and a float16 model, and no report unless ``fields`` of its manifest say so."""
+def make_model(
+    path: Path,
+    *,
+    precision: Precision = "float32",
+    io_dtype: IoDtype = "float32",
+    kind: Kind = "onnx",
+    size_multiple: int = SIZE_MULTIPLE,
+) -> Model:
+    """Return a file that is in no bundle as a model."""
+    artifact = Artifact(path=path.name, kind=kind, precision=precision, io_dtype=io_dtype)
+    return Model(path, artifact, size_multiple)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    precisions: tuple[Precision, ...] = ("float32", "float16"),
+    with_uint8: bool = False,
+    **fields: Any,
+) -> Bundle:
+    """Write a bundle. It has no report unless ``fields`` of its manifest say so."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_model(folder / "model.onnx")
-    write_model(folder / "model.fp16.onnx", half=True)
+    artifacts = []
+    for precision in precisions:
+        artifact = Artifact(path=f"model{_SUFFIXES[precision]}.onnx", kind="onnx", precision=precision)
+        write_model(folder / artifact.path, precision=precision)
+        artifacts.append(artifact)
+        if with_uint8:
+            name = f"model{_SUFFIXES[precision]}.uint8.onnx"
+            onnx.save(add_byte_io(onnx.load(folder / artifact.path), SIZE_MULTIPLE, "reflect"), folder / name)
+            artifacts.append(replace(artifact, path=name, io_dtype="uint8", details={"float_edges": artifact.path}))
     manifest = {
         "name": "convolution",
         "task": "inpainting",
         "architecture": "wavepaint",
         "hyper_parameters": {},
         "num_parameters": 81,
-        "size_multiple": 8,
+        "size_multiple": SIZE_MULTIPLE,
         "macs_per_pixel": 81.0,
         "activation_bytes_per_pixel": 64.0,
-        "artifacts": [
-            Artifact(path="model.onnx", kind="onnx", precision="float32"),
-            Artifact(path="model.fp16.onnx", kind="onnx", precision="float16"),
-        ],
+        "artifacts": artifacts,
         "files": describe_files(folder),
         "source": {"file": "convolution.pt", "sha256": "0" * 64},
         "versions": {},
@@ -62,3 +103,8 @@ def write_bundle(folder: Path, **fields: Any) -> Bundle:
     }
     (folder / MANIFEST_NAME).write_text(Manifest(**manifest).to_json(), "utf-8")
     return read_bundle(folder)
+
+
+def write_full_bundle(folder: Path) -> Bundle:
+    """Write a bundle with every precision and both I/O dtypes."""
+    return write_bundle(folder, precisions=("float32", "float16", "bfloat16"), with_uint8=True)

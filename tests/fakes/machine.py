@@ -7,13 +7,11 @@ import pytest
 
 from tests.fakes import tensorrt
 from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
-from wavepaint.runtime.engines import registry as engines
-from wavepaint.runtime.engines.cuda import device
+from wavepaint.runtime.engines import gpus, ort, registry
+from wavepaint.runtime.engines.cuda import open as cuda_open
 from wavepaint.runtime.engines.gpus import Gpu
-from wavepaint.runtime.engines.tensorrt import build as plan
-from wavepaint.runtime.engines.tensorrt import plan as trt_plan
-from wavepaint.runtime.engines.tensorrt import session as trt_session
-from wavepaint.runtime.engines.tensorrt import store as plan_store
+from wavepaint.runtime.engines.tensorrt import build, engine, library, session, store
+from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
 
 
 @dataclass
@@ -59,11 +57,15 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Put a simulated GPU and TensorRT into the runtime."""
     machine = Machine()
     machine.trt = tensorrt.SimulatedTensorRt(machine.gpu)
-    for module in (trt_plan, plan_store, plan):
-        monkeypatch.setattr(module, "load_library", lambda library: machine.trt)
-    for module in (trt_session, plan_store, engines, plan):
-        monkeypatch.setattr(module, "find_gpus", lambda: [Gpu("Simulated GPU", "sm90", 80_000)])
-    monkeypatch.setattr(trt_session, "open_device", machine.open_device)
-    monkeypatch.setattr(device, "open_device", machine.open_device)
-    monkeypatch.setattr(plan_store, "build_plan", machine.build_plan)
+    monkeypatch.setattr(TensorRtLibrary, "load", lambda self: machine.trt)
+    set_gpus(monkeypatch, Gpu("Simulated GPU", "sm90", 80_000))
+    monkeypatch.setattr(session, "open_device", machine.open_device)
+    monkeypatch.setattr(cuda_open, "open_device", machine.open_device)
+    monkeypatch.setattr(store, "build_plan", machine.build_plan)
     return machine
+
+
+def set_gpus(monkeypatch: pytest.MonkeyPatch, *found: Gpu) -> None:
+    """Let the engines find these GPUs, which are not opened."""
+    for module in (build, engine, gpus, library, ort, registry):
+        monkeypatch.setattr(module, "find_gpus", lambda: [*found])

@@ -18,9 +18,10 @@ import numpy as np
 import onnxruntime
 
 from tests.fakes.gpu import MisuseError, Operation, SimulatedGpu
-from wavepaint.contract import Artifact, hash_file
-from wavepaint.runtime.engines.tensorrt.build import Library, PlanOptions
+from wavepaint.contract import Model, hash_file
+from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 NAMES = ("image", "mask", "image_out")
 
@@ -35,24 +36,18 @@ def write_plan(
 
 
 def build_plan(
-    onnx_path: Path,
-    plan_path: Path,
-    artifact: Artifact,
-    size_multiple: int,
-    library: Library,
-    options: PlanOptions,
-    **callbacks: Any,
+    model: Model, plan_path: Path, library: TensorRtLibrary, options: PlanOptions, **callbacks: Any
 ) -> dict[str, Any]:
     """Stand in for :func:`wavepaint.runtime.engines.tensorrt.build.build_plan`."""
     profiles = [(profile.min, profile.opt, profile.max) for profile in options.profiles]
-    write_plan(plan_path, onnx_path, artifact.io_dtype, profiles)
+    write_plan(plan_path, model.path, model.artifact.io_dtype, profiles)
     return {
-        "library": library,
+        "library": library.name,
         "library_version": "11.0",
         "compute_capabilities": ["sm90"],
         "profiles": [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles],
-        "onnx": artifact.path,
-        "onnx_sha256": hash_file(onnx_path),
+        "onnx": model.artifact.path,
+        "onnx_sha256": hash_file(model.path),
     }
 
 

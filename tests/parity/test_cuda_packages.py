@@ -20,7 +20,7 @@ _PROGRAM = """
 import sys, threading
 import numpy as np
 from wavepaint.errors import EngineError, EngineMemoryError
-from wavepaint.runtime.engines.cuda.device import open_device
+from wavepaint.runtime.engines.cuda.open import open_device
 from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
 
 assert [vars(gpu) for gpu in find_gpus()] == [
@@ -154,7 +154,7 @@ def test_every_call_is_answered_and_everything_freed(driver: Path, package: str)
 
 _FORKING = """
 import os, sys
-from wavepaint.runtime.engines.cuda.device import open_device
+from wavepaint.runtime.engines.cuda.open import open_device
 from wavepaint.runtime.engines.gpus import count_used_memory_mb, find_driver_version, find_gpus
 
 assert len(find_gpus()) == 1 and find_driver_version() == "13.0" and count_used_memory_mb() == 0
@@ -179,7 +179,7 @@ def test_children_of_a_process_that_asked_for_the_gpus_can_use_them(driver: Path
 _FAILING = """
 import sys
 from wavepaint.errors import EngineError
-from wavepaint.runtime.engines.cuda.device import open_device
+from wavepaint.runtime.engines.cuda.open import open_device
 
 try:
     open_device(sys.argv[1])
@@ -198,7 +198,7 @@ def test_a_device_that_cannot_be_opened_gives_its_context_back(driver: Path) -> 
 def test_without_a_driver_that_is_told() -> None:
     pytest.importorskip("cuda.bindings")
     from wavepaint.errors import EngineError
-    from wavepaint.runtime.engines.cuda.device import open_device
+    from wavepaint.runtime.engines.cuda.open import open_device
     from wavepaint.runtime.engines.gpus import find_gpus
 
     if find_gpus():

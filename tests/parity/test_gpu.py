@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.fakes.bundle import make_model
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.export.plans import EngineRequest, add_engines
 from wavepaint.export.verify import verify_bundle
-from wavepaint.runtime.engines.cuda.device import DevicePackage, open_device
+from wavepaint.runtime.engines.cuda.open import DevicePackage, open_device
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.ort import OrtSession
-from wavepaint.runtime.engines.tensorrt.build import ANY_GPU, Library, PlanOptions, Profile, build_plan
+from wavepaint.runtime.engines.tensorrt.build import build_plan
+from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, Library, get_library
 from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 pytestmark = [
@@ -52,6 +55,10 @@ def make_batch(batch: int, height: int, width: int, seed: int = 0) -> tuple[np.n
     return image, (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
 
 
+def open_session(path: Path, library: Library, **options: Any) -> TensorRtSession:
+    return TensorRtSession(make_model(path, kind=library), get_library(library), **options)
+
+
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
 def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory: Any) -> tuple[Path, Library]:
     """A plan of the float32 model, built here.
@@ -62,10 +69,10 @@ def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory:
     require_installed(library)
     path: Path = tmp_path_factory.mktemp("plan") / "model.plan"
     artifact = half_bundle.find_artifact("onnx", "float32")
-    details = build_plan(half_bundle.locate(artifact), path, artifact, 8, library, OPTIONS)
+    details = build_plan(half_bundle.get_model(artifact), path, get_library(library), OPTIONS)
     if details["compute_capabilities"] == [ANY_GPU]:
         try:
-            TensorRtSession(path, library=library, size_multiple=8).close()
+            open_session(path, library).close()
         except PlanRefusedError as error:
             pytest.skip(str(error))
     return path, library
@@ -78,8 +85,8 @@ def test_results_are_onnx_runtimes(built: tuple[Path, Library], half_bundle: Bun
     sizes = [(1, 256, 256), (2, 64, 104), (1, 256, 256), (4, 128, 8), (1, 512, 512)]
     device = open_device(package)
     with (
-        TensorRtSession(path, library=library, size_multiple=8, device=device) as session,
-        OrtSession(half_bundle.folder / "model.onnx", size_multiple=8) as expected,
+        open_session(path, library, device=device) as session,
+        OrtSession(make_model(half_bundle.folder / "model.onnx")) as expected,
     ):
         batches = [make_batch(*size, seed=k) for k, size in enumerate(sizes * 4)]
         wanted = [expected.run(*batch) for batch in batches]
@@ -113,7 +120,7 @@ def test_memory_is_freed_and_its_lack_recognised(built: tuple[Path, Library], pa
         with pytest.raises(EngineMemoryError):
             device.allocate(device.memory()[1] * 2)
         for turn in range(3):
-            with TensorRtSession(path, library=library, size_multiple=8, device=open_device(package)) as session:
+            with open_session(path, library, device=open_device(package)) as session:
                 session.run(*make_batch(1, 256, 256))
             if turn == 0:  # the first loads kernels, which stay
                 before = device.memory()[0]

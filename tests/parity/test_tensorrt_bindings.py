@@ -21,10 +21,12 @@ from unittest.mock import create_autospec, patch
 
 import tensorrt_bindings as real
 from tests.parity.signatures import find_wrong_calls
-from wavepaint.contract import Artifact
+from wavepaint.contract import Artifact, Model
 from wavepaint.errors import EngineError
-from wavepaint.runtime.engines.tensorrt import build as plan
 from wavepaint.runtime.engines.gpus import Gpu
+from wavepaint.runtime.engines.tensorrt import build
+from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 folder = Path(sys.argv[1])
 (folder / "model.onnx").write_bytes(bytes([8, 9]))  # its version alone
@@ -42,7 +44,7 @@ config.set_timing_cache.return_value = True
 parser.parse_from_file.return_value = True
 
 
-def build(network, config):
+def build_network(network, config):
     monitor = config.progress_monitor
     assert isinstance(monitor, real.IProgressMonitor)
     monitor.phase_start("Building", None, 2)
@@ -55,7 +57,7 @@ def build(network, config):
     return b"a plan"
 
 
-builder.build_serialized_network.side_effect = build
+builder.build_serialized_network.side_effect = build_network
 
 
 class Library:
@@ -67,15 +69,15 @@ class Library:
         ) or getattr(real, name)
 
 
-artifact = Artifact(path="model.onnx", kind="onnx", precision="float16")
-options = plan.PlanOptions(workspace_mb=256, optimization_level=3, timing_cache=folder / "kernels.cache")
+model = Model(folder / "model.onnx", Artifact(path="model.onnx", kind="onnx", precision="float16"), 8)
+options = PlanOptions(workspace_mb=256, optimization_level=3, timing_cache=folder / "kernels.cache")
 shares = []
-with patch.object(plan, "load_library", lambda library: Library()), patch.object(
-    plan, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)]
+with patch.object(TensorRtLibrary, "load", lambda self: Library()), patch.object(
+    build, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)]
 ):
     def run():
-        return plan.build_plan(folder / "model.onnx", folder / "out.plan", artifact, 8, "tensorrt", options,
-                               on_progress=lambda phase, share: shares.append(share))
+        return build.build_plan(model, folder / "out.plan", TensorRtLibrary(), options,
+                                on_progress=lambda phase, share: shares.append(share))
     details = run()
     run()  # the cache is read back
     parser.parse_from_file.return_value = False
@@ -88,8 +90,8 @@ with patch.object(plan, "load_library", lambda library: Library()), patch.object
         refused = ""
     except EngineError as error:
         refused = str(error)
-with patch.object(plan, "load_library", lambda library: real), patch.object(
-    plan, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)]
+with patch.object(TensorRtLibrary, "load", lambda self: real), patch.object(
+    build, "find_gpus", lambda: [Gpu("GPU", "sm90", 80_000)]
 ):
     try:
         run()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.fakes.bundle import make_model
 
 _PROGRAM = '''
 import json, sys
@@ -23,8 +24,9 @@ from unittest.mock import create_autospec, patch
 import numpy as np
 from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
 from tests.parity.signatures import find_wrong_calls
+from wavepaint.contract import Artifact, Model
 from wavepaint.errors import EngineError
-from wavepaint.runtime.engines.tensorrt import plan as trt_plan
+from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, get_library
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 if sys.argv[1] == "tensorrt":
@@ -78,15 +80,16 @@ class Library:
         return (lambda logger: runtime) if name == "Runtime" else getattr(real, name)
 
 
-path = Path("model.plan")
-with patch.object(trt_plan, "load_library", lambda library: Library()):
-    with TensorRtSession(path, content=b"a plan", library=sys.argv[1], device=SimulatedDevice(gpu)) as session:
+model = Model(Path("model.plan"), Artifact(path="model.plan", kind=sys.argv[1], precision="float32"))
+library = get_library(sys.argv[1])
+with patch.object(TensorRtLibrary, "load", lambda self: Library()):
+    with TensorRtSession(model, library, content=b"a plan", device=SimulatedDevice(gpu)) as session:
         image, mask = np.zeros((1, 3, 32, 16), np.float32), np.zeros((1, 1, 32, 16), np.float32)
         outputs = [float(session.run(image, mask).mean()) for _ in range(3)]
         profiles, graphs = [vars(profile) for profile in session.profiles], gpu.count("capture")
         has_captured = not session.graph_problem
     engine.create_execution_context.return_value = None
-    with TensorRtSession(path, content=b"a plan", library=sys.argv[1], device=SimulatedDevice(gpu)) as session:
+    with TensorRtSession(model, library, content=b"a plan", device=SimulatedDevice(gpu)) as session:
         try:
             session.run(image, mask)
             refused = ""
@@ -143,7 +146,9 @@ def test_the_session_calls_what_tensorrt_rtx_has() -> None:
 
 def test_the_real_tensorrt_rtx_refuses_what_is_no_plan(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
+    from wavepaint.runtime.engines.tensorrt.library import get_library
     from wavepaint.runtime.engines.tensorrt.plan import LoadedPlan, PlanRefusedError
 
+    model = make_model(tmp_path / "x.plan", kind="tensorrt-rtx")
     with pytest.raises(PlanRefusedError, match="TensorRT-RTX .* refuses x.plan: .*"):
-        LoadedPlan(tmp_path / "x.plan", b"no plan" * 100, library="tensorrt-rtx", io_dtype="float32")
+        LoadedPlan(model, b"no plan" * 100, get_library("tensorrt-rtx"))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.bundle import make_model
 from tests.fakes.machine import Machine
 from tests.fakes.tensorrt import write_plan
 from wavepaint import Inpainter
@@ -17,6 +18,7 @@ from wavepaint.errors import EngineError
 from wavepaint.runtime import inpainter as inpainter_module
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.session import Session
+from wavepaint.runtime.engines.tensorrt.library import get_library
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 from wavepaint.runtime.filling.options import FillOptions
 
@@ -55,7 +57,7 @@ def open_with(machine: Machine, white: Path, tmp_path: Path, monkeypatch: pytest
     def open_(profiles: Profiles, **how: Any) -> Inpainter:
         path = tmp_path / "model.plan"
         write_plan(path, white, "float32", profiles)
-        session = TensorRtSession(path, size_multiple=MULTIPLE)
+        session = TensorRtSession(make_model(path, kind="tensorrt", size_multiple=MULTIPLE), get_library("tensorrt"))
         monkeypatch.setattr(inpainter_module, "open_session", lambda *_, **__: session)
         return Inpainter(**how)
 
@@ -208,7 +210,7 @@ def test_every_run_is_one_that_the_plan_takes(
         assert runs
         assert all(inpainter._session.takes(*run) for run in runs)
         assert all(side % MULTIPLE == 0 for run in runs for side in run[1:])
-    session: Session = OrtSession(white, size_multiple=MULTIPLE, threads=1)
+    session: Session = OrtSession(make_model(white, size_multiple=MULTIPLE), threads=1)
     monkeypatch.setattr(inpainter_module, "open_session", lambda *_, **__: session)
     with Inpainter() as inpainter:
         expected = inpainter.fill_array(photo, hole, options)

@@ -16,7 +16,9 @@ from wavepaint.export.fusion.wavemix import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.models.registry import HyperParameters, build_model
 from wavepaint.runtime.engines.registry import open_session
-from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile, build_plan
+from wavepaint.runtime.engines.tensorrt.build import build_plan
+from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.weights.checkpoint import read_checkpoint
 
 LAMA: HyperParameters = {"num_blocks": 1, "base_channels": 4, "global_channels": 24}
@@ -103,7 +105,7 @@ def test_tensorrt_rtx_builds_it_ahead_of_time(lama_bundle: Bundle, name: str, tm
     (artifact,) = [artifact for artifact in lama_bundle.manifest.artifacts if artifact.path == name]
     options = PlanOptions(profiles=(Profile(min=(1, 8, 8), opt=(1, 256, 256), max=(2, 1024, 1024)),), targets=("sm86",))
     plan = tmp_path / "lama.plan"
-    details = build_plan(lama_bundle.folder / name, plan, artifact, 8, "tensorrt-rtx", options)
+    details = build_plan(lama_bundle.get_model(artifact), plan, get_library("tensorrt-rtx"), options)
     assert details["ahead_of_time"]
     assert plan.stat().st_size > 0
 

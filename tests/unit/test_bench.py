@@ -208,7 +208,7 @@ def test_baselines_are_exported_once_and_kept(tmp_path: Path, monkeypatch: pytes
     (first.bundle.folder / "model.onnx").write_bytes(b"damaged")
     rebuilt = open_subject("little")
     execution = list_fastest(rebuilt.bundle)[0]
-    with open_execution(execution, rebuilt.bundle.locate(execution.artifact), rebuilt.bundle.manifest.size_multiple):
+    with open_execution(execution):
         pass
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
+from tests.fakes.bundle import make_model
 from wavepaint.contract import Artifact, Bundle, IoDtype, read_bundle
 from wavepaint.errors import (
     CheckpointError,
@@ -134,10 +135,10 @@ def test_a_model_of_another_contract_is_refused(tiny_bundle: Bundle, tmp_path: P
     model.graph.input[0].name = "picture"
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(EngineError, match="'picture'.*the contract wants"):
-        OrtSession(tmp_path / "other.onnx")
+        OrtSession(make_model(tmp_path / "other.onnx"))
     (tmp_path / "noise.onnx").write_bytes(b"noise")
     with pytest.raises(EngineError, match="cannot load"):
-        OrtSession(tmp_path / "noise.onnx")
+        OrtSession(make_model(tmp_path / "noise.onnx"))
 
 
 def test_a_failed_verification_writes_nothing(

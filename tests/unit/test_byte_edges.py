@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.fakes.bundle import make_model
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.byte_io import add_byte_io
@@ -19,7 +20,7 @@ from wavepaint.runtime.inpainter import Inpainter
 
 @pytest.fixture(scope="module")
 def byte_session(half_bundle: Bundle) -> Iterator[OrtSession]:
-    with OrtSession(half_bundle.folder / "model.uint8.onnx", io_dtype="uint8") as session:
+    with OrtSession(make_model(half_bundle.folder / "model.uint8.onnx", io_dtype="uint8")) as session:
         yield session
 
 
@@ -113,7 +114,7 @@ def test_a_model_that_takes_any_size_gets_no_padding(tmp_path: Path) -> None:
     onnx.save(add_byte_io(model, 1, "symmetric"), tmp_path / "any.onnx")
     mask = np.zeros((1, 3, 5, 1), np.uint8)
     mask[0, 1, 2] = 255
-    with OrtSession(tmp_path / "any.onnx", io_dtype="uint8") as session:
+    with OrtSession(make_model(tmp_path / "any.onnx", io_dtype="uint8")) as session:
         output = session.run(np.full((1, 3, 5, 3), 10, np.uint8), mask)
     assert output[0, 1, 2].tolist() == [255, 255, 255]  # above 1 and so clipped
     assert (np.delete(output.reshape(15, 3), 7, axis=0) == 10).all()

@@ -166,7 +166,6 @@ def test_a_graph_with_branches_is_not_folded_which_is_told(tmp_path: Path) -> No
 @pytest.fixture
 def gpu_place(machine: Machine, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A place with a simulated GPU under TensorRT; PyTorch stays on the CPU."""
-    monkeypatch.setattr(plans, "load_library", lambda library: machine.trt)
     monkeypatch.setattr(plans, "build_plan", machine.build_plan)
     monkeypatch.setattr(plans, "find_gpus", lambda: [Gpu("Simulated GPU", "sm90", 80_000)])
     monkeypatch.setattr(plans, "_worked", {})

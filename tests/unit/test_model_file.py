@@ -10,10 +10,11 @@ from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from tests.hostile.manifests import make_model, write_small_bundle
 from wavepaint import Inpainter, model_file
-from wavepaint.contract import MANIFEST_NAME, Artifact, default_bundle_folder, describe_files, read_bundle
+from wavepaint.contract import MANIFEST_NAME, Artifact, Model, default_bundle_folder, describe_files, read_bundle
 from wavepaint.errors import BundleError, EngineError
 from wavepaint.model_file import check_model_file, has_external_data
-from wavepaint.runtime.engines.registry import EngineName, ExecutionConfig, open_execution
+from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
+from wavepaint.runtime.engines.registry import open_execution
 
 
 def external() -> TensorProto:
@@ -217,7 +218,7 @@ def test_no_engine_is_given_a_model_that_reads_other_files(tmp_path: Path, place
         Inpainter(folder, engine=engine)
     artifact = Artifact(path="model.onnx", kind="onnx", precision="float32")
     with pytest.raises(EngineError, match="external data"):
-        open_execution(ExecutionConfig(engine, artifact, "float32"), folder / "model.onnx", 8)
+        open_execution(ExecutionConfig(engine, Model(folder / "model.onnx", artifact, 8), "float32"))
 
 
 def test_the_source_of_a_plan_is_searched_as_well(tmp_path: Path) -> None:

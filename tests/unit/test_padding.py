@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.bundle import make_model
 from wavepaint.contract import MANIFEST_NAME, Artifact, IoDtype, Manifest, PadMode, describe_files
 from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import byte_cases
@@ -51,11 +52,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[IoDtype | PadMode, P
 
 def open_bytes(engine: str, path: Path) -> Session:
     if engine == "ort":
-        return OrtSession(path, io_dtype="uint8", threads=1)
+        return OrtSession(make_model(path, io_dtype="uint8"), threads=1)
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     from wavepaint.runtime.engines.openvino import OpenVinoSession
 
-    return OpenVinoSession(path, io_dtype="uint8", threads=1)
+    return OpenVinoSession(make_model(path, io_dtype="uint8"), threads=1)
 
 
 @pytest.mark.parametrize("engine", ["ort", "openvino"])
@@ -110,7 +111,7 @@ def test_the_runtime_pads_as_the_manifest_says_and_by_reflection_where_it_says_n
 
 def test_a_graph_that_pads_in_another_way_than_the_manifest_says_fails_verification(files: dict[Any, Path]) -> None:
     with (
-        OrtSession(files["float32"], size_multiple=MULTIPLE) as floats,
+        OrtSession(make_model(files["float32"], size_multiple=MULTIPLE)) as floats,
         open_bytes("ort", files["symmetric"]) as bytes_,
     ):
         for mode in MODES:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY, randomise
+from tests.fakes.bundle import make_model
 from wavepaint.contract import Bundle
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import ExportOptions, write_bundle
@@ -103,7 +104,7 @@ def test_a_bundle_of_every_precision(half_bundle: Bundle) -> None:
         assert kinds <= {kind, onnx.TensorProto.FLOAT}  # what bfloat16 does not hold stays in float32
         io_dtype = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
         assert io_dtype == {onnx.TensorProto.FLOAT}
-    with OrtSession(half_bundle.folder / "model.fp16.onnx", size_multiple=8, precision="float16") as session:
+    with OrtSession(make_model(half_bundle.folder / "model.fp16.onnx", precision="float16")) as session:
         _, image, mask = CASES[1]
         known = np.broadcast_to(mask == 0, image.shape)
         assert np.array_equal(session.run(image, mask)[known], image[known])

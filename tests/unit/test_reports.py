@@ -10,9 +10,16 @@ from tests.fakes.bundle import write_bundle
 from wavepaint.contract import Bundle, Report
 from wavepaint.export import verify
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.verify import make_suite, merge_reports, own_suite, verify_artifact
-from wavepaint.runtime.engines.registry import ExecutionConfig, list_candidates, list_fastest, open_session
-from wavepaint.runtime.engines.trust import find_engine, has_failed, is_verified
+from wavepaint.export.verify import make_suite, merge_reports, own_suite, verify_model
+from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.registry import (
+    find_engine,
+    has_failed,
+    is_verified,
+    list_candidates,
+    list_fastest,
+    open_session,
+)
 
 SOURCE, ITSELF = "PyTorch 2.13.0 float32", "model.onnx in ONNX Runtime 1.31.1 CPU"
 OPENVINO, ORT, CUDA = "OpenVINO 2026.4.1 CPU", "ONNX Runtime 1.31.1 CPU", "ONNX Runtime 1.31.1 CUDA"
@@ -104,7 +111,7 @@ def test_a_comparison_with_the_bundle_itself_never_replaces_one_with_the_source(
 def test_what_failed_stays_failed_until_a_report_as_strong_passes(bundle: Bundle) -> None:
     failed = report("OpenVINO 2025.0 CPU", "bfloat16", passed=False)
     weak, other = report(precision="bfloat16", reference=ITSELF), report(ORT, "bfloat16")
-    model = bundle.find_artifact("onnx", "float32")
+    model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
     execution = ExecutionConfig("openvino", model, "bfloat16")
     for made in ([weak], [other], [weak, other], []):
         assert has_failed(with_reports(bundle, float32=merge_reports([failed], made, SHA256)), execution)
@@ -121,25 +128,25 @@ def test_what_failed_on_one_gpu_and_passed_on_another_has_passed() -> None:
 def test_a_report_says_nothing_of_another_file(bundle: Bundle) -> None:
     of_another = report(ORT, passed=False, sha256="b" * 64)
     assert merge_reports([of_another], [], SHA256) == []
-    model = bundle.find_artifact("onnx", "float32")
+    model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
     assert not has_failed(with_reports(bundle, float32=[of_another]), ExecutionConfig("ort-cpu", model, "float32"))
 
 
 def test_a_model_is_not_compared_with_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
-    model = bundle.find_artifact("onnx", "float32")
-    reports = verify_artifact(bundle.folder, model, 8, "symmetric", own_suite(bundle.folder, model, 8))
+    model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
+    reports = verify_model(model, own_suite(model))
     assert "ort-cpu" not in [find_engine(found) for found in reports]
     assert all(found["sha256"] == bundle.manifest.files["model.onnx"]["sha256"] for found in reports)
 
 
 def test_one_engine_that_fails_to_run_is_reported_as_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
-    model = bundle.find_artifact("onnx", "float32")
+    model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
     suite = make_suite(8, lambda image, mask: image, "nothing")
-    absent = replace(model, path="absent.onnx")
+    absent = model.get_sibling(replace(model.artifact, path="absent.onnx"))
     (bundle.folder / "absent.onnx").write_bytes(b"noise")
-    reports = verify_artifact(bundle.folder, absent, 8, "symmetric", suite)
+    reports = verify_model(absent, suite)
     assert (find_engine(reports[0]), reports[0]["precision"]) == ("ort-cpu", "float32")
     assert all("cannot load" in found["error"] and found["weights"] == "float32" for found in reports)
 

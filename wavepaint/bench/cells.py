@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from wavepaint.bench.classical import OPENCV, Classical
 from wavepaint.bench.entrants import Entrant, Subject
-from wavepaint.runtime.engines.registry import ExecutionConfig, list_fastest
+from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.registry import list_fastest
 from wavepaint.runtime.engines.session import make_batch
 
 PYTORCH = "pytorch"

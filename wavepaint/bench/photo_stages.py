@@ -14,7 +14,7 @@ from wavepaint.bench.cells import PYTORCH, Result
 from wavepaint.bench.classical import OPENCV
 from wavepaint.bench.entrants import Subject
 from wavepaint.contract import assets_folder
-from wavepaint.runtime.engines.registry import EngineName
+from wavepaint.runtime.engines.engine import EngineName
 from wavepaint.runtime.engines.session import Precision, RunParts, Tensor
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo

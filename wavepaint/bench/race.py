@@ -8,7 +8,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from wavepaint.data.validation_set import Pair
 from wavepaint.errors import WavePaintError
 from wavepaint.machine import peak_memory_mb, reset_peak_memory
 from wavepaint.metrics.image_quality import psnr
+from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import count_used_memory_mb
-from wavepaint.runtime.engines.registry import ExecutionConfig, open_execution
+from wavepaint.runtime.engines.registry import open_execution
 from wavepaint.runtime.engines.session import first_line
 
 Run = Callable[[Tensor, Tensor], Any]
@@ -152,8 +152,7 @@ def _open(lane: _Lane, stack: ExitStack, references: dict[str, Tensor], threads:
         elif cell.execution is None:
             lane.run, lane.label = _open_torch(subject, threads)
         else:
-            path: Path = subject.bundle.locate(cell.execution.artifact)
-            session = open_execution(cell.execution, path, subject.bundle.manifest.size_multiple, threads=threads)
+            session = open_execution(cell.execution, threads=threads)
             stack.enter_context(session)
             lane.run, lane.label = session.run, session.engine
         for _ in range(WARMUP_CALLS):

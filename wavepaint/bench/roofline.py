@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact, Model
 from wavepaint.errors import EngineError, WavePaintError
 from wavepaint.machine import count_cores
 from wavepaint.optional import require
-from wavepaint.runtime.engines.registry import ExecutionConfig, open_execution
+from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.registry import open_execution
 from wavepaint.runtime.engines.session import make_batch
 
 CHANNELS, LAYERS, SIDE = 128, 8, 128
@@ -68,9 +69,8 @@ def measure_matrix_rate(
         path = Path(folder) / artifact.path
         try:
             _write_convolutions(path, half=artifact.precision == "float16")
-            with open_execution(
-                ExecutionConfig(execution.engine, artifact, execution.arithmetic), path, 1, threads=threads
-            ) as session:
+            chain = ExecutionConfig(execution.engine, Model(path, artifact), execution.arithmetic)
+            with open_execution(chain, threads=threads) as session:
                 return GMAC / _best_seconds(lambda: session.run(image, mask), seconds)
         except (EngineError, WavePaintError):
             return None

@@ -25,8 +25,9 @@ from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
 from wavepaint.machine import describe_machine
+from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, ExecutionConfig
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import make_batch
 
 RIVAL = "lama"

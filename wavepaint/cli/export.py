@@ -13,8 +13,9 @@ from wavepaint.contract import Bundle, IoDtype, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
-from wavepaint.runtime.engines.tensorrt.build import ANY_GPU, LIBRARIES, Library, PlanOptions, Profile
-from wavepaint.runtime.engines.tensorrt.store import why_not_here
+from wavepaint.runtime.engines.registry import find_obstacle
+from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, LIBRARIES, Library
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 if TYPE_CHECKING:
     from wavepaint.export.fusion.wavemix import Upsampling
@@ -112,7 +113,7 @@ def _report(bundle: Bundle, out: Path) -> None:
         for report in reports:
             click.echo(f"    {describe_report(report)}", err=True)
         if not reports:
-            why = "OpenVINO or a GPU runs it" if artifact.kind == "onnx" else why_not_here(artifact)
+            why = find_obstacle(replace(bundle, folder=out).get_model(artifact))
             click.echo(f"    not run here: {why or 'wp verify does'}", err=True)
 
 

@@ -15,7 +15,8 @@ from wavepaint.cli.infer_many import check_files, fill_many, with_pictures
 from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.machine import count_cores
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, Auto, EngineName
+from wavepaint.runtime.engines.engine import Auto, EngineName
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import Precision
 from wavepaint.runtime.filling.memory import DEFAULT_MB
 from wavepaint.runtime.filling.options import FillOptions

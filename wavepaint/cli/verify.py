@@ -15,9 +15,7 @@ from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
 from wavepaint.export.verify import describe_arithmetic, merge_reports, summarise, verify_bundle
 from wavepaint.runtime.engines.comparison import describe_failure
-from wavepaint.runtime.engines.registry import find_runnable
-from wavepaint.runtime.engines.tensorrt.build import LIBRARIES
-from wavepaint.runtime.engines.tensorrt.store import why_not_here
+from wavepaint.runtime.engines.registry import find_obstacle
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,16 +63,9 @@ def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[st
                 "passed" if report["passed"] else "FAILED" if report["required"] else "not held",
             )
         if not reports[artifact.path]:
-            is_reference = bool(find_runnable(artifact))
-            why = "the others are compared with it" if is_reference else _why_not_run(artifact)
-            verdict = "reference" if is_reference else "not run"
+            obstacle = find_obstacle(bundle.get_model(artifact))
+            why, verdict = (obstacle, "not run") if obstacle else ("the others are compared with it", "reference")
             yield (artifact.path, f"({why})", *("",) * (len(_HEADER) - 3), verdict)
-
-
-def _why_not_run(artifact: Artifact) -> str:
-    if artifact.kind in LIBRARIES:
-        return why_not_here(artifact)
-    return 'install "wavepaint[openvino]"' if artifact.precision == "bfloat16" else 'install "wavepaint[cpu]"'
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -17,6 +17,7 @@ from wavepaint.contract.manifest import (
 from wavepaint.contract.reading import (
     MANIFEST_NAME,
     Bundle,
+    Model,
     assets_folder,
     default_bundle_folder,
     describe_files,
@@ -47,6 +48,7 @@ __all__ = [
     "IoDtype",
     "Kind",
     "Manifest",
+    "Model",
     "PadMode",
     "Precision",
     "Report",

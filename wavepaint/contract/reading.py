@@ -2,10 +2,10 @@
 
 import hashlib
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wavepaint.contract.manifest import Artifact, FileEntry, Manifest
+from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode
 from wavepaint.contract.parsing import parse_manifest
 from wavepaint.contract.tensors import IoDtype
 from wavepaint.errors import BundleError
@@ -18,6 +18,27 @@ MAX_MANIFEST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
+class Model:
+    """One form of a model, with everything an engine must know to run it.
+
+    Attributes:
+        path: The form's file. The other forms of the bundle are in the same folder.
+        artifact: The form's entry in the manifest.
+        size_multiple: Height and width must be multiples of this if inputs and outputs are float32.
+        padding: numpy's mode by which images are padded to the size multiple.
+    """
+
+    path: Path
+    artifact: Artifact
+    size_multiple: int = 1
+    padding: PadMode = "reflect"
+
+    def get_sibling(self, artifact: Artifact) -> "Model":
+        """Return another form of the same bundle."""
+        return replace(self, path=self.path.with_name(artifact.path), artifact=artifact)
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A checked bundle on disk."""
 
@@ -27,6 +48,10 @@ class Bundle:
     def locate(self, artifact: Artifact) -> Path:
         """Return the path of an artifact's file."""
         return self.folder / artifact.path
+
+    def get_model(self, artifact: Artifact) -> Model:
+        """Return an artifact with everything an engine must know to run it."""
+        return Model(self.locate(artifact), artifact, self.manifest.size_multiple, self.manifest.padding)
 
     def find_artifact(self, kind: str, precision: str | None = None, io_dtype: IoDtype = "float32") -> Artifact:
         """Return the first artifact of a kind, an I/O dtype and, unless None, a precision.

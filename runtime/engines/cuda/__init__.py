@@ -1,1 +1,1 @@
-"""What TensorRT needs from CUDA, by cuda-bindings or by PyCUDA."""
+"""CUDA for TensorRT, through cuda-bindings or PyCUDA."""

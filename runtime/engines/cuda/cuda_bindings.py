@@ -1,10 +1,10 @@
-"""CUDA by ``cuda-bindings``, NVIDIA's own package.
+"""CUDA through ``cuda-bindings``, NVIDIA's own package.
 
-The driver's API is used, not the runtime's: it needs no second CUDA library whose version would have to fit, and the
-primary context is the one that TensorRT works in.
+It uses the driver API, not the runtime API, because the driver API needs no second CUDA library of a matching version,
+and its primary context is the one that TensorRT uses.
 
-The names and numbers of arguments were held against the wheels 12.8.0 and 13.5.0, and every method runs in the tests
-through the real wheel against a simulated driver. It has not run on a GPU yet.
+Names and argument counts were checked against the wheels 12.8.0 and 13.5.0. In the tests every method runs through the
+real wheel against a simulated driver. It has not run on a GPU yet.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ class CudaDevice(Device):
             self._check("cuInit", driver.cuInit(0))
         except EngineError:
             raise
-        except Exception as error:  # without a driver; what is raised depends on the version
+        except Exception as error:  # there is no driver; the exception depends on the version
             raise EngineError(f"{self.package} finds no NVIDIA driver ({error}). Install the GPU's driver.") from error
         self._device = self._check("cuDeviceGet", driver.cuDeviceGet(0))
         self._context = self._check("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain(self._device))
@@ -52,7 +52,7 @@ class CudaDevice(Device):
             raise
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """Call a function of the driver in this device's context; a thread may have had another."""
+        """Call a function of the driver with this device's context current; the thread may have used another."""
         if self._context is None:
             raise EngineError("this CUDA device is closed. Open another one.")
         self._check("cuCtxSetCurrent", self._cuda.cuCtxSetCurrent(self._context))
@@ -112,13 +112,13 @@ class CudaDevice(Device):
                 self._call("cuEventDestroy", event)
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
-        # Other threads may allocate meanwhile, which a capture of the global mode would not survive.
+        # Another thread may allocate memory at the same time, which would break a capture in global mode.
         mode = self._cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._call("cuStreamBeginCapture", stream, mode)
         try:
             enqueue()
         except BaseException:
-            # It fails where the capture is broken, and ends it all the same.
+            # It fails if the capture is broken, and still ends it.
             status, graph = self._cuda.cuStreamEndCapture(stream)
             if status == self._cuda.CUresult.CUDA_SUCCESS:
                 self._call("cuGraphDestroy", graph)
@@ -140,7 +140,7 @@ class CudaDevice(Device):
         return int(free), int(total)
 
     def close(self) -> None:
-        """Give the primary context back."""
+        """Release the primary context."""
         if self._context is not None:
             self._context = None
             self._cuda.cuDevicePrimaryCtxRelease(self._device)

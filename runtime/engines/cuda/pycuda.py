@@ -1,6 +1,6 @@
-"""CUDA by ``pycuda``.
+"""CUDA through ``pycuda``.
 
-It has no stream capture, so plans run without CUDA graphs of this package (TensorRT-RTX makes its own).
+It has no stream capture, so TensorRT runs without CUDA graphs (TensorRT-RTX captures its own).
 
 The extension of pycuda 2026.1 was built against CUDA 12.9's headers, and every method ran through it against a
 simulated driver. It has not run on a GPU yet.
@@ -18,13 +18,13 @@ from wavepaint.optional import require
 from wavepaint.runtime.engines.cuda.device import Device
 
 _NON_BLOCKING = 1
-"""CU_STREAM_NON_BLOCKING, for which pycuda has no name."""
+"""CU_STREAM_NON_BLOCKING, which pycuda does not name."""
 
 
 class PycudaDevice(Device):
     """See :class:`wavepaint.runtime.engines.cuda.device.Device`.
 
-    The primary context is retained, as TensorRT's CUDA runtime does; pycuda's ``autoinit`` would make another one.
+    It retains the primary context, as TensorRT's CUDA runtime does; pycuda's ``autoinit`` would create another one.
 
     Raises:
         EngineError: pycuda is not installed, or there is no driver or GPU.
@@ -35,7 +35,7 @@ class PycudaDevice(Device):
     def __init__(self) -> None:
         self._cuda: Any = require("pycuda.driver", extra="pycuda")
         self.package = f"pycuda {importlib.metadata.version('pycuda')}"
-        # pycuda frees by its objects' destructors; they live here.
+        # pycuda's objects free themselves when they are deleted, so they are stored here.
         self._memory: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
         self._context: Any = None
@@ -47,7 +47,7 @@ class PycudaDevice(Device):
 
     @contextmanager
     def _current(self) -> Iterator[Any]:
-        """Make the context the calling thread's for one call, since sessions are used from several threads."""
+        """Make the context current in the calling thread for one call, because several threads use a session."""
         if self._context is None:
             raise EngineError("this CUDA device is closed. Open another one.")
         try:
@@ -112,7 +112,7 @@ class PycudaDevice(Device):
             end.record(self._streams[stream])
             end.synchronize()
             elapsed_ms = float(end.time_since(start))
-            del start, end  # destroyed while their context is current
+            del start, end  # they must be destroyed while their context is current
         return elapsed_ms
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
@@ -130,8 +130,8 @@ class PycudaDevice(Device):
         return int(free), int(total)
 
     def close(self) -> None:
-        """Give the primary context back."""
+        """Release the primary context."""
         if self._context is not None:
             context, self._context = self._context, None
-            context.push()  # it is released by the thread in which it is current
+            context.push()  # it must be current in the thread that releases it
             context.detach()

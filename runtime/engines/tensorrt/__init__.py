@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX: plans are built, stored, loaded and run."""
+"""TensorRT and TensorRT-RTX: build, cache, load and run plans."""

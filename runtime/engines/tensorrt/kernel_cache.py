@@ -1,4 +1,4 @@
-"""Kernels that TensorRT-RTX compiled on this machine, kept between starts: a plan's take seconds to compile."""
+"""A cache on disk of the kernels that TensorRT-RTX compiles on this machine, which takes seconds for a plan."""
 
 import hashlib
 import warnings
@@ -10,12 +10,12 @@ from wavepaint.errors import OutputError, WavePaintWarning
 
 
 class KernelCache:
-    """What was compiled for one plan, for all of its contexts.
+    """The compiled kernels of one plan, for all of its execution contexts.
 
     Args:
-        config: The runtime configuration that contexts are made with.
-        plan: The plan's content.
-        version: The library's.
+        config: The runtime configuration with which contexts are created.
+        plan: The plan.
+        version: Version of the library.
     """
 
     def __init__(self, config: Any, plan: bytes, version: str) -> None:
@@ -23,21 +23,22 @@ class KernelCache:
         self._path = cache_folder() / "plans" / name
         self._kernels = config.create_runtime_cache()
         try:
-            self._kept = self._path.read_bytes()
+            self._cached = self._path.read_bytes()
         except OSError:
-            self._kept = b""
-        if self._kept and not self._kernels.deserialize(self._kept):
-            self._kept = b""  # damaged, or of another GPU or driver: the library has looked
+            self._cached = b""
+        # The library refuses kernels that are damaged, or of another GPU or driver.
+        if self._cached and not self._kernels.deserialize(self._cached):
+            self._cached = b""
         config.set_runtime_cache(self._kernels)
 
-    def keep(self) -> None:
-        """Keep what was compiled since; nothing is given up because it cannot be kept."""
+    def save(self) -> None:
+        """Write the kernels that were compiled since. A failure is a warning: they are compiled again."""
         compiled = bytes(self._kernels.serialize())
-        if compiled == self._kept:
+        if compiled == self._cached:
             return
         try:
             with write_file(self._path, overwrite=True) as temporary:
                 temporary.write_bytes(compiled)
-            self._kept = compiled
+            self._cached = compiled
         except OutputError as error:
             warnings.warn(f"the next start compiles kernels again: {error}", WavePaintWarning, stacklevel=3)

@@ -9,15 +9,15 @@ import pytest
 from tests.fakes import tensorrt
 from tests.fakes.bundle import write_bundle, write_model
 from tests.fakes.machine import Machine
-from wavepaint.contract import Bundle, read_bundle
+from wavepaint.contract import Bundle, Model, read_bundle
 from wavepaint.errors import EngineError, VerificationError, WavePaintWarning
 from wavepaint.export import plans as engine_module
 from wavepaint.export import verify
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.plans import EngineRequest, add_engines
+from wavepaint.runtime.engines import gpus
 from wavepaint.runtime.engines.registry import open_session
-from wavepaint.runtime.engines.tensorrt import store as plan_store
-from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 PROFILE = Profile(min=(1, 8, 8), opt=(1, 64, 64), max=(2, 256, 256))
 
@@ -30,10 +30,8 @@ def bundle(machine: Machine, tmp_path: Path) -> Bundle:
 @pytest.fixture
 def host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine, as ``wp export`` sees it; few cases, as it is simulated."""
-    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(engine_module, "build_plan", machine.build_plan)
-    monkeypatch.setattr(engine_module, "load_library", lambda library: machine.trt)
-    monkeypatch.setattr(engine_module, "find_gpus", plan_store.find_gpus)
+    monkeypatch.setattr(engine_module, "find_gpus", gpus.find_gpus)
     monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
     return machine
 
@@ -42,8 +40,8 @@ def build_wrong(machine: Machine, folder: Path, **how: Any) -> None:
     """Let the machine build plans of another model than it is given."""
     write_model(folder / "wrong.onnx", scale=1.5, **how)
 
-    def build(onnx: Path, plan: Path, *arguments: Any, **callbacks: Any) -> dict[str, Any]:
-        details = tensorrt.build_plan(onnx, plan, *arguments, **callbacks)
+    def build(model: Model, plan: Path, *arguments: Any, **callbacks: Any) -> dict[str, Any]:
+        details = tensorrt.build_plan(model, plan, *arguments, **callbacks)
         profiles = [tuple(profile.values()) for profile in details["profiles"]]
         tensorrt.write_plan(plan, folder / "wrong.onnx", "float32", profiles)
         return details
@@ -68,7 +66,7 @@ def test_a_plan_that_is_right_is_kept_and_auto_takes_it(bundle: Bundle, machine:
 @pytest.mark.filterwarnings("ignore:.*is built now")
 def test_a_plan_that_is_wrong_is_not_kept(bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
     build_wrong(machine, tmp_path)
-    with pytest.raises(EngineError, match="the plan that was built is wrong and not kept: TensorRT .* differs from"):
+    with pytest.raises(EngineError, match="the new plan is wrong and not cached: TensorRT .* differs from"):
         open_session(bundle, engine="tensorrt", precision="float32")
     assert kept_plans(tmp_path) == []
     with open_session(bundle) as session:

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.fakes.bundle import make_model
 from tests.fakes.machine import Machine
 from tests.fakes.tensorrt import Kernels, write_plan
-from wavepaint.contract import Bundle
+from wavepaint.contract import Bundle, IoDtype, Precision
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePaintWarning
-from wavepaint.runtime.engines.cuda import device
-from wavepaint.runtime.engines.cuda.device import open_device
+from wavepaint.runtime.engines.cuda.open import open_device
 from wavepaint.runtime.engines.ort import OrtSession
-from wavepaint.runtime.engines.tensorrt import context as trt_lane
-from wavepaint.runtime.engines.tensorrt import session as trt_session
+from wavepaint.runtime.engines.tensorrt import context as stream_context
+from wavepaint.runtime.engines.tensorrt import session as session_module
+from wavepaint.runtime.engines.tensorrt.library import Library, get_library
 from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
@@ -46,15 +47,24 @@ def make_bytes(batch: int, height: int, width: int, seed: int = 0) -> Batch:
 
 
 @pytest.fixture
-def open_plan(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Iterator[Open]:
+def open_plan(machine: Machine, full_bundle: Bundle, tmp_path: Path) -> Iterator[Open]:
     """Return what opens a plan of a model; afterwards nothing may be left on the GPU."""
     opened = []
 
-    def open_(onnx: Path | None = None, *, profiles: Any = (WIDE,), plan: dict[str, Any] | None = None, **how: Any):
+    def open_(
+        onnx: Path | None = None,
+        *,
+        profiles: Any = (WIDE,),
+        plan: dict[str, Any] | None = None,
+        library: Library = "tensorrt",
+        io_dtype: IoDtype = "float32",
+        precision: Precision = "float32",
+        **options: Any,
+    ) -> TensorRtSession:
         path = tmp_path / "model.plan"
-        io_dtype = how.get("edges", "float32")
-        write_plan(path, onnx or tiny_bundle.folder / "model.onnx", io_dtype, profiles, plan or {})
-        opened.append(TensorRtSession(path, size_multiple=8, **how))
+        write_plan(path, onnx or full_bundle.folder / "model.onnx", io_dtype, profiles, plan or {})
+        model = make_model(path, kind=library, precision=precision, io_dtype=io_dtype)
+        opened.append(TensorRtSession(model, get_library(library), **options))
         return opened[-1]
 
     yield open_
@@ -68,8 +78,8 @@ def open_plan(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture
-def expected(tiny_bundle: Bundle) -> Iterator[OrtSession]:
-    with OrtSession(tiny_bundle.folder / "model.onnx", size_multiple=8, threads=1) as session:
+def expected(full_bundle: Bundle) -> Iterator[OrtSession]:
+    with OrtSession(make_model(full_bundle.folder / "model.onnx"), threads=1) as session:
         yield session
 
 
@@ -81,12 +91,12 @@ def test_it_equals_onnx_runtime_over_sizes_batches_and_profiles(open_plan: Open,
 
 
 @pytest.mark.parametrize("name", ["model.uint8.onnx", "model.fp16.onnx", "model.fp16.uint8.onnx"])
-def test_every_edge_and_precision_is_served(open_plan: Open, half_bundle: Bundle, name: str) -> None:
+def test_every_edge_and_precision_is_served(open_plan: Open, full_bundle: Bundle, name: str) -> None:
     io_dtype: Any = "uint8" if "uint8" in name else "float32"
-    onnx = half_bundle.folder / name
+    onnx = full_bundle.folder / name
     session = open_plan(onnx, io_dtype=io_dtype, precision="float16")
     assert session.precision == "float16"
-    with OrtSession(onnx, io_dtype=io_dtype, size_multiple=8, threads=1) as expected:
+    with OrtSession(make_model(onnx, io_dtype=io_dtype), threads=1) as expected:
         for size in [(1, 64, 32), (2, 16, 24), (1, 64, 32)] + [(1, 13, 9)] * (io_dtype == "uint8"):
             batch = (make_bytes if io_dtype == "uint8" else make_batch)(*size)
             np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
@@ -265,7 +275,7 @@ def test_tensorrt_10_0_is_given_scratch_memory_in_its_way(open_plan: Open, machi
 
 
 def test_the_sizes_kept_are_bounded(open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trt_lane, "MAX_SIZES", 2)
+    monkeypatch.setattr(stream_context, "MAX_SIZES", 2)
     session = open_plan(streams=1)
     for side in (64, 56, 48, 64, 48, 40):
         session.run(*make_batch(1, side, side))
@@ -534,7 +544,7 @@ def test_an_error_that_is_kept_keeps_nothing_on_the_gpu(open_plan: Open, machine
 def test_a_gpu_whose_name_cannot_be_told_is_given_back(
     open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trt_session, "find_gpus", lambda: 1 / 0)
+    monkeypatch.setattr(session_module, "get_gpu_name", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         open_plan()
     machine.require_all_freed()
@@ -557,7 +567,7 @@ def test_what_makes_no_sense_is_refused(open_plan: Open, machine: Machine, tmp_p
     with pytest.raises(ConfigError, match="streams is 0"):
         open_plan(streams=0)
     with pytest.raises(EngineError, match="nowhere.plan cannot be read: No such file"):
-        TensorRtSession(tmp_path / "nowhere.plan")
+        TensorRtSession(make_model(tmp_path / "nowhere.plan", kind="tensorrt"), get_library("tensorrt"))
     machine.gpu.fails["create_stream"] = EngineError("cuStreamCreate: CUDA_ERROR_UNKNOWN")
     with pytest.raises(EngineError, match="cuStreamCreate"):
         open_plan()
@@ -568,7 +578,7 @@ def test_without_any_package_for_cuda_both_commands_are_named(monkeypatch: pytes
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
     monkeypatch.setitem(__import__("sys").modules, "pycuda.driver", None)
     with pytest.raises(EngineError) as caught:
-        device.open_device()
+        open_device()
     assert 'pip install "cuda-bindings>=12.8"' in str(caught.value)
     assert 'pip install "wavepaint[pycuda]"' in str(caught.value)
     with pytest.raises(EngineError) as caught:

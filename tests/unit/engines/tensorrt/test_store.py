@@ -1,6 +1,7 @@
 """Plans that do not fit: each reason told, another built and kept, and nothing that lies in the cache trusted."""
 
 import multiprocessing
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,35 +14,39 @@ import numpy as np
 import pytest
 
 from tests.fakes import tensorrt
-from tests.fakes.machine import Machine
+from tests.fakes.bundle import make_model
+from tests.fakes.machine import Machine, set_gpus
 from wavepaint.contract import Artifact, Bundle, describe_files, hash_file
 from wavepaint.errors import BundleError, EngineError, WavePaintWarning
 from wavepaint.export.plans import EngineRequest, add_engines
-from wavepaint.runtime.engines import gpus as gpu
+from wavepaint.runtime.engines import gpus
+from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import (
-    ExecutionConfig,
+    find_obstacle,
     find_runnable,
     list_candidates,
     list_fastest,
     open_execution,
     open_session,
 )
-from wavepaint.runtime.engines.tensorrt import build as plan
-from wavepaint.runtime.engines.tensorrt import store as plan_store
-from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile
-from wavepaint.runtime.engines.tensorrt.store import open_plan, read_kept, why_not_here, why_unfit
+from wavepaint.runtime.engines.tensorrt import library as library_module
+from wavepaint.runtime.engines.tensorrt import store
+from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, get_library
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
+from wavepaint.runtime.engines.tensorrt.store import find_mismatch, open_plan, read_cached
 
+real_load = TensorRtLibrary.load
 PROFILE = {"min": [1, 8, 8], "opt": [1, 64, 64], "max": [2, 256, 256]}
 
 
 @pytest.fixture
-def planned(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
+def planned(machine: Machine, full_bundle: Bundle, tmp_path: Path) -> Bundle:
     """A bundle with a plan that fits the machine."""
     folder = tmp_path / "planned"
     folder.mkdir()
     onnx = folder / "model.onnx"
-    onnx.write_bytes((tiny_bundle.folder / "model.onnx").read_bytes())
+    onnx.write_bytes((full_bundle.folder / "model.onnx").read_bytes())
     tensorrt.write_plan(folder / "model.plan", onnx, "float32", [list(PROFILE.values())])
     details = {
         "library_version": "11.0",
@@ -50,9 +55,9 @@ def planned(machine: Machine, tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
         "onnx": "model.onnx",
         "onnx_sha256": hash_file(onnx),
     }
-    model = tiny_bundle.find_artifact("onnx")
+    model = full_bundle.find_artifact("onnx")
     artifact = Artifact(path="model.plan", kind="tensorrt", precision="float32", details=details)
-    manifest = replace(tiny_bundle.manifest, artifacts=[model, artifact], files=describe_files(folder))
+    manifest = replace(full_bundle.manifest, artifacts=[model, artifact], files=describe_files(folder))
     return Bundle(folder, manifest)
 
 
@@ -63,15 +68,14 @@ def make_plan_artifact(bundle: Bundle, **changes: Any) -> Artifact:
 
 def open_it(bundle: Bundle, artifact: Artifact | None = None, **how: Any) -> Any:
     artifact = artifact or bundle.manifest.artifacts[-1]
-    how = {"library": "tensorrt", **how}
-    return open_plan(artifact, bundle.locate(artifact), bundle.manifest.size_multiple, **how)
+    return open_plan(bundle.get_model(artifact), get_library(how.pop("library", "tensorrt")), **how)
 
 
 def require_right(session: Any, bundle: Bundle) -> None:
     image = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
     mask = np.zeros((1, 1, 64, 64), dtype=np.float32)
     mask[..., 20:40, 20:40] = 1
-    with OrtSession(bundle.folder / "model.onnx", size_multiple=8, threads=1) as expected:
+    with OrtSession(make_model(bundle.folder / "model.onnx"), threads=1) as expected:
         np.testing.assert_array_equal(session.run(image, mask), expected.run(image, mask))
 
 
@@ -90,22 +94,28 @@ def test_a_plan_that_fits_is_opened_without_a_word(planned: Bundle, machine: Mac
     [
         ({"library_version": "10.9"}, "it was built by TensorRT 10.9, and TensorRT 11.0 is installed"),
         ({"compute_capabilities": ["sm86", "sm89"]}, "it was built for sm86, sm89, and the GPU here is sm90"),
-        ({"compute_capabilities": []}, "it was built for no GPU that is named, and the GPU here is sm90"),
-        ({"onnx_sha256": "0" * 64}, "it was built from another model.onnx than the one beside it"),
+        ({"compute_capabilities": []}, "it was built for no named GPU, and the GPU here is sm90"),
+        ({"onnx_sha256": "0" * 64}, "it was built from another model.onnx than the one in the bundle"),
     ],
 )
 def test_each_reason_is_told_and_another_plan_built_once(
     planned: Bundle, machine: Machine, tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     artifact = make_plan_artifact(planned, **changes)
-    with pytest.warns(WavePaintWarning, match=f"model.plan cannot be used: {reason}.*can take minutes; it is kept in"):
+    with pytest.warns(WavePaintWarning, match=f"model.plan cannot be used: {reason}.*can take minutes, and cached in"):
         session = open_it(planned, artifact)
     with session:
         assert session.rebuilt_because == f"model.plan cannot be used: {reason}"
         assert session.path.parent == tmp_path / "cache" / "plans"
         require_right(session, planned)
-    _, _, built_from, multiple, library, options = machine.builds[0]
-    assert (built_from.path, built_from.kind, multiple, library) == ("model.onnx", "onnx", 8, "tensorrt")
+    source, _, library, options = machine.builds[0]
+    assert (source.path, source.artifact.path, source.artifact.kind, source.size_multiple, library.name) == (
+        planned.folder / "model.onnx",
+        "model.onnx",
+        "onnx",
+        8,
+        "tensorrt",
+    )
     assert options == PlanOptions(profiles=(Profile(min=(1, 8, 8), opt=(1, 64, 64), max=(2, 256, 256)),))
     with warnings.catch_warnings():  # the second time it is there
         warnings.simplefilter("error")
@@ -125,21 +135,21 @@ def test_a_plan_the_library_refuses_is_built_again(planned: Bundle, machine: Mac
     machine.require_all_freed()
 
 
-def test_a_bundle_without_plans_gets_one_for_every_size(tiny_bundle: Bundle, machine: Machine) -> None:
+def test_a_bundle_without_plans_gets_one_for_every_size(full_bundle: Bundle, machine: Machine) -> None:
     with pytest.warns(WavePaintWarning, match="holds no plan for tensorrt-rtx.*can take minutes"):
-        session = open_session(tiny_bundle, engine="tensorrt-rtx")
+        session = open_session(full_bundle, engine="tensorrt-rtx", precision="float32")
     with session:
         assert session.profiles == (Profile(min=(1, 8, 8)),)
-        require_right(session, tiny_bundle)
-    with open_session(tiny_bundle, engine="tensorrt-rtx") as session:
-        require_right(session, tiny_bundle)
-    assert [build[4] for build in machine.builds] == ["tensorrt-rtx"]
+        require_right(session, full_bundle)
+    with open_session(full_bundle, engine="tensorrt-rtx", precision="float32") as session:
+        require_right(session, full_bundle)
+    assert [build[2].name for build in machine.builds] == ["tensorrt-rtx"]
 
 
-def test_bytes_are_built_from_one_pixel_on(half_bundle: Bundle, machine: Machine) -> None:
-    artifact = half_bundle.find_artifact("onnx", "float32", "uint8")
+def test_bytes_are_built_from_one_pixel_on(full_bundle: Bundle, machine: Machine) -> None:
+    artifact = full_bundle.find_artifact("onnx", "float32", "uint8")
     with pytest.warns(WavePaintWarning):
-        session = open_it(half_bundle, artifact)
+        session = open_it(full_bundle, artifact)
     with session:
         assert session.io_dtype == "uint8"
         assert session.profiles[0].min == (1, 1, 1)
@@ -165,7 +175,7 @@ def test_a_kept_plan_is_of_everything_it_depends_on(
         (planned.folder / "model.onnx").write_bytes(b"another")
         machine.build = _refuse_to_build
     else:
-        monkeypatch.setattr(plan_store, "find_gpus", lambda: [gpu.Gpu("Another GPU", "sm80", 1)])
+        set_gpus(monkeypatch, gpus.Gpu("Another GPU", "sm80", 1))
     expectation = pytest.raises(EngineError, match="asked") if machine.build is _refuse_to_build else nullcontext()
     with expectation, pytest.warns(WavePaintWarning, match="is built now"):
         open_it(planned, artifact).close()
@@ -202,56 +212,58 @@ def damage_all(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [damage_tail, damage_head, damage_all])
 def test_a_damaged_kept_plan_is_built_again(
-    tiny_bundle: Bundle, machine: Machine, tmp_path: Path, damage: Callable[[Path], None]
+    full_bundle: Bundle, machine: Machine, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    artifact = tiny_bundle.find_artifact("onnx")
+    artifact = full_bundle.find_artifact("onnx")
     with pytest.warns(WavePaintWarning):
-        open_it(tiny_bundle, artifact).close()
+        open_it(full_bundle, artifact).close()
     kept = kept_plan(tmp_path / "cache")
-    assert read_kept(kept)[0] is not None
+    assert read_cached(kept)[0] is not None
     damage(kept)
     with pytest.warns(WavePaintWarning, match=f"{kept.name} is damaged. A plan for this Simulated GPU is built now"):
-        session = open_it(tiny_bundle, artifact)
+        session = open_it(full_bundle, artifact)
     with session:
-        require_right(session, tiny_bundle)
+        require_right(session, full_bundle)
     assert len(machine.builds) == 2
-    assert read_kept(kept)[0] is not None
+    assert read_cached(kept)[0] is not None
 
 
-def test_a_kept_plan_that_is_refused_is_built_again(tiny_bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
-    artifact = tiny_bundle.find_artifact("onnx")
+def test_a_kept_plan_that_is_refused_is_built_again(full_bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
+    artifact = full_bundle.find_artifact("onnx")
     with pytest.warns(WavePaintWarning):
-        open_it(tiny_bundle, artifact).close()
+        open_it(full_bundle, artifact).close()
     refused = b"another driver's"
-    plan_store._keep(kept_plan(tmp_path / "cache"), refused, {})
+    store._write_cached(kept_plan(tmp_path / "cache"), refused, {})
     with pytest.warns(WavePaintWarning, match=r"cached cannot be used: TensorRT 11.0 refuses"):
-        open_it(tiny_bundle, artifact).close()
+        open_it(full_bundle, artifact).close()
     machine.require_all_freed()
 
 
 def test_a_cache_that_cannot_be_written_is_told_and_the_plan_used(
-    tiny_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "file"))
-    artifact = tiny_bundle.find_artifact("onnx")
+    artifact = full_bundle.find_artifact("onnx")
     with pytest.warns(WavePaintWarning) as told:
-        session = open_it(tiny_bundle, artifact)
+        session = open_it(full_bundle, artifact)
     with session:
-        require_right(session, tiny_bundle)
-    assert "used and not kept, so the next start builds it again: cannot write" in str(told[1].message)
-    assert "WAVEPAINT_CACHE names another folder" in str(told[1].message)
+        require_right(session, full_bundle)
+    assert "used but not cached, so the next start builds it again: cannot write" in str(told[1].message)
+    assert "Set WAVEPAINT_CACHE to choose another folder" in str(told[1].message)
 
 
 def test_a_real_build_survives_a_cache_that_cannot_be_used(
-    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its timing cache lies there as well."""
     (tmp_path / "file").touch()
     config = SimpleNamespace(create_timing_cache=lambda content: content, set_timing_cache=lambda cache, flag: True)
-    plan._use_timing_cache(config, tmp_path / "file" / "kernels", is_chosen=False)
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "file"))
+    trt = SimpleNamespace(__version__="11.0")
+    TensorRtLibrary().prepare_build(trt, config, (), None)
     with pytest.raises(EngineError, match="timing cache .* cannot be read"):
-        plan._use_timing_cache(config, tmp_path / "file" / "kernels", is_chosen=True)
+        TensorRtLibrary().prepare_build(trt, config, (), tmp_path / "file" / "kernels")
 
 
 def _open_in_a_process(folder: Path, barrier: Any, results: Any) -> None:
@@ -274,10 +286,10 @@ def _open_in_a_process(folder: Path, barrier: Any, results: Any) -> None:
             results.put(str(session.path))
 
 
-def test_two_processes_may_build_the_same_plan(tiny_bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
+def test_two_processes_may_build_the_same_plan(full_bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()
-    arguments = (tiny_bundle.folder, barrier, results)
+    arguments = (full_bundle.folder, barrier, results)
     processes = [context.Process(target=_open_in_a_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
@@ -286,38 +298,38 @@ def test_two_processes_may_build_the_same_plan(tiny_bundle: Bundle, machine: Mac
     assert [process.exitcode for process in processes] == [0, 0]
     kept = kept_plan(tmp_path / "cache")
     assert results.get(timeout=5) == results.get(timeout=5) == str(kept)
-    assert read_kept(kept)[0] is not None
+    assert read_cached(kept)[0] is not None
 
 
 def test_tensorrt_rtx_is_really_built_and_kept(
-    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but the running: the real library builds ahead of time, as there is no GPU, and the plan comes back whole."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(plan_store, "find_gpus", lambda: [gpu.Gpu("Simulated GPU", "sm86", 1)])
+    monkeypatch.setattr(library_module, "find_gpus", lambda: [gpus.Gpu("Simulated GPU", "sm86", 1)])
     opened: list[dict[str, Any]] = []
-    monkeypatch.setattr(plan_store, "TensorRtSession", lambda path, **how: opened.append(how))
-    artifact = tiny_bundle.find_artifact("onnx")
+    monkeypatch.setattr(store, "TensorRtSession", lambda model, library, **how: opened.append(how))
+    artifact = full_bundle.find_artifact("onnx")
     with pytest.warns(WavePaintWarning, match="is built now"):
-        open_it(tiny_bundle, artifact, library="tensorrt-rtx")
-    open_it(tiny_bundle, artifact, library="tensorrt-rtx")
-    assert opened[0]["content"] == opened[1]["content"] == read_kept(kept_plan(tmp_path / "cache"))[0]
+        open_it(full_bundle, artifact, library="tensorrt-rtx")
+    open_it(full_bundle, artifact, library="tensorrt-rtx")
+    assert opened[0]["content"] == opened[1]["content"] == read_cached(kept_plan(tmp_path / "cache"))[0]
     assert len(opened[0]["content"]) > 10_000
 
 
 def test_what_is_missing_is_told(planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     unfit = make_plan_artifact(planned, library_version="10.9")
-    with pytest.raises(EngineError, match="built by TensorRT 10.9.*none was built here yet.*--engine tensorrt"):
+    with pytest.raises(EngineError, match="TensorRT 10.9.*no plan for this Simulated GPU is cached.*--engine tensorrt"):
         open_it(planned, unfit, plan_policy="cached")
     with pytest.raises(EngineError, match="built by TensorRT 10.9"):
         open_it(planned, unfit, plan_policy="refuse")
     with pytest.raises(BundleError, match="damaged in the details of model.plan"):
         open_it(planned, make_plan_artifact(planned, library_version="10.9", profiles=[{"min": [1, 8, 8]}]))
     (planned.folder / "model.onnx").unlink()
-    with pytest.raises(EngineError, match="model.onnx from which it could be built is not there"):
+    with pytest.raises(EngineError, match="model.onnx, from which another could be built, is missing"):
         open_it(planned, unfit)
-    monkeypatch.setattr(plan_store, "find_gpus", list)
+    set_gpus(monkeypatch)
     with pytest.raises(EngineError, match=r'no driver or GPU was found.*pip install "wavepaint\[tensorrt\]"'):
         open_it(planned)
     assert machine.builds == []
@@ -331,23 +343,23 @@ def test_a_verified_plan_is_never_another_than_the_bundles(planned: Bundle, mach
 
 
 def test_auto_takes_a_plan_that_is_there_and_builds_none(
-    planned: Bundle, tiny_bundle: Bundle, machine: Machine
+    planned: Bundle, full_bundle: Bundle, machine: Machine
 ) -> None:
     with open_session(planned) as session:
         assert session.engine.startswith("TensorRT 11.0")
-    with open_session(tiny_bundle) as session:
+    with open_session(full_bundle) as session:
         assert not session.engine.startswith("TensorRT")
     with pytest.warns(WavePaintWarning):
-        open_session(tiny_bundle, engine="tensorrt").close()
-    with open_session(tiny_bundle) as session:  # it is in the cache now
+        open_session(full_bundle, engine="tensorrt").close()
+    with open_session(full_bundle) as session:  # it is in the cache now
         assert session.engine.startswith("TensorRT 11.0")
         assert session.rebuilt_because.endswith("holds no plan for tensorrt")
     assert len(machine.builds) == 1
 
 
-def test_the_ways_of_tensorrt(planned: Bundle, half_bundle: Bundle, machine: Machine) -> None:
+def test_the_ways_of_tensorrt(planned: Bundle, full_bundle: Bundle, machine: Machine) -> None:
     executions = [
-        (execution.arithmetic, execution.artifact.path) for execution in list_candidates(half_bundle, "tensorrt")
+        (execution.arithmetic, execution.artifact.path) for execution in list_candidates(full_bundle, "tensorrt")
     ]
     assert executions == [("float16", "model.fp16.onnx"), ("bfloat16", "model.bf16.onnx"), ("float32", "model.onnx")]
     mine, other = (
@@ -355,8 +367,8 @@ def test_the_ways_of_tensorrt(planned: Bundle, half_bundle: Bundle, machine: Mac
         replace(make_plan_artifact(planned, compute_capabilities=["sm75"]), path="other.plan"),
     )
     for artifacts in ([other, mine], [mine, other]):
-        held = [*half_bundle.manifest.artifacts, *artifacts]
-        bundle = Bundle(planned.folder, replace(half_bundle.manifest, artifacts=held))
+        held = [*full_bundle.manifest.artifacts, *artifacts]
+        bundle = Bundle(planned.folder, replace(full_bundle.manifest, artifacts=held))
         executions = [
             (execution.arithmetic, execution.artifact.path) for execution in list_candidates(bundle, "tensorrt")
         ]
@@ -369,40 +381,38 @@ def test_the_ways_of_tensorrt(planned: Bundle, half_bundle: Bundle, machine: Mac
 
 
 def test_streams_are_lanes_two_at_least(planned: Bundle, machine: Machine) -> None:
-    execution = ExecutionConfig("tensorrt", make_plan_artifact(planned), "float32")
+    execution = ExecutionConfig("tensorrt", planned.get_model(make_plan_artifact(planned)), "float32")
     for streams, lanes in ((1, 2), (2, 2), (3, 3)):
-        with open_execution(execution, planned.folder / "model.plan", 8, streams=streams):
+        with open_execution(execution, streams=streams):
             assert len(machine.gpu.streams) == lanes
 
 
 def test_a_plan_can_be_run_where_it_fits(planned: Bundle, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())
-    assert why_not_here(make_plan_artifact(planned)) == ""
-    assert find_runnable(make_plan_artifact(planned)) == [
-        ExecutionConfig("tensorrt", make_plan_artifact(planned), "float32")
-    ]
-    assert "GPU here is sm90" in why_not_here(make_plan_artifact(planned, compute_capabilities=["sm86"]))
-    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: None)
-    assert 'pip install "wavepaint[tensorrt]"' in why_not_here(make_plan_artifact(planned))
-    assert find_runnable(make_plan_artifact(planned)) == []
-    assert why_unfit({}, "tensorrt", "11.0", "sm90").startswith("it was built by TensorRT None")
+    model = planned.get_model(make_plan_artifact(planned))
+    assert find_obstacle(model) == ""
+    assert find_runnable(model) == [ExecutionConfig("tensorrt", model, "float32")]
+    other = planned.get_model(make_plan_artifact(planned, compute_capabilities=["sm86"]))
+    assert "GPU here is sm90" in find_obstacle(other)
+    monkeypatch.setattr(TensorRtLibrary, "load", real_load)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert 'pip install "wavepaint[tensorrt]"' in find_obstacle(model)
+    assert find_runnable(model) == []
+    assert find_mismatch({}, get_library("tensorrt"), "11.0", "sm90").startswith("it was built by TensorRT None")
 
 
 def test_verify_runs_plans_of_both_edges_on_the_gpu(
-    half_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full_bundle: Bundle, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wavepaint.export import plans as engine
     from wavepaint.export.verify import verify_bundle
 
-    monkeypatch.setattr(plan_store.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(engine, "build_plan", machine.build_plan)
-    monkeypatch.setattr(engine, "load_library", lambda library: machine.trt)
-    monkeypatch.setattr(engine, "find_gpus", plan_store.find_gpus)
+    monkeypatch.setattr(engine, "find_gpus", gpus.find_gpus)
     request = EngineRequest(libraries=("tensorrt",), required=True, options=PlanOptions(profiles=(Profile(),)))
-    built = add_engines(half_bundle, tmp_path / "built", request)
+    built = add_engines(full_bundle, tmp_path / "built", request)
     plans = [artifact for artifact in built.manifest.artifacts if artifact.kind == "tensorrt"]
     assert plans[1].details["float_edges"] == plans[0].path
-    only = replace(built.manifest, artifacts=[half_bundle.find_artifact("onnx"), *plans])
+    only = replace(built.manifest, artifacts=[full_bundle.find_artifact("onnx"), *plans])
     reports = verify_bundle(Bundle(built.folder, only))
     for artifact in plans:
         (report,) = reports[artifact.path]

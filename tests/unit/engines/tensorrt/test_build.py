@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from tests.fakes.bundle import make_model, write_bundle
 from tests.fakes.gpu import SimulatedGpu
 from tests.fakes.tensorrt import SimulatedTensorRt
 from wavepaint.cache import cache_folder
@@ -19,9 +20,13 @@ from wavepaint.contract import Bundle, default_bundle_folder, hash_file, read_bu
 from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.export.plans import EngineRequest, add_engines, choose_models, find_builders
 from wavepaint.runtime.engines.gpus import Gpu, find_gpus
-from wavepaint.runtime.engines.tensorrt import build as plan
-from wavepaint.runtime.engines.tensorrt.build import PlanOptions, Profile, build_plan, choose_targets, serves
+from wavepaint.runtime.engines.tensorrt import build as build_module
+from wavepaint.runtime.engines.tensorrt.build import build_plan, serves
 from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
+from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
+
+RTX = get_library("tensorrt-rtx")
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
 
@@ -66,20 +71,20 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, object], mess
 
 
 def test_targets_are_chosen_by_library_and_gpu(rtx: None) -> None:
-    assert choose_targets("tensorrt", (), ["sm90"]) == ()
-    assert choose_targets("tensorrt-rtx", (), ["sm89"]) == ("current",)
-    assert choose_targets("tensorrt-rtx", (), ["sm90"]) == ("any",)  # Hopper has no name there
-    assert choose_targets("tensorrt-rtx", (), []) == ("any",)
-    assert choose_targets("tensorrt-rtx", ("any",), ["sm89"]) == ("any",)
-    assert choose_targets("tensorrt-rtx", ("sm120",), ["sm89"]) == ("sm120",)
+    assert get_library("tensorrt").choose_targets((), ["sm90"]) == ()
+    assert RTX.choose_targets((), ["sm89"]) == ("current",)
+    assert RTX.choose_targets((), ["sm90"]) == ("any",)  # Hopper has no name there
+    assert RTX.choose_targets((), []) == ("any",)
+    assert RTX.choose_targets(("any",), ["sm89"]) == ("any",)
+    assert RTX.choose_targets(("sm120",), ["sm89"]) == ("sm120",)
     with pytest.raises(EngineError, match="needs the NVIDIA GPU it builds for.*--engine tensorrt-rtx"):
-        choose_targets("tensorrt", (), [])
-    with pytest.raises(ConfigError, match="for the GPU at hand alone"):
-        choose_targets("tensorrt", ("sm90",), ["sm90"])
+        get_library("tensorrt").choose_targets((), [])
+    with pytest.raises(ConfigError, match="only for the GPU of this machine"):
+        get_library("tensorrt").choose_targets(("sm90",), ["sm90"])
     with pytest.raises(ConfigError, match="unknown target 'sm61'.*75, 80, 86, 89, 120"):
-        choose_targets("tensorrt-rtx", ("sm61",), [])
+        RTX.choose_targets(("sm61",), [])
     with pytest.raises(ConfigError, match="unknown target 'any'.* or for any by itself"):
-        choose_targets("tensorrt-rtx", ("sm86", "any"), [])
+        RTX.choose_targets(("sm86", "any"), [])
 
 
 def test_a_plan_for_any_gpu_serves_all_and_others_those_they_name() -> None:
@@ -90,7 +95,7 @@ def test_a_plan_for_any_gpu_serves_all_and_others_those_they_name() -> None:
 
 
 def test_tensorrt_rtx_builds_for_what_the_manifest_says(
-    rtx: None, half_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rtx: None, full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Left to itself it builds for all GPUs from Ampere on; for the one at hand alone it has to see it."""
     chosen: list[tuple[str, int]] = []
@@ -102,18 +107,18 @@ def test_tensorrt_rtx_builds_for_what_the_manifest_says(
         "set_compute_capability",
         lambda config, capability, index: chosen.append((capability.name, index)) or set_one(config, capability, index),
     )
-    artifact = half_bundle.find_artifact("onnx", "float32")
+    artifact = full_bundle.find_artifact("onnx", "float32")
 
     def build(targets: tuple[str, ...]) -> dict[str, object]:
         options = PlanOptions(profiles=SMALL.profiles, targets=targets)
-        return build_plan(half_bundle.locate(artifact), tmp_path / "p", artifact, 8, "tensorrt-rtx", options)
+        return build_plan(full_bundle.get_model(artifact), tmp_path / "p", RTX, options)
 
     assert build(("sm86", "sm89"))["compute_capabilities"] == ["sm86", "sm89"]
     assert chosen == [("SM86", 0), ("SM89", 1)]
     chosen.clear()
     assert build(("any",))["compute_capabilities"] == ["any"]
     assert chosen == []
-    monkeypatch.setattr(plan, "find_gpus", lambda: [Gpu("GPU", "sm89", 80_000)])
+    monkeypatch.setattr(build_module, "find_gpus", lambda: [Gpu("GPU", "sm89", 80_000)])
     if find_gpus() == []:
         with pytest.raises(EngineError, match="TensorRT-RTX .* cannot build model.onnx"):
             build(())
@@ -127,7 +132,7 @@ def test_an_error_is_told_in_the_thread_it_happened_in() -> None:
     trt = SimulatedTensorRt(SimulatedGpu())
     logger = get_logger(trt)
     assert get_logger(SimulatedTensorRt(SimulatedGpu())) is logger
-    logger.last_error()
+    logger.pop_last_error()
     logger.log("error", "mine, the first")
     logger.log("error", "mine")
     logger.log("info", "no error")
@@ -135,18 +140,18 @@ def test_an_error_is_told_in_the_thread_it_happened_in() -> None:
 
     def other() -> None:
         logger.log("error", "another's")
-        told.append(logger.last_error())
+        told.append(logger.pop_last_error())
 
     thread = threading.Thread(target=other)
     thread.start()
     thread.join()
     assert told == ["another's"]
-    assert logger.last_error() == "mine"
-    assert logger.last_error() == ""
+    assert logger.pop_last_error() == "mine"
+    assert logger.pop_last_error() == ""
     _thread.start_new_thread(lambda: logger.log("error", "of a thread Python did not start"), ())
     while not logger.errors:
         time.sleep(0.001)
-    assert logger.last_error() == "of a thread Python did not start"
+    assert logger.pop_last_error() == "of a thread Python did not start"
 
 
 @pytest.mark.skipif(find_gpus() != [], reason="needs a machine without an NVIDIA GPU")
@@ -182,31 +187,30 @@ def test_every_precision_and_edge_builds(rtx: None, half_bundle: Bundle, name: s
         workspace_mb=512,
         optimization_level=2,
     )
-    details = build_plan(half_bundle.folder / name, tmp_path / "p", artifact, 8, "tensorrt-rtx", options)
+    details = build_plan(half_bundle.get_model(artifact), tmp_path / "p", RTX, options)
     assert (tmp_path / "p").stat().st_size > 10_000
     assert len(details["profiles"]) == 2
     assert details["optimization_level"] == 2
 
 
-def test_the_parsers_complaint_names_the_node(rtx: None, half_bundle: Bundle, tmp_path: Path) -> None:
-    model = onnx.load(half_bundle.folder / "model.onnx")
+def test_the_parsers_complaint_names_the_node(rtx: None, full_bundle: Bundle, tmp_path: Path) -> None:
+    model = onnx.load(full_bundle.folder / "model.onnx")
     (first, *_) = [node for node in model.graph.node if node.op_type == "Conv"]
     first.op_type, first.domain = "Teleport", "example.org"
     onnx.save(model, tmp_path / "odd.onnx")
-    artifact = half_bundle.find_artifact("onnx", "float32")
     with pytest.raises(EngineError, match=rf"cannot read odd.onnx: node '{first.name}' \(Teleport\)"):
-        build_plan(tmp_path / "odd.onnx", tmp_path / "p", artifact, 8, "tensorrt-rtx", SMALL)
+        build_plan(make_model(tmp_path / "odd.onnx"), tmp_path / "p", RTX, SMALL)
     assert not (tmp_path / "p").exists()
 
 
-def test_an_interrupted_build_leaves_nothing(rtx: None, half_bundle: Bundle, tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_nothing(rtx: None, full_bundle: Bundle, tmp_path: Path) -> None:
     def interrupt(phase: str, share: float) -> None:
         if share > 0.1:
             raise KeyboardInterrupt
 
     request = EngineRequest(libraries=("tensorrt-rtx",), required=True, options=SMALL)
     with pytest.raises(KeyboardInterrupt):
-        add_engines(half_bundle, tmp_path / "out", request, on_progress=interrupt)
+        add_engines(full_bundle, tmp_path / "out", request, on_progress=interrupt)
     assert not list(tmp_path.iterdir())
 
 
@@ -218,19 +222,23 @@ def test_targets_mean_tensorrt_rtx_unless_tensorrt_alone_is_asked_for() -> None:
     assert EngineRequest(libraries=("tensorrt",), required=True, target_groups=groups).get_targets("tensorrt") == groups
 
 
-def test_engines_come_from_the_best_precision_or_the_named(half_bundle: Bundle) -> None:
-    artifacts = half_bundle.manifest.artifacts
-    assert [model.path for model in choose_models(artifacts)] == ["model.fp16.onnx", "model.fp16.uint8.onnx"]
-    assert {model.precision for model in choose_models(artifacts, ("bfloat16", "float16"))} == {"bfloat16", "float16"}
-    assert [model.path for model in choose_models(artifacts[:1])] == ["model.onnx"]
+def test_engines_come_from_the_best_precision_or_the_named(full_bundle: Bundle) -> None:
+    models = [full_bundle.get_model(artifact) for artifact in full_bundle.manifest.artifacts]
+    assert [model.artifact.path for model in choose_models(models)] == ["model.fp16.onnx", "model.fp16.uint8.onnx"]
+    assert {model.artifact.precision for model in choose_models(models, ("bfloat16", "float16"))} == {
+        "bfloat16",
+        "float16",
+    }
+    assert [model.artifact.path for model in choose_models(models[:1])] == ["model.onnx"]
 
 
-def test_a_precision_the_bundle_lacks_is_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_precision_the_bundle_lacks_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", precisions=("float32",))
     with pytest.raises(ConfigError, match="holds float32 models, none of float16"):
-        add_engines(tiny_bundle, tmp_path / "out", EngineRequest(precisions=("float16",)))
+        add_engines(bundle, tmp_path / "out", EngineRequest(precisions=("float16",)))
 
 
-def test_what_cannot_be_built_is_told_or_refused(half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_built_is_told_or_refused(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     told: dict[str, str] = {}
@@ -242,18 +250,18 @@ def test_what_cannot_be_built_is_told_or_refused(half_bundle: Bundle, monkeypatc
 
 
 def test_nothing_is_written_where_no_engine_can_be_built(
-    half_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(EngineError, match="no engine could be built.*nothing was written"):
-        add_engines(half_bundle, tmp_path / "out", EngineRequest())
+        add_engines(full_bundle, tmp_path / "out", EngineRequest())
     assert not list(tmp_path.iterdir())
 
 
-def test_engines_are_not_put_into_a_former_bundle_without_permission(rtx: None, half_bundle: Bundle) -> None:
+def test_engines_are_not_put_into_a_former_bundle_without_permission(rtx: None, full_bundle: Bundle) -> None:
     with pytest.raises(OutputError, match="exists already"):
-        add_engines(half_bundle, half_bundle.folder, EngineRequest(libraries=("tensorrt-rtx",), options=SMALL))
+        add_engines(full_bundle, full_bundle.folder, EngineRequest(libraries=("tensorrt-rtx",), options=SMALL))
 
 
 def test_adding_engines_needs_neither_torch_nor_onnx() -> None:
@@ -275,9 +283,9 @@ def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.Monk
     assert cache_folder() == tmp_path / "xdg" / "wavepaint"
 
 
-def test_the_manifest_of_an_engine_survives_reading(rtx: None, half_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_manifest_of_an_engine_survives_reading(rtx: None, full_bundle: Bundle, tmp_path: Path) -> None:
     request = EngineRequest(libraries=("tensorrt-rtx",), target_groups=(("sm80",), ("sm120",)), options=SMALL)
-    built = add_engines(half_bundle, tmp_path / "out", request)
+    built = add_engines(full_bundle, tmp_path / "out", request)
     again = add_engines(built, tmp_path / "out", request, overwrite=True)
     assert read_bundle(tmp_path / "out").manifest == again.manifest
     plans = [artifact.path for artifact in again.manifest.artifacts if artifact.kind == "tensorrt-rtx"]

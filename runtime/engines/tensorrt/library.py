@@ -1,0 +1,196 @@
+"""TensorRT and TensorRT-RTX: how each is imported, builds plans and runs them.
+
+Both have almost the same API. :class:`TensorRtRtxLibrary` overrides what TensorRT-RTX does differently.
+"""
+
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal, get_args
+
+from wavepaint.atomic import write_file
+from wavepaint.cache import cache_folder
+from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
+from wavepaint.optional import require
+from wavepaint.runtime.engines.gpus import Gpu, find_gpus
+from wavepaint.runtime.engines.tensorrt.kernel_cache import KernelCache
+
+Library = Literal["tensorrt", "tensorrt-rtx"]
+"""Names of the libraries: those of their engines, of their plans' kind in the manifest and of their extras."""
+
+LIBRARIES: tuple[Library, ...] = get_args(Library)
+
+ANY_GPU, CURRENT_GPU = "any", "current"
+"""Targets of TensorRT-RTX besides compute capabilities: every supported GPU from Ampere on, and the GPU of this
+machine."""
+
+
+class TensorRtLibrary:
+    """TensorRT. It builds a plan on the GPU that will run it, and times kernels for that.
+
+    Attributes:
+        name: Name on the command line.
+        label: Human-readable name.
+        module: Python module.
+        captures_graphs: Whether the library captures CUDA graphs itself.
+    """
+
+    name: ClassVar[Library] = "tensorrt"
+    label: ClassVar[str] = "TensorRT"
+    module: ClassVar[str] = "tensorrt"
+    captures_graphs: ClassVar[bool] = False
+
+    def load(self) -> ModuleType:
+        """Import the library.
+
+        Raises:
+            EngineError: It is not installed, does not load, or is too old.
+        """
+        trt = require(self.module, extra=self.name)
+        self._require_version(trt.__version__)
+        return trt
+
+    def _require_version(self, version: str) -> None:
+        if int(version.split(".")[0]) < 10:
+            raise EngineError(
+                f"TensorRT {version} has no strongly typed networks; expected 10 or newer. "
+                'Install it with: pip install "wavepaint[tensorrt]"'
+            )
+
+    def require_gpu(self) -> Gpu:
+        """Return the GPU that plans run on. No library is imported for that.
+
+        Raises:
+            EngineError: No driver or no GPU.
+        """
+        gpus = find_gpus()
+        if not gpus:
+            raise EngineError(
+                f"{self.label} runs on NVIDIA GPUs, and no driver or GPU was found here. With a GPU, install its "
+                f'driver and: pip install "wavepaint[{self.name}]"'
+            )
+        return gpus[0]
+
+    def choose_targets(self, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
+        """Return the GPUs to build a plan for; empty for the GPU of this machine.
+
+        Args:
+            targets: The requested targets.
+            gpus: Compute capabilities of the GPUs on this machine.
+
+        Raises:
+            EngineError: The library can build only for a GPU that is not on this machine.
+            ConfigError: The library does not know the targets.
+        """
+        if targets:
+            raise ConfigError("TensorRT builds only for the GPU of this machine; --sm is for --engine tensorrt-rtx.")
+        if not gpus:
+            raise EngineError(
+                "TensorRT needs the NVIDIA GPU it builds for, and no driver or GPU was found here. Build on the "
+                "machine that will run the engine, or ahead of time with --engine tensorrt-rtx."
+            )
+        return ()
+
+    def prepare_build(self, trt: Any, config: Any, targets: tuple[str, ...], timing_cache: Path | None) -> None:
+        """Set what only this library needs in a builder's configuration.
+
+        Raises:
+            EngineError: The chosen timing cache cannot be read.
+        """
+        path = self._locate_timing_cache(trt, timing_cache)
+        try:
+            cached = path.read_bytes()
+        except FileNotFoundError:
+            cached = b""
+        except OSError as error:
+            if timing_cache is not None:
+                raise EngineError(f"the timing cache {path} cannot be read: {error.strerror or error}.") from error
+            cached = b""  # finish_build warns about a cache folder that cannot be used
+        for content in (cached, b""):  # the library refuses timings of another GPU or version
+            cache = config.create_timing_cache(content)
+            if cache is not None and config.set_timing_cache(cache, False):
+                return
+
+    def finish_build(self, trt: Any, config: Any, timing_cache: Path | None) -> None:
+        """Store what the next build can use. A failure is a warning: the plan is built all the same."""
+        path = self._locate_timing_cache(trt, timing_cache)
+        try:
+            with write_file(path, overwrite=True) as temporary:
+                temporary.write_bytes(config.get_timing_cache().serialize())
+        except OutputError as error:
+            warnings.warn(f"the next build will be as slow as this one: {error}", WavePaintWarning, stacklevel=4)
+
+    def _locate_timing_cache(self, trt: Any, chosen: Path | None) -> Path:
+        return chosen or cache_folder() / f"tensorrt-{trt.__version__}.timing"
+
+    def configure_run(self, trt: Any, engine: Any, plan: bytes, *, graphs: bool) -> tuple[Any, KernelCache | None]:
+        """Return what execution contexts are created with, and the cache of their kernels, if there is one.
+
+        Args:
+            trt: The library's module.
+            engine: The deserialised plan.
+            plan: The plan.
+            graphs: Whether a library that captures CUDA graphs itself does so.
+        """
+        return trt.ExecutionContextAllocationStrategy.USER_MANAGED, None
+
+    def can_capture(self, context: Any, stream: int) -> bool:
+        """Return whether a library that captures CUDA graphs itself can capture what a context runs."""
+        return True
+
+
+class TensorRtRtxLibrary(TensorRtLibrary):
+    """TensorRT-RTX. It builds plans without a GPU, compiles their kernels when they first run, and captures graphs."""
+
+    name = "tensorrt-rtx"
+    label = "TensorRT-RTX"
+    module = "tensorrt_rtx"
+    captures_graphs = True
+
+    def _require_version(self, version: str) -> None:
+        pass  # every version has strongly typed networks
+
+    def choose_targets(self, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
+        known = [name for name in vars(self.load().ComputeCapability) if name.startswith("SM")]
+        if targets in ((ANY_GPU,), (CURRENT_GPU,)):
+            return targets
+        for target in targets:
+            if target.upper() not in known:
+                raise ConfigError(
+                    f"unknown target {target!r}: TensorRT-RTX builds for {', '.join(name[2:] for name in known)}, or "
+                    f"for {ANY_GPU} by itself (--sm)."
+                )
+        return targets or ((CURRENT_GPU,) if gpus and gpus[0].upper() in known else (ANY_GPU,))
+
+    def prepare_build(self, trt: Any, config: Any, targets: tuple[str, ...], timing_cache: Path | None) -> None:
+        if targets != (ANY_GPU,):  # the library's default
+            config.num_compute_capabilities = len(targets)
+            for index, target in enumerate(targets):
+                config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
+        # Sessions provide the scratch memory. A layer that allocated its own could not be captured.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
+
+    def finish_build(self, trt: Any, config: Any, timing_cache: Path | None) -> None:
+        pass  # it times no kernels
+
+    def configure_run(self, trt: Any, engine: Any, plan: bytes, *, graphs: bool) -> tuple[Any, KernelCache | None]:
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        # By default it runs generic kernels until those for the shape are compiled, and only the latter were verified.
+        config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        strategies = trt.CudaGraphStrategy
+        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graphs else strategies.DISABLED
+        return config, KernelCache(config, plan, trt.__version__)
+
+    def can_capture(self, context: Any, stream: int) -> bool:
+        return bool(context.is_stream_capturable(stream))
+
+
+_BY_NAME: dict[Library, TensorRtLibrary] = {
+    library.name: library for library in (TensorRtLibrary(), TensorRtRtxLibrary())
+}
+
+
+def get_library(name: Library) -> TensorRtLibrary:
+    """Return a library by its name."""
+    return _BY_NAME[name]

@@ -1,0 +1,93 @@
+"""OpenVINO and ONNX Runtime give the same results by the same contract."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes.bundle import make_model, write_model
+from wavepaint.contract import Bundle, Model
+from wavepaint.errors import EngineError
+from wavepaint.export.cases import verification_cases
+from wavepaint.runtime.engines import openvino
+from wavepaint.runtime.engines.comparison import min_psnr_hole_db
+from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.openvino import OpenVinoSession, cpu_precisions
+from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.registry import find_runnable
+
+pytest.importorskip("openvino")
+CASES = verification_cases(8)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    write_model(tmp_path / "model.onnx")
+    return make_model(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.fp16.onnx"])
+def test_float32_equals_onnx_runtime(half_bundle: Bundle, name: str) -> None:
+    model = make_model(half_bundle.folder / name)
+    # ONNX Runtime rounds the intermediate results of a float16 file, and OpenVINO only its weights.
+    least_db = 100 if name == "model.onnx" else 60
+    with OpenVinoSession(model) as session, OrtSession(model) as ort:
+        for _, image, mask in CASES:
+            found, expected = session.run(image, mask), ort.run(image, mask)
+            assert min_psnr_hole_db(found, expected, mask) >= least_db
+            known = np.broadcast_to(mask == 0, image.shape)
+            assert np.array_equal(found[known], image[known])
+
+
+@pytest.mark.skipif("bfloat16" not in cpu_precisions(), reason="this processor has no bfloat16")
+@pytest.mark.parametrize("name", ["model.onnx", "model.bf16.onnx"])
+def test_bfloat16_meets_its_budget_and_keeps_known_pixels(half_bundle: Bundle, name: str) -> None:
+    with (
+        OpenVinoSession(make_model(half_bundle.folder / name), precision="bfloat16") as session,
+        OrtSession(make_model(half_bundle.folder / "model.onnx")) as ort,
+    ):
+        assert session.precision == "bfloat16"
+        for _, image, mask in CASES:
+            found = session.run(image, mask)
+            assert min_psnr_hole_db(found, ort.run(image, mask), mask) >= 45
+            known = np.broadcast_to(mask == 0, image.shape)
+            assert np.array_equal(found[known], image[known])
+
+
+def test_a_precision_that_the_processor_lacks_is_refused(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "cpu_precisions", lambda: ["float32"])
+    models = {artifact.path: full_bundle.get_model(artifact) for artifact in full_bundle.manifest.artifacts}
+    model = models["model.onnx"]
+    with pytest.raises(EngineError, match="computes float32 on this processor, not bfloat16"):
+        OpenVinoSession(model, precision="bfloat16")
+    assert find_runnable(models["model.bf16.onnx"]) == []
+    assert find_runnable(model) == [
+        ExecutionConfig("ort-cpu", model, "float32"),
+        ExecutionConfig("openvino", model, "float32"),
+    ]
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "noise.onnx").write_bytes(b"noise")
+    for name in ("noise.onnx", "none.onnx"):
+        with pytest.raises(EngineError, match=f"cannot load .*{name}"):
+            OpenVinoSession(make_model(tmp_path / name))
+
+
+def test_a_closed_session_and_zero_threads_are_refused(model: Model) -> None:
+    session = OpenVinoSession(model, threads=1)
+    session.close()
+    session.close()
+    with pytest.raises(EngineError, match="is closed"):
+        session.run(*CASES[0][1:])
+    with pytest.raises(EngineError, match="threads is 0"):
+        OpenVinoSession(model, threads=0)
+
+
+def test_a_result_outlives_the_next_run(model: Model) -> None:
+    _, image, mask = CASES[1]
+    with OpenVinoSession(model) as session:
+        first = session.run(image, mask)
+        copy = first.copy()
+        session.run(1 - image, mask)
+        assert np.array_equal(first, copy)
