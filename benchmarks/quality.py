@@ -32,7 +32,7 @@ from wavepaint.grid import make_grid, mark_hole
 from wavepaint.machine import describe_machine
 from wavepaint.metrics import image_quality
 from wavepaint.metrics.lpips import LPIPS, load_lpips
-from wavepaint.models.wavepaint import WavePaint
+from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 from wavepaint.training.losses.objective import HOLE_MARGIN
 from wavepaint.training.losses.terms import dilate_mask
 
@@ -73,7 +73,7 @@ def load_pairs(source: PhotoSource, size: int, kind: str, mask_scale: int) -> li
 
 def untrained(*, borrow: bool) -> Method:
     """Return what a network has to begin with: the prefill, or that with a share of borrowed detail."""
-    network = WavePaint(prefill_levels=PREFILL_LEVELS, borrow=borrow).eval()
+    network = WavePaint(WavePaintConfig(prefill_levels=PREFILL_LEVELS, borrow=borrow)).eval()
     network.start_from_initial_fill()
 
     @torch.inference_mode()

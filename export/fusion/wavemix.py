@@ -164,7 +164,7 @@ class FusedWaveMixBlock(nn.Module):
         self.coarser = nn.ModuleList()
         self.rest = nn.ModuleList()
         for n in range(1, block.level + 1):
-            layers = block.make_feedforward(n)
+            layers = block.get_feedforward(n)
             mix = layers[0]
             assert isinstance(mix, nn.Conv2d)
             weight = mix.weight.detach()[:, :, 0, 0].double()

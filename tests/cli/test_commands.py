@@ -151,8 +151,8 @@ def test_exports_that_cannot_work(wp: Wp, tmp_path: Path, tiny_checkpoint: Path)
     for name, words in (
         ("none.pth", "does not exist"),
         ("noise.pth", "not a PyTorch checkpoint"),
-        ("other.pth", "holds no weights"),
-        ("nan.pth", "holds NaN"),
+        ("other.pth", "contains no weights"),
+        ("nan.pth", "contains NaN"),
     ):
         assert_refused(wp("export", tmp_path / name, "-o", tmp_path / "bundle"), words)
     (tmp_path / "bundle").mkdir()

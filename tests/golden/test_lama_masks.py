@@ -1,8 +1,8 @@
 """The distributions of LaMa's masks against statistics of masks that LaMa's own code drew with OpenCV.
 
-``lama_masks.json`` says at which commit and with which settings, and holds for each of 1,000 masks a kind: pixels of
-the hole, steps of its outline, connected parts (diagonal neighbours count), and corners (of the pixels' grid, where one
-or three of the four around are hole). Boxes have few corners, strokes many.
+``lama_masks.json`` names the commit and the settings. For each of 1,000 masks of a kind it contains the hole's pixels,
+the steps of its outline, its connected parts (diagonal neighbours count) and its corners (points of the pixel grid with
+one or three hole pixels among the four around them). Boxes have few corners, strokes have many.
 """
 
 import json
@@ -24,9 +24,9 @@ MAX_BOX_CORNERS = 25
 
 
 def measure(mask: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    io_dtype = np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1))
+    outline = int(np.count_nonzero(np.diff(mask, axis=0)) + np.count_nonzero(np.diff(mask, axis=1)))
     around = mask[1:, 1:] + mask[1:, :-1] + mask[:-1, 1:] + mask[:-1, :-1]
-    return int(mask.sum()), io_dtype, cv2.connectedComponents(mask)[0] - 1, np.count_nonzero(around % 2)
+    return int(mask.sum()), outline, cv2.connectedComponents(mask)[0] - 1, int(np.count_nonzero(around % 2))
 
 
 @pytest.fixture(scope="module", params=[*MASK_KINDS, "lama-training"])
@@ -37,12 +37,12 @@ def kind_and_drawn(request: pytest.FixtureRequest) -> tuple[str, dict[str, list[
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_masks_are_distributed_as_lamas_own(kind_and_drawn: tuple[str, dict[str, list[int]]], statistic: str) -> None:
+def test_masks_are_distributed_as_in_lama(kind_and_drawn: tuple[str, dict[str, list[int]]], statistic: str) -> None:
     kind, drawn = kind_and_drawn
     assert ks_2samp(drawn[statistic], GOLDEN[kind][statistic]).pvalue > LEAST_P
 
 
-def test_the_mean_hole_and_the_share_of_boxes_are_lamas(kind_and_drawn: tuple[str, dict[str, list[int]]]) -> None:
+def test_mean_hole_and_share_of_boxes_are_as_in_lama(kind_and_drawn: tuple[str, dict[str, list[int]]]) -> None:
     kind, drawn = kind_and_drawn
     assert np.mean(drawn["hole_pixels"]) == pytest.approx(np.mean(GOLDEN[kind]["hole_pixels"]), abs=0.03 * 256**2)
     num_boxes = np.count_nonzero(np.less_equal(drawn["corners"], MAX_BOX_CORNERS))
@@ -52,6 +52,6 @@ def test_the_mean_hole_and_the_share_of_boxes_are_lamas(kind_and_drawn: tuple[st
     assert fisher_exact(counts).pvalue > LEAST_P
 
 
-def test_corners_tell_boxes_from_strokes() -> None:
+def test_corners_distinguish_boxes_from_strokes() -> None:
     for kind in GOLDEN.values():
         assert np.count_nonzero(np.less_equal(kind["corners"], MAX_BOX_CORNERS)) == kind["num_boxes"]

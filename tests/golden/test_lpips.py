@@ -1,7 +1,7 @@
 """LPIPS against values computed with the authors' own package.
 
-``lpips.json`` says with which release. Weights are the sines of ``test_authors.py``, scaled to keep values near 1, so
-that the network is tested without its weights; the values with the official ones are compared where those are found.
+``lpips.json`` names the release. Weights are the sines of ``sines.py``, scaled to keep values near 1, so that the
+network is tested without its official weights. Values for the official weights are compared if these are found.
 """
 
 import json
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.golden.test_authors import sines
+from tests.golden.sines import sines
 from wavepaint.metrics.lpips import LPIPS, NETWORKS, Network, load_lpips
 from wavepaint.metrics.lpips_weights import ENVIRONMENT_VARIABLE
 
@@ -35,7 +35,7 @@ def with_sine_weights(network: Network) -> LPIPS:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_the_network_equals_the_authors(network: Network) -> None:
+def test_network_equals_the_authors(network: Network) -> None:
     module = with_sine_weights(network)
     for height, width in ((48, 64), (67, 93)):
         expected = GOLDEN["sines"][f"{network}_{height}x{width}"]
@@ -53,10 +53,10 @@ def test_the_network_equals_the_authors(network: Network) -> None:
 
 
 @pytest.mark.skipif(
-    not os.environ.get(ENVIRONMENT_VARIABLE), reason=f"no official weights: {ENVIRONMENT_VARIABLE} does not say where"
+    not os.environ.get(ENVIRONMENT_VARIABLE), reason=f"needs the official weights: {ENVIRONMENT_VARIABLE} is not set"
 )
 @pytest.mark.parametrize("network", NETWORKS)
-def test_with_the_official_weights_it_gives_the_official_values(network: Network, photo: np.ndarray) -> None:
+def test_official_weights_give_the_official_values(network: Network, photo: np.ndarray) -> None:
     crop = photo[100:228, 150:278]
     hole = crop / 255
     hole[40:90, 30:100] = 0.5

@@ -7,7 +7,8 @@ import pytest
 
 from tests.hostile import try_case
 from tests.hostile.checkpoints import make_cases, read, whole_files
-from wavepaint.weights.checkpoint import read_checkpoint, read_state
+from wavepaint.weights.checkpoint import read_checkpoint
+from wavepaint.weights.reading import read_state
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")

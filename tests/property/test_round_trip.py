@@ -87,7 +87,7 @@ def test_wavemix_is_found_from_names_and_shapes_and_its_stride_is_asked_for(
     torch.save(model.state_dict(), path)
     told: HyperParameters = {}
     if parameters["initial_conv"] == "strided":
-        with pytest.raises(CheckpointError, match=f"do not tell the stride of this {name}"):
+        with pytest.raises(CheckpointError, match=f"do not show the stride of this {name}"):
             read_checkpoint(path).build()
         told = {"stride": parameters["stride"]}
     checkpoint = read_checkpoint(path, told)

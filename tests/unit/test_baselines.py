@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import randomise
 from wavepaint.errors import ConfigError
-from wavepaint.models.lama import LaMa
+from wavepaint.models.lama import LaMa, LaMaConfig
 from wavepaint.models.registry import build_model, get_architecture
 
 
@@ -26,7 +26,7 @@ def test_parameter_counts(name: str, parameters: dict[str, int], count: int) -> 
 
 
 def test_a_side_of_one_feature_is_continued_by_its_last_pixels() -> None:
-    model = randomise(LaMa(num_blocks=1, base_channels=4, global_channels=20))
+    model = randomise(LaMa(LaMaConfig(num_blocks=1, base_channels=4, global_channels=20)))
     image, mask = torch.rand(1, 3, 8, 24), (torch.rand(1, 1, 8, 24) > 0.5).float()
     continued = [torch.cat([x, x[:, :, -1:].expand(-1, -1, 8, -1)], dim=2) for x in (image, mask)]
     with torch.no_grad():
@@ -37,7 +37,7 @@ def test_the_spectral_variant_sees_the_whole_image_from_its_local_channels() -> 
     """A convolution passes on what changed within its reach, a spectral transform everywhere."""
     reached = {}
     for spectral in (False, True):
-        model = randomise(LaMa(num_blocks=1, base_channels=4, global_channels=20, spectral_l2g=spectral))
+        model = randomise(LaMa(LaMaConfig(num_blocks=1, base_channels=4, global_channels=20, spectral_l2g=spectral)))
         layer = model.model[5].conv1.ffc
         quiet, changed = torch.rand(2, 12, 9, 9)[:1].repeat(2, 1, 1, 1), torch.zeros(1, 20, 9, 9)
         quiet[1, :, 0, 0] += 1
@@ -51,10 +51,10 @@ def test_the_spectral_variant_sees_the_whole_image_from_its_local_channels() -> 
     ("name", "parameters", "message"),
     [
         ("lama", {"num_blocks": 0}, "num_blocks is 0"),
-        ("lama", {"num_downsampling": 0}, "num_downsampling 0: expected 1 or more"),
-        ("lama", {"global_channels": 512}, "expected 2 to 511, part of the 512 channels"),
+        ("lama", {"num_downsampling": 0}, "num_downsampling is 0: expected 1 to 10"),
+        ("lama", {"global_channels": 512}, "global_channels is 512: expected 2 to 511"),
         ("lama", {"global_channels": 1}, "global_channels is 1"),
-        ("lama", {"ratio": 0.75}, "lama cannot be built"),
+        ("lama", {"ratio": 0.75}, "unknown hyper-parameter 'ratio' of lama: expected num_blocks"),
         ("unet", {"base_channels": 0}, "base_channels is 0: expected 1 or more"),
     ],
 )

@@ -51,5 +51,5 @@ def test_what_cannot_be_blended(ends: tuple[Checkpoint, Checkpoint], tmp_path: P
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match="--share is"):
             blend_weights(*ends, share)
-    with pytest.raises(CheckpointError, match="are not of one network"):
+    with pytest.raises(CheckpointError, match="are not of the same network"):
         blend_weights(ends[0], save(tmp_path / "wide.pt", 3, final_dim=16), 0.5)

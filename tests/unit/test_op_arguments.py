@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from wavepaint.errors import ConfigError, ImageError
-from wavepaint.ops.borrow import borrow_detail
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 from wavepaint.ops.dwt import DWT2d, dwt2d, idwt2d
 from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.shifted_details import shift_details
 
 IMAGE, MASK = torch.rand(2, 3, 8, 12), torch.ones(2, 1, 8, 12)
 WHOLE = torch.ones(2, 3, 8, 12, dtype=torch.int64)
@@ -26,7 +26,7 @@ LOW, DETAILS = dwt2d(IMAGE)
         (lambda: DWT2d(3, None), "unknown wavelet None"),  # type: ignore[arg-type]
         (lambda: dwt2d(IMAGE, levels=1.5), "levels is 1.5: expected 1 or more"),  # type: ignore[arg-type]
         (lambda: fill_levels(IMAGE, MASK, -1), "num_levels is -1: expected 0 or more"),
-        (lambda: borrow_detail(IMAGE, IMAGE, MASK, 3), "scale is 3: expected a power of 2"),
+        (lambda: shift_details(IMAGE, IMAGE, MASK, 3), "scale is 3: expected a power of 2"),
     ],
 )
 def test_settings_that_no_operator_has_are_refused(make: Callable[[], Any], message: str) -> None:
@@ -48,7 +48,7 @@ def test_settings_that_no_operator_has_are_refused(make: Callable[[], Any], mess
         (lambda: idwt2d(LOW, DETAILS, size=(8, 10)), r"size is \(8, 10\): expected \(8, 12\)"),
         (lambda: fill_levels(IMAGE, MASK[:1], 2), r"the mask is \(1, 1, 8, 12\): expected \(2, 1, 8, 12\)"),
         (lambda: fill_levels(IMAGE, MASK.bool(), 2), "bool: expected"),
-        (lambda: borrow_detail(IMAGE, IMAGE, MASK, 2), "with sides 2 times smaller, rounded up"),
+        (lambda: shift_details(IMAGE, IMAGE, MASK, 2), "with sides 2 times smaller, rounded up"),
         (lambda: RealDFT2d()(WHOLE), "int64: expected"),
         (lambda: InverseRealDFT2d()(torch.rand(1, 3, 4, 3), 4), "3 channels and 3 columns: expected pairs"),
         (lambda: InverseRealDFT2d()(torch.rand(1, 2, 4, 3), 6), "3 columns: expected .* 4 columns for a width of 6"),

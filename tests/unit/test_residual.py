@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wavepaint.ops import borrow
+from wavepaint.ops import shifted_details
 from wavepaint.runtime.filling import detail as residual
 from wavepaint.runtime.filling.detail import CoarseFill
 from wavepaint.runtime.filling.regions import Region
@@ -82,5 +82,5 @@ def test_where_nothing_is_known_at_any_distance_the_fill_stays() -> None:
 
 def test_it_looks_where_networks_borrow() -> None:
     """Runtimes do without PyTorch, so the distances are written down twice."""
-    assert residual.DISTANCES == borrow.DISTANCES
-    assert residual._DIRECTIONS == borrow._DIRECTIONS
+    assert residual.DISTANCES == shifted_details.DISTANCES
+    assert residual._DIRECTIONS == shifted_details.DIRECTIONS

@@ -13,7 +13,7 @@ from wavepaint.bench.entrants import BASELINES
 from wavepaint.cli.train_flags import describe_fields, make_flag
 from wavepaint.data.masks import MaskSampler
 from wavepaint.errors import ConfigError
-from wavepaint.models.lama import LaMa, SpectralTransform
+from wavepaint.models.lama import LaMaConfig, SpectralTransform
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import SECTIONS, DataConfig, LossConfig, OptimizationConfig, TrainConfig
 from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
@@ -73,7 +73,7 @@ def test_the_recipe_for_stl10_trains_what_the_papers_table_is_measured_with() ->
 
 
 def test_the_follow_up_of_lama_is_dated_alike_and_replaces_what_its_recipe_says() -> None:
-    for text in (LaMa.__doc__, lama_spectral.__doc__):
+    for text in (LaMaConfig.__doc__, lama_spectral.__doc__):
         assert "Improvement on Image inpainting with Fourier Convolutions" in str(text)
         assert "2021" in str(text)
     config = get_recipe("lama-spectral")

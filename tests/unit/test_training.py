@@ -18,9 +18,9 @@ from torch import nn
 from tests.conftest import TINY
 from wavepaint.data.split import Split, read_split, write_split
 from wavepaint.errors import CheckpointError, ConfigError, OutputError, TrainingError, WavePaintWarning
-from wavepaint.models.wavepaint import FIRST_SHARE
-from wavepaint.ops.borrow import borrow_detail
+from wavepaint.models.inputs import INITIAL_GATE
 from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.shifted_details import shift_details
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
 from wavepaint.training.ema import EMA
 from wavepaint.training.loop import BEST, LAST, SPLIT, RunFacts, Trainer
@@ -120,17 +120,18 @@ def test_a_run_leaves_what_it_should(finished: tuple[Path, Silent]) -> None:
 
 
 def test_a_prefilled_network_starts_at_the_prefill_and_learns(finished: tuple[Path, Silent], photos: Path) -> None:
-    from wavepaint.models.wavepaint import FIRST_SHARE, WavePaint
-    from wavepaint.ops.borrow import borrow_detail
+    from wavepaint.models.inputs import INITIAL_GATE
+    from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
     from wavepaint.ops.pyramid import fill_levels
+    from wavepaint.ops.shifted_details import shift_details
 
-    model = WavePaint(**TINY)
+    model = WavePaint(WavePaintConfig(**TINY))
     model.start_from_initial_fill()
     image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
     mask[..., 8:20, 8:20] = 1
     with torch.no_grad():
         levels = fill_levels(image, mask, TINY["prefill_levels"])
-        expected = levels[0] + FIRST_SHARE * borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
+        expected = levels[0] + INITIAL_GATE * shift_details(levels[0], levels[4], mask, 16)[:, :3]
         torch.testing.assert_close(model.eval()(image, mask), expected, atol=1e-6, rtol=0)
         trained = read_checkpoint(finished[0] / BEST).build()
         assert not torch.equal(trained(image, mask), expected)
@@ -282,7 +283,7 @@ def assert_begins_as(model: nn.Module, begun: nn.Module, *, borrowed_share: floa
     expected = begun.eval()(image, mask)
     if borrowed_share:
         levels = fill_levels(image * (1 - mask), mask, TINY["prefill_levels"])
-        offer = borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
+        offer = shift_details(levels[0], levels[4], mask, 16)[:, :3]
         assert offer.any()
         expected = expected + borrowed_share * offer
     torch.testing.assert_close(model.eval()(image, mask), expected, atol=1e-6, rtol=0)
@@ -304,7 +305,7 @@ def test_a_run_begins_from_a_smaller_networks_weights(
 
 @pytest.mark.parametrize(
     ("former", "borrowed_share"),
-    [({"level": 1}, 0.0), ({"borrow": False, "num_modules": 1}, FIRST_SHARE)],
+    [({"level": 1}, 0.0), ({"borrow": False, "num_modules": 1}, INITIAL_GATE)],
     ids=["a single level, which has no number in its name", "nothing borrowed"],
 )
 def test_a_run_begins_from_another_shape_of_network(

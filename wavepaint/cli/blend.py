@@ -19,7 +19,8 @@ def command(first: Path, second: Path, out: Path, share: float, overwrite: bool)
     """
     from wavepaint.atomic import check_outputs, check_target
     from wavepaint.weights.blending import blend_weights, describe_blend
-    from wavepaint.weights.checkpoint import load_strictly, read_checkpoint, save_checkpoint
+    from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
+    from wavepaint.weights.loading import load_strictly
 
     check_outputs([first, second], [out])
     check_target(out, overwrite=overwrite)

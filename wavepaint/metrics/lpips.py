@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips_weights import find_weights, read_weights
-from wavepaint.weights.checkpoint import load_strictly
+from wavepaint.weights.loading import load_strictly
 
 Network = Literal["alexnet", "vgg16"]
 NETWORKS: tuple[Network, ...] = get_args(Network)

@@ -21,7 +21,7 @@ from wavepaint.atomic import write_file
 from wavepaint.cache import cache_folder
 from wavepaint.contract import hash_file
 from wavepaint.errors import TrainingError
-from wavepaint.weights.checkpoint import read_state
+from wavepaint.weights.reading import read_state
 
 ENVIRONMENT_VARIABLE = "WAVEPAINT_LPIPS"
 TIMEOUT_S = 60

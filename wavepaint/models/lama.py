@@ -3,20 +3,19 @@
 Source: R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions" (arXiv 2109.07161),
 section 2 and figures 1 and 2. Parameter names are those of the released generators without their ``generator.``.
 
-Feature maps are pairs: a local one, which 3x3 convolutions mix, and a global one, which the Fourier unit mixes over
-the whole image at once.
+Feature maps come in pairs (local, global): 3x3 convolutions mix the local one, and the Fourier unit mixes the global
+one over the whole image at once.
 """
 
 import itertools
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavepaint.errors import ConfigError
+from wavepaint.arguments import check_int, check_type
 from wavepaint.models.network import InpaintingNetwork
-from wavepaint.models.wavemix import count_modules
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 
 MAX_DOWNSAMPLING = 10
@@ -56,12 +55,12 @@ class FFC(nn.Module):
     """A fast Fourier convolution: (local, global) -> (local, global). Figure 2, left.
 
     Args:
-        in_channels: Local and global channels of the input; 0 global ones for a single map.
-        out_channels: Those of the output.
-        kernel_size: Of the convolutions.
-        stride: Of the convolutions; 1 if the input has global channels.
-        padding: Pixels by which maps are reflected on every side.
-        spectral_l2g: Whether a spectral transform leads from local to global in place of a convolution.
+        in_channels: Local and global channels of the input; without global channels the input is a single map.
+        out_channels: Local and global channels of the output.
+        kernel_size: Kernel size of the convolutions.
+        stride: Stride of the convolutions; must be 1 if the input has global channels.
+        padding: Pixels of reflection padding on every side.
+        spectral_l2g: Lead from local to global through a spectral transform in place of a convolution.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class FFC(nn.Module):
         self.padding = padding
 
         def conv(inputs: int, outputs: int) -> nn.Conv2d:
-            return nn.Conv2d(inputs, outputs, kernel_size, stride, bias=False)  # padded beforehand, once for two
+            return nn.Conv2d(inputs, outputs, kernel_size, stride, bias=False)  # forward pads once for two of them
 
         self.convl2l = conv(in_local, out_local)
         self.convl2g: nn.Module | None = None
@@ -137,92 +136,82 @@ class FFCBlock(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """(local, global) -> one map; it holds the index that released generators have between blocks and decoder."""
+    """(local, global) -> one map. Released generators have it between blocks and decoder, so that it takes an index."""
 
     def forward(self, local_NCHW: Tensor, global_NCHW: Tensor) -> Tensor:
         return torch.cat([local_NCHW, global_NCHW], dim=1)
 
 
-class LaMa(InpaintingNetwork):
-    """LaMa: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W) in [0, 1].
+@dataclass(frozen=True, kw_only=True)
+class LaMaConfig:
+    """Hyper-parameters of :class:`LaMa`.
 
-    What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit. H and W
-    must be multiples of 2 ** num_downsampling, 8 in every released network. A side of just that is one feature,
-    which cannot be reflected (the authors' code fails there): it is continued by its last pixels to twice as many.
-
-    Args:
+    Attributes:
         num_blocks: Residual blocks: 9, or 18 in "big-lama".
         base_channels: Channels at full size; every stage that halves the size doubles them.
-        num_downsampling: Such stages.
-        global_channels: Of the channels between the blocks those that are global; 3/4 of them in released networks.
-        spectral_l2g: In the blocks, lead from local to global by a spectral transform in place of a convolution: the
-            variant of G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions" (2021).
+        num_downsampling: Stages that halve the size.
+        global_channels: Global channels between the stages, out of base_channels * 2 ** num_downsampling; three
+            quarters of them in released networks.
+        spectral_l2g: Lead from local to global channels through a spectral transform in place of a convolution, in the
+            blocks: the variant of G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions"
+            (2021).
 
     Raises:
-        ConfigError: A value that makes no sense.
-        ImageError: From ``forward``, where H or W is no such multiple.
+        ConfigError: A value out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        num_blocks: int = 9,
-        base_channels: int = 64,
-        num_downsampling: int = 3,
-        global_channels: int = 384,
-        spectral_l2g: bool = False,
-    ) -> None:
+    num_blocks: int = 9
+    base_channels: int = 64
+    num_downsampling: int = 3
+    global_channels: int = 384
+    spectral_l2g: bool = False
+
+    def __post_init__(self) -> None:
+        check_int("num_blocks", self.num_blocks, 1)
+        check_int("base_channels", self.base_channels, 1)
+        check_int("num_downsampling", self.num_downsampling, 1, MAX_DOWNSAMPLING)
+        check_int("global_channels", self.global_channels, 2, self.block_channels - 1)
+        check_type("spectral_l2g", self.spectral_l2g, bool, "true or false")
+
+    @property
+    def block_channels(self) -> int:
+        """Channels between the blocks, local and global."""
+        return int(self.base_channels * 2**self.num_downsampling)
+
+    @property
+    def size_multiple(self) -> int:
+        return int(2**self.num_downsampling)
+
+
+class LaMa(InpaintingNetwork):
+    """LaMa. The output is in [0, 1].
+
+    A side of the size multiple is a single feature, which cannot be reflected (the authors' code fails there). Such a
+    side is extended to twice its length by repeating its last pixels.
+    """
+
+    def __init__(self, config: LaMaConfig) -> None:
         super().__init__()
-        if num_blocks < 1 or base_channels < 1 or not 1 <= num_downsampling <= MAX_DOWNSAMPLING:
-            raise ConfigError(
-                f"num_blocks is {num_blocks}, base_channels {base_channels} and num_downsampling {num_downsampling}: "
-                f"expected 1 or more, and num_downsampling {MAX_DOWNSAMPLING} at most."
-            )
-        width = base_channels * 2**num_downsampling
-        if not 2 <= global_channels < width:
-            raise ConfigError(
-                f"global_channels is {global_channels}: expected 2 to {width - 1}, part of the {width} channels "
-                "between the blocks."
-            )
-        self.size_multiple = 2**num_downsampling
-        inner = (width - global_channels, global_channels)
-        stages = [(base_channels * 2**n, 0) for n in range(num_downsampling)] + [inner]
+        self.size_multiple = config.size_multiple
+        base, num_downsampling, width = config.base_channels, config.num_downsampling, config.block_channels
+        inner = (width - config.global_channels, config.global_channels)
+        stages = [(base * 2**n, 0) for n in range(num_downsampling)] + [inner]
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), FFCLayer(FFC((4, 0), stages[0], kernel_size=7, padding=0))]
         layers += [FFCLayer(FFC(former, stage, stride=2)) for former, stage in itertools.pairwise(stages)]
-        layers += [FFCBlock(inner, spectral_l2g=spectral_l2g) for _ in range(num_blocks)]
+        layers += [FFCBlock(inner, spectral_l2g=config.spectral_l2g) for _ in range(config.num_blocks)]
         layers += [Concatenation()]
         for _ in range(num_downsampling):
             up = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
             width //= 2
             layers += [up, nn.BatchNorm2d(width), nn.ReLU()]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(base_channels, 3, 7), nn.Sigmoid()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(base, 3, 7), nn.Sigmoid()]
         self.model = nn.Sequential(*layers)
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        x = torch.cat([known_NCHW, mask_N1HW], dim=1)
+        x = torch.cat([known_NCHW, mask_N1HW], dim=1)  # (N, 4, H, W)
         height, width = x.shape[2:]
         missing = [torch.sym_max(2 * self.size_multiple - side, 0) for side in (width, height)]  # type: ignore[no-untyped-call]
         x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate")
         for layer in self.model:
-            x = layer(*x) if isinstance(x, tuple) else layer(x)  # from the stem to the concatenation maps are pairs
-        return x[:, :, :height, :width]
-
-
-def detect_lama(state: Mapping[str, Tensor]) -> dict[str, int | bool] | None:
-    """Read the arguments of :class:`LaMa` from a state dict; None if it is of another architecture."""
-    stem = state.get("model.1.ffc.convl2l.weight")
-    if stem is None or stem.shape[1:] != (4, 7, 7):
-        return None
-    num_layers = count_modules({name: tensor for name, tensor in state.items() if ".ffc." in name}, "model.")
-    num_downsampling = sum(f"model.{n}.ffc.convl2l.weight" in state for n in range(2, num_layers + 2))
-    to_global = state.get(f"model.{num_downsampling + 1}.ffc.convl2g.weight")
-    num_blocks = num_layers - 1 - num_downsampling
-    if to_global is None or num_blocks < 1:
-        return None
-    return {
-        "num_blocks": num_blocks,
-        "base_channels": stem.shape[0],
-        "num_downsampling": num_downsampling,
-        "global_channels": to_global.shape[0],
-        "spectral_l2g": f"model.{num_downsampling + 2}.conv1.ffc.convl2g.conv2.weight" in state,
-    }
+            x = layer(*x) if isinstance(x, tuple) else layer(x)  # (local, global) from the stem to the concatenation
+        return x[:, :, :height, :width]  # (N, 3, H, W)

@@ -1,18 +1,22 @@
-"""Every architecture by name: how to build it, and how to recognise it in a state dict."""
+"""Every architecture by name: its task, its hyper-parameters and the image sizes it takes, and how to build it.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+:mod:`wavepaint.models.detection` finds the architecture of a state dict.
+"""
+
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from wavepaint.errors import CheckpointError, ConfigError
-from wavepaint.models.lama import LaMa, detect_lama
+from wavepaint.errors import ConfigError
+from wavepaint.models.lama import LaMa, LaMaConfig
 from wavepaint.models.network import Network
-from wavepaint.models.unet import UNet, detect_unet
-from wavepaint.models.wavemix import WaveMixClassifier, WaveMixSegmenter, detect_classifier, detect_segmenter
-from wavepaint.models.wavepaint import WavePaint, detect_wavepaint
+from wavepaint.models.unet import UNet, UNetConfig
+from wavepaint.models.wavemix_networks import (
+    WaveMixClassifier,
+    WaveMixClassifierConfig,
+    WaveMixSegmenter,
+    WaveMixSegmenterConfig,
+)
+from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 
 HyperParameters = dict[str, Any]
 Task = Literal["inpainting", "classification", "segmentation"]
@@ -24,37 +28,56 @@ class Architecture:
 
     Attributes:
         name: Its name in checkpoints and manifests.
-        task: What its output means; only inpainting networks take a mask.
-        network: Its class; the arguments are the hyper-parameters.
-        detect: Reads the hyper-parameters from a state dict, None for each that leaves no trace there; or returns None
-            if it is another architecture's.
+        task: The kind of output. Only inpainting networks take a mask.
+        network: Its class, which takes a config.
+        config: The dataclass of its hyper-parameters.
     """
 
     name: str
     task: Task
     network: type[Network]
-    detect: Callable[[Mapping[str, Tensor]], Mapping[str, Any] | None]
+    config: type[Any]
 
-    def size_multiple(self, parameters: HyperParameters) -> int:
-        """Return what height and width of images must be multiples of, as the network itself says.
+    def make_config(self, parameters: HyperParameters) -> Any:
+        """Check hyper-parameters and return the config; absent ones have their defaults.
 
         Raises:
-            ConfigError: The hyper-parameters make no sense.
+            ConfigError: Unknown hyper-parameter, or a value out of range.
         """
-        with torch.device("meta"):  # without memory for its weights
-            return build_model(self.name, parameters).size_multiple
+        known = [field.name for field in fields(self.config)]
+        unknown = [name for name in parameters if name not in known]
+        if unknown:
+            raise ConfigError(f"unknown hyper-parameter {unknown[0]!r} of {self.name}: expected {', '.join(known)}.")
+        return self.config(**parameters)
+
+    def size_multiple(self, parameters: HyperParameters) -> int:
+        """Return the multiple that height and width of images must have, which is also the smallest side.
+
+        Raises:
+            ConfigError: As :meth:`make_config`.
+        """
+        multiple: int = self.make_config(parameters).size_multiple
+        return multiple
 
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
-        Architecture(name="wavepaint", task="inpainting", network=WavePaint, detect=detect_wavepaint),
-        Architecture(name="lama", task="inpainting", network=LaMa, detect=detect_lama),
-        Architecture(name="unet", task="inpainting", network=UNet, detect=detect_unet),
+        Architecture(name="wavepaint", task="inpainting", network=WavePaint, config=WavePaintConfig),
+        Architecture(name="lama", task="inpainting", network=LaMa, config=LaMaConfig),
+        Architecture(name="unet", task="inpainting", network=UNet, config=UNetConfig),
         Architecture(
-            name="wavemix-classifier", task="classification", network=WaveMixClassifier, detect=detect_classifier
+            name="wavemix-classifier",
+            task="classification",
+            network=WaveMixClassifier,
+            config=WaveMixClassifierConfig,
         ),
-        Architecture(name="wavemix-segmenter", task="segmentation", network=WaveMixSegmenter, detect=detect_segmenter),
+        Architecture(
+            name="wavemix-segmenter",
+            task="segmentation",
+            network=WaveMixSegmenter,
+            config=WaveMixSegmenterConfig,
+        ),
     )
 }
 
@@ -75,32 +98,13 @@ def build_model(name: str, parameters: HyperParameters) -> Network:
     """Build an architecture with fresh weights.
 
     Raises:
-        ConfigError: Unknown architecture, unknown hyper-parameter or a value that makes no sense.
+        ConfigError: Unknown architecture, unknown hyper-parameter, a value out of range, or a network that is too
+            large for PyTorch or for memory.
     """
+    architecture = get_architecture(name)
+    config = architecture.make_config(parameters)
     try:
-        return get_architecture(name).network(**parameters)
-    except (TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:  # of PyTorch's layers
+        return architecture.network(config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:  # from PyTorch's layers
         reason = str(error).rstrip(".")
         raise ConfigError(f"{name} cannot be built from {parameters}: {reason}.") from error
-
-
-def detect_architecture(state: Mapping[str, Tensor]) -> tuple[Architecture, HyperParameters]:
-    """Recognise architecture and hyper-parameters from names and shapes alone.
-
-    Returns:
-        The architecture, and its hyper-parameters: None for each that leaves no trace there and has to be asked for.
-
-    Raises:
-        CheckpointError: No known architecture has these names.
-    """
-    for architecture in ARCHITECTURES.values():
-        try:
-            found = architecture.detect(state)
-        except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError):
-            continue  # entries of its names, but of shapes or values that no network of it has
-        if found is not None:
-            return architecture, dict(found)
-    names = ", ".join(sorted(state)[:3])
-    raise CheckpointError(
-        f"not a state dict of a known architecture ({', '.join(ARCHITECTURES)}); its first entries are: {names}."
-    )

@@ -2,43 +2,50 @@
 
 Source: D. Kumar et al., "Resource-efficient Image Inpainting" (ICLR 2023 Tiny Papers), table 1 and appendix A: five
 down-scaling convolutions, five up-scaling transposed convolutions, 12 M parameters. The authors give neither kernel
-sizes nor channels and released no code; those here are chosen to meet the number: 3x3, and channels that double up to
-eight times the base.
+sizes nor channels and released no code. Kernels of 3x3 and channels that double up to eight times the base are chosen
+here to meet that number.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from wavepaint.errors import ConfigError
+from wavepaint.arguments import check_int
 from wavepaint.models.network import InpaintingNetwork
 
 _WIDTHS = (1, 2, 4, 8, 8)
 """Channels after each down-scaling, as multiples of the base."""
 
 
-class UNet(InpaintingNetwork):
-    """U-Net: image (N, 3, H, W) in [0, 1] and mask (N, 1, H, W), 1 = hole -> filled image (N, 3, H, W).
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Hyper-parameters of :class:`UNet`.
 
-    What the image holds inside the hole is ignored. Outside the hole the output is the input, bit for bit; inside
-    it is not clamped. H and W must be multiples of 32.
-
-    Args:
-        base_channels: Channels after the first down-scaling; 72 make 12 M parameters.
+    Attributes:
+        base_channels: Channels after the first down-scaling; 72 give 12 M parameters.
 
     Raises:
-        ConfigError: Fewer than one channel.
-        ImageError: From ``forward``, where H or W is no such multiple.
+        ConfigError: A value out of range.
     """
 
-    size_multiple = 2 ** len(_WIDTHS)
+    base_channels: int = 72
 
-    def __init__(self, *, base_channels: int = 72) -> None:
+    def __post_init__(self) -> None:
+        check_int("base_channels", self.base_channels, 1)
+
+    @property
+    def size_multiple(self) -> int:
+        return int(2 ** len(_WIDTHS))
+
+
+class UNet(InpaintingNetwork):
+    """U-Net. Inside the hole the output is not clamped to [0, 1]."""
+
+    def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        if base_channels < 1:
-            raise ConfigError(f"base_channels is {base_channels}: expected 1 or more.")
-        widths = [base_channels * factor for factor in _WIDTHS]
+        self.size_multiple = config.size_multiple
+        widths = [config.base_channels * factor for factor in _WIDTHS]
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
             for inputs, outputs in zip([4, *widths], widths, strict=False)
@@ -48,26 +55,18 @@ class UNet(InpaintingNetwork):
         for outputs in reversed(widths[:-1]):
             up = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1)
             self.up.append(nn.Sequential(up, nn.BatchNorm2d(outputs), nn.ReLU()))
-            inputs = 2 * outputs  # its own result and the skip connection's
+            inputs = 2 * outputs  # the layer's own output and the skip connection's
         self.up.append(nn.Sequential(nn.ConvTranspose2d(inputs, 3, 3, stride=2, padding=1, output_padding=1)))
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
-        x = torch.cat([known_NCHW, mask_N1HW], dim=1)
+        x = torch.cat([known_NCHW, mask_N1HW], dim=1)  # (N, 4, H, W)
         skips = []
         for down in self.down:
-            x = down(x)
+            x = down(x)  # (N, width, H / 2, W / 2) after the first, ..., (N, width, H / 32, W / 32) after the last
             skips.append(x)
         skips.pop()
         for up in self.up:
-            x = up(x)
+            x = up(x)  # twice the size; (N, 3, H, W) after the last
             if skips:
-                x = torch.cat([x, skips.pop()], dim=1)
+                x = torch.cat([x, skips.pop()], dim=1)  # (N, 2 width, ...)
         return x
-
-
-def detect_unet(state: Mapping[str, Tensor]) -> dict[str, int] | None:
-    """Read the arguments of :class:`UNet` from a state dict; None if it is of another architecture."""
-    first = state.get("down.0.0.weight")
-    if first is None or first.shape[1:] != (4, 3, 3) or "up.4.0.weight" not in state:
-        return None
-    return {"base_channels": first.shape[0]}

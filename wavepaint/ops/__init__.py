@@ -1,1 +1,1 @@
-"""Fixed linear operators as convolutions: the wavelet transform and the pyramid fill."""
+"""Operators without weights: wavelet and Fourier transforms, the initial fill of a hole, and shifted details."""

@@ -1,11 +1,11 @@
 """The two-dimensional discrete wavelet transform as fixed-weight strided convolutions.
 
-One analysis level is a stride-2 convolution with four fixed filters a channel, one synthesis level the transposed
-convolution: plain ``Conv`` and ``ConvTranspose`` nodes after export, differentiable like any convolution, and
-without parameters. Border handling is PyWavelets' mode ``zero``; odd sizes are allowed.
+One analysis level is a stride-2 convolution with four fixed filters a channel; one synthesis level is the transposed
+convolution. They export as plain ``Conv`` and ``ConvTranspose`` nodes, are differentiable and have no parameters.
+Borders are handled as in PyWavelets' mode ``zero``; odd sizes are allowed.
 
 Bands are ordered LL, LH, HL, HH as in PyWavelets' ``(cA, (cH, cV, cD))``: LH is low along the width and high along
-the height, HL the other way round.
+the height, HL the reverse.
 
 Sources: S. Mallat, "A theory for multiresolution signal decomposition" (1989); WaveMix (arXiv 2203.03689), which
 uses the Haar wavelet with zero padding.
@@ -31,30 +31,41 @@ HAAR = ("haar", "db1")
 
 
 @lru_cache(maxsize=64)
-def _filter_bank(wavelet: str, synthesis: bool) -> npt.NDArray[np.float64]:
+def _filter_bank(wavelet: str, *, synthesis: bool) -> npt.NDArray[np.float64]:
     """Return the filters (4, L, L) in the order LL, LH, HL, HH, as correlation kernels.
 
-    An array, not a tensor: what is kept must not depend on the device that is torch's default at the first call.
+    An array, not a tensor: the cached value must not depend on torch's default device at the first call.
     """
     import pywt
 
     try:
         spec = pywt.Wavelet(wavelet)
-    except (ValueError, TypeError, AttributeError) as error:  # the latter two: not a text
+    except (ValueError, TypeError, AttributeError) as error:  # the last two: not a string
         raise ConfigError(
             f"unknown wavelet {wavelet!r}: expected a discrete wavelet of PyWavelets, such as 'haar', 'db2' or "
             "'bior2.2' (pywt.wavelist(kind='discrete') lists them)."
         ) from error
-    # A stride-2 convolution correlates, PyWavelets convolves: the analysis filters are reversed. A transposed
-    # convolution scatters, so the synthesis filters are not.
+    # A stride-2 convolution correlates and PyWavelets convolves, so analysis filters are reversed. A transposed
+    # convolution scatters, so synthesis filters are not.
     low, high = (spec.rec_lo, spec.rec_hi) if synthesis else (spec.dec_lo[::-1], spec.dec_hi[::-1])
     # Rows of the kernel run along the height: LH is high there and low along the width.
     return np.stack([np.outer(low, low), np.outer(high, low), np.outer(low, high), np.outer(high, high)])
 
 
+def check_wavelet(wavelet: str) -> None:
+    """Check that PyWavelets knows a discrete wavelet of this name.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not isinstance(wavelet, str):
+        raise ConfigError(f"wavelet is {wavelet!r}: expected the name of a discrete wavelet, such as 'haar' or 'db2'.")
+    _filter_bank(wavelet, synthesis=False)
+
+
 def _kernels(channels: int, wavelet: str, *, synthesis: bool) -> tuple[Tensor, Tensor]:
     """Return the grouped kernels of the low band (C, 1, L, L) and of the detail bands (3C, 1, L, L)."""
-    bank = torch.tensor(_filter_bank(wavelet, synthesis))[:, None]
+    bank = torch.tensor(_filter_bank(wavelet, synthesis=synthesis))[:, None]
     return bank[:1].repeat(channels, 1, 1, 1), bank[1:].repeat(channels, 1, 1, 1)
 
 
@@ -62,19 +73,19 @@ class DWT2d(nn.Module):
     """One analysis level on (N, C, H, W) of any floating dtype.
 
     Args:
-        channels: C; 1 or more.
+        channels: C, 1 or more.
         wavelet: A discrete wavelet of PyWavelets.
         border: ``"zero"`` is PyWavelets' mode: bands of size (H + L - 1) // 2 for a filter of L taps. ``"cropped"``
-            keeps the central H // 2 of them (H and W must be even), which WaveMix blocks need so that a block keeps
-            its input's size; for Haar (L = 2) the two are the same.
+            keeps the central H // 2 rows and W // 2 columns (H and W must be even), so that a WaveMix block's output
+            has its input's size. For Haar (L = 2) the two are the same.
 
     Returns (from ``forward``):
         The low band (N, C, h, w) and the detail bands (N, 3C, h, w), channel-major: LH, HL, HH of channel 0, then of
         channel 1, and so on; ``high.unflatten(1, (C, 3))`` is PyWavelets' layout.
 
     Raises:
-        ConfigError: An argument outside of these.
-        ImageError: From ``forward``, ``pad`` and ``low_band``: a tensor outside of these.
+        ConfigError: An argument out of range.
+        ImageError: From ``forward``, ``pad`` and ``low_band``: wrong number of dimensions, dtype or size.
     """
 
     low: Tensor
@@ -90,20 +101,20 @@ class DWT2d(nn.Module):
         self.wavelet = wavelet
         self.border = border
         low, high = _kernels(channels, wavelet, synthesis=False)
-        # Not persistent: released state dicts carry no filters, and neither may ours.
+        # Not persistent: released state dicts contain no filters.
         self.register_buffer("low", low.to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("high", high.to(torch.get_default_dtype()), persistent=False)
 
     def pad(self, x_NCHW: Tensor) -> Tensor:
-        """Pad by the border's rule; any stride-2 convolution of L taps on the result is aligned with the bands."""
+        """Pad for the border mode; every stride-2 convolution of L taps on the result is aligned with the bands."""
         return _pad(x_NCHW, self.low.shape[-1], self.border)
 
     def low_band(self, x_NCHW: Tensor) -> Tensor:
-        """Compute the low band alone."""
+        """Compute only the low band."""
         return F.conv2d(self.pad(x_NCHW), self.low.to(x_NCHW.dtype), stride=2, groups=self.channels)
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        # The input decides the precision: in a half network it may be either.
+        # The input decides the precision: a half network may have float32 layers.
         return _analyse(x_NCHW, self.low.to(x_NCHW.dtype), self.high.to(x_NCHW.dtype), self.border)
 
 
@@ -111,13 +122,13 @@ def _pad(x_NCHW: Tensor, taps: int, border: Border) -> Tensor:
     check_maps(x_NCHW, "the wavelet transform's input")
     before = after = taps - 2
     if border == "cropped":
-        # Sizes are symbols in an export.
+        # In an export sizes are symbols.
         if not torch.compiler.is_exporting() and (x_NCHW.shape[2] % 2 or x_NCHW.shape[3] % 2):
             raise ImageError(
-                f"height {x_NCHW.shape[2]} and width {x_NCHW.shape[3]}: a wavelet transform that halves them, with "
-                "border='cropped', takes even ones."
+                f"height {x_NCHW.shape[2]} and width {x_NCHW.shape[3]}: the wavelet transform with border='cropped' "
+                "halves them and takes even ones."
             )
-        # Dropping s leading outputs of the zero-padded transform is the same as padding 2s samples less.
+        # Padding 2s samples less is the same as dropping the first s outputs of the zero-padded transform.
         before -= 2 * (before // 4)
         after -= before
         pads = (before, after, before, after)
@@ -140,7 +151,7 @@ def _synthesise(low_NCHW: Tensor, high_N3CHW: Tensor, low: Tensor, high: Tensor)
 
 
 def dwt2d(x_NCHW: Tensor, wavelet: str = "haar", levels: int = 1) -> tuple[Tensor, list[Tensor]]:
-    """Analyse (N, C, H, W), of any floating dtype, over ``levels`` levels with zero borders.
+    """Analyse a floating tensor (N, C, H, W) over ``levels`` levels with zero borders.
 
     Returns:
         The low band of the coarsest level (N, C, h, w) and the detail bands of every level, finest first, each
@@ -148,7 +159,7 @@ def dwt2d(x_NCHW: Tensor, wavelet: str = "haar", levels: int = 1) -> tuple[Tenso
 
     Raises:
         ConfigError: Unknown wavelet, or fewer than one level.
-        ImageError: A tensor of another kind.
+        ImageError: Wrong number of dimensions or dtype.
     """
     if not isinstance(levels, int) or levels < 1:
         raise ConfigError(f"levels is {levels!r}: expected 1 or more.")
@@ -171,12 +182,12 @@ def idwt2d(
         low_NCHW: The coarsest low band (N, C, h, w).
         details: The detail bands (N, C, 3, h_l, w_l), finest first.
         wavelet: The wavelet of the analysis.
-        size: Height and width of the original. Needed only where one of them was odd: a transform cannot tell an odd
-            size from the next even one.
+        size: Height and width of the original. Needed only if one of them was odd: an odd size and the next even one
+            have bands of the same size.
 
     Raises:
         ConfigError: Unknown wavelet.
-        ImageError: Bands that are not of one transform, or a size that is not that of their image.
+        ImageError: Bands of different transforms, or a size that does not match them.
     """
     check_maps(low_NCHW, "the low band")
     channels = low_NCHW.shape[1]
@@ -193,7 +204,7 @@ def idwt2d(
                 f"detail bands are {tuple(bands.shape)}: expected {(batch, channels, 3, height, width)}, as the low "
                 "band of their level; one row or column less where a finer level is of odd size."
             )
-        # One row or column too many comes from a finer level of odd size.
+        # A finer level of odd size leaves one row or column too many.
         x = x[..., :rows, :columns]
         x = _synthesise(x, bands.flatten(1, 2), low, high)
     if size is None:

@@ -33,8 +33,9 @@ from wavepaint.training.record import NUM_SAMPLE_ROWS, EpochReport, RunRecord
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.step import TrainStep
 from wavepaint.training.validation import Validation
-from wavepaint.weights.checkpoint import Checkpoint, load_strictly, read_checkpoint, save_checkpoint
+from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from wavepaint.weights.growing import load_beginning
+from wavepaint.weights.loading import load_strictly
 
 LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
 
@@ -180,7 +181,7 @@ class Trainer:
         self.total_steps = config.optimization.steps or config.optimization.epochs * self.steps_per_epoch
         torch.manual_seed(config.seed)
         model: nn.Module = build_model(config.architecture, config.hyper_parameters)
-        if isinstance(model, WavePaint) and (model.prefill_levels or beginning):
+        if isinstance(model, WavePaint) and (model.config.prefill_levels or beginning):
             model.start_from_initial_fill()
         if beginning:
             load_beginning(model, beginning, config.architecture)

@@ -1,1 +1,1 @@
-"""Checkpoints: reading them safely, blending them, and growing one network from another."""
+"""Weights: read safely from files, saved, blended, and loaded into networks of the same or a larger shape."""

@@ -1,10 +1,14 @@
-"""Tensors out of PyTorch archives that hold more than tensors, without running anything in them.
+"""Reading tensors from PyTorch archives that contain more than tensors, without running anything in them.
 
-``torch.load(weights_only=True)`` refuses a file with a single object it does not know, such as the callbacks and
-settings in a checkpoint of PyTorch Lightning, and every TorchScript file. Both are zip archives with a pickle
-(``data.pkl``) beside the raw bytes of its tensors (``data/0``, ``data/1``, ...). A pickle asks for classes and
-functions by name; here it gets tensors, ordered dictionaries and, under every other name, :class:`Inert`, which takes
-any call and does nothing. TorchScript's code (``code/``) is never opened.
+``torch.load(weights_only=True)`` refuses a file with a single object of an unknown class, such as the callbacks and
+settings in a checkpoint of PyTorch Lightning, and it refuses every TorchScript file. Both are zip archives with a
+pickle (``data.pkl``) beside the raw bytes of its tensors (``data/0``, ``data/1``, ...). A pickle requests classes and
+functions by name. The unpickler here returns tensors, ordered dictionaries and, for every other name, :class:`Inert`,
+which accepts any call and does nothing. TorchScript's code (``code/``) is never opened.
+
+``torch.load`` with a restricted ``pickle_module`` would be shorter, but it passes TorchScript files to
+``torch.jit.load``, which compiles their code, and its ``_rebuild_tensor_v2`` lets a hostile size grow a storage beyond
+the file.
 """
 
 import pickle
@@ -35,44 +39,44 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 TENSOR_DTYPES = frozenset(_DTYPES.values())
-"""Types of the tensors that are taken for weights."""
+"""Dtypes of weights."""
 
 MAX_GROWTH, MAX_EXTRA_BYTES = 4, 2**26
-"""Tensors may take so many times the bytes of their file, and so many more: some are tied or repeat a value."""
+"""Tensors may take this many times the bytes of their file plus this many more: some are tied or repeat a value."""
 
 _MAX_DEPTH = 64
 _MAX_ATTRIBUTES = 100_000
-"""Bounds on a TorchScript file, whose modules may hold themselves, or one another along ever more paths."""
+"""Bounds on a TorchScript file, whose modules may contain themselves, or one another along ever more paths."""
 
 
 class Inert:
-    """Stands in for an object of any class: takes whatever a pickle does to it, and keeps its attributes alone."""
+    """Replaces an object of any class: accepts everything a pickle does to it, and stores only its attributes."""
 
     state: Any = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        """Take the arguments of any constructor or function."""
+        """Accept the arguments of any constructor or function."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Take an item of a dictionary of some class."""
+        """Accept an item of a dictionary subclass."""
 
     def append(self, item: Any) -> None:
-        """Take an item of a list of some class."""
+        """Accept an item of a list subclass."""
 
     def extend(self, items: Any) -> None:
-        """Take the items of a list of some class."""
+        """Accept the items of a list subclass."""
 
     def add(self, item: Any) -> None:
-        """Take an item of a set of some class."""
+        """Accept an item of a set subclass."""
 
 
 def _rebuild_tensor(
     storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any
 ) -> Tensor | Inert:
-    # What as_strided would read beyond the storage it refuses.
+    # as_strided refuses to read beyond the storage.
     return torch.as_strided(storage, size, stride, offset) if isinstance(storage, Tensor) else Inert()
 
 
@@ -88,7 +92,7 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _StorageKind(Inert):
-    """The class of a storage, of which only the element type counts."""
+    """Replaces the class of a storage; only its dtype matters."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -96,7 +100,7 @@ class _StorageKind(Inert):
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Unpickles ``data.pkl`` of an archive; no name leads to anything outside this module but ``OrderedDict``."""
+    """Unpickles ``data.pkl`` of an archive. ``OrderedDict`` is the only name that leads outside this module."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
         content = archive.read(f"{folder}/data.pkl")
@@ -119,7 +123,7 @@ class _TensorUnpickler(pickle.Unpickler):
             record = self.archive.getinfo(f"{self.folder}/data/{key}")
             num_bytes = index(length) * kind.dtype.itemsize
             if record.compress_type != zipfile.ZIP_STORED or record.file_size != num_bytes:
-                raise ValueError(f"{record.filename} is not {num_bytes} bytes as they are")
+                raise ValueError(f"{record.filename} is not {num_bytes} uncompressed bytes")
             content = bytearray(self.archive.read(record))
             storage = torch.frombuffer(content, dtype=kind.dtype) if content else torch.empty(0, dtype=kind.dtype)
             self.storages[key] = storage
@@ -127,16 +131,20 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _check_memo(content: bytes) -> None:
-    """Refuse a place in the unpickler's memo for which it would take gigabytes: it has room for all places before."""
+    """Refuse a place in the unpickler's memo for which it would allocate gigabytes: it allocates all places before it.
+
+    Raises:
+        ValueError: The pickle numbers an object higher than it can have objects.
+    """
     for operation, argument, _ in pickletools.genops(content):
         if "PUT" in operation.name and argument is not None and argument > len(content):
-            raise ValueError(f"it names object {argument} of fewer")
+            raise ValueError(f"it numbers an object {argument} and has fewer")
 
 
 def _iterate_attributes(module: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes of a scripted module and of those in it, named as in a state dict."""
+    """Yield the attributes of a scripted module and of its submodules, named as in a state dict."""
     if depth > _MAX_DEPTH:
-        raise ValueError(f"its modules are more than {_MAX_DEPTH} deep in one another")
+        raise ValueError(f"its modules are nested more than {_MAX_DEPTH} deep")
     attributes = module.state if isinstance(module, Inert) else None
     for name, value in attributes.items() if isinstance(attributes, Mapping) else ():
         yield f"{prefix}{name}", value
@@ -154,39 +162,38 @@ def _collect_tensors(module: Any) -> dict[str, Tensor]:
     return found
 
 
-def damaged(path: Path, kind: str, error: Exception) -> CheckpointError:
-    """Return what to say of a file that a library cannot read, in one line of readable length."""
+def make_damage_error(path: Path, kind: str, error: Exception) -> CheckpointError:
+    """Return the error for a file that a library cannot read, in one line of readable length."""
     reason = " ".join(str(error).split())[:200]
     return CheckpointError(f"{path} is not {kind}, or is damaged or cut off ({reason or type(error).__name__}).")
 
 
 def check_unpacked_size(path: Path) -> None:
-    """Refuse a zip archive that unpacks to far more than it takes on disk; PyTorch compresses nothing.
+    """Check that a zip archive does not unpack to far more than its own size. PyTorch's are not compressed.
 
     Raises:
-        CheckpointError: It does, or it is no such archive.
+        CheckpointError: It does, or it is not a zip archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(record.file_size for record in archive.infolist())
     except Exception as error:
-        raise damaged(path, "a PyTorch checkpoint", error) from error
+        raise make_damage_error(path, "a PyTorch checkpoint", error) from error
     if unpacked > MAX_GROWTH * path.stat().st_size + MAX_EXTRA_BYTES:
         raise CheckpointError(
-            f"{path} unpacks to {unpacked >> 20} MiB, far more than the file holds: PyTorch packs nothing. Save the "
-            "state_dict() anew."
+            f"{path} unpacks to {unpacked >> 20} MiB, far more than the file has, and PyTorch's own files are not "
+            "compressed. Save the state_dict() again."
         )
 
 
 def read_archive(path: Path) -> Any:
-    """Read the tensors of a PyTorch archive of any kind, and the plain containers that they lie in.
+    """Read the tensors and plain containers of a PyTorch archive of any kind.
 
     Args:
-        path: As written by ``torch.save`` since PyTorch 1.6, or a TorchScript file.
+        path: A file of ``torch.save`` since PyTorch 1.6, or a TorchScript file.
 
     Returns:
-        What was saved, with :class:`Inert` objects for what is neither tensor nor plain container; of a TorchScript
-        file, its state dict.
+        The saved content, with :class:`Inert` in place of every other object; for a TorchScript file, its state dict.
 
     Raises:
         CheckpointError: Not such an archive, damaged, or a TorchScript file whose weights are part of its code.
@@ -197,19 +204,19 @@ def read_archive(path: Path) -> Any:
             folder = next(name for name in names if name.endswith("/data.pkl")).split("/")[0]
             order = f"{folder}/byteorder"
             if order in names and archive.read(order) != b"little":
-                raise ValueError("its bytes are in another order")
+                raise ValueError("its numbers are big-endian")
             content = _TensorUnpickler(archive, folder).load()
             scripted = f"{folder}/constants.pkl" in names
             state = _collect_tensors(content) if scripted else {}
     except (MemoryError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a pickle of unknown origin may fail in any way
-        raise damaged(path, "a PyTorch checkpoint", error) from error
+    except Exception as error:  # a hostile pickle can raise anything
+        raise make_damage_error(path, "a PyTorch checkpoint", error) from error
     if not scripted:
         return content
     if not state:
         raise CheckpointError(
             f"{path} is a TorchScript file without named weights (frozen ones are part of its code). Save the "
-            "state_dict() of the model it was made from instead."
+            "state_dict() of the original model instead."
         )
     return state

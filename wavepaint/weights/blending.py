@@ -1,7 +1,7 @@
-"""Between two sets of weights of one network.
+"""Blending two sets of weights of the same network.
 
-Where one was trained on from the other, as a faithful first stage and a sharp second one, weights in between give
-fills in between: less invented than the second's, less blurred than the first's.
+If one set was trained on from the other, as a sharp second stage from a faithful first one, weights between them give
+fills between theirs: less invented than the second's, less blurred than the first's.
 
 Source: X. Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks" (2018), section 3.4,
 network interpolation.
@@ -18,23 +18,23 @@ from wavepaint.weights.checkpoint import Checkpoint
 def blend_weights(first: Checkpoint, second: Checkpoint, share: float) -> dict[str, Tensor]:
     """Return (1 - share) times the first's weights and batch statistics plus share times the second's.
 
-    Entries that are not floating point (counters, settings) are the second's.
+    Integer entries (counters, settings) are the second's.
 
     Args:
-        first: What share 0 gives.
-        second: What share 1 gives.
-        share: From 0 to 1.
+        first: The result for share 0.
+        second: The result for share 1.
+        share: 0 to 1.
 
     Raises:
-        ConfigError: The share is outside of these.
-        CheckpointError: The two are not of one network.
+        ConfigError: The share is out of range.
+        CheckpointError: The checkpoints are of different networks.
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"--share is {share}: expected 0 (the first checkpoint) to 1 (the second).")
     if first.architecture.name != second.architecture.name or first.parameters != second.parameters:
         raise CheckpointError(
-            f"{first.path} and {second.path} are not of one network: {first.architecture.name} {first.parameters} and "
-            f"{second.architecture.name} {second.parameters}."
+            f"{first.path} and {second.path} are not of the same network: {first.architecture.name} "
+            f"{first.parameters} and {second.architecture.name} {second.parameters}."
         )
     return {
         name: first.state[name].lerp(tensor, share) if tensor.is_floating_point() else tensor
@@ -43,7 +43,7 @@ def blend_weights(first: Checkpoint, second: Checkpoint, share: float) -> dict[s
 
 
 def describe_blend(first: Checkpoint, second: Checkpoint, share: float) -> dict[str, Any]:
-    """Return the training record of a blend: the second's, with what it was blended from."""
+    """Return the training record of a blend: the second's, with a record of the first."""
     return {
         **second.training,
         "blended_with": {
@@ -52,5 +52,5 @@ def describe_blend(first: Checkpoint, second: Checkpoint, share: float) -> dict[
             "share_of_this": share,
             "training": first.training,
         },
-        "validation": None,  # nobody has measured the blend
+        "validation": None,  # the blend has not been validated
     }

@@ -1,38 +1,42 @@
-"""Growing one network from the checkpoint of another with fewer modules, levels or inputs."""
+"""Starting a network from the checkpoint of one with fewer modules, wavelet levels or inputs."""
 
 import re
 
 from torch import Tensor, nn
 
 from wavepaint.errors import CheckpointError
-from wavepaint.weights.checkpoint import Checkpoint, load_strictly
+from wavepaint.models.wavepaint import LEVELS_ENTRY
+from wavepaint.weights.checkpoint import Checkpoint
+from wavepaint.weights.loading import load_strictly
 
 _LEVEL = re.compile(r"\.feedforward[1-4]")
 _CAN_GROW = re.compile(r"\.feedforward[1-4]\.0\.weight$|\.conv\.0\.weight$|\.decoder2\.0\.")
-_NUM_LEVELS = "prefill_num_levels"
 
 
 def load_beginning(model: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
-    """Begin from a checkpoint's weights; what it does not have yet begins without an effect.
+    """Load a checkpoint's weights; parts that it lacks start without an effect.
 
-    That is further modules of WavePaint, left as they are (the caller has made them begin as no change), further
-    wavelet levels of its blocks, and detail that is borrowed: what layers see that they did not see before has a
-    weight of 0. How much is borrowed begins as the caller has made it. Over how many levels a hole is prefilled is no
-    weight: the configuration says it.
+    - Further modules and further wavelet levels keep the model's weights. The caller has made them start without an
+      effect.
+    - Further inputs of a layer, such as shifted details, get a weight of 0. Gates keep the model's weights.
+    - The number of levels of the initial fill is no weight: the model's own stays.
+
+    Raises:
+        CheckpointError: Another architecture, or weights that do not fit.
     """
     if checkpoint.architecture.name != architecture:
         raise CheckpointError(
-            f"{checkpoint.path} is a {checkpoint.architecture.name} network: expected {architecture}, as this "
-            "configuration says (--init-from)."
+            f"{checkpoint.path} is a {checkpoint.architecture.name} network: expected {architecture}, as in this "
+            "configuration (--init-from)."
         )
     state = model.state_dict()
-    # A block's only level has no number.
+    # A block with a single level has no number in the names of its feed-forward.
     begun = {
         name if name in state else name.replace(".feedforward.", ".feedforward1."): tensor
         for name, tensor in checkpoint.state.items()
     }
-    if _NUM_LEVELS in begun and _NUM_LEVELS in state:
-        begun[_NUM_LEVELS] = state[_NUM_LEVELS]
+    if LEVELS_ENTRY in begun and LEVELS_ENTRY in state:
+        begun[LEVELS_ENTRY] = state[LEVELS_ENTRY]
     known = {_find_part(name) for name in begun}
     for name, tensor in state.items():
         if name.startswith("wavemodules.") and _find_part(name) not in known:
@@ -43,13 +47,13 @@ def load_beginning(model: nn.Module, checkpoint: Checkpoint, architecture: str) 
 
 
 def _find_part(name: str) -> str:
-    """Return what can be new as a whole: a level of a block, "wavemodules.0.layers.1.feedforward4", else a module."""
+    """Return the part that can be new as a whole: "wavemodules.0.layers.1.feedforward4" (a level), else a module."""
     level = _LEVEL.search(name)
     return name[: level.end()] if level else ".".join(name.split(".")[:2])
 
 
 def _grow(weight: Tensor, fresh: Tensor) -> Tensor:
-    """Append inputs of weight 0 and fresh outputs; what cannot be had by that is left for the caller to refuse."""
+    """Append inputs of weight 0 and the fresh outputs. A weight that cannot grow to the shape is returned as it is."""
     if weight.ndim != fresh.ndim or any(old > new for old, new in zip(weight.shape, fresh.shape, strict=True)):
         return weight
     grown = fresh.clone()

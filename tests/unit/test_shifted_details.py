@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavepaint.ops.borrow import DISTANCES, NUM_OFFERS, borrow_detail
 from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.shifted_details import DISTANCES, NUM_DETAILS, shift_details
 
 Array = npt.NDArray[np.float32]
 
@@ -32,8 +32,8 @@ def test_offers_are_the_nearest_known_detail_in_a_row_and_in_a_column(size: tupl
     mask[0, :, : size[0] // 2, size[1] // 4 :] = 1
     mask[1] = (torch.rand(1, *size, generator=generator) < 0.8).float()
     filled, *_, smooth = fill_levels(image, mask, 3)
-    offers = borrow_detail(filled, smooth, mask, 8)
-    assert offers.shape == (2, 3 * NUM_OFFERS, *size)
+    offers = shift_details(filled, smooth, mask, 8)
+    assert offers.shape == (2, 3 * NUM_DETAILS, *size)
     enlarged = torch.nn.functional.interpolate(smooth, scale_factor=8, mode="bilinear")[..., : size[0], : size[1]]
     for n in range(2):
         detail, hole = (filled - enlarged)[n].numpy(), mask[n, 0].numpy() > 0
@@ -53,11 +53,11 @@ def test_nothing_is_offered_outside_the_hole_or_from_inside_it(
     mask = (torch.rand(1, 1, height, width, generator=generator) < share).float()
     scribbled = torch.where(mask > 0, torch.rand(1, 3, height, width, generator=generator), image)
     filled, smooth = (levels := fill_levels(image, mask, 4))[0], levels[-1]
-    offers = borrow_detail(filled, smooth, mask, 16)
+    offers = shift_details(filled, smooth, mask, 16)
     assert not offers[(mask == 0).expand_as(offers)].any()
     assert offers.isfinite().all()
     again = fill_levels(scribbled, mask, 4)
-    assert torch.equal(borrow_detail(again[0], again[-1], mask, 16), offers)
+    assert torch.equal(shift_details(again[0], again[-1], mask, 16), offers)
 
 
 def test_a_smooth_image_offers_nothing_and_a_texture_itself() -> None:
@@ -66,11 +66,11 @@ def test_a_smooth_image_offers_nothing_and_a_texture_itself() -> None:
     ramp = torch.linspace(0, 1, 128).expand(1, 3, 128, 128)
     levels = fill_levels(ramp, mask, 4)
     # Not 0: of a cell that the hole cuts the average is that of its other part, up to 8 of 128 pixels further on.
-    assert borrow_detail(levels[0], levels[4], mask, 16).abs().max() < 8 / 128
+    assert shift_details(levels[0], levels[4], mask, 16).abs().max() < 8 / 128
     row = torch.arange(128) // 4 % 2 * 0.4 + 0.3  # stripes of a period that divides every distance
     stripes = row.expand(1, 3, 128, 128).contiguous()
     levels = fill_levels(stripes, mask, 4)
-    restored = levels[0] + borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
+    restored = levels[0] + shift_details(levels[0], levels[4], mask, 16)[:, :3]
     without, with_detail = (((image - stripes).abs() * mask).sum() for image in (levels[0], restored))
     assert with_detail < 0.3 * without
 
@@ -82,6 +82,6 @@ def test_what_is_offered_depends_on_the_mask_alone_so_rounding_never_changes_it(
     mask = torch.zeros(1, 1, 96, 96)
     mask[..., 20:70, 30:60] = 1
     filled, *_, smooth = fill_levels(image, mask, 4)
-    offers = borrow_detail(filled, smooth, mask, 16)
-    half = borrow_detail(filled.half(), smooth.half(), mask.half(), 16)
+    offers = shift_details(filled, smooth, mask, 16)
+    half = shift_details(filled.half(), smooth.half(), mask.half(), 16)
     torch.testing.assert_close(half.float(), offers, atol=2e-3, rtol=0)  # two roundings of values up to 1, at 2^-11
