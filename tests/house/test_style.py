@@ -51,7 +51,7 @@ def test_no_function_name_ends_in_of() -> None:
 
 
 UNCLEAR = {
-    r"\bOf\s": "a sentence opens with a preposition; name the subject first",
+    r"(?-i:\bOf)\s": "a sentence opens with a preposition; name the subject first",
     r"\bso\s+told\b": "say what is reported, and where",
     r"\bat\s+hand\b": "name the thing",
     r"\bthousand\s+million\b": "write billion, or GMAC",
@@ -59,7 +59,7 @@ UNCLEAR = {
 }
 """Patterns that plain English does without, and what to write in their place."""
 
-PHRASES = [(re.compile(pattern), advice) for pattern, advice in UNCLEAR.items()]
+PHRASES = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in UNCLEAR.items()]
 
 
 @pytest.mark.parametrize("suffix", [".py", ".md"])
