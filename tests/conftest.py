@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.fakes.bundle import write_full_bundle
 from tests.fakes.machine import Machine, install
 from wavepaint.contract import Bundle
 from wavepaint.export.bundle import ExportOptions, write_bundle
@@ -59,6 +60,12 @@ def half_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     out = tmp_path_factory.mktemp("bundle") / "half"
     options = ExportOptions(precisions=("float16", "bfloat16"), io_dtypes=("uint8",))
     return write_bundle(read_checkpoint(tiny_checkpoint), out, options=options)
+
+
+@pytest.fixture(scope="session")
+def full_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Every precision with both I/O dtypes, of a network that is one convolution. Tests must not change its files."""
+    return write_full_bundle(tmp_path_factory.mktemp("full") / "bundle")
 
 
 @pytest.fixture

@@ -6,17 +6,11 @@ import sys
 import pytest
 
 from tests.cli.conftest import Wp
-from tests.fakes.bundle import write_full_bundle
 from tests.fakes.machine import Machine
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
 from wavepaint.runtime import doctor
 from wavepaint.runtime.engines.registry import ENGINES, open_session
-
-
-@pytest.fixture(scope="module")
-def full_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_full_bundle(tmp_path_factory.mktemp("full") / "bundle")
 
 
 def test_people_see_what_works_and_what_is_missing(wp: Wp, full_bundle: Bundle) -> None:

@@ -1,6 +1,6 @@
-"""TensorRT's session on a simulated GPU: the tensors of ONNX Runtime bit for bit, and nothing that CUDA forbids.
+"""TensorRT's session on a simulated GPU: it gives ONNX Runtime's results bit for bit, and never misuses CUDA.
 
-The simulation (tests/fakes) runs nothing before it is waited for and takes every misuse for an error.
+The simulation (tests/fakes) runs enqueued work only when something waits for it, and every misuse is an error.
 """
 
 import gc
@@ -48,7 +48,7 @@ def make_bytes(batch: int, height: int, width: int, seed: int = 0) -> Batch:
 
 @pytest.fixture
 def open_plan(machine: Machine, full_bundle: Bundle, tmp_path: Path) -> Iterator[Open]:
-    """Return what opens a plan of a model; afterwards nothing may be left on the GPU."""
+    """Return a function that opens a plan of a model. After the test nothing may be left on the GPU."""
     opened = []
 
     def open_(
@@ -72,7 +72,7 @@ def open_plan(machine: Machine, full_bundle: Bundle, tmp_path: Path) -> Iterator
         session.close()
         session.close()
     opened.clear()
-    if machine.trt.contexts:  # kept by nothing but a cycle, or not freed
+    if machine.trt.contexts:  # only a reference cycle may keep them
         gc.collect()
     machine.require_all_freed()
 
@@ -83,7 +83,7 @@ def expected(full_bundle: Bundle) -> Iterator[OrtSession]:
         yield session
 
 
-def test_it_equals_onnx_runtime_over_sizes_batches_and_profiles(open_plan: Open, expected: OrtSession) -> None:
+def test_results_equal_onnx_runtimes_for_all_sizes_and_profiles(open_plan: Open, expected: OrtSession) -> None:
     session = open_plan(profiles=(WIDE, SMALL))
     for seed, size in enumerate([(1, 64, 64), (2, 16, 24), (1, 64, 64), (4, 128, 8), (1, 64, 64), (2, 16, 24)] * 2):
         batch = make_batch(*size, seed=seed)
@@ -91,7 +91,7 @@ def test_it_equals_onnx_runtime_over_sizes_batches_and_profiles(open_plan: Open,
 
 
 @pytest.mark.parametrize("name", ["model.uint8.onnx", "model.fp16.onnx", "model.fp16.uint8.onnx"])
-def test_every_edge_and_precision_is_served(open_plan: Open, full_bundle: Bundle, name: str) -> None:
+def test_every_io_dtype_and_precision_runs(open_plan: Open, full_bundle: Bundle, name: str) -> None:
     io_dtype: Any = "uint8" if "uint8" in name else "float32"
     onnx = full_bundle.folder / name
     session = open_plan(onnx, io_dtype=io_dtype, precision="float16")
@@ -103,23 +103,23 @@ def test_every_edge_and_precision_is_served(open_plan: Open, full_bundle: Bundle
 
 
 @pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
-def test_the_engine_says_what_runs(open_plan: Open, library: Any, machine: Machine) -> None:
+def test_the_session_describes_what_runs(open_plan: Open, library: Any, machine: Machine) -> None:
     session = open_plan(library=library)
     assert session.engine == f"TensorRT{'-RTX' if library == 'tensorrt-rtx' else ''} 11.0 Simulated GPU"
     assert (session.io_dtype, session.precision, session.rebuilt_because) == ("float32", "float32", "")
     for _ in range(3):
         session.run(*make_batch(1, 16, 16))
-    assert machine.gpu.count("capture") == (library == "tensorrt")  # TensorRT-RTX captures by itself
+    assert machine.gpu.count("capture") == (library == "tensorrt")  # TensorRT-RTX captures graphs itself
 
 
-def test_the_nearest_profile_is_taken(open_plan: Open, machine: Machine) -> None:
+def test_the_nearest_profile_is_chosen(open_plan: Open, machine: Machine) -> None:
     session = open_plan(profiles=(WIDE, SMALL))
     for size in [(1, 16, 16), (1, 64, 64), (1, 40, 40), (2, 24, 16)]:
         session.run(*make_batch(*size))
     assert [entry[1] for entry in machine.gpu.log if entry[0] == "profile"] == [1, 0, 0, 1]
 
 
-def test_a_size_outside_every_profile_names_the_command(open_plan: Open) -> None:
+def test_a_size_outside_every_profile_names_the_fix(open_plan: Open) -> None:
     session = open_plan(profiles=(WIDE, SMALL))
     with pytest.raises(EngineError) as caught:
         session.run(*make_batch(1, 16, 200))
@@ -133,7 +133,7 @@ def test_a_size_outside_every_profile_names_the_command(open_plan: Open) -> None
     session.run(*make_batch(1, 16, 16))
 
 
-def test_a_size_that_comes_again_allocates_nothing(open_plan: Open, machine: Machine) -> None:
+def test_a_cached_size_allocates_nothing(open_plan: Open, machine: Machine) -> None:
     session = open_plan()
     sizes = [(1, 64, 64), (1, 16, 16), (2, 32, 32)]
     for size in sizes:
@@ -142,10 +142,10 @@ def test_a_size_that_comes_again_allocates_nothing(open_plan: Open, machine: Mac
     for size in sizes * 3:
         session.run(*make_batch(*size, seed=1))
     assert {name: machine.gpu.count(name) for name in before} == before
-    assert len(machine.trt.contexts) == 3  # one thread takes one lane
+    assert len(machine.trt.contexts) == 3  # one thread uses one stream context
 
 
-def test_graphs_are_captured_once_a_size_and_replayed(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+def test_each_size_is_captured_once_and_replayed(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
     session = open_plan(streams=1)
     for turn in range(4):
         for size in [(1, 64, 64), (1, 16, 16)]:
@@ -157,7 +157,7 @@ def test_graphs_are_captured_once_a_size_and_replayed(open_plan: Open, machine: 
     assert session.graph_problem == ""
 
 
-def test_a_capture_that_fails_is_the_last(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+def test_capturing_stops_after_a_failure(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
     machine.trt.fails["capture"] = "a layer cannot be captured"
     session = open_plan()
     for size in [(1, 64, 64), (1, 16, 16)] * 3:
@@ -167,7 +167,7 @@ def test_a_capture_that_fails_is_the_last(open_plan: Open, machine: Machine, exp
     assert "a layer cannot be captured" in session.graph_problem
 
 
-def test_a_device_without_graphs_runs_without(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+def test_a_device_without_graphs_captures_none(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
     machine.supports_graphs = False
     session = open_plan()
     for seed in range(3):
@@ -177,14 +177,14 @@ def test_a_device_without_graphs_runs_without(open_plan: Open, machine: Machine,
 
 
 @pytest.mark.parametrize("graphs", [True, False])
-def test_copies_and_computing_are_timed_apart(
+def test_copies_and_computing_are_timed_separately(
     open_plan: Open, machine: Machine, expected: OrtSession, graphs: bool
 ) -> None:
     session = open_plan(streams=1, graphs=graphs)
     batch = make_batch(2, 16, 24)
     assert len(session.time_parts(*batch, num_runs=5)) == 5
     assert machine.gpu.count("time") == 3 * 5
-    # A size's first runs make it ready and capture.
+    # The first two runs of a size prepare and capture it.
     assert machine.gpu.count("copy_to_device") == 2 * (2 + 5)
     assert machine.gpu.count("copy_to_host") == 2 + 5
     assert machine.gpu.count("launch") == (1 + 5 if graphs else 0)
@@ -196,7 +196,7 @@ def test_copies_and_computing_are_timed_apart(
         session.time_parts(*make_batch(1, 15, 16))
 
 
-def test_a_lane_that_fails_while_it_is_timed_is_given_back(open_plan: Open, machine: Machine) -> None:
+def test_a_failed_timing_frees_its_stream_context(open_plan: Open, machine: Machine) -> None:
     session = open_plan(streams=1)
     machine.trt.fails["execute_async_v3"] = "a kernel failed"
     with pytest.raises(EngineError, match="a kernel failed"):
@@ -205,7 +205,7 @@ def test_a_lane_that_fails_while_it_is_timed_is_given_back(open_plan: Open, mach
     session.run(*make_batch(1, 16, 16))
 
 
-def test_without_graphs_no_library_captures(open_plan: Open, machine: Machine) -> None:
+def test_graphs_can_be_turned_off_in_both_libraries(open_plan: Open, machine: Machine) -> None:
     for library in ("tensorrt", "tensorrt-rtx"):
         session = open_plan(library=library, graphs=False)
         for _ in range(3):
@@ -215,7 +215,7 @@ def test_without_graphs_no_library_captures(open_plan: Open, machine: Machine) -
     assert graphs is machine.trt.CudaGraphStrategy.DISABLED
 
 
-def test_what_tensorrt_rtx_compiled_is_kept(
+def test_compiled_kernels_are_cached(
     open_plan: Open, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path))
@@ -229,22 +229,22 @@ def test_what_tensorrt_rtx_compiled_is_kept(
         session = open_plan(library="tensorrt-rtx")
         session.run(*make_batch(1, 16, 16))
         session.close()
-        (kept,) = (tmp_path / "plans").glob("*.tensorrt-rtx-11.0.kernels")
-        return kept
+        (cached,) = (tmp_path / "plans").glob("*.tensorrt-rtx-11.0.kernels")
+        return cached
 
     assert run().read_bytes() == b"11.0 kernels"
     assert read == []
-    kept = run()
+    cached = run()
     assert read == [b"11.0 kernels"]
-    kept.write_bytes(b"damaged")
+    cached.write_bytes(b"damaged")
     assert run().read_bytes() == b"11.0 kernels"
-    monkeypatch.setenv("WAVEPAINT_CACHE", str(kept))  # no folder
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(cached))  # no folder
     session = open_plan(library="tensorrt-rtx")
     with pytest.warns(WavePaintWarning, match="the next start compiles kernels again"):
         session.close()
 
 
-def test_tensorrt_rtx_that_cannot_capture_says_so(open_plan: Open, machine: Machine) -> None:
+def test_tensorrt_rtx_reports_that_it_cannot_capture(open_plan: Open, machine: Machine) -> None:
     machine.trt.fails["is_stream_capturable"] = "a layer allocates"
     for graphs in (True, False):
         session = open_plan(library="tensorrt-rtx", graphs=graphs)
@@ -253,7 +253,7 @@ def test_tensorrt_rtx_that_cannot_capture_says_so(open_plan: Open, machine: Mach
 
 
 @pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
-def test_a_plan_of_one_size_takes_that_alone(open_plan: Open, library: Any, expected: OrtSession) -> None:
+def test_a_plan_of_one_size_takes_no_other(open_plan: Open, library: Any, expected: OrtSession) -> None:
     session = open_plan(library=library, profiles=(((2, 16, 24),) * 3,))
     batch = make_batch(2, 16, 24)
     np.testing.assert_array_equal(session.run(*batch), expected.run(*batch))
@@ -261,32 +261,34 @@ def test_a_plan_of_one_size_takes_that_alone(open_plan: Open, library: Any, expe
     assert session.max_batch == 2
 
 
-def test_tensorrt_rtx_runs_what_was_verified(open_plan: Open, machine: Machine) -> None:
-    """It has the kernels of a shape before it runs it, and would run others meanwhile."""
+def test_tensorrt_rtx_runs_only_the_kernels_that_were_verified(open_plan: Open, machine: Machine) -> None:
+    """By default it runs generic kernels until those for the shape are compiled."""
     open_plan(library="tensorrt-rtx").run(*make_batch(1, 16, 16))
     ((graphs, kernels),) = machine.trt.strategies
     assert graphs is machine.trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
     assert kernels is machine.trt.DynamicShapesKernelSpecializationStrategy.EAGER
 
 
-def test_tensorrt_10_0_is_given_scratch_memory_in_its_way(open_plan: Open, machine: Machine) -> None:
+def test_tensorrt_10_0_gets_scratch_memory_through_its_own_api(open_plan: Open, machine: Machine) -> None:
     machine.trt.__version__ = "10.0.1"
     open_plan(plan={"made_by": "10.0.1"}).run(*make_batch(1, 16, 16))
 
 
-def test_the_sizes_kept_are_bounded(open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_cached_sizes_is_limited(
+    open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream_context, "MAX_SIZES", 2)
     session = open_plan(streams=1)
     for side in (64, 56, 48, 64, 48, 40):
         session.run(*make_batch(1, side, side))
         assert len(machine.trt.contexts) <= 2
-    assert len(machine.gpu.blocks) == 2 * 3 + 1  # three tensors each, and one scratch memory
+    assert len(machine.gpu.blocks) == 2 * 3 + 1  # three tensors for each size, and one scratch memory
     created = machine.gpu.count("profile")
-    session.run(*make_batch(1, 48, 48))  # made before 64, but used after it: still there
+    session.run(*make_batch(1, 48, 48))  # created before 64 but used after it, so it is still cached
     assert machine.gpu.count("profile") == created
 
 
-def test_scratch_memory_grows_with_the_sizes_and_is_shared(open_plan: Open, machine: Machine) -> None:
+def test_all_sizes_share_one_scratch_memory_that_grows(open_plan: Open, machine: Machine) -> None:
     session = open_plan(streams=1)
     for side in (16, 64, 32, 64, 16):
         session.run(*make_batch(1, side, side))
@@ -295,7 +297,7 @@ def test_scratch_memory_grows_with_the_sizes_and_is_shared(open_plan: Open, mach
     assert scratch == [8 * 16**2, 8 * 64**2]
 
 
-def test_too_little_memory_is_told_and_a_smaller_input_still_runs(
+def test_a_smaller_batch_runs_after_one_that_needed_too_much_memory(
     open_plan: Open, machine: Machine, expected: OrtSession
 ) -> None:
     machine.gpu.num_bytes = 200_000
@@ -308,16 +310,16 @@ def test_too_little_memory_is_told_and_a_smaller_input_still_runs(
         np.testing.assert_array_equal(session.run(*small), expected.run(*small))
 
 
-def test_memory_kept_for_other_sizes_is_given_up_first(open_plan: Open, machine: Machine) -> None:
+def test_cached_sizes_are_freed_before_memory_runs_out(open_plan: Open, machine: Machine) -> None:
     machine.gpu.num_bytes = 300_000
     session = open_plan()
     list(session.run_many([make_batch(1, 64, 64)] * 4))
-    assert machine.gpu.used() == 2 * 4096 * (7 * 4 + 8)  # both lanes keep what they need for the next time
+    assert machine.gpu.used() == 2 * 4096 * (7 * 4 + 8)  # both stream contexts cache the size
     for side in (80, 48, 64, 80):
         session.run(*make_batch(1, side, side))
 
 
-def test_tensorrts_own_lack_of_memory_is_recognised(open_plan: Open, machine: Machine) -> None:
+def test_tensorrts_own_out_of_memory_error_is_recognised(open_plan: Open, machine: Machine) -> None:
     session = open_plan()
     machine.trt.fails["execute_async_v3"] = "[defaultAllocator.cpp::allocate::31] Cuda Runtime (out of memory)"
     with pytest.raises(EngineMemoryError, match="out of memory"):
@@ -328,7 +330,7 @@ def test_tensorrts_own_lack_of_memory_is_recognised(open_plan: Open, machine: Ma
 
 
 @pytest.mark.parametrize("method", ["execute_async_v3", "create_execution_context", "set_optimization_profile_async"])
-def test_a_context_that_fails_is_told_and_made_again(
+def test_a_context_is_created_again_after_a_failure(
     open_plan: Open, machine: Machine, expected: OrtSession, method: str
 ) -> None:
     session = open_plan()
@@ -342,18 +344,18 @@ def test_a_context_that_fails_is_told_and_made_again(
 
 
 @pytest.mark.parametrize("call", ["copy_to_device", "copy_to_host", "allocate_pinned"])
-def test_a_failure_of_cuda_frees_what_it_leaves(open_plan: Open, machine: Machine, call: str) -> None:
+def test_a_failure_of_cuda_leaves_nothing_allocated(open_plan: Open, machine: Machine, call: str) -> None:
     session = open_plan()
     machine.gpu.fails[call] = EngineError(f"{call}: CUDA_ERROR_UNKNOWN")
     with pytest.raises(EngineError, match="CUDA_ERROR_UNKNOWN"):
         session.run(*make_batch(1, 16, 16))
-    assert len(machine.gpu.blocks) <= 1  # the lane's scratch memory
+    assert len(machine.gpu.blocks) <= 1  # the scratch memory
     assert not machine.gpu.pinned
     machine.gpu.fails.clear()
     session.run(*make_batch(1, 16, 16))
 
 
-def test_a_gpu_that_broke_is_told_and_left(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+def test_a_session_on_a_broken_gpu_can_be_closed(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
     session = open_plan()
     machine.gpu.fails["synchronize"] = EngineError("cuStreamSynchronize: CUDA_ERROR_ILLEGAL_ADDRESS")
     with pytest.raises(EngineError, match="ILLEGAL_ADDRESS"):
@@ -364,7 +366,7 @@ def test_a_gpu_that_broke_is_told_and_left(open_plan: Open, machine: Machine, ex
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3])
-def test_eight_threads_get_each_its_own_result(
+def test_each_of_eight_threads_gets_its_own_results(
     open_plan: Open, machine: Machine, expected: OrtSession, streams: int
 ) -> None:
     session = open_plan(streams=streams)
@@ -385,20 +387,19 @@ def test_eight_threads_get_each_its_own_result(
     assert machine.gpu.count("copy_to_host") == 8 * 6
 
 
-def test_run_many_keeps_the_order_and_the_lanes_busy(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
+def test_run_many_keeps_the_order_and_overlaps_batches(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
     session = open_plan()
     batches = [make_batch(1, 16, 16 + 8 * (k % 2), seed=k) for k in range(6)]
     results = list(session.run_many(iter(batches)))
     for batch, result in zip(batches, results, strict=True):
         np.testing.assert_array_equal(result, expected.run(*batch))
-    # The last of every batch's calls is its copy back; each batch but the last is waited for after the next's.
+    # The last call of each batch is its copy to the host. The next batch is submitted before the result is awaited.
     steps = [entry for entry in machine.gpu.log if entry[0] in ("copy_to_host", "synchronize")]
-    told = [name for name, _ in steps][: 2 * 6]
-    assert told == ["copy_to_host", *["copy_to_host", "synchronize"] * 5, "synchronize"]
+    assert [name for name, _ in steps][: 2 * 6] == ["copy_to_host", *["copy_to_host", "synchronize"] * 5, "synchronize"]
     assert len({stream for name, stream in steps if name == "copy_to_host"}) == 2
 
 
-def test_run_many_reads_no_further_than_it_works(open_plan: Open) -> None:
+def test_run_many_reads_batches_only_as_needed(open_plan: Open) -> None:
     session = open_plan()
     read = []
 
@@ -410,7 +411,7 @@ def test_run_many_reads_no_further_than_it_works(open_plan: Open) -> None:
     results = session.run_many(batches())
     next(results)
     assert read == [0, 1]
-    session.run(*make_batch(1, 16, 16))  # a lane is free between two results
+    session.run(*make_batch(1, 16, 16))  # a stream context is free between two results
     other = session.run_many(batches())
     next(other)
     next(results)
@@ -420,7 +421,7 @@ def test_run_many_reads_no_further_than_it_works(open_plan: Open) -> None:
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3])
-def test_run_many_tells_a_failure_after_the_results_before_it(open_plan: Open, streams: int) -> None:
+def test_run_many_raises_after_the_results_before_the_failure(open_plan: Open, streams: int) -> None:
     session = open_plan(streams=streams)
     good = make_batch(1, 16, 16)
     results = session.run_many([good, good, make_batch(1, 16, 200), good])
@@ -439,7 +440,7 @@ def test_run_many_tells_a_failure_after_the_results_before_it(open_plan: Open, s
     assert len(list(session.run_many([good] * 4))) == 4
 
 
-def test_two_threads_that_run_many_never_wait_for_each_other_for_ever(open_plan: Open) -> None:
+def test_threads_in_run_many_never_deadlock(open_plan: Open) -> None:
     session = open_plan()
     counts: list[int] = []
 
@@ -454,15 +455,13 @@ def test_two_threads_that_run_many_never_wait_for_each_other_for_ever(open_plan:
     assert counts == [20] * 4
 
 
-def test_run_many_of_any_session_is_run_one_by_one(expected: OrtSession) -> None:
+def test_other_sessions_run_many_batches_one_by_one(expected: OrtSession) -> None:
     batches = [make_batch(1, 16, 16, seed=k) for k in range(3)]
     for batch, result in zip(batches, expected.run_many(batches), strict=True):
         np.testing.assert_array_equal(result, expected.run(*batch))
 
 
-def test_a_closed_session_says_so_and_a_run_under_way_ends_first(
-    open_plan: Open, machine: Machine, expected: OrtSession
-) -> None:
+def test_closing_lets_the_current_run_end_first(open_plan: Open, machine: Machine, expected: OrtSession) -> None:
     session = open_plan()
     batches = [make_batch(1, 16, 16, seed=k) for k in range(2)]
     results = session.run_many(batches)
@@ -484,7 +483,7 @@ def test_a_closed_session_says_so_and_a_run_under_way_ends_first(
         ({"edges": "float16"}, EngineError, "HALF.*the contract wants"),
     ],
 )
-def test_a_plan_that_is_refused_or_breaks_the_contract_leaves_nothing(
+def test_a_refused_plan_leaves_nothing_on_the_gpu(
     open_plan: Open, machine: Machine, plan: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -492,15 +491,15 @@ def test_a_plan_that_is_refused_or_breaks_the_contract_leaves_nothing(
     assert machine.devices[0].is_closed
 
 
-def test_threads_that_run_while_a_session_is_closed_are_told(open_plan: Open, machine: Machine) -> None:
-    session, told = open_plan(), list[str]()
+def test_threads_that_use_a_closed_session_get_an_error(open_plan: Open, machine: Machine) -> None:
+    session, errors = open_plan(), list[str]()
 
     def work() -> None:
         try:
             while True:
                 list(session.run_many([make_batch(1, 16, 16)] * 3))
         except EngineError as error:
-            told.append(str(error))
+            errors.append(str(error))
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
     closing = [threading.Thread(target=session.close, daemon=True) for _ in range(3)]
@@ -508,11 +507,11 @@ def test_threads_that_run_while_a_session_is_closed_are_told(open_plan: Open, ma
         thread.start()
     for thread in (*threads, *closing):
         thread.join(60)
-    assert told == ["this session is closed. Open another one."] * 6
+    assert errors == ["this session is closed. Open another one."] * 6
     machine.require_all_freed()
 
 
-def test_what_is_no_array_is_told(open_plan: Open) -> None:
+def test_inputs_that_are_no_arrays_are_refused(open_plan: Open) -> None:
     image, mask = make_batch(1, 16, 16)
     session: Any = open_plan()
     for given, message in (((image.tolist(), mask), "image is a list"), ((image, None), "mask is a NoneType")):
@@ -521,36 +520,34 @@ def test_what_is_no_array_is_told(open_plan: Open) -> None:
 
 
 @pytest.mark.parametrize("library", ["tensorrt", "tensorrt-rtx"])
-def test_an_error_that_is_kept_keeps_nothing_on_the_gpu(open_plan: Open, machine: Machine, library: Any) -> None:
-    kept = []
+def test_a_stored_exception_keeps_nothing_on_the_gpu(open_plan: Open, machine: Machine, library: Any) -> None:
+    errors = []
     with pytest.raises(EngineError, match="the contract wants") as caught:
         open_plan(library=library, plan={"edges": "float16"})
-    kept.append(caught.value)
+    errors.append(caught.value)
     machine.gpu.fails["create_stream"] = EngineError("cuStreamCreate: CUDA_ERROR_UNKNOWN")
     with pytest.raises(EngineError, match="cuStreamCreate") as caught:
         open_plan(library=library)
-    kept.append(caught.value)
+    errors.append(caught.value)
     machine.gpu.fails.clear()
     session = open_plan(library=library)
     for method in ("set_optimization_profile_async", "execute_async_v3"):
         machine.trt.fails = {method: "something broke"}
         with pytest.raises(EngineError, match="something broke") as caught:
             session.run(*make_batch(1, 16, 16))
-        kept.append(caught.value)
+        errors.append(caught.value)
     session.close()
-    assert (len(machine.trt.contexts), len(machine.trt.engines), len(kept)) == (0, 0, 4)
+    assert (len(machine.trt.contexts), len(machine.trt.engines), len(errors)) == (0, 0, 4)
 
 
-def test_a_gpu_whose_name_cannot_be_told_is_given_back(
-    open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_start_frees_the_gpu(open_plan: Open, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "get_gpu_name", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         open_plan()
     machine.require_all_freed()
 
 
-def test_kernels_that_cannot_be_kept_do_not_keep_the_gpu(
+def test_kernels_that_cannot_be_cached_do_not_block_the_gpu(
     open_plan: Open, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -563,7 +560,7 @@ def test_kernels_that_cannot_be_kept_do_not_keep_the_gpu(
     assert not machine.trt.engines
 
 
-def test_what_makes_no_sense_is_refused(open_plan: Open, machine: Machine, tmp_path: Path) -> None:
+def test_invalid_options_are_refused(open_plan: Open, machine: Machine, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="streams is 0"):
         open_plan(streams=0)
     with pytest.raises(EngineError, match="nowhere.plan cannot be read: No such file"):
@@ -574,7 +571,7 @@ def test_what_makes_no_sense_is_refused(open_plan: Open, machine: Machine, tmp_p
     assert all(one.is_closed for one in machine.devices)
 
 
-def test_without_any_package_for_cuda_both_commands_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_package_for_cuda_the_error_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cuda.bindings", None)
     monkeypatch.setitem(__import__("sys").modules, "pycuda.driver", None)
     with pytest.raises(EngineError) as caught:
