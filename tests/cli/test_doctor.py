@@ -1,19 +1,21 @@
-"""wp doctor: the truth about a machine, readable by people and programs."""
+"""wp doctor describes a machine for people and programs."""
 
 import json
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from tests.cli.conftest import Wp
 from tests.fakes.machine import Machine
+from wavepaint.cli.doctor import command
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
 from wavepaint.runtime import doctor
 from wavepaint.runtime.engines.registry import ENGINES, open_session
 
 
-def test_people_see_what_works_and_what_is_missing(wp: Wp, full_bundle: Bundle) -> None:
+def test_the_report_shows_what_works_and_what_is_missing(wp: Wp, full_bundle: Bundle) -> None:
     result = wp("doctor", full_bundle.folder)
     assert result.returncode == 0, result.stderr.decode()
     text = result.stdout.decode()
@@ -29,30 +31,32 @@ def test_people_see_what_works_and_what_is_missing(wp: Wp, full_bundle: Bundle) 
             assert f'pip install "wavepaint[{engine}]"' in line
 
 
-def test_programs_get_json(wp: Wp, full_bundle: Bundle) -> None:
-    found = json.loads(wp("doctor", full_bundle.folder, "--json").stdout)
+def test_the_report_can_be_json(full_bundle: Bundle) -> None:
+    found = json.loads(CliRunner().invoke(command, [str(full_bundle.folder), "--json"]).stdout)
     assert found["system"]["packages"]["onnxruntime"]
     assert found["conflicts"] == []
     for engine in found["engines"]:
         assert (engine["latency_ms"] is None) == bool(engine["problem"])
 
 
-def test_twin_packages_are_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_packages_of_onnx_runtime_are_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "find_packages", lambda: ["onnxruntime", "onnxruntime-gpu"])
     (conflict,) = doctor.find_conflicts()
     assert "overwrite each other's files" in conflict
     assert 'pip install "wavepaint[gpu]"' in conflict
 
 
-def test_no_engine_at_all_is_told(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_engine_it_fails(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
-    checks = doctor.check_engines(full_bundle)
-    assert all(check.latency_ms is None for check in checks)
-    assert {check.engine for check in checks} == {*ENGINES}
+    result = CliRunner().invoke(command, [str(full_bundle.folder)])
+    assert result.exit_code == 1
+    assert "error: no engine works" in result.stderr
+    lines = [line.split() for line in result.stdout.splitlines() if "does not work" in line]
+    assert [line[0] for line in lines] == [*ENGINES]
 
 
-def test_with_everything_present_plans_really_run(full_bundle: Bundle, machine: Machine) -> None:
+def test_cached_plans_run(full_bundle: Bundle, machine: Machine) -> None:
     built = [("tensorrt", "float32"), ("tensorrt", "float16"), ("tensorrt-rtx", "float32")]
     for engine, precision in built:
         with pytest.warns(WavePaintWarning, match="can take minutes"):
@@ -62,10 +66,10 @@ def test_with_everything_present_plans_really_run(full_bundle: Bundle, machine: 
     machine.require_all_freed()
 
 
-def test_no_plan_is_built(full_bundle: Bundle, machine: Machine) -> None:
+def test_it_builds_no_plan(full_bundle: Bundle, machine: Machine) -> None:
     checks = [check for check in doctor.check_engines(full_bundle) if check.engine.startswith("tensorrt")]
     assert machine.builds == []
-    assert [check.engine for check in checks] == ["tensorrt", "tensorrt-rtx"]  # told once, for all precisions
+    assert [check.engine for check in checks] == ["tensorrt", "tensorrt-rtx"]  # one line for all precisions
     for check in checks:
         assert check.latency_ms is None
         assert "no plan for this Simulated GPU is cached" in check.problem

@@ -1,8 +1,9 @@
-"""A GPU in Python, stricter than a real one: what a real one would do wrong now and then is an error here every time.
+"""A GPU in Python that is stricter than a real one: a misuse that fails now and then on a real GPU always fails here.
 
-Nothing runs when it is enqueued: a stream is a queue that runs when someone waits for it, so pinned memory is read and
-written that late. Memory is poisoned; reading what nothing wrote, using or freeing what is freed or still in use, and
-sharing memory between streams without waiting are errors, and so is anything left over when a device is closed.
+Nothing runs when it is enqueued. A stream is a queue that runs when something waits for it, so pinned memory is read
+and written late. New memory is poisoned. It is an error to read memory before it is written, to use freed memory, to
+free memory that is in use, to share memory between streams without waiting, and to leave anything allocated on a closed
+device.
 """
 
 import itertools
@@ -22,12 +23,12 @@ Bytes = NDArray[np.uint8]
 
 
 class MisuseError(BaseException):
-    """What no real GPU forgives. No ``Exception``, so that nothing under test can catch it."""
+    """A misuse of the GPU. It is no ``Exception``, so that the code under test cannot catch it."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What waits on a stream: its name, the device addresses it reads and writes, and what it does."""
+    """An operation on a stream: its name, the device addresses it reads and writes, and the function that runs it."""
 
     name: str
     reads: tuple[int, ...]
@@ -45,7 +46,7 @@ class Block:
 
 @dataclass
 class Stream:
-    """Operations that wait, or are recorded instead by a capture in one thread."""
+    """Enqueued operations, or during a capture in one thread, recorded ones."""
 
     waiting: list[Operation] = field(default_factory=list)
     recorded: list[Operation] | None = None
@@ -56,8 +57,8 @@ class SimulatedGpu:
     """One GPU, whose devices share its memory.
 
     Attributes:
-        log: Every call in order: the name, then what it was about.
-        fails: Names of calls that fail, with the error, until they are removed.
+        log: Every call in order: its name, then its arguments.
+        fails: Errors by the names of the calls that raise them.
     """
 
     def __init__(self, num_bytes: int = 1 << 30) -> None:
@@ -72,11 +73,11 @@ class SimulatedGpu:
         self.fails: dict[str, EngineError] = {}
 
     def count(self, name: str) -> int:
-        """Return how often a call was made."""
+        """Return the number of calls of a name."""
         return sum(entry[0] == name for entry in self.log)
 
     def used(self) -> int:
-        """Return how many bytes of device memory are in use."""
+        """Return the used device memory in bytes."""
         return sum(block.content.size for block in self.blocks.values())
 
     def note(self, name: str, *about: object) -> None:
@@ -127,12 +128,12 @@ class SimulatedGpu:
                     raise MisuseError(f"memory at {address:#x} is freed while {operation.name} waits to use it")
 
     def is_capturing(self) -> bool:
-        """Return whether the calling thread captures."""
+        """Return whether the calling thread is capturing."""
         return any(s.recorded is not None and s.thread == threading.get_ident() for s in self.streams.values())
 
 
 class SimulatedDevice(Device):
-    """One user of a simulated GPU; what it made it must free before it is closed."""
+    """A device on a simulated GPU. Everything it allocated must be freed before it is closed."""
 
     package = "simulation"
 
@@ -156,7 +157,7 @@ class SimulatedDevice(Device):
         with self.gpu.lock:
             self._note("allocate", num_bytes)
             if num_bytes < 1:
-                raise MisuseError("an allocation of nothing")
+                raise MisuseError("an allocation of zero bytes")
             if self.gpu.used() + num_bytes > self.gpu.num_bytes:
                 raise EngineMemoryError("cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY, out of memory")
             address = self._new()
@@ -225,7 +226,7 @@ class SimulatedDevice(Device):
             try:
                 self._note("synchronize", stream)
                 self.gpu.run(stream)
-            except Exception:  # what comes after a failure never runs
+            except Exception:  # operations after a failure never run
                 self.gpu.streams[stream].waiting.clear()
                 raise
 

@@ -1,4 +1,4 @@
-"""A machine with a simulated GPU, and with TensorRT on it."""
+"""A machine with a simulated GPU and TensorRT."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +16,15 @@ from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
 
 @dataclass
 class Machine:
-    """What a test can look at and change.
+    """The parts that a test can inspect and change.
 
     Attributes:
         gpu: The GPU.
-        trt: The library, both of its names.
+        trt: The module of both TensorRT and TensorRT-RTX.
         devices: Every device that was opened.
         builds: Arguments of every build of a plan.
-        build: What builds.
-        supports_graphs: Whether devices capture.
+        build: The function that builds a plan.
+        supports_graphs: Whether devices capture graphs.
     """
 
     gpu: SimulatedGpu = field(default_factory=SimulatedGpu)
@@ -44,7 +44,7 @@ class Machine:
         return details
 
     def require_all_freed(self) -> None:
-        """Raise unless every device was closed, with nothing left on it."""
+        """Raise unless every device is closed and nothing is left on the GPU."""
         assert all(one.is_closed for one in self.devices)
         assert not self.gpu.blocks
         assert not self.gpu.pinned
@@ -54,7 +54,7 @@ class Machine:
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Put a simulated GPU and TensorRT into the runtime."""
+    """Let the runtime use a simulated GPU and TensorRT."""
     machine = Machine()
     machine.trt = tensorrt.SimulatedTensorRt(machine.gpu)
     monkeypatch.setattr(TensorRtLibrary, "load", lambda self: machine.trt)
@@ -66,6 +66,6 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def set_gpus(monkeypatch: pytest.MonkeyPatch, *found: Gpu) -> None:
-    """Let the engines find these GPUs, which are not opened."""
+    """Let the engines find these GPUs."""
     for module in (build, engine, gpus, library, ort, registry):
         monkeypatch.setattr(module, "find_gpus", lambda: [*found])

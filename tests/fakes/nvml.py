@@ -1,4 +1,4 @@
-"""NVML without a driver: GPUs in the order of the PCI bus, some of them split into MIG devices."""
+"""NVML without a driver: GPUs in PCI bus order, some with MIG devices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 3, 4, 6
 
 @dataclass
 class FakeMig:
-    """A MIG device: its UUID, and its instances' numbers."""
+    """A MIG device: its UUID and the numbers of its instances."""
 
     uuid: str
     gpu_instance: int
@@ -18,7 +18,7 @@ class FakeMig:
 
 @dataclass
 class FakeGpu:
-    """A GPU; ``migs`` is None where it is not split."""
+    """A GPU; ``migs`` is None without MIG."""
 
     uuid: str = "GPU-1"
     name: str = "Simulated GPU"
@@ -31,12 +31,12 @@ class FakeGpu:
 
 @dataclass
 class FakeNvml:
-    """Stands in for the loaded library; every function returns NVML's code of an error, or 0.
+    """A stand-in for the loaded library. Every function returns 0 or an error code of NVML.
 
     Attributes:
-        gpus: In the order of the PCI bus.
-        used_mb: Of every GPU's memory.
-        open: How often it was started and not shut down.
+        gpus: GPUs in PCI bus order.
+        used_mb: Used memory of every GPU in MiB.
+        open: Number of starts without a shutdown.
     """
 
     gpus: list[FakeGpu] = field(default_factory=lambda: [FakeGpu()])

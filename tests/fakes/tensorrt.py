@@ -1,7 +1,7 @@
-"""TensorRT without a GPU: plans that hold an ONNX model, which ONNX Runtime runs on a simulated GPU's memory.
+"""TensorRT without a GPU: a plan contains an ONNX model, which ONNX Runtime runs on a simulated GPU's memory.
 
-It has the part of the real bindings that is used, and their habits: failures are a False or a None and a message to
-the logger, a context's first run of a shape cannot be captured, and what was set before another profile is forgotten.
+The module has the used part of the real bindings, and behaves like them: a failure returns False or None and logs a
+message, the first run of a shape cannot be captured, and switching the profile resets shapes and addresses.
 """
 
 import base64
@@ -29,7 +29,7 @@ NAMES = ("image", "mask", "image_out")
 def write_plan(
     path: Path, onnx: Path, io_dtype: str, profiles: Any, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
-    """Write a plan of an ONNX model; ``profiles`` are (min, opt, max) of (batch, height, width)."""
+    """Write a plan of an ONNX model; each profile is (min, opt, max) of (batch, height, width)."""
     model = base64.b64encode(onnx.read_bytes()).decode()
     plan = {"onnx": model, "edges": io_dtype, "profiles": profiles, "names": list(NAMES), "made_by": "11.0"}
     path.write_text(json.dumps({**plan, **changes}))
@@ -38,7 +38,7 @@ def write_plan(
 def build_plan(
     model: Model, plan_path: Path, library: TensorRtLibrary, options: PlanOptions, **callbacks: Any
 ) -> dict[str, Any]:
-    """Stand in for :func:`wavepaint.runtime.engines.tensorrt.build.build_plan`."""
+    """A stand-in for :func:`wavepaint.runtime.engines.tensorrt.build.build_plan`."""
     profiles = [(profile.min, profile.opt, profile.max) for profile in options.profiles]
     write_plan(plan_path, model.path, model.artifact.io_dtype, profiles)
     return {
@@ -156,7 +156,7 @@ class Engine:
 
 
 class Kernels:
-    """A runtime cache of TensorRT-RTX: what contexts compile in it is kept."""
+    """A runtime cache of TensorRT-RTX, which stores the kernels that contexts compile."""
 
     def __init__(self, trt: SimulatedTensorRt) -> None:
         self.trt, self.content = trt, b""
@@ -257,7 +257,7 @@ class Context:
 
 
 class Context10(Context):
-    """As in TensorRT 10.0, which is given scratch memory without its size."""
+    """A context of TensorRT 10.0, which takes scratch memory without its size."""
 
     @property
     def set_device_memory(self) -> Any:

@@ -1,4 +1,4 @@
-"""The environments in which the real bindings of TensorRT import, without a GPU and without TensorRT itself."""
+"""Environments in which the real bindings of TensorRT import without a GPU and without TensorRT itself."""
 
 import os
 import shutil
@@ -24,29 +24,29 @@ int initLibNvInferPlugins(void) {return 0;}
 
 
 def require_in_ci(reason: str) -> None:
-    """Skip on a machine that lacks something; in CI it has to be there."""
+    """Skip the test, or in CI fail it."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="session", params=VERSIONS)
 def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the environment in which the bindings of a version import."""
+    """Return the environment variables with which the bindings of a version import."""
     version: str = request.param
-    kept = request.config.cache.mkdir(f"tensorrt-{version}")
-    package = kept / "tensorrt_bindings"
+    cached = request.config.cache.mkdir(f"tensorrt-{version}")
+    package = cached / "tensorrt_bindings"
     if not package.is_dir():
         cuda = "cu12" if version.startswith("10.0") else "cu13"
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(kept)]
+        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(cached)]
         result = subprocess.run(
             [*download, f"tensorrt-{cuda}-bindings=={version}"], capture_output=True, text=True, check=False
         )
-        wheels = list(kept.glob("*.whl"))
+        wheels = list(cached.glob("*.whl"))
         if not wheels:
             require_in_ci(f"the bindings of TensorRT {version} cannot be downloaded: {result.stderr.strip()[-200:]}")
         with zipfile.ZipFile(wheels[0]) as wheel:
-            wheel.extractall(kept)
+            wheel.extractall(cached)
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         require_in_ci("there is no C compiler for the stand-ins of TensorRT's libraries")
@@ -58,4 +58,4 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         library = f"lib{name}.so.{major}"
         command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", library, "stand_ins.c"]
         subprocess.run(command, cwd=folder, check=True)
-    return {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(kept), "EXPECTED": version}
+    return {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(cached), "EXPECTED": version}

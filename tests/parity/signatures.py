@@ -1,4 +1,4 @@
-"""Holding calls that mocks took against the signatures in the docstrings of the real classes."""
+"""Compare the calls of mocks with the signatures in the docstrings of the real classes."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from unittest.mock import NonCallableMock
 
 
 def accepts(method: Any, count: int) -> bool:
-    """Return whether one of a bound method's signatures takes so many arguments."""
+    """Return whether one of a method's signatures takes this number of arguments."""
     signature = rf"^(?:\d+\. )?{method.__name__}\(self: [^,)]*(?:, (.*))?\) ->"
     for parameters in re.findall(signature, method.__doc__, re.M):
         names = re.findall(r"(\w+): ", parameters or "")
@@ -17,7 +17,7 @@ def accepts(method: Any, count: int) -> bool:
 
 
 def find_wrong_calls(*mocks: tuple[NonCallableMock, type]) -> list[str]:
-    """Return the calls of each mock that the real class's methods do not take."""
+    """Return the calls of each mock that the real class does not accept."""
     return [
         f"{kind.__name__}.{name}{arguments}"
         for mock, kind in mocks

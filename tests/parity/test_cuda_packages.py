@@ -1,6 +1,6 @@
-"""The real packages for CUDA, cuda-bindings and (where it is installed) pycuda, against a simulated driver.
+"""The real packages for CUDA, cuda-bindings and (if installed) pycuda, with a simulated driver.
 
-The driver is a small C library under the real one's name: the packages are loaded, called and answered as on a GPU.
+The driver is a small C library with the name of the real one. The packages load and call it as on a GPU.
 """
 
 import os
@@ -101,7 +101,7 @@ print("all was freed")
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a simulated CUDA driver."""
+    """Return the folder with a simulated CUDA driver."""
     if sys.platform != "linux":
         pytest.skip("the simulated driver is built as a Linux library")
     compiler = shutil.which("cc") or shutil.which("gcc")
@@ -118,7 +118,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_with(driver: Path, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program against the simulated driver."""
+    """Run a Python program with the simulated driver."""
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=REPOSITORY,
@@ -130,7 +130,7 @@ def run_with(driver: Path, program: str, *arguments: str, **environment: str) ->
 
 
 def _unused_functions(source: str) -> str:
-    """Return stand-ins for what pycuda is linked to and does not call here."""
+    """Return stand-ins for functions that pycuda is linked to and does not call here."""
     found = find_spec("pycuda")
     if found is None or not found.submodule_search_locations:
         return ""
@@ -145,7 +145,7 @@ def require_package(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
-def test_every_call_is_answered_and_everything_freed(driver: Path, package: str) -> None:
+def test_every_method_works_and_everything_is_freed(driver: Path, package: str) -> None:
     require_package(package)
     result = run_with(driver, _PROGRAM, package)
     assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
@@ -161,7 +161,7 @@ assert len(find_gpus()) == 1 and find_driver_version() == "13.0" and count_used_
 child = os.fork()
 if not child:
     with open_device(sys.argv[1]):
-        # Whoever uses CUDA is told by CUDA, also if NVML would say something else.
+        # A process that uses CUDA asks CUDA, even if NVML would answer differently.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         assert len(find_gpus()) == 1
     sys.exit()
@@ -170,7 +170,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
-def test_children_of_a_process_that_asked_for_the_gpus_can_use_them(driver: Path, package: str) -> None:
+def test_a_forked_child_can_use_cuda_after_the_parent_listed_the_gpus(driver: Path, package: str) -> None:
     require_package(package)
     result = run_with(driver, _FORKING, package)
     assert result.returncode == 0, result.stderr
@@ -188,20 +188,20 @@ except EngineError as error:
 """
 
 
-def test_a_device_that_cannot_be_opened_gives_its_context_back(driver: Path) -> None:
+def test_a_device_that_fails_to_open_releases_its_context(driver: Path) -> None:
     require_package("cuda-bindings")
     result = run_with(driver, _FAILING, "cuda-bindings", SIMULATED_FAILURE="cuMemGetInfo")
     assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
     assert "out of memory" in result.stdout
 
 
-def test_without_a_driver_that_is_told() -> None:
+def test_a_missing_driver_is_reported() -> None:
     pytest.importorskip("cuda.bindings")
     from wavepaint.errors import EngineError
     from wavepaint.runtime.engines.cuda.open import open_device
     from wavepaint.runtime.engines.gpus import find_gpus
 
     if find_gpus():
-        pytest.skip("there is a driver")
+        pytest.skip("this machine has a driver")
     with pytest.raises(EngineError, match=r"cuda-bindings .* finds no NVIDIA driver \(.*Install the GPU's driver"):
         open_device("cuda-bindings")

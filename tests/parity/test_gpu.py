@@ -1,4 +1,4 @@
-"""The same on a real GPU: real libraries, real packages for CUDA. Skipped without one."""
+"""Plans on a real GPU, with the real libraries and packages for CUDA. Skipped without a GPU."""
 
 import threading
 from pathlib import Path
@@ -34,7 +34,7 @@ OPTIONS = PlanOptions(
 
 
 TOLERANCE = 2e-5
-"""Both sides may be 1e-5 from PyTorch."""
+"""Both sides may differ from PyTorch by 1e-5."""
 
 
 MODULES = {
@@ -63,7 +63,7 @@ def open_session(path: Path, library: Library, **options: Any) -> TensorRtSessio
 def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory: Any) -> tuple[Path, Library]:
     """A plan of the float32 model, built here.
 
-    Where TensorRT-RTX has no name for the GPU, as for Hopper, it may refuse to run there, which is no failure of ours.
+    TensorRT-RTX does not name every GPU, such as Hopper, and may refuse to run there. The tests are skipped then.
     """
     library: Library = request.param
     require_installed(library)
@@ -79,7 +79,7 @@ def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory:
 
 
 @pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
-def test_results_are_onnx_runtimes(built: tuple[Path, Library], half_bundle: Bundle, package: DevicePackage) -> None:
+def test_results_equal_onnx_runtimes(built: tuple[Path, Library], half_bundle: Bundle, package: DevicePackage) -> None:
     require_installed(package)
     path, library = built
     sizes = [(1, 256, 256), (2, 64, 104), (1, 256, 256), (4, 128, 8), (1, 512, 512)]
@@ -113,7 +113,9 @@ def test_results_are_onnx_runtimes(built: tuple[Path, Library], half_bundle: Bun
 
 
 @pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
-def test_memory_is_freed_and_its_lack_recognised(built: tuple[Path, Library], package: DevicePackage) -> None:
+def test_memory_is_freed_and_running_out_of_it_is_recognised(
+    built: tuple[Path, Library], package: DevicePackage
+) -> None:
     require_installed(package)
     path, library = built
     with open_device(package) as device:
@@ -122,12 +124,12 @@ def test_memory_is_freed_and_its_lack_recognised(built: tuple[Path, Library], pa
         for turn in range(3):
             with open_session(path, library, device=open_device(package)) as session:
                 session.run(*make_batch(1, 256, 256))
-            if turn == 0:  # the first loads kernels, which stay
+            if turn == 0:  # the first session loads kernels, which stay
                 before = device.memory()[0]
         assert device.memory()[0] >= before - (8 << 20)
 
 
-def test_plans_of_both_edges_pass_verification(
+def test_plans_of_both_io_dtypes_pass_verification(
     built: tuple[Path, Library], half_bundle: Bundle, tmp_path: Path
 ) -> None:
     _, library = built

@@ -1,8 +1,8 @@
-"""The calls to TensorRT 10 and 11 against the real bindings of both, without a GPU.
+"""The builder's calls to TensorRT 10 and 11, compared with the real bindings of both, without a GPU.
 
-The bindings' wheel is small and real; the libraries behind it are not to be had here. With empty stand-ins for them
-it imports, and what a program calls can be held against the true classes, methods, signatures and enums: everything
-the builder touches is a mock that has exactly the attributes of the real class.
+The wheel of the bindings is small, and its libraries are not available here. It imports with empty stand-ins for them.
+Every object that the builder uses is a mock with exactly the attributes of the real class, and every call is compared
+with the real signatures and enums.
 """
 
 import json
@@ -61,7 +61,7 @@ builder.build_serialized_network.side_effect = build_network
 
 
 class Library:
-    """The real module, but for the two classes that need the real library."""
+    """The real module except for the two classes that need the real library."""
 
     def __getattr__(self, name):
         return {"Builder": lambda logger: builder, "OnnxParser": lambda network, logger: parser}.get(
@@ -118,7 +118,7 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the stand-ins are built as Linux libraries")
-def test_the_builder_calls_what_there_is(bindings: dict[str, str], tmp_path: Path) -> None:
+def test_the_builder_calls_only_what_exists(bindings: dict[str, str], tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-c", _PROGRAM, str(tmp_path)],
         cwd=REPOSITORY,

@@ -1,7 +1,7 @@
-"""What runs plans against the real bindings of TensorRT 10 and 11 and the real TensorRT-RTX, without a GPU.
+"""A session's calls, compared with the real bindings of TensorRT 10 and 11 and with TensorRT-RTX, without a GPU.
 
-As in test_tensorrt_bindings.py: what a session touches is a mock with exactly the attributes of the real class, and
-every call is held against the real signatures. The GPU is simulated.
+As in test_tensorrt_bindings.py, every object that a session uses is a mock with exactly the attributes of the real
+class, and every call is compared with the real signatures. The GPU is simulated.
 """
 
 import json
@@ -74,7 +74,7 @@ context.execute_async_v3.side_effect = execute
 
 
 class Library:
-    """The real module, but for the class that needs the real library."""
+    """The real module except for the class that needs the real library."""
 
     def __getattr__(self, name):
         return (lambda logger: runtime) if name == "Runtime" else getattr(real, name)
@@ -127,7 +127,7 @@ def _run(library: str, environment: dict[str, str]) -> dict[str, object]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the stand-ins are built as Linux libraries")
-def test_the_session_calls_what_tensorrt_has(bindings: dict[str, str]) -> None:
+def test_the_session_calls_only_what_tensorrt_has(bindings: dict[str, str]) -> None:
     told = _run("tensorrt", bindings)
     assert told["version"] == bindings["EXPECTED"]
     assert told["graphs"] == 1
@@ -136,7 +136,7 @@ def test_the_session_calls_what_tensorrt_has(bindings: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
-def test_the_session_calls_what_tensorrt_rtx_has() -> None:
+def test_the_session_calls_only_what_tensorrt_rtx_has() -> None:
     told = _run("tensorrt-rtx", {**os.environ})
     assert told["graphs"] == 0
     expected = {"create_runtime_config", "set_runtime_cache", "serialize", "deserialize", "is_stream_capturable"}
@@ -144,7 +144,7 @@ def test_the_session_calls_what_tensorrt_rtx_has() -> None:
     assert "EAGER" in str(told["kernels"])
 
 
-def test_the_real_tensorrt_rtx_refuses_what_is_no_plan(tmp_path: Path) -> None:
+def test_the_real_tensorrt_rtx_refuses_a_file_that_is_no_plan(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
     from wavepaint.runtime.engines.tensorrt.library import get_library
     from wavepaint.runtime.engines.tensorrt.plan import LoadedPlan, PlanRefusedError

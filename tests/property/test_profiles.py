@@ -1,4 +1,4 @@
-"""Whatever sizes a plan of TensorRT takes, photographs of any size are filled by runs of those sizes alone."""
+"""Photos of any size are filled with runs of sizes in the plan's profiles."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,11 +36,11 @@ Profiles = tuple[tuple[Size, Size, Size], ...]
 Open = Callable[..., Inpainter]
 
 
-def of(least: Size, most: Size) -> tuple[Size, Size, Size]:
+def make_profile(least: Size, most: Size) -> tuple[Size, Size, Size]:
     return least, least, most
 
 
-BATCHES_OR_LARGE = of((1, 64, 64), (8, 256, 256)), of((1, 64, 64), (1, 1024, 1024))
+BATCHES_OR_LARGE = make_profile((1, 64, 64), (8, 256, 256)), make_profile((1, 64, 64), (1, 1024, 1024))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def white(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_with(machine: Machine, white: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    """Return what opens a plan with some profiles."""
+    """Return a function that opens a plan with some profiles."""
 
     def open_(profiles: Profiles, **how: Any) -> Inpainter:
         path = tmp_path / "model.plan"
@@ -66,7 +66,7 @@ def open_with(machine: Machine, white: Path, tmp_path: Path, monkeypatch: pytest
 
 
 def note_runs(inpainter: Inpainter, monkeypatch: pytest.MonkeyPatch) -> list[Size]:
-    """Return the sizes of the runs that follow."""
+    """Return a list that gets the sizes of the following runs."""
     runs: list[Size] = []
     run_many = inpainter._session.run_many
 
@@ -78,12 +78,14 @@ def note_runs(inpainter: Inpainter, monkeypatch: pytest.MonkeyPatch) -> list[Siz
     return runs
 
 
-def a_photo(height: int, width: int) -> np.ndarray:
+def make_photo(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
-def test_batches_that_only_smaller_patches_may_have_are_split(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, hole = a_photo(900, 1600), np.zeros((900, 1600), bool)
+def test_large_patches_run_in_smaller_batches_if_the_profile_needs_it(
+    open_with: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, hole = make_photo(900, 1600), np.zeros((900, 1600), bool)
     for left in (200, 1200):
         hole[300:450, left : left + 40] = hole[300:340, left : left + 150] = True
     small = np.zeros((900, 1600), bool)
@@ -97,10 +99,10 @@ def test_batches_that_only_smaller_patches_may_have_are_split(open_with: Open, m
         assert runs == [(2, 256, 256)]
 
 
-def test_tiles_are_as_large_as_the_engine_takes_and_no_larger(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, hole = a_photo(901, 1203), np.zeros((901, 1203), bool)
+def test_tiles_have_the_largest_size_of_the_profile(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, hole = make_photo(901, 1203), np.zeros((901, 1203), bool)
     hole[::7] = True
-    with open_with((of((1, 64, 64), (4, 256, 256)),)) as inpainter:
+    with open_with((make_profile((1, 64, 64), (4, 256, 256)),)) as inpainter:
         runs = note_runs(inpainter, monkeypatch)
         filled = inpainter.fill_array(photo, hole)
         assert {run[1:] for run in runs} == {(256, 256)}
@@ -108,29 +110,29 @@ def test_tiles_are_as_large_as_the_engine_takes_and_no_larger(open_with: Open, m
     assert (filled[hole] == 255).all()
 
 
-def test_tiles_of_an_engine_for_wide_patches_are_wide(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, hole = a_photo(901, 1203), np.zeros((901, 1203), bool)
+def test_tiles_of_a_wide_profile_are_wide(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, hole = make_photo(901, 1203), np.zeros((901, 1203), bool)
     hole[::7] = True
-    with open_with((of((1, 64, 64), (4, 128, 512)),)) as inpainter:
+    with open_with((make_profile((1, 64, 64), (4, 128, 512)),)) as inpainter:
         runs = note_runs(inpainter, monkeypatch)
         inpainter.fill_array(photo, hole)
         assert {run[1:] for run in runs} == {(128, 512)}
 
 
-def test_fewer_patches_than_the_engine_takes_are_repeated(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, hole = a_photo(300, 300), np.zeros((300, 300), bool)
+def test_patches_are_repeated_to_the_smallest_batch(open_with: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo, hole = make_photo(300, 300), np.zeros((300, 300), bool)
     hole[100:120, 100:120] = True
-    with open_with((of((3, 64, 64), (4, 512, 512)),)) as inpainter:
+    with open_with((make_profile((3, 64, 64), (4, 512, 512)),)) as inpainter:
         runs = note_runs(inpainter, monkeypatch)
         assert (inpainter.fill_array(photo, hole)[hole] == 255).all()
         assert [run[0] for run in runs] == [3]
 
 
-def test_a_whole_photo_that_no_profile_holds_names_them_and_the_way_out(open_with: Open) -> None:
-    photo, hole = a_photo(300, 500), np.zeros((300, 500), bool)
+def test_a_whole_photo_outside_every_profile_names_the_fix(open_with: Open) -> None:
+    photo, hole = make_photo(300, 500), np.zeros((300, 500), bool)
     hole[100:120, 100:120] = True
     with (
-        open_with((of((1, 64, 64), (4, 256, 256)),)) as inpainter,
+        open_with((make_profile((1, 64, 64), (4, 256, 256)),)) as inpainter,
         pytest.raises(
             EngineError,
             match=r"1x504x304 is outside every profile of model.plan .*1x64x64 to 4x256x256.*wp export BUNDLE -o NEW "
@@ -140,16 +142,16 @@ def test_a_whole_photo_that_no_profile_holds_names_them_and_the_way_out(open_wit
         inpainter.fill_array(photo, hole, FillOptions(strategy="whole"))
 
 
-def test_a_plan_without_any_size_of_the_models_is_refused(open_with: Open, machine: Machine) -> None:
+def test_a_plan_without_a_multiple_of_the_size_multiple_is_refused(open_with: Open, machine: Machine) -> None:
     with pytest.raises(EngineError, match="no size of which both sides are multiples of 8.*Export it again"):
-        open_with((of((1, 65, 65), (4, 71, 71)),))
+        open_with((make_profile((1, 65, 65), (4, 71, 71)),))
     assert not machine.gpu.streams
     assert all(device.is_closed for device in machine.devices)
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Profiles:
-    """One to three profiles, at least one of which takes a size of the model's."""
+    """One to three profiles, at least one of which contains a multiple of the size multiple."""
 
     def bounds(low: int, high: int) -> tuple[int, int]:
         first, last = sorted((draw(st.integers(low, high)), draw(st.integers(low, high))))
@@ -159,15 +161,15 @@ def plans(draw: st.DrawFn) -> Profiles:
     for _ in range(draw(st.integers(1, 3))):
         ranges = [bounds(1, 5), *(bounds(1, draw(st.sampled_from([100, 300, 600]))) for _ in range(2))]
         least, most = zip(*ranges, strict=True)
-        found.append(of(least, most))
+        found.append(make_profile(least, most))
     fit = [
         all(-(-low // MULTIPLE) * MULTIPLE <= high for low, high in zip(least[1:], most[1:], strict=True))
         for least, _, most in found
     ]
-    return tuple(found) if any(fit) else (*found, of((1, 60, 60), (1, 70, 70)))
+    return tuple(found) if any(fit) else (*found, make_profile((1, 60, 60), (1, 70, 70)))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     profiles=plans(),
     height=st.integers(1, 500),
@@ -178,7 +180,7 @@ def plans(draw: st.DrawFn) -> Profiles:
     max_batch=st.sampled_from([None, 1, 3]),
     max_memory_mb=st.sampled_from([None, 3000]),
 )
-def test_every_run_is_one_that_the_plan_takes(
+def test_every_run_is_in_a_profile(
     open_with: Open,
     white: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -191,7 +193,7 @@ def test_every_run_is_one_that_the_plan_takes(
     max_batch: int | None,
     max_memory_mb: int | None,
 ) -> None:
-    photo, hole = a_photo(height, width), np.zeros((height, width), bool)
+    photo, hole = make_photo(height, width), np.zeros((height, width), bool)
     for top, left, down, right in boxes:
         hole[top % height : top % height + down, left % width : left % width + right] = True
     hole[0, 0], hole[-1, -1] = False, True
@@ -216,5 +218,5 @@ def test_every_run_is_one_that_the_plan_takes(
         expected = inpainter.fill_array(photo, hole, options)
     assert np.array_equal(filled[~hole], expected[~hole])
     assert np.array_equal(filled[~hole], photo[~hole])
-    if is_smooth:  # so that a lower resolution loses nothing
+    if is_smooth:  # then a lower resolution loses nothing
         assert (filled == 255).all()

@@ -1,4 +1,4 @@
-"""wp doctor: what this machine has, which engines work, and what is missing for the others."""
+"""wp doctor: describe this machine, show which engines work, and what the others lack."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str
         ("system", system["platform"]),
         ("processor", f"{system['processor']}, {system['cores']} usable cores{memory}"),
         ("", f"has {', '.join(system['features'])}" if system["features"] else "features unknown"),
-        ("GPU", "; ".join(gpus) or "none that the NVIDIA driver knows of"),
+        ("GPU", "; ".join(gpus) or "no NVIDIA GPU"),
         ("driver", f"CUDA {system['cuda_driver']}" if system["cuda_driver"] else "no NVIDIA driver"),
         ("packages", ", ".join(f"{name} {version}" for name, version in system["packages"].items()) or "no engine"),
     ]
@@ -41,11 +41,11 @@ def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
-    """Show this machine and run BUNDLE (default: the one that ships with the package) once in every engine.
+    """Describe this machine, and run BUNDLE (default: the included one) once in every engine.
 
-    Exit status 1 if no engine works.
+    The exit status is 1 if no engine works.
     """
     loaded = read_bundle(bundle or default_bundle_folder())
     system, conflicts = describe_system(), find_conflicts()

@@ -1,4 +1,4 @@
-"""Which GPUs there are, and which of them CUDA shows to this process, without CUDA being started to tell."""
+"""Finding the GPUs that CUDA shows to this process, without initialising CUDA."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from tests.fakes.nvml import FakeGpu, FakeMig, FakeNvml
-from wavepaint.runtime.engines import gpus as gpu
+from wavepaint.runtime.engines import gpus as gpus_module
 from wavepaint.runtime.engines.gpus import count_used_memory_mb, find_gpus
 
 NOT_INITIALISED = 3
 
 
 class SleepingDriver:
-    """A CUDA driver that nobody has started, and that must not be."""
+    """A CUDA driver that is not initialised, and must not be."""
 
     def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
         return NOT_INITIALISED
@@ -27,12 +27,12 @@ Install = Callable[..., FakeNvml]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Return what puts GPUs into the machine, and says what CUDA shall show of them."""
+    """Return a function that puts GPUs into the machine and sets CUDA's environment variables."""
 
     def install(*gpus: FakeGpu, show: str | None = None, order: str | None = None) -> FakeNvml:
         nvml = FakeNvml(list(gpus))
-        monkeypatch.setattr(gpu, "_load_nvml", lambda: nvml)
-        monkeypatch.setattr(gpu, "_load_driver", SleepingDriver)
+        monkeypatch.setattr(gpus_module, "_load_nvml", lambda: nvml)
+        monkeypatch.setattr(gpus_module, "_load_driver", SleepingDriver)
         for name, value in (("CUDA_VISIBLE_DEVICES", show), ("CUDA_DEVICE_ORDER", order)):
             monkeypatch.delenv(name, raising=False)
             if value is not None:
@@ -46,7 +46,7 @@ def three() -> list[FakeGpu]:
     return [FakeGpu(f"GPU-{uuid}", name) for uuid, name in (("8932", "A"), ("8955", "B"), ("1234", "C"))]
 
 
-def test_gpus_are_described_without_starting_cuda(install: Install) -> None:
+def test_gpus_are_described_without_initialising_cuda(install: Install) -> None:
     nvml = install(FakeGpu(name="NVIDIA H100", capability=(9, 0), memory_mb=81_559))
     (found,) = find_gpus()
     assert (found.name, found.compute_capability, found.memory_mb) == ("NVIDIA H100", "sm90", 81_559)
@@ -72,12 +72,12 @@ def test_gpus_are_described_without_starting_cuda(install: Install) -> None:
         ("GPU-7777,0", ""),
     ],
 )
-def test_cuda_visible_devices_chooses_as_cuda_does(install: Install, show: str | None, names: str) -> None:
+def test_cuda_visible_devices_is_read_as_cuda_reads_it(install: Install, show: str | None, names: str) -> None:
     install(*three(), show=show)
     assert "".join(found.name for found in find_gpus()) == names
 
 
-def test_the_fastest_gpu_comes_first_unless_the_bus_is_asked_for(install: Install) -> None:
+def test_the_fastest_gpu_comes_first_except_in_pci_bus_order(install: Install) -> None:
     slow, fast, equal = FakeGpu("GPU-1", "slow"), FakeGpu("GPU-2", "fast", cores=9000), FakeGpu("GPU-3", "equal")
     install(slow, fast, equal)
     assert [found.name for found in find_gpus()] == ["fast", "slow", "equal"]
@@ -90,7 +90,7 @@ def test_the_fastest_gpu_comes_first_unless_the_bus_is_asked_for(install: Instal
 @pytest.mark.parametrize(
     ("show", "memories"),
     [
-        (None, [10_000]),  # a single part, and no GPU beside it
+        (None, [10_000]),  # only the first MIG device, and no GPU
         ("0", [10_000]),
         ("1", [80_000]),
         ("MIG-bbbb", [10_000]),
@@ -99,23 +99,21 @@ def test_the_fastest_gpu_comes_first_unless_the_bus_is_asked_for(install: Instal
         ("MIG-cccc", []),
     ],
 )
-def test_a_gpu_that_is_split_stands_for_one_of_its_parts(
-    install: Install, show: str | None, memories: list[int]
-) -> None:
-    split = FakeGpu("GPU-1", capability=(8, 0), migs=[FakeMig("MIG-aaaa", 1), FakeMig("MIG-bbbb", 2)])
-    install(split, FakeGpu("GPU-2"), show=show)
+def test_a_gpu_with_mig_shows_one_mig_device(install: Install, show: str | None, memories: list[int]) -> None:
+    with_mig = FakeGpu("GPU-1", capability=(8, 0), migs=[FakeMig("MIG-aaaa", 1), FakeMig("MIG-bbbb", 2)])
+    install(with_mig, FakeGpu("GPU-2"), show=show)
     found = find_gpus()
     assert [one.memory_mb for one in found] == memories
     if memories == [10_000]:
         assert (found[0].name, found[0].compute_capability) == ("MIG 1g.5gb", "sm80")
 
 
-def test_a_split_gpu_without_parts_and_a_forbidden_one_are_not_shown(install: Install) -> None:
+def test_a_gpu_without_mig_devices_or_permission_is_not_shown(install: Install) -> None:
     install(FakeGpu("GPU-1", migs=[]), FakeGpu("GPU-2", is_forbidden=True), FakeGpu("GPU-3", "C"))
     assert [found.name for found in find_gpus()] == ["C"]
 
 
-def test_memory_is_that_of_the_gpu_that_is_used(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_used_memory_is_that_of_the_first_visible_gpu(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = three()
     nvml = install(*gpus, show="2")
     asked: list[str] = []
