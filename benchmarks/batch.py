@@ -32,7 +32,7 @@ from wavepaint.machine import describe_machine
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.session import Precision, Session
-from wavepaint.runtime.images.read import read_mask, read_photo, write_photo
+from wavepaint.runtime.images import read_mask, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
 

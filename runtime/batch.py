@@ -15,7 +15,9 @@ from wavepaint.machine import count_cores
 from wavepaint.runtime.filling.memory import AHEAD
 from wavepaint.runtime.filling.options import FillOptions, check_options
 from wavepaint.runtime.filling.scale import Bool
-from wavepaint.runtime.images.read import ImageSource, Photo, read_photo, write_photo
+from wavepaint.runtime.images.encode import write_photo
+from wavepaint.runtime.images.photo import ImageSource, Photo
+from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
 from wavepaint.runtime.pipeline import map_groups

@@ -28,7 +28,8 @@ from wavepaint.runtime.filling.options import Fill, FillOptions, check_options, 
 from wavepaint.runtime.filling.regions import pad_side, pad_to_multiple
 from wavepaint.runtime.filling.scale import Float
 from wavepaint.runtime.filling.strategy import MIN_PIXELS, Limits, Patch
-from wavepaint.runtime.images.read import ImageSource, Photo, read_photo
+from wavepaint.runtime.images.photo import ImageSource, Photo
+from wavepaint.runtime.images.read import read_photo
 
 _UNKNOWN_CROP_SIDE = 256
 """Side of the crops a network was trained on, where its bundle does not say: that of the papers."""

@@ -8,8 +8,8 @@ from PIL import Image
 from wavepaint.grid import HOLE_COLOUR, make_grid, mark_hole
 from wavepaint.runtime.filling.options import FillOptions, fit_hole
 from wavepaint.runtime.filling.scale import Bool
-from wavepaint.runtime.images.encode import check_output
-from wavepaint.runtime.images.read import Photo, write_photo
+from wavepaint.runtime.images.encode import check_output, write_photo
+from wavepaint.runtime.images.photo import Photo
 
 PANEL_SIDE = 1280
 """Longest side of a picture in a comparison, in pixels; larger photos are scaled down."""

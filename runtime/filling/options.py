@@ -12,7 +12,8 @@ from wavepaint.errors import ConfigError, ImageError, WavePaintError
 from wavepaint.runtime.filling.scale import MAX_GROWTH, Bool, grow_hole
 from wavepaint.runtime.filling.strategy import STRATEGIES, Canvas, Limits, Steps, Strategy, fill_steps
 from wavepaint.runtime.images.decode import sizes_differ
-from wavepaint.runtime.images.read import ImageSource, MaskFrom, Photo, read_mask
+from wavepaint.runtime.images.photo import ImageSource, Photo
+from wavepaint.runtime.images.read import MaskFrom, read_mask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,8 +41,7 @@ from wavepaint.runtime.filling.scale import (
     soften_edge,
     to_float,
 )
-from wavepaint.runtime.images.arrays import slice_rows
-from wavepaint.runtime.images.read import quantize
+from wavepaint.runtime.images.arrays import quantize, slice_rows
 from wavepaint.runtime.sizes import SizeRange
 
 Strategy = Literal["auto", "whole", "crop", "tile"]

@@ -1,4 +1,4 @@
-"""Going through large images strip by strip, so that nothing but the result is as large as the image."""
+"""Pixel arrays: strips of large images, EXIF orientations, and rounding to integer levels."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 STRIP_PIXELS = 2**19
+"""Pixels of one strip. Strips keep temporary arrays small: only the result is as large as the image."""
 
 Strip = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def slice_rows(shape: Sequence[int]) -> Iterator[slice]:
-    """Yield the rows of each strip of an image of the shape (H, W, ...)."""
+    """Yield the rows of each strip of an image with shape (H, W, ...)."""
     height, width = shape[:2]
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
@@ -21,11 +22,11 @@ def slice_rows(shape: Sequence[int]) -> Iterator[slice]:
 
 
 def iterate_strips(image: Image.Image | NDArray[Any], mode: str | None = None) -> Iterator[tuple[slice, Strip]]:
-    """Yield rows and pixels (h, W, C) of one strip after another.
+    """Yield the rows and the pixels (h, W, C) of each strip.
 
     Args:
         image: A PIL image, or an array (H, W, C).
-        mode: Convert a PIL image to this mode.
+        mode: Mode to convert a PIL image to; None keeps its own.
     """
     if isinstance(image, np.ndarray):
         for rows in slice_rows(image.shape):
@@ -40,7 +41,7 @@ def iterate_strips(image: Image.Image | NDArray[Any], mode: str | None = None) -
 
 
 def as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return a view of an upright array (H, W, ...) in the order in which a file of this EXIF orientation stores it."""
+    """Return a view of an upright array (H, W, ...) in the stored order of an EXIF orientation, 1 to 8."""
     match orientation:
         case 2:
             return upright[:, ::-1]
@@ -57,3 +58,8 @@ def as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
         case 8:
             return np.rot90(upright, -1)
     return upright
+
+
+def quantize(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round values in [0, 1] to the levels of an unsigned integer dtype. Values outside the range are clipped."""
+    return np.round(np.clip(values, 0, 1) * np.iinfo(dtype).max).astype(dtype)

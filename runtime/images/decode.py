@@ -1,4 +1,4 @@
-"""Opening sources of every kind: what can be kept is decoded, what cannot is refused by name."""
+"""Open and decode a source: a file, bytes, a PIL image or an array. Refuse what cannot be kept without loss."""
 
 import io
 import os
@@ -16,28 +16,28 @@ from wavepaint.jpeg_scans import check_scans
 from wavepaint.runtime.images.formats import DEEP_GREY, FORMATS, check_depth, find_mode
 from wavepaint.runtime.images.metadata import jpeg_options, read_exif, save_options
 from wavepaint.runtime.images.photo import ImageSource
-from wavepaint.runtime.images.png_rows import lacks_lines, may_lack_lines
+from wavepaint.runtime.images.png_rows import lacks_rows, may_lack_rows
 from wavepaint.runtime.images.sixteen_bit import add_key_alpha, is_deep_colour, raw_mode, read_deep_colour
 
 _BYTES_PER_PIXEL = 16
-"""Bounds the size of a file that is read, at twice what 16 bits in each of four channels take. Pillow decodes images of
-up to twice ``Image.MAX_IMAGE_PIXELS``."""
+"""Bound on the size of a file: twice the size of four 16-bit channels. Pillow decodes images of up to twice
+``Image.MAX_IMAGE_PIXELS`` pixels."""
 
 _INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
-"""How the shell names what it has opened, as in ``<(command)``."""
+"""Names that the shell gives to files it has opened, as in ``<(command)``."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded source, its pixels as they are stored.
+    """A decoded source, with its pixels in stored order.
 
     Attributes:
         pixels: A PIL image, or an array (H, W, C).
-        mode: The mode that keeps everything the PIL image holds; None for an array.
-        orientation: EXIF's, 1 to 8.
-        format: Pillow's name of the file format; None if it did not come from a file.
-        save_options: Pillow's keywords that keep ICC profile, EXIF and resolution.
-        jpeg_options: Those that keep the quantization of a JPEG.
+        mode: The mode to convert the PIL image to, which keeps all of it; None for an array.
+        orientation: EXIF orientation, 1 to 8.
+        format: Pillow's name of the file format; None without a file.
+        save_options: Arguments of Pillow's ``save`` that keep ICC profile, EXIF and resolution.
+        jpeg_options: Arguments that keep the quantization of a JPEG.
     """
 
     pixels: Image.Image | NDArray[Any]
@@ -58,23 +58,23 @@ class Decoded:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """uint8 or uint16, of this machine's byte order; that of ``pixels`` may be the other."""
+        """uint8 or uint16 in native byte order. ``pixels`` may have the other order."""
         deep = self.pixels.dtype.itemsize == 2 if isinstance(self.pixels, np.ndarray) else self.mode in DEEP_GREY
         return np.dtype(np.uint16 if deep else np.uint8)
 
 
 def get_name(source: ImageSource, role: str) -> str:
-    """Return what to call a source in messages."""
+    """Return the name of a source for messages: its path, or its role."""
     return printable(source) if isinstance(source, str | os.PathLike) else f"the {role}"
 
 
 def decode(source: ImageSource, role: str, size: tuple[int, int] | None = None) -> Decoded:
-    """Decode a source of any kind.
+    """Decode a source.
 
     Args:
         source: See :func:`wavepaint.runtime.images.read.read_photo`.
-        role: What to call a source without a name in messages.
-        size: Width and height that a file must have, upright or turned; others are refused before they are decoded.
+        role: Name for messages of a source that has no path.
+        size: Width and height that the source must have, upright or turned. Any other size is refused before decoding.
 
     Raises:
         ImageError: See :func:`wavepaint.runtime.images.read.read_photo`.
@@ -115,22 +115,20 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -
     with ExitStack() as opened:
         try:
             if path.is_dir():
-                raise ImageError(f"{name} is a folder, expected an image file for the {role}.")
+                raise ImageError(f"{name} is a folder: expected an image file for the {role}.")
             if path.exists() and not path.is_file() and not name.startswith(_INHERITED):
-                raise ImageError(
-                    f"{name} is a pipe or a device: expected a file. Pass what comes from a pipe as stdin."
-                )
+                raise ImageError(f"{name} is a pipe or a device: expected a file. Pipe the data to stdin instead.")
             stream = opened.enter_context(path.open("rb"))
             if not stream.peek(1):
                 raise ImageError(f"{name} is empty.")
             file = stream if stream.seekable() else io.BytesIO(stream.read())  # a pipe
             most = _BYTES_PER_PIXEL * 2 * (Image.MAX_IMAGE_PIXELS or 0)
             if 0 < most < file.seek(0, io.SEEK_END):
-                raise ImageError(f"{name} has more than {most >> 20} MiB: expected an image file of less.")
+                raise ImageError(f"{name} has more than {most >> 20} MiB: expected a smaller image file.")
             file.seek(0)
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist.") from None
-        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
         yield file
 
@@ -141,13 +139,15 @@ def _open_image(stream: IO[bytes], name: str) -> Image.Image:
         return Image.open(stream, formats=[known for known in FORMATS if known in Image.OPEN])
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise ImageError(f"{name} is larger than {limit} megapixels and is not decoded. Scale or crop it.") from error
+        raise ImageError(
+            f"{name} is larger than {limit} megapixels, the most that is decoded. Scale or crop it."
+        ) from error
     except UnidentifiedImageError as error:
         kinds = ", ".join(FORMATS)
         raise ImageError(
-            f"{name} is not an image, damaged at its start, or none of {kinds}. Save it as PNG."
+            f"{name} is not an image, is damaged at its start, or is none of {kinds}. Save it as PNG."
         ) from error
-    except Exception as error:  # as in _decode
+    except Exception as error:  # Pillow's plugins raise many kinds on broken files
         raise _damaged(name, error) from error
 
 
@@ -157,22 +157,22 @@ def _damaged(name: str, error: Exception) -> ImageError:
 
 
 def _check_work(image: Image.Image, name: str) -> None:
-    """Refuse, before it is decoded, what would take minutes or is not a single picture.
+    """Refuse an image that is not a single picture or would take minutes, before it is decoded.
 
-    Frames are not counted: that would walk through all of them, and a TIFF of a few megabytes can have 200,000.
+    Frames are not counted, because that would visit each of them, and a TIFF of a few megabytes can have 200,000.
     """
-    # The further frames of an MPO are previews, depth or gain maps that cameras add to an ordinary JPEG.
+    # The further frames of an MPO are previews, depth maps or gain maps that cameras add to an ordinary JPEG.
     if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise ImageError(f"{name} holds several frames or pages. Save the one you want as a still image.")
+        raise ImageError(f"{name} holds several frames or pages: expected one. Save the one you want as a still image.")
     check_scans(image, name)
 
 
 def sizes_differ(image_size: tuple[int, int], mask_size: tuple[int, int]) -> ImageError:
-    """Return what to say of an image and a mask of different widths and heights."""
+    """Return the error for an image and a mask whose sizes (width, height) differ."""
     (width, height), (mask_width, mask_height) = image_size, mask_size
     hint = ""
     if (mask_height, mask_width) == (width, height):
-        hint = " One of them is turned: draw the mask on the upright photo, as viewers show it."
+        hint = " One of them is turned: draw the mask on the upright photo, as image viewers show it."
     return ImageError(
         f"the image is {width}x{height} pixels and the mask {mask_width}x{mask_height}; they must be equal."
         f"{hint} --resize-mask fits the mask to the image."
@@ -182,7 +182,7 @@ def sizes_differ(image_size: tuple[int, int], mask_size: tuple[int, int]) -> Ima
 def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple[int, int] | None) -> Decoded:
     """Decode an opened image completely, or refuse it.
 
-    Pillow's plugins raise many kinds of exceptions on broken files, so everything they raise is taken for one.
+    Pillow's plugins raise many kinds of exceptions on broken files, so any exception means a broken file.
     """
     file_format = "JPEG" if image.format == "MPO" else image.format
     try:
@@ -191,8 +191,8 @@ def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple
         _check_work(image, name)
         check_depth(image, stream, name)
         pixels, mode = _load(image, name)
-        if stream is not None and image.format == "PNG" and may_lack_lines(image) and lacks_lines(stream):
-            raise ValueError("its pixels end before the last line")
+        if stream is not None and image.format == "PNG" and may_lack_rows(image) and lacks_rows(stream):
+            raise ValueError("its pixels end before the last row")
         orientation, exif = read_exif(image, name)
         return Decoded(
             pixels=pixels,
@@ -212,7 +212,7 @@ def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple
 
 
 def _load(image: Image.Image, name: str) -> tuple[Image.Image | NDArray[Any], str | None]:
-    """Return an image's pixels and, if they are a PIL image, the mode that keeps them."""
+    """Decode an opened image; return its pixels and, for a PIL image, the mode that keeps all of it."""
     raw, key = raw_mode(image), image.info.get("transparency")
     if is_deep_colour(image):
         pixels = read_deep_colour(image)
@@ -222,7 +222,7 @@ def _load(image: Image.Image, name: str) -> tuple[Image.Image | NDArray[Any], st
         return add_key_alpha(np.asarray(image).astype(np.uint16)[..., None], key), None
     mode = find_mode(image, name)
     if raw in ("L;2", "L;4") and isinstance(key, int):
-        # Pillow scales the levels of such a PNG, not the one that it names as transparent.
+        # Pillow scales the levels of such a PNG, but not the transparent level.
         image = image.copy()
         image.info["transparency"] = key * 255 // (2 ** int(raw[-1]) - 1)
     return image, mode

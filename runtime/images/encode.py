@@ -1,4 +1,4 @@
-"""Encoding photographs without losing anything on the way that the format could hold."""
+"""Encode photos without losing anything that the format can store."""
 
 import io
 from pathlib import Path
@@ -10,30 +10,30 @@ from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.images.sixteen_bit import encode_png, encode_tiff
 
 _WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "PPM", "AVIF", "JPEG2000")
-# Pillow writes the first without alpha and the second with 8 bits, some of them without a word.
+# Pillow drops alpha in the first and writes 8 bits in the second, for some formats without a warning.
 _NO_ALPHA = ("JPEG", "BMP", "PPM")
 _NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
 
 
 def is_written(suffix: str) -> bool:
-    """Return whether photos are written under names of a suffix such as ".png"."""
+    """Return whether a file with a suffix such as ".png" can be written."""
     chosen = Image.registered_extensions().get(suffix.lower(), "")
     return chosen in _WRITTEN and chosen in Image.SAVE
 
 
 def _format_for(path: Path | None, photo: Photo) -> str:
-    name = printable(path or "a GIF")
+    name = printable(path or "the result")
+    extensions = Image.registered_extensions()  # also loads every plugin, which fills Image.SAVE
     if path is None or not path.suffix:
         chosen = photo.format or "PNG"
     else:
-        extensions = Image.registered_extensions()
         chosen = extensions.get(path.suffix.lower(), "")
         if not chosen:
             raise OutputError(
                 f"{name}: {printable(path.suffix)} is not a known image suffix. Use .png, .jpg, .webp or .tif."
             )
     if chosen == "GIF":
-        raise OutputError(f"{name}: a GIF holds 256 colours, which would change known pixels. Use .png.")
+        raise OutputError(f"{name}: a GIF holds only 256 colours, which would change known pixels. Use .png.")
     if chosen not in _WRITTEN or chosen not in Image.SAVE:
         raise OutputError(f"{chosen} files are not written. Use .png, .jpg, .webp or .tif.")
     return chosen
@@ -52,7 +52,7 @@ def _check_kind(path: Path | None, chosen: str, photo: Photo) -> None:
 
 
 def check_output(photo: Photo, path: Path | None) -> None:
-    """Refuse, before any work is done, what :func:`encode_photo` would refuse after it.
+    """Refuse a photo that :func:`encode_photo` would refuse, before any work is done.
 
     Raises:
         OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
@@ -61,9 +61,9 @@ def check_output(photo: Photo, path: Path | None) -> None:
 
 
 def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
-    """Encode a photo in the format of ``path``'s suffix, or in its own (PNG if it has none).
+    """Encode a photo in the format of ``path``'s suffix; without a suffix in the photo's own format, else as PNG.
 
-    Lossless formats give back every pixel. A photo that was a JPEG keeps its quantization tables as a JPEG.
+    Lossless formats keep every pixel. A JPEG that is written as a JPEG keeps its quantization tables.
 
     Raises:
         OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
@@ -74,9 +74,9 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
     if chosen == "JPEG":
         options |= photo.jpeg_options or {"quality": 95, "subsampling": 0}
     elif chosen == "PNG":
-        options["compress_level"] = 3  # half the time of zlib's default for photographs, and 3 % larger
+        options["compress_level"] = 3  # half the time of zlib's default on photos, 3 % larger
     elif chosen == "WEBP":
-        # A lossless result costs space and loses nothing; whether the source was lossy is not known.
+        # Pillow does not report whether the source was lossy, so the result is always lossless.
         options |= {"lossless": True, "exact": True}
     if chosen != "TIFF":
         options.pop("compression", None)
@@ -86,7 +86,7 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
         stream = io.BytesIO()
         photo.to_pil().save(stream, chosen, **options)
         return stream.getvalue()
-    except Exception as error:  # Pillow's plugins raise many kinds where a photo or its EXIF does not fit the format
+    except Exception as error:  # Pillow's plugins raise many kinds if a photo or its EXIF does not fit the format
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         mend = "" if chosen == "PNG" else " PNG can hold it: use a name in .png."
         if isinstance(error, MemoryError) or reason.startswith("out of memory"):
@@ -99,7 +99,7 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
 
 
 def write_photo(photo: Photo, path: Path, *, overwrite: bool = False) -> None:
-    """Encode a photo into a file, which appears whole or not at all.
+    """Write a photo to a file, which appears complete or not at all.
 
     Raises:
         OutputError: As :func:`encode_photo`, or ``path`` exists and ``overwrite`` is false, or it cannot be written.

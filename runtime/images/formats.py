@@ -1,4 +1,4 @@
-"""Which kinds of images can be kept: the channels and depths that files have, whatever Pillow makes of them."""
+"""Decides which file formats, channels and bit depths are accepted, and which mode keeps a decoded image."""
 
 import re
 from typing import IO, Any
@@ -8,7 +8,7 @@ from wavepaint.errors import ImageError
 from wavepaint.runtime.images.sixteen_bit import raw_mode
 
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "TGA", "AVIF", "JPEG2000")
-"""Formats that photographs come in. Others of Pillow's run programs (EPS) or lose depth without a word (SGI, DDS)."""
+"""Accepted formats, by Pillow's names. Some others run programs (EPS) or lose depth silently (SGI, DDS)."""
 
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", *DEEP_GREY)
@@ -21,12 +21,12 @@ _HEAD = 65536
 
 
 def check_depth(image: Image.Image, stream: IO[bytes] | None, name: str) -> None:
-    """Refuse what Pillow would misread or reduce to 8 bits without a word.
+    """Refuse a file that Pillow would misread, or silently reduce to 8 bits.
 
     Args:
         image: Opened, not decoded yet.
         stream: Its file; None if unknown.
-        name: For messages.
+        name: Name for messages.
 
     Raises:
         ImageError: The depth cannot be kept.
@@ -44,14 +44,14 @@ def _tiff_layout(image: Image.Image) -> str:
     if bits == 12:
         return "12 bits a channel"
     if bits == 16 and tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and image.mode != "I;16":
-        return "16 bits a channel and each channel by itself (planar)"
+        return "16 bits a channel and separate channels (planar)"
     if bits == 16 and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
         return "16 bits a channel and zero for white"
     return ""
 
 
 def _hidden_depth(image: Image.Image, stream: IO[bytes] | None) -> str:
-    """Say what depth a file has whose pixels Pillow scales to 8 bits."""
+    """Return the depth of a file if Pillow would scale it to 8 bits; else nothing."""
     deep = "more than 8 bits a channel"
     if image.format == "PPM":
         arguments: Any = getattr(image, "tile", None)
@@ -64,19 +64,20 @@ def _hidden_depth(image: Image.Image, stream: IO[bytes] | None) -> str:
     head = stream.read(_HEAD)
     stream.seek(position)
     if image.format == "AVIF":
-        # The AV1 configuration: a version, profile and level, then tier and whether there are more than 8 bits.
+        # The AV1 configuration: version, profile and level, then the tier and a flag for more than 8 bits.
         found = re.search(rb"av1C\x81.(.)", head, re.S)
         return deep if found and found[1][0] & 0x40 else ""
-    # The codestream's start and size markers; 36 bytes of sizes; the number of channels; the first one's bits less 1.
+    # The start and size markers of the codestream, 36 bytes of sizes, the number of channels, and the bits of the first
+    # channel minus 1.
     found = re.search(rb"\xff\x4f\xff\x51.{38}(.)", head, re.S)
     return deep if found and found[1][0] & 0x7F > 7 else ""
 
 
 def find_mode(image: Image.Image, name: str) -> str:
-    """Return the mode that keeps what a decoded image shows: palettes become RGB, one bit becomes grey.
+    """Return the mode that keeps a decoded image: palettes become RGB, 1-bit images become grey.
 
     Raises:
-        ImageError: There is none.
+        ImageError: No supported mode keeps it.
     """
     alpha = "A" if "transparency" in image.info else ""
     if image.mode in ("1", "L", "RGB"):

@@ -1,4 +1,4 @@
-"""What a file says beside its pixels, and how it is kept: EXIF, ICC profile, resolution, JPEG quantization."""
+"""Reads what a file stores besides pixels, to write it again: EXIF, ICC profile, resolution, JPEG quantization."""
 
 import warnings
 from typing import Any
@@ -8,21 +8,21 @@ from PIL.JpegImagePlugin import get_sampling
 from wavepaint.errors import WavePaintWarning
 
 _LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
-# What a TIFF's directory says about where and how its own pixels lie; the rest describes the picture.
+# Tags of a TIFF that describe the layout of its own pixels; the other tags describe the picture.
 _LAYOUT_TAGS = frozenset({254, 255, *range(256, 267), 273, *range(277, 282), 284, 317, *range(320, 326), 338, 339, 347})
-# Written from the photo itself, not from the EXIF.
+# Tags that are written from the photo itself, not from its EXIF.
 _OWN_TAGS = frozenset({282, 283, 296, 700, 34675})
 
 
 def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
-    """Return the orientation, 1 to 8, and the EXIF without it.
+    """Return the orientation, 1 to 8, and the EXIF without the orientation.
 
     Warns:
         WavePaintWarning: The EXIF is broken; it is dropped.
     """
     try:
         found = image.getexif()
-        # Pillow turns a TIFF upright as it decodes it.
+        # Pillow turns a TIFF upright while decoding.
         orientation = 1 if image.format == "TIFF" else found.get(ExifTags.Base.Orientation, 1)
         if not len(found):
             return 1, None
@@ -31,17 +31,17 @@ def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
         for tag in dropped & set(exif):
             del exif[tag]
         data = exif.tobytes() if len(exif) else None
-    except Exception as error:  # broken EXIF raises whatever its parser stumbles over
+    except Exception as error:  # broken EXIF makes its parser raise many kinds
         _warn(f"{name}: its EXIF cannot be read ({error}) and is dropped.")
         return 1, None
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:
-        _warn(f"{name}: its EXIF orientation is {orientation!r}, expected 1 to 8; it is taken for upright.")
+        _warn(f"{name}: its EXIF orientation is {orientation!r}, expected 1 to 8; it is treated as upright.")
         orientation = 1
     return orientation, data
 
 
 def _copy(found: Image.Exif) -> Image.Exif:
-    """Copy EXIF, since a PIL image is the caller's and a BigTIFF's can be read in no other file."""
+    """Copy EXIF: the PIL image belongs to the caller, and the EXIF of a BigTIFF can be read in no other file."""
     exif = Image.Exif()
     exif.endian = found.endian
     for tag, value in found.items():
@@ -53,12 +53,12 @@ def _copy(found: Image.Exif) -> Image.Exif:
 
 
 def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str, Any]:
-    """Return Pillow's keywords that keep EXIF, ICC profile, resolution and a TIFF's compression.
+    """Return arguments of Pillow's ``save`` that keep EXIF, ICC profile, resolution and a TIFF's compression.
 
     Warns:
         WavePaintWarning: The ICC profile is broken; it is dropped.
     """
-    if image.info.get("icc_profile", b"") is None:  # Pillow's word for one that cannot be unpacked
+    if image.info.get("icc_profile", b"") is None:  # Pillow's value for a profile that cannot be unpacked
         _warn(f"{name}: its ICC profile cannot be read and is dropped; colours may look different.")
     compression = image.info.get("compression")
     options = {
@@ -75,12 +75,12 @@ def _resolution(image: Image.Image) -> tuple[float, float] | None:
         across, down = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    # A broken file may claim what no format can hold (or NaN, which no comparison accepts).
+    # A broken file may give a resolution that no format can store, or NaN, which fails every comparison.
     return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
 
 
 def jpeg_options(image: Image.Image) -> dict[str, Any]:
-    """Return Pillow's keywords that keep the quantization of a JPEG; none for other formats."""
+    """Return arguments of Pillow's ``save`` that keep the quantization of a JPEG; nothing for other formats."""
     tables = getattr(image, "quantization", None)
     if image.format not in ("JPEG", "MPO") or not tables:
         return {}
@@ -88,5 +88,5 @@ def jpeg_options(image: Image.Image) -> dict[str, Any]:
 
 
 def _warn(message: str) -> None:
-    # The level that points at the caller of read_photo is not the same for all; none is right for threads.
+    # No level fits: the distance to the caller of read_photo varies, and in a thread there is no caller.
     warnings.warn(message, WavePaintWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""What a decoded photograph is: its pixels as the file had them, and what else the file said."""
+"""The decoded photo: pixels in the depth and channels of the file, and the file's metadata."""
 
 import os
 from dataclasses import dataclass, field, replace
@@ -10,19 +10,19 @@ from PIL import Image
 from wavepaint.errors import ImageError
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
-"""What is accepted as an image or a mask: a path, an encoded file's bytes, a PIL image or an array."""
+"""Accepted as an image or a mask: a path, the bytes of an encoded file, a PIL image or an array."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded image and what its file said.
+    """A decoded, upright image and the metadata of its file.
 
     Attributes:
         pixels: (H, W, C) uint8 or uint16 with C of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
-        format: Pillow's name of the file format; None if it did not come from a file.
-        save_options: Pillow's keywords that keep ICC profile, EXIF and resolution.
-        jpeg_options: Those that keep the quantization of a JPEG.
-        source: How to name it in messages.
+        format: Pillow's name of the file format; None without a file.
+        save_options: Arguments of Pillow's ``save`` that keep ICC profile, EXIF and resolution.
+        jpeg_options: Arguments that keep the quantization of a JPEG.
+        source: Name for messages.
     """
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
@@ -48,7 +48,7 @@ class Photo:
 
     @property
     def is_deep_colour(self) -> bool:
-        """Whether it has 16 bits in each of several channels, for which PIL images have no mode."""
+        """Whether it has several channels of 16 bits each, which no PIL image can hold."""
         return self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1
 
     def with_pixels(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> "Photo":
@@ -56,19 +56,19 @@ class Photo:
         return replace(self, pixels=pixels)
 
     def check_pil(self) -> None:
-        """Raise unless a PIL image can hold the photo.
+        """Refuse a photo that a PIL image cannot hold.
 
         Raises:
-            ImageError: The photo has 16 bits in each of several channels.
+            ImageError: The photo has several channels of 16 bits each.
         """
         if self.is_deep_colour:
             raise ImageError(
                 f"{self.source} has 16 bits in each of {self.pixels.shape[2]} channels, which a PIL image cannot hold. "
-                "Take arrays (Inpainter.fill_array), or write a Photo to .png or .tif with write_photo."
+                "Use arrays (Inpainter.fill_array), or write a Photo to .png or .tif with write_photo."
             )
 
     def to_pil(self) -> Image.Image:
-        """Return a PIL image; its ``info`` and ``format`` are the file's.
+        """Return a PIL image with the ``info`` and ``format`` of the file.
 
         Raises:
             ImageError: See :meth:`check_pil`.

@@ -1,7 +1,7 @@
-"""Whether a PNG holds as many pixels as it claims.
+"""Detects PNG files with missing rows of pixels.
 
-Pillow notices a file that is cut off, but not pixel data that end early at the end of a line: the lines that are
-missing come out black. Counting means unpacking once more, so it is done only where the last lines are black.
+Pillow refuses a file that is cut off. It accepts pixel data that end early at the end of a row, and returns the missing
+rows as black. Counting the rows means decompressing the file again, so only images with a black last row are counted.
 """
 
 import struct
@@ -14,25 +14,25 @@ from PIL import Image
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""First row, first column, step of rows and step of columns of each pass of an interlaced PNG."""
+"""First row, first column, row step and column step of each pass of an interlaced PNG."""
 
 _PIECE = 2**16
 
 
-def may_lack_lines(image: Image.Image) -> bool:
-    """Whether the last line of a decoded image is black, or, of an interlaced one, the last of its last pass."""
+def may_lack_rows(image: Image.Image) -> bool:
+    """Return whether one of the last two rows of a decoded image is black. An interlaced PNG may end with either."""
     last = np.asarray(image.crop((0, max(0, image.height - 2), image.width, image.height)))
     return not last.reshape(len(last), -1).any(axis=1).all()
 
 
-def lacks_lines(stream: IO[bytes]) -> bool:
-    """Whether a PNG's data end before its last pixel. The position in the stream is kept."""
+def lacks_rows(stream: IO[bytes]) -> bool:
+    """Return whether the data of a PNG end before its last pixel. The position of the stream does not change."""
     position = stream.tell()
     try:
         stream.seek(16)
         width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", stream.read(13))
         passes = _PASSES if interlaced else ((0, 0, 1, 1),)
-        missing = 0
+        missing = 0  # bytes, with one byte for the filter of each row
         for first_row, first_column, rows, columns in passes:
             num_rows, num_columns = -((first_row - height) // rows), -((first_column - width) // columns)
             if num_rows > 0 and num_columns > 0:

@@ -1,8 +1,8 @@
-"""Photographs and masks in and out without losing anything on the way.
+"""Read photos and masks.
 
-A :class:`Photo` keeps its pixels in the depth and channels of the file (grey or RGB, either with alpha, of 8 or 16
-bits a channel) together with what else the file says: format, ICC profile, EXIF (upright after decoding, the
-orientation entry removed), resolution and JPEG quantization.
+A :class:`Photo` keeps the depth and the channels of its file (grey or RGB, either with alpha, 8 or 16 bits a channel)
+and its metadata: format, ICC profile, EXIF, resolution and JPEG quantization. Decoding turns the pixels upright and
+removes the orientation from the EXIF.
 """
 
 from typing import Any, Literal
@@ -13,38 +13,35 @@ from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ImageError
 from wavepaint.runtime.images.arrays import Strip, as_stored, iterate_strips
 from wavepaint.runtime.images.decode import decode, get_name
-from wavepaint.runtime.images.encode import encode_photo, write_photo
 from wavepaint.runtime.images.photo import ImageSource, Photo
-
-__all__ = ["ImageSource", "MaskFrom", "Photo", "encode_photo", "quantize", "read_mask", "read_photo", "write_photo"]
 
 MaskFrom = Literal["luminance", "alpha"]
 
 _LUMA = (77, 150, 29)
-"""Weights of red, green and blue, of 256."""
+"""Weights of red, green and blue in the luminance, in units of 1/256."""
 
 
 def read_photo(source: ImageSource, role: str = "image") -> Photo:
-    """Decode a photograph, upright.
+    """Decode a photo and turn it upright.
 
-    Palettes become RGB or RGBA, 1-bit images become grey; otherwise depth and channels are kept.
+    Palettes become RGB or RGBA, and 1-bit images become grey. Otherwise depth and channels are kept.
 
     Args:
-        source: A path, an encoded file's bytes, a PIL image or an array: uint8 or uint16 of (H, W), (H, W, 2),
-            (H, W, 3) RGB or (H, W, 4) RGBA, or bool (H, W). Of a 16-bit colour file that was opened as a PIL image
-            and decoded already, only 8 bits are left; give the file.
-        role: What to call a source without a name in messages.
+        source: A path, the bytes of an encoded file, a PIL image or an array. Arrays are uint8 or uint16 with shape
+            (H, W), (H, W, 2), (H, W, 3) RGB or (H, W, 4) RGBA, or bool (H, W). Pass a 16-bit colour file as a path:
+            a decoded PIL image keeps only 8 bits of each channel.
+        role: Name for messages of a source that has no path.
 
     Warns:
         WavePaintWarning: The EXIF or the ICC profile is broken; it is dropped.
 
     Raises:
-        ImageError: Missing, broken, animated, too large, no regular file, or of a colour space or depth that cannot
-            be kept.
+        ImageError: Missing, broken, animated, too large, not a regular file, or with a colour space or depth that
+            cannot be kept.
     """
     decoded = decode(source, role)
     if isinstance(decoded.pixels, np.ndarray) and decoded.orientation == 1 and not isinstance(source, np.ndarray):
-        pixels = decoded.pixels  # nobody else's
+        pixels = decoded.pixels  # made by the decoder, so no copy is needed
     else:
         pixels = np.empty(decoded.shape, decoded.dtype)
         stored = as_stored(pixels, decoded.orientation)
@@ -67,24 +64,25 @@ def read_mask(
     mask_from: MaskFrom = "luminance",
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
-    """Decode a mask, upright: (H, W), true in the hole.
+    """Decode a mask and turn it upright: (H, W), true in the hole.
 
     Args:
-        source: The mask, of any kind that :func:`read_photo` takes.
-        invert: Swap hole and known.
-        threshold: Levels of 255 from which on a pixel counts as white. A bool array is not thresholded.
-        mask_from: ``"luminance"``: white is hole; transparent parts count as black. ``"alpha"``: transparent is hole.
-        size: Width and height of its photo: a file of another size is refused before it is decoded. None: any.
+        source: Anything that :func:`read_photo` accepts.
+        invert: Swap hole and known pixels.
+        threshold: Lowest 8-bit level that counts as white, 1 to 255. A bool array is not thresholded.
+        mask_from: ``"luminance"``: white marks the hole; transparent pixels count as black. ``"alpha"``: transparent
+            pixels mark the hole.
+        size: Width and height of the photo. A mask of another size is refused before decoding. None accepts any size.
 
     Raises:
-        ImageError: As :func:`read_photo`, or a mask of another size, or without alpha where its alpha was asked for.
+        ImageError: As :func:`read_photo`, or a mask of another size, or without the alpha that ``mask_from`` needs.
     """
     if not 1 <= threshold <= 255:
         raise ImageError(f"the mask threshold is {threshold}: expected 1 to 255 (--mask-threshold).")
     decoded = decode(source, role="mask", size=size)
     height, width, channels = decoded.shape
     if mask_from == "alpha" and channels not in (2, 4):
-        raise ImageError(f"{get_name(source, 'mask')} has no alpha channel to take the hole from.")
+        raise ImageError(f"{get_name(source, 'mask')} has no alpha channel to take the hole from (--mask-from).")
     hole = np.empty((height, width), np.bool_)
     stored = as_stored(hole, decoded.orientation)
     for rows, strip in iterate_strips(decoded.pixels, decoded.mode):
@@ -95,18 +93,13 @@ def read_mask(
 
 
 def _luminance(levels: Strip) -> NDArray[Any]:
-    """Return the levels (H, W) of (H, W, C) uint8; what is transparent counts as black."""
+    """Return the luminance (H, W) of (H, W, C) uint8. Transparent pixels count as black."""
     colours = levels[..., :3] if levels.shape[2] >= 3 else levels[..., :1]
     grey: NDArray[Any] = colours[..., 0]
     if colours.shape[2] == 3:
-        # Channel by channel, since numpy multiplies matrices of integers slowly.
+        # Channel by channel, because numpy has no fast product of integer matrices.
         red, green, blue = (np.multiply(colours[..., i], weight, dtype=np.uint16) for i, weight in enumerate(_LUMA))
         grey = (red + green + blue) >> 8
     if levels.shape[2] in (2, 4):
         grey = np.multiply(grey, levels[..., -1], dtype=np.uint16) // np.uint16(255)
     return grey
-
-
-def quantize(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Round values in [0, 1] to the levels of an unsigned integer type; what lies outside is clipped."""
-    return np.round(np.clip(values, 0, 1) * np.iinfo(dtype).max).astype(dtype)

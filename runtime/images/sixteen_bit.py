@@ -1,15 +1,15 @@
-"""16 bits in each of several channels, for which Pillow has files but no images.
+"""Decides the file format of 16-bit PNG and TIFF, and reads and writes it: several channels of 16 bits each.
 
-Pillow knows how to take such files apart (compression, predictors, interlacing, tiles, checksums) and keeps the
-higher byte of every value. Told the other byte order it takes the lower byte for the higher: decoded twice, a file
-gives all 16 bits. What Pillow checks about files of 8 bits so holds for these, and metadata come the same way.
+Pillow has no image mode for such pixels. It decodes the files (compression, predictors, interlacing, tiles, checksums)
+and keeps the high byte of every value. With the byte order swapped, it keeps the low byte. Decoding a file twice
+therefore gives all 16 bits, with the same checks and the same metadata as for 8-bit files.
 
-The alternatives, tried on 3000x2000 RGB: OpenCV decodes in half the time (0.15 s against 0.46 s), but is 60 MB more to
-install, a second set of parsers for untrusted files, and does not say resolutions. pypng undoes PNG's filters byte by
-byte in Python. tifffile needs a further library for LZW, in which most 16-bit TIFFs are written.
+Alternatives, measured on 3000x2000 RGB: OpenCV decodes in half the time (0.15 s against 0.46 s), but it adds 60 MB to
+the installation and a second set of parsers for untrusted files, and it does not report the resolution. pypng undoes
+PNG filters byte by byte in Python. tifffile needs another library for LZW, which most 16-bit TIFFs use.
 
-No such file can be written by Pillow. The two writers here use the simplest layout that compresses: differences to
-the left neighbour (within 2 % of the best of PNG's filters on a photograph), then zlib.
+Pillow cannot write such files. The two writers here use the simplest layout that compresses well: each value minus its
+left neighbour (on a photo within 2 % of PNG's best filter), then zlib.
 """
 
 import io
@@ -31,14 +31,14 @@ _RAW_MODE = re.compile(r"(?P<channels>RGB|RGBA|RGBX|LA);16(?P<order>[BLN])")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _DTYPES = {"B": np.dtype(">u2"), "L": np.dtype("<u2"), "N": np.dtype("=u2")}
 
-# Pillow opens TIFFs of 16-bit grey with alpha once told how to name them. Of the two names only the second can be
-# decoded by Pillow alone; the first remains an error for everybody who does not read it as below.
+# Registers 16-bit grey with alpha, so that Pillow opens such TIFFs. Pillow itself decodes "LA;16B" but not "LA;16L", so
+# code that loads a little-endian file without the functions below still gets an error.
 TiffImagePlugin.OPEN_INFO.setdefault((b"II", 1, (1,), 1, (16, 16), (2,)), ("RGBA", "LA;16L"))
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 1, (1,), 1, (16, 16), (2,)), ("RGBA", "LA;16B"))
 
 
 def raw_mode(image: Image.Image) -> str:
-    """Return the raw mode of a file before decoding, such as ``RGB;16B``, or nothing."""
+    """Return the raw mode of a file before decoding, such as ``RGB;16B``; empty if it has none."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return ""
@@ -48,32 +48,32 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Whether an image that is not decoded yet has 16 bits in each of several channels, and can be read here."""
+    """Return whether an image that is not decoded yet is one that :func:`read_deep_colour` reads."""
     return _RAW_MODE.fullmatch(raw_mode(image)) is not None and image.mode in ("RGB", "RGBA")
 
 
 def read_deep_colour(image: Image.Image) -> Deep:
-    """Decode an opened file for which :func:`is_deep_colour` holds.
+    """Decode an opened file with several channels of 16 bits each.
 
     Returns:
-        (H, W, C) with C of 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); not turned upright.
+        (H, W, C) with C of 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha), in stored order.
 
     Raises:
-        Exception: Whatever Pillow raises on a broken file.
+        Exception: Any exception that Pillow raises on a broken file.
     """
     kind = _RAW_MODE.fullmatch(raw_mode(image))
     if kind is None:
-        raise ValueError(f"{raw_mode(image)} is not of 16 bits in each of several channels")
-    # A second image of the same file, since the first may be the caller's.
+        raise ValueError(f"the raw mode {raw_mode(image)} does not have several channels of 16 bits each")
+    # A second image of the same file, because the first may belong to the caller.
     stream: Any = getattr(image, "fp", None)
     position = stream.tell()
     stream.seek(0)
     pixels: Deep
     with Image.open(stream, formats=[image.format or ""]) as again:
         if kind["channels"] == "LA":
-            # As many bits as 8-bit RGBA, so that one pass hands out both bytes of both channels.
+            # Two 16-bit channels have as many bits as 8-bit RGBA, so one pass gives both bytes of both.
             _set_raw_mode(again, "RGBA")
-            again.load()  # before memory is taken for what the file claims
+            again.load()  # first, because a broken file fails here, before the array is allocated
             pixels = np.empty((image.height, image.width, 2), np.uint16)
             for rows, strip in iterate_strips(again):
                 pixels[rows] = np.ascontiguousarray(strip).view(_DTYPES[kind["order"]])
@@ -85,7 +85,7 @@ def read_deep_colour(image: Image.Image) -> Deep:
                 pixels[rows] = strip
     stream.seek(position)
     if kind["channels"] != "LA":
-        del again  # frees half a photograph before the next
+        del again  # frees half a photo before the second pass
         for rows, strip in iterate_strips(image):
             pixels[rows] |= strip.astype(np.uint16) << 8
     return pixels
@@ -98,7 +98,7 @@ def _set_raw_mode(image: Any, mode: str) -> None:
 
 
 def add_key_alpha(pixels: Deep, key: int | tuple[int, ...]) -> Deep:
-    """Append the alpha of a PNG that names one colour as transparent."""
+    """Append the alpha channel of a PNG in which one colour is transparent."""
     opaque = (pixels != np.array(key, np.uint16)).any(axis=2, keepdims=True)
     return np.concatenate([pixels, opaque * np.uint16(65535)], axis=2)
 
@@ -108,21 +108,21 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _differences(pixels: NDArray[Any], dtype: str) -> Iterator[NDArray[Any]]:
-    """Yield strips (h, W, C) as a file holds them, each value without its left neighbour."""
+    """Yield strips (h, W, C) in the byte order of a file, each value minus its left neighbour."""
     for rows in slice_rows(pixels.shape):
         values = pixels[rows].astype(dtype, order="C")
-        if dtype == ">u2":  # PNG differences bytes, TIFF values
+        if dtype == ">u2":  # PNG subtracts bytes, TIFF subtracts values
             values = values.view(np.uint8).reshape(*values.shape[:2], -1)
         values[:, 1:] -= values[:, :-1]
         yield values
 
 
 def encode_png(pixels: NDArray[Any], options: Mapping[str, Any]) -> bytes:
-    """Encode (H, W, 2 to 4) uint16 as a PNG.
+    """Return (H, W, 2 to 4) uint16 encoded as a PNG.
 
     Args:
-        pixels: Values.
-        options: Pillow's keywords ``icc_profile``, ``dpi`` and ``exif``; others mean nothing here.
+        pixels: Pixel values.
+        options: Arguments of Pillow's ``save``. ``icc_profile``, ``dpi`` and ``exif`` are used, others are ignored.
     """
     height, width, channels = pixels.shape
     stream = io.BytesIO()
@@ -138,7 +138,7 @@ def encode_png(pixels: NDArray[Any], options: Mapping[str, Any]) -> bytes:
     packer = zlib.compressobj()
     for strip in _differences(pixels, ">u2"):
         lines = strip.reshape(len(strip), -1)
-        filtered = np.pad(lines, ((0, 0), (1, 0)), constant_values=1)  # each line's filter: Sub
+        filtered = np.pad(lines, ((0, 0), (1, 0)), constant_values=1)  # filter 1 (Sub) before each row
         stream.write(_chunk(b"IDAT", packer.compress(filtered.data)))
     stream.write(_chunk(b"IDAT", packer.flush()))
     stream.write(_chunk(b"IEND", b""))
@@ -146,11 +146,11 @@ def encode_png(pixels: NDArray[Any], options: Mapping[str, Any]) -> bytes:
 
 
 def encode_tiff(pixels: NDArray[Any], options: Mapping[str, Any]) -> bytes:
-    """Encode (H, W, 2 to 4) uint16 as a TIFF, compressed by Deflate with differences.
+    """Return (H, W, 2 to 4) uint16 encoded as a TIFF, compressed with Deflate and horizontal differences.
 
     Args:
-        pixels: Values.
-        options: Pillow's keywords ``icc_profile``, ``dpi`` and ``exif``; others mean nothing here.
+        pixels: Pixel values.
+        options: Arguments of Pillow's ``save``. ``icc_profile``, ``dpi`` and ``exif`` are used, others are ignored.
     """
     height, width, channels = pixels.shape
     strips = [zlib.compress(strip.data) for strip in _differences(pixels, "<u2")]

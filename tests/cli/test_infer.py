@@ -14,7 +14,7 @@ from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import REPOSITORY
 from wavepaint.contract import Bundle
 from wavepaint.runtime.filling.scale import grow_hole
-from wavepaint.runtime.images.read import Photo, read_photo, write_photo
+from wavepaint.runtime.images import Photo, read_photo, write_photo
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
 

@@ -13,7 +13,7 @@ from tests.hostile import Case
 from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
 from tests.image_files import chunk, encoded, png_header
 from tests.property.test_broken_images import make_files, mutate
-from wavepaint.runtime.images.read import read_mask, read_photo
+from wavepaint.runtime.images import read_mask, read_photo
 
 
 def read(path: Path) -> None:

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 from tests.conftest import REPOSITORY
 from tests.image_files import chunk, encoded, png, tiff
 from wavepaint.errors import ImageError, OutputError, WavePaintWarning
-from wavepaint.runtime.images.read import Photo, encode_photo, read_mask, read_photo
+from wavepaint.runtime.images import Photo, encode_photo, read_mask, read_photo
 
 SEED = 20261121
 MUTATIONS = 500

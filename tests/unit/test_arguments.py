@@ -9,7 +9,7 @@ import pytest
 
 from wavepaint import FillOptions, Inpainter, inpaint_many
 from wavepaint.errors import ConfigError, WavePaintError
-from wavepaint.runtime.images.read import read_photo
+from wavepaint.runtime.images import read_photo
 
 NO_INTEGERS: list[Any] = ["2", 1.5, 2.0, True, float("nan"), float("inf"), [], b"1", {}, np.float32(2), 1j]
 NO_WORDS: list[Any] = ["x", "", None, 1, ("auto",), ["auto"], {"auto": 1}, b"auto"]

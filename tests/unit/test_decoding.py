@@ -15,8 +15,8 @@ from tests.hostile.images import jpeg_of_scans, tiff_of_directories
 from tests.image_files import chunk, encoded, png, png_header, tiff
 from wavepaint.errors import ImageError, WavePaintWarning
 from wavepaint.jpeg_scans import count_scans
+from wavepaint.runtime.images import encode_photo, read_mask, read_photo, write_photo
 from wavepaint.runtime.images.arrays import as_stored
-from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo, write_photo
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -63,7 +63,7 @@ def test_a_black_png_is_no_cut_one(shape: tuple[int, int, int], dtype: type, int
 def test_animations_and_several_pages_are_refused(file_format: str) -> None:
     data = encoded(PHOTO, file_format, save_all=True, append_images=[OTHER, PHOTO])
     for read in (read_photo, read_mask):
-        with pytest.raises(ImageError, match="holds several frames or pages. Save the one you want"):
+        with pytest.raises(ImageError, match="holds several frames or pages: expected one. Save the one you want"):
             read(data)
 
 

@@ -18,7 +18,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from PIL import Image
-from wavepaint.runtime.images.read import read_mask, read_photo
+from wavepaint.runtime.images import read_mask, read_photo
 
 def status(entry):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -15,8 +15,8 @@ from tests.image_files import chunk, encoded, png, tiff
 from wavepaint import Inpainter
 from wavepaint.contract import Bundle
 from wavepaint.errors import ImageError, OutputError
+from wavepaint.runtime.images import encode_photo, read_mask, read_photo, write_photo
 from wavepaint.runtime.images.arrays import STRIP_PIXELS
-from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo, write_photo
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 65536, (23, 31, 4), dtype=np.uint16)

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from wavepaint.errors import OutputError
-from wavepaint.runtime.images.encode import encode_photo
-from wavepaint.runtime.images.photo import Photo
+from wavepaint.runtime.images import Photo, encode_photo
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory when writing image file")])

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from tests.image_files import encoded
 from wavepaint.errors import ImageError, OutputError
-from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo, write_photo
+from wavepaint.runtime.images import encode_photo, read_mask, read_photo, write_photo
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.filling.memory import BASE_MB, max_pixels, photo_bytes
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.filling.strategy import MIN_PIXELS
-from wavepaint.runtime.images.read import Photo
+from wavepaint.runtime.images import Photo
 from wavepaint.runtime.inpainter import Inpainter
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is read and limited as Linux does")

@@ -17,7 +17,8 @@ from wavepaint.contract import assets_folder
 from wavepaint.runtime.engines.engine import EngineName
 from wavepaint.runtime.engines.session import Precision, RunParts, Tensor
 from wavepaint.runtime.filling.options import FillOptions
-from wavepaint.runtime.images.read import encode_photo, read_mask, read_photo
+from wavepaint.runtime.images.encode import encode_photo
+from wavepaint.runtime.images.read import read_mask, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 
 CALLS = 5

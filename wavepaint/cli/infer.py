@@ -22,8 +22,9 @@ from wavepaint.runtime.filling.memory import DEFAULT_MB
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.filling.scale import MAX_GROWTH
 from wavepaint.runtime.filling.strategy import STRATEGIES, Strategy
-from wavepaint.runtime.images.encode import check_output, is_written
-from wavepaint.runtime.images.read import ImageSource, MaskFrom, encode_photo, read_photo
+from wavepaint.runtime.images.encode import check_output, encode_photo, is_written
+from wavepaint.runtime.images.photo import ImageSource
+from wavepaint.runtime.images.read import MaskFrom, read_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import find_jobs, is_many
 from wavepaint.runtime.previews import check_picture, write_pictures
