@@ -1,6 +1,6 @@
 """WavePaint: train the WavePaint inpainting network, export it, and run it on the fastest verified engine.
 
-The public names are loaded on first use: importing this package imports neither torch nor numpy.
+The public names are imported on first use, so ``import wavepaint`` imports neither torch nor numpy.
 """
 
 import importlib

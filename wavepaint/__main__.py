@@ -1,4 +1,4 @@
-"""Run the command line: python -m wavepaint."""
+"""``python -m wavepaint`` runs the command line."""
 
 from wavepaint.cli import main
 

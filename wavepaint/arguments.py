@@ -1,4 +1,4 @@
-"""Checks of what callers pass to the Python API. A wrong argument is a :class:`ConfigError` that names it."""
+"""Checks of arguments to the Python API. A wrong argument raises a :class:`ConfigError` that names it."""
 
 import reprlib
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from wavepaint.errors import ConfigError
 
 
 def check_int(name: str, value: object, low: int, high: int | None = None, *, unit: str = "", flag: str = "") -> None:
-    """Check an integer of any integer type, NumPy's included; bool and float are refused.
+    """Check an integer of any integer type, including NumPy's. Bool and float are refused.
 
     Args:
-        name: The argument.
-        value: What was passed.
-        low: Least value allowed.
-        high: Greatest value allowed; None for no limit.
-        unit: What is counted, such as "pixels", for the message.
-        flag: The option of the command line, for the message.
+        name: Name of the argument.
+        value: Value of the argument.
+        low: Smallest value allowed.
+        high: Largest value allowed; None for no limit.
+        unit: Unit for the message, such as "pixels".
+        flag: Command-line option for the message.
 
     Raises:
-        ConfigError: Another type, or out of range.
+        ConfigError: Not an integer, or out of range.
     """
     expected = f"{low} or more" if high is None else f"{low} to {high}"
     hint = f" ({flag})" if flag else ""
@@ -31,15 +31,15 @@ def check_int(name: str, value: object, low: int, high: int | None = None, *, un
     if number is None:
         raise ConfigError(f"{name} is {_describe(value)}: expected a whole number, {expected}{hint}.")
     if number < low or (high is not None and number > high):
-        told = f"{_describe(number)} {unit}".rstrip()
-        raise ConfigError(f"{name} is {told}: expected {expected}{hint}.")
+        shown = f"{_describe(number)} {unit}".rstrip()
+        raise ConfigError(f"{name} is {shown}: expected {expected}{hint}.")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str], *, flag: str = "") -> None:
-    """Check one of several words.
+    """Check that a value is one of several words.
 
     Raises:
-        ConfigError: Another value.
+        ConfigError: The value is none of them.
     """
     if not isinstance(value, str) or value not in choices:
         hint = f" ({flag})" if flag else ""
@@ -50,20 +50,20 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
     """Check the type of an argument.
 
     Args:
-        name: The argument.
-        value: What was passed.
-        kinds: Types that are allowed.
+        name: Name of the argument.
+        value: Value of the argument.
+        kinds: Types allowed.
         expected: Those types in words, for the message.
 
     Raises:
-        ConfigError: Another type.
+        ConfigError: The value has none of those types.
     """
     if not isinstance(value, kinds):
         raise ConfigError(f"{name} is {_describe(value)}: expected {expected}.")
 
 
 def _describe(value: Any) -> str:
-    """Return a value for a message: a scalar as it is, shortened where it is long, anything else by its type."""
+    """Return a value for a message: a scalar itself, shortened if long; any other value as its type."""
     if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print very large integers
         return f"an integer of {value.bit_length()} bits"
     if value is None or isinstance(value, bool | int | float | str):

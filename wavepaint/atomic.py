@@ -1,11 +1,11 @@
-"""Files and folders that appear whole or not at all, and never in the place of an input.
+"""Write files and folders that appear complete or not at all, and that never replace an input.
 
-A result is written beside its final place under a temporary name and renamed once it is complete, so that neither
-an exception, nor a full disk, nor Ctrl-C leaves half a file, and a former file stays intact until it is replaced.
+A result is written under a temporary name beside its final place and renamed once it is complete. An exception, a full
+disk or Ctrl-C therefore never leaves half a file, and an earlier file stays intact until it is replaced.
 
-Temporary names are short and this module's own (``.wp-0123456789abcdef.png``). A process holds a lock on each of its
-temporaries. What a killed process left behind has none any more, and is removed by the next process that writes into
-the same folder.
+Temporary names are short and used only by this module (``.wp-0123456789abcdef.png``). A process holds a lock on each of
+its temporaries. The temporaries of a killed process have no lock, so the next process that writes into the same folder
+removes them.
 """
 
 import errno
@@ -31,10 +31,10 @@ _PREFIX = ".wp-"
 _FORMER = "-former"
 _TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}(\.[^.]*)?")
 _MAX_SUFFIX = 16
-"""Characters of a suffix that a temporary name keeps. File systems allow some 255 bytes for the whole name."""
+"""Longest suffix that a temporary name keeps. File systems allow about 255 bytes for the whole name."""
 
 _OLD_S = 86_400.0
-"""Age in seconds from which on a temporary counts as left behind where the file system has no locks."""
+"""Age, in seconds, at which a temporary counts as abandoned on a file system without locks."""
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
@@ -44,8 +44,8 @@ def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn an OSError into what could not be written."""
+def _blame(path: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError that names ``path``."""
     try:
         yield
     except OSError as error:
@@ -53,23 +53,23 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or folder. False, where ``Path.exists`` raises, for what no file can be called."""
+    """Return whether a file or folder exists. Invalid names do not exist, although ``Path.exists`` raises for some."""
     return os.path.exists(path)  # noqa: PTH110
 
 
 def check_target(path: Path, overwrite: bool, flag: str = "--overwrite") -> None:
-    """Refuse, before any work is done, a file or folder that could not be written after it.
+    """Refuse a file or folder that cannot be written, before any work is done.
 
     Raises:
-        OutputError: ``path`` exists and ``overwrite`` is false, a file is in the way, the name is none that a file can
-            have, or nothing can be written into its folder.
+        OutputError: ``path`` exists and ``overwrite`` is false, a file is in the way, the name is invalid, or the
+            folder cannot be written.
     """
     _check_free(path, overwrite, flag)
     _try_writing(path.parent, path)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse, before any work is done, a folder that nothing could be written into after it. It need not exist yet.
+    """Refuse a folder that cannot be written, before any work is done. The folder need not exist yet.
 
     Raises:
         OutputError: A file is in the way, or the deepest folder that exists cannot be written.
@@ -79,7 +79,7 @@ def check_folder(folder: Path) -> None:
 
 def _try_writing(folder: Path, path: Path) -> None:
     existing = next(part for part in (folder, *folder.absolute().parents) if exists(part))
-    with _told(path):
+    with _blame(path):
         temporary, lock = _create(existing, _create_file)
         temporary.unlink()
     _release(lock)
@@ -88,27 +88,27 @@ def _try_writing(folder: Path, path: Path) -> None:
 def _check_free(path: Path, overwrite: bool, flag: str) -> None:
     try:
         path.stat()
-        is_there = True
     except FileNotFoundError:
-        is_there = False
+        return
     except NotADirectoryError as error:
         file = next(part for part in path.parents if exists(part))
         raise OutputError(f"cannot write {printable(path)}: {printable(file)} is a file, not a folder.") from error
-    except (OSError, ValueError) as error:  # too long, not to be looked at, or with a NUL
+    except (OSError, ValueError) as error:  # too long, without permission, or with a NUL
         raise _cannot_write(path, error) from error
-    if is_there and not overwrite:
+    if not overwrite:
         raise OutputError(f"{printable(path)} exists already. Choose another name or pass {flag} to replace it.")
 
 
 @contextmanager
 def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite") -> Iterator[Path]:
-    """Yield a temporary path; on a clean exit it becomes ``path``, on an exception it is removed.
+    """Yield a temporary path. On a clean exit it becomes ``path``; on an exception it is removed.
 
-    Missing parent folders are made. The temporary name keeps the suffix, since some writers choose the format by it.
+    Missing parent folders are created. The temporary name keeps the suffix, because some writers choose the format by
+    it.
 
     Raises:
-        OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written. An OSError of the caller's
-            that concerns neither the temporary path nor a full disk stays what it is.
+        OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written. An OSError in the caller's
+            block becomes an OutputError only if it concerns the temporary path or a full disk.
     """
     _check_free(path, overwrite, flag)
     if path.is_dir():
@@ -117,8 +117,8 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
     with _temporary(path, _create_file, suffix) as temporary:
         try:
             yield temporary
-            _check_free(path, overwrite, flag)  # it may have come into being meanwhile
-            with _told(path):
+            _check_free(path, overwrite, flag)  # another process may have created it meanwhile
+            with _blame(path):
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
                 temporary.replace(path)
@@ -128,10 +128,10 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
 
 @contextmanager
 def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrite") -> Iterator[Path]:
-    """Yield a temporary folder; on a clean exit it becomes ``path``, on an exception it is removed.
+    """Yield a temporary folder. On a clean exit it becomes ``path``; on an exception it is removed.
 
-    A former folder is moved aside, and removed once the new one stands under its name. Of a link, the folder that it
-    leads to is replaced.
+    An earlier folder is moved aside, and removed once the new one has its name. If ``path`` is a link, the folder that
+    it points to is replaced.
 
     Raises:
         OutputError: As :func:`write_file`.
@@ -146,7 +146,7 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
         try:
             yield temporary
             _check_free(path, overwrite, flag)
-            with _told(path):
+            with _blame(path):
                 if path.exists():
                     path.rename(former)
                 temporary.rename(path)
@@ -155,14 +155,14 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
 
 
 def _clear(path: Path, temporary: Path, former: Path) -> None:
-    """Remove what is left of replacing a folder, wherever that was interrupted."""
+    """Remove what replacing a folder left behind, wherever it was interrupted."""
     if former.exists() and not path.exists():
         try:
             former.rename(path)
         except OSError as error:
             raise OutputError(
-                f"{printable(path)} could not be replaced ({error.strerror or error}). The former folder is kept as "
-                f"{printable(former)}, the new one as {temporary.name}: rename the one you want."
+                f"{printable(path)} could not be replaced ({error.strerror or error}). The earlier folder is now "
+                f"{printable(former)}, the new one {temporary.name}: rename the one you want."
             ) from error
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(former, ignore_errors=True)
@@ -170,10 +170,10 @@ def _clear(path: Path, temporary: Path, former: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path, create: Callable[[Path], None], suffix: str = "") -> Iterator[Path]:
-    """Yield a locked temporary beside ``path``. OSErrors that concern it become an OutputError."""
-    with _told(path):
+    """Yield a locked temporary beside ``path``. OSErrors that concern it become OutputErrors."""
+    with _blame(path):
         if not exists(path.parent):
-            for folder in reversed(path.parents):  # not parents=True, which recurses once for each of them
+            for folder in reversed(path.parents):  # parents=True would recurse once for each of them
                 folder.mkdir(exist_ok=True)
         _remove_leftovers(path.parent.resolve())
         temporary, lock = _create(path.parent, create, suffix)
@@ -188,13 +188,13 @@ def _temporary(path: Path, create: Callable[[Path], None], suffix: str = "") -> 
 
 
 def _names(error: OSError, temporary: Path) -> bool:
-    """Whether an error names a temporary, or something in it."""
+    """Return whether an error names a temporary, or something inside it."""
     named = (name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike))
     return any(Path(os.fsdecode(name)).is_relative_to(temporary) for name in named)
 
 
 def _create_file(path: Path) -> None:
-    # The system subtracts the umask itself. To read it a process would have to change it, for all of its threads.
+    # The system applies the umask. A process can only read the umask by changing it, for all of its threads.
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
@@ -206,19 +206,19 @@ def _create(folder: Path, create: Callable[[Path], None], suffix: str = "") -> t
         try:
             lock = _lock(path)
         except (BlockingIOError, FileNotFoundError):
-            continue  # another process took it for a leftover before it was locked
+            continue  # another process removed it as abandoned before it was locked
         if path.exists():
             return path, lock
         _release(lock)
 
 
 def _lock(path: Path) -> int | None:
-    """Return a handle that locks a file or folder until it is closed, or its process ends; None if there are no locks.
+    """Lock a file or folder until the returned handle is closed or the process ends. Return None if locks do not work.
 
     Raises:
-        BlockingIOError: It is locked.
+        BlockingIOError: Another process holds the lock.
     """
-    if sys.platform == "win32":  # no lock there lets a file be renamed
+    if sys.platform == "win32":  # a locked file cannot be renamed there
         return None
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -237,17 +237,17 @@ def _release(lock: int | None) -> None:
         os.close(lock)
 
 
-@functools.cache  # once for each folder, since listing a large one takes a while
+@functools.cache  # once for each folder, because listing a large one takes a while
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporaries of processes that were killed, of no other."""
+    """Remove the temporaries of killed processes, and no others."""
     names: set[str] = set()
     with suppress(OSError), os.scandir(folder) as entries:
         names = {entry.name for entry in entries if entry.name.startswith(_PREFIX)}
     for name in filter(_TEMPORARY.fullmatch, names):
-        if name + _FORMER in names:  # killed between the two renames of write_folder: a person must choose
+        if name + _FORMER in names:  # killed between the two renames of write_folder: the user must choose
             continue
         path = folder / name
-        with suppress(OSError):  # locked by who is at work on it, or another user's
+        with suppress(OSError):  # locked by a running process, or owned by another user
             lock = _lock(path)
             try:
                 if lock is None and time.time() - path.lstat().st_mtime < _OLD_S:
@@ -266,7 +266,11 @@ class _Place(NamedTuple):
     folder: Path
     file: tuple[int, int]
     names: tuple[str, ...]
-    folded: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[tuple[int, int], tuple[str, ...]]:
+        """Equal for all paths that lead to one file on any file system."""
+        return self.file, tuple(name.casefold() for name in self.names)
 
 
 def _locate(path: Path) -> _Place:
@@ -280,32 +284,32 @@ def _locate(path: Path) -> _Place:
         else:
             file = (found.st_dev, found.st_ino)
             break
-    return _Place(part, file, tuple(names), tuple(name.casefold() for name in names))
+    return _Place(part, file, tuple(names))
 
 
 def _iterate_places(path: Path) -> Iterator[_Place]:
     """Yield the places of a path and of all folders above it."""
     place = _locate(path)
     for length in range(len(place.names), -1, -1):
-        yield place._replace(names=place.names[:length], folded=place.folded[:length])
+        yield place._replace(names=place.names[:length])
     yield from map(_locate, place.folder.parents)
 
 
 def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Refuse outputs that would replace an input or one another, whatever they are called.
+    """Refuse outputs that would replace an input or one another, under any name.
 
-    Paths lead to one file if device and inode say so: through links of both kinds, and through names that differ in
-    case alone where the file system makes no difference.
+    Device and inode decide whether two paths lead to one file. This covers symbolic links, hard links, and names that
+    differ only in case where the file system ignores case.
 
     Args:
-        inputs: Files and folders that are read. A folder stands for itself: what is read from it is named besides.
-        outputs: Files that are written, and folders that are replaced with all that is in them. Names that no file
-            can have are left to who opens them.
+        inputs: Files and folders that are read. A folder stands only for itself; list the files that are read from it.
+        outputs: Files that are written, and folders that are replaced with all their content. Invalid names are left
+            to the code that opens them.
 
     Raises:
-        OutputError: An output is an input or another output, or holds one.
+        OutputError: An output is an input or another output, or contains one.
     """
-    written: dict[tuple[tuple[int, int], tuple[str, ...]], list[tuple[_Place, Path]]] = {}
+    written: dict[object, list[tuple[_Place, Path]]] = {}
     real_folder, ignores_case = functools.cache(os.path.realpath), functools.cache(_ignores_case)
 
     def resolve(path: Path) -> Path | None:
@@ -319,52 +323,44 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         return Path(real_folder(path.parent), path.name) if plain else Path(os.path.realpath(path))
 
     def find_output(place: _Place) -> Path | None:
-        for other, output in written.get((place.file, place.folded), ()):
+        for other, output in written.get(place.key, ()):
             if other.names == place.names or ignores_case(place.folder):
                 return output
         return None
 
     @functools.cache
-    def find_holder(folder: Path) -> Path | None:
-        """Return the output that is a folder or holds it."""
+    def find_container(folder: Path) -> Path | None:
+        """Return the output that is a folder or contains it."""
         return next(filter(None, map(find_output, _iterate_places(folder))), None)
 
     resolved = [(path, output) for output in outputs if (path := resolve(output)) is not None]
     for path, output in resolved:
         place = _locate(path)
-        other = find_output(place)
-        if other is not None:
-            raise _one_in_another(other, output)
-        written.setdefault((place.file, place.folded), []).append((place, output))
+        if other := find_output(place):
+            raise _same_output(other, output)
+        written.setdefault(place.key, []).append((place, output))
     for path, output in resolved:
-        other = find_holder(path.parent)
-        if other is not None:
-            raise _one_in_another(other, output)
+        if other := find_container(path.parent):
+            raise _same_output(other, output)
     for source in inputs:
-        path_or_none = resolve(source)
-        if path_or_none is not None:
-            other = find_output(_locate(path_or_none)) or find_holder(path_or_none.parent)
-            if other is not None:
-                raise _replaces_input(other, source)
+        real = resolve(source)
+        if real is not None and (other := find_output(_locate(real)) or find_container(real.parent)):
+            problem = "is" if other == source else f"would replace {printable(source)}, which is"
+            raise OutputError(f"{printable(other)} {problem} one of the inputs. Choose another name for the output.")
 
 
-def _one_in_another(first: Path, second: Path) -> OutputError:
+def _same_output(first: Path, second: Path) -> OutputError:
     return OutputError(
         f"{printable(first)} and {printable(second)} are one file, or one lies in the other, and both would be "
         "written. Give each output a name of its own."
     )
 
 
-def _replaces_input(output: Path, source: Path) -> OutputError:
-    what = "is" if output == source else f"would replace {printable(source)}, which is"
-    return OutputError(f"{printable(output)} {what} one of the inputs. Choose another name for the output.")
-
-
 def _ignores_case(folder: Path) -> bool:
-    """Whether names in a folder that differ in case alone are one file's."""
+    """Return whether names in a folder that differ only in case are one file."""
     try:
         temporary, lock = _create(folder, _create_file)
-    except OSError:  # nothing will be written there either
+    except OSError:  # nothing can be written there anyway
         return False
     try:
         return exists(temporary.with_name(temporary.name.upper()))

@@ -1,16 +1,16 @@
-"""The errors this package raises on purpose.
+"""The errors that this package raises deliberately.
 
-Every message says what was wrong, what was expected and how to mend it, in one line where possible: the command
-line prints it as it stands and exits with status 1.
+Every message says what was wrong, what was expected and how to fix it, on one line if possible. The command line prints
+the message unchanged and exits with status 1.
 """
 
 
 class WavePaintError(Exception):
-    """Base of every error that is raised on purpose."""
+    """Base class of every deliberate error."""
 
 
 class ConfigError(WavePaintError):
-    """A setting, or a combination of settings, makes no sense."""
+    """A setting, or a combination of settings, is invalid."""
 
 
 class CheckpointError(WavePaintError):
@@ -22,11 +22,11 @@ class BundleError(WavePaintError):
 
 
 class ImageError(WavePaintError):
-    """An image or a mask cannot be read, is of an unsupported kind or does not fit its partner."""
+    """An image or a mask cannot be read, is of an unsupported kind, or the two do not match."""
 
 
 class EngineError(WavePaintError):
-    """An inference engine is not installed, does not load or failed while running."""
+    """An inference engine is not installed, does not load, or failed while running."""
 
 
 class EngineMemoryError(EngineError):
@@ -38,18 +38,18 @@ class VerificationError(WavePaintError):
 
 
 class TrainingError(WavePaintError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or cannot continue."""
 
 
 class OutputError(WavePaintError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to its destination."""
 
 
 class WavePaintWarning(UserWarning):
-    """Something a person should know, although the work went on."""
+    """A problem that the user should know about, although the work continued."""
 
 
 def printable(name: object) -> str:
-    """Return a name or path as messages show it: on one line, escaped where it holds what cannot be printed."""
+    """Return a name or path for a message: on one line, escaped if it contains characters that cannot be printed."""
     text = str(name)
     return text if text.isprintable() else ascii(text)

@@ -1,4 +1,4 @@
-"""Pictures of results side by side."""
+"""Grids of images, for comparing results side by side."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 HOLE_COLOUR = (255, 0, 160)
-"""A colour rare in photographs, so that a hole is never mistaken for image."""
+"""A colour that is rare in photos, so that a hole is never mistaken for part of the image."""
 
 
 def mark_hole(image_HWC: NDArray[np.uint8], mask_HW: NDArray[Any]) -> NDArray[np.uint8]:
@@ -17,7 +17,7 @@ def mark_hole(image_HWC: NDArray[np.uint8], mask_HW: NDArray[Any]) -> NDArray[np
 
 
 def make_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], titles: Sequence[str], gap: int = 4) -> Image.Image:
-    """Lay out rows of equally sized (H, W, 3) uint8 images under a line of column titles."""
+    """Return rows of equally sized (H, W, 3) uint8 images, ``gap`` pixels apart, under a line of column titles."""
     height, width = rows[0][0].shape[:2]
     header = 18
     canvas = Image.new(

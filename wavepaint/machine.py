@@ -1,4 +1,4 @@
-"""The machine and the process: processor, usable cores, system, peak memory."""
+"""Facts about the machine and the process: processor, usable cores, system, peak memory."""
 
 import os
 import platform
@@ -11,12 +11,12 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def count_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def reset_peak_memory() -> float:
-    """Forget the process's peak and return what it holds now, in MB, where the system can tell (Linux); else 0."""
+    """Reset the peak memory of the process. Return its current memory in MB on Linux, and 0 on other systems."""
     try:
         _CLEAR_REFS.write_text("5")
         return _read_status("VmRSS:")
@@ -25,7 +25,7 @@ def reset_peak_memory() -> float:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that was resident since :func:`reset_peak_memory`, or, elsewhere than on Linux, ever."""
+    """Return the peak resident memory in MB: since :func:`reset_peak_memory` on Linux, since the start elsewhere."""
     try:
         return _read_status("VmHWM:")
     except OSError:
@@ -53,7 +53,7 @@ def _processor_name() -> str:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, usable cores, system and Python version, as plain values."""
+    """Return processor, usable cores, system and Python version."""
     return {
         "processor": _processor_name(),
         "cores": count_cores(),

@@ -1,11 +1,11 @@
-"""ONNX files that keep their weights elsewhere, found without the onnx package.
+"""Finds ONNX files that keep weights in other files, without the onnx package.
 
-A tensor may lie in another file, which the ONNX file names ("external data"). Engines open that file themselves, and
-ONNX Runtime before 1.24.1 opened any file of the machine. Bundles need none of it, so such a file is refused before any
-engine sees it.
+An ONNX file may store a tensor in another file that it names ("external data"). Engines open that file themselves, and
+ONNX Runtime before 1.24.1 opened any file on the machine. Bundles do not need external data, so such a file is refused
+before any engine sees it.
 
-The file is read as protobuf's wire format: fields of a number, a wire type and a value, of which those are followed
-that can hold a tensor. Sources: https://protobuf.dev/programming-guides/encoding,
+The file is read in protobuf's wire format: each field has a number, a wire type and a value. Only fields that can
+contain a tensor are followed. Sources: https://protobuf.dev/programming-guides/encoding,
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from wavepaint.errors import EngineError
 
 MAX_FIELDS = 1_000_000
-"""Most fields that are read of a file, a second's work. The model that ships has 15,000."""
+"""Largest number of fields in a file, about a second of work. The default model has 15,000."""
 
 _MESSAGES: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -34,7 +34,7 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
     "TensorProto": {},
 }
-"""For each message that can hold a tensor, the fields that can and the messages in them."""
+"""For each message that can contain a tensor: the numbers of those fields, and the message types they contain."""
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _VARINT, _BYTES, _START_GROUP, _END_GROUP = 0, 2, 3, 4
@@ -42,33 +42,33 @@ _FIXED_BYTES = {1: 8, 5: 4}
 
 
 def has_external_data(path: Path) -> bool:
-    """Return whether an ONNX file keeps a tensor in another file, or says that it does.
+    """Return whether an ONNX file has a tensor with external data.
 
     Raises:
-        ValueError: It is no ONNX file, is damaged, or has more than :data:`MAX_FIELDS` fields.
-        OSError: It cannot be read.
+        ValueError: The file is not an ONNX file, is damaged, or has more than :data:`MAX_FIELDS` fields.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as stream:
-        if not stream.read(1):  # which cannot be mapped
+        if not stream.read(1):  # an empty file cannot be mapped
             raise ValueError("it is empty")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _scan(data)
 
 
 def check_model_file(path: Path) -> None:
-    """Refuse an ONNX file with external data, and one that cannot be searched for it.
+    """Refuse an ONNX file that has external data, or that cannot be searched for it.
 
     Raises:
-        EngineError: It is refused.
+        EngineError: The file is refused.
     """
     try:
         external = has_external_data(path)
     except (ValueError, OSError) as error:
-        raise EngineError(f"cannot load {path}: it is not a whole ONNX file ({error}). Export it again.") from error
+        raise EngineError(f"cannot load {path}: it is not a complete ONNX file ({error}). Export it again.") from error
     if external:
         raise EngineError(
-            f"{path} keeps weights in other files (external data), and no engine is given such a file. Save the "
-            "model as one file."
+            f"{path} keeps weights in other files (external data), which no engine may open. Save the model as one "
+            "file."
         )
 
 
@@ -77,8 +77,8 @@ def _scan(data: mmap.mmap) -> bool:
     num_fields = 0
     while pending:
         message, at, end = pending.pop()
-        holders, is_tensor = _MESSAGES[message], message == "TensorProto"
-        groups = 0  # of unknown fields, a wire type that is no longer used; nothing in them is followed
+        fields, is_tensor = _MESSAGES[message], message == "TensorProto"
+        groups = 0  # open groups: an obsolete wire type; the fields inside are skipped
         while at < end:
             num_fields += 1
             if num_fields > MAX_FIELDS:
@@ -92,8 +92,8 @@ def _scan(data: mmap.mmap) -> bool:
                     raise ValueError("a field without its value")
                 value, at = _read_varint(data, at, end) if data[at] > 0x7F else (data[at], at + 1)
                 if wire_type == _BYTES:
-                    if number in holders and not groups:
-                        pending.append((holders[number], at, at + value))
+                    if number in fields and not groups:
+                        pending.append((fields[number], at, at + value))
                     at += value
                 if is_tensor and not groups and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value)):
                     return True
@@ -106,12 +106,12 @@ def _scan(data: mmap.mmap) -> bool:
             else:
                 raise ValueError(f"wire type {wire_type}")
         if at != end or groups:
-            raise ValueError("a field reaches over its end")
+            raise ValueError("a field extends beyond its end")
     return False
 
 
 def _read_varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, the lowest first, and where it ends."""
+    """Return a number of seven bits a byte, lowest first, and the position after it."""
     value = 0
     for shift, index in enumerate(range(at, min(end, at + 10))):
         value |= (data[index] & 0x7F) << 7 * shift

@@ -1,4 +1,4 @@
-"""Optional dependencies: import one, or say the exact command that installs it."""
+"""Optional dependencies: import one, or raise an error with the command that installs it."""
 
 import importlib
 from types import ModuleType
@@ -11,10 +11,10 @@ def require(module: str, *, extra: str) -> ModuleType:
 
     Args:
         module: Dotted import name, for example ``"onnxruntime"``.
-        extra: The extra of this package that installs it, for example ``"cpu"``.
+        extra: The extra of this package that installs the module, for example ``"cpu"``.
 
     Raises:
-        EngineError: The module is not installed, or is installed and fails to load.
+        EngineError: The module is not installed, or does not load.
     """
     try:
         return importlib.import_module(module)

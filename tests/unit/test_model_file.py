@@ -172,7 +172,7 @@ def test_odd_encodings_hide_nothing(tmp_path: Path, tensor: bytes) -> None:
 def test_what_cannot_be_searched_is_given_to_no_engine(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(EngineError, match="not a whole ONNX file") as caught:
+    with pytest.raises(EngineError, match="not a complete ONNX file") as caught:
         check_model_file(path)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -1,4 +1,4 @@
-"""The ``wp`` command line. Each command lives in a module of its own that is imported when it runs."""
+"""The ``wp`` command line. Each command is a module of its own, imported only when it runs."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ import click
 from wavepaint import __version__
 from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 
-# The one-line helps stand here, so that `wp --help` imports no command.
+# The help lines are here, so that `wp --help` imports no command.
 _COMMANDS = {
     "infer": "Fill the hole of a photo.",
     "train": "Train an inpainting network on a folder of photos.",
@@ -21,7 +21,7 @@ _COMMANDS = {
     "export": "Turn a checkpoint into a verified ONNX bundle, and build engines.",
     "verify": "Compare a bundle's models with their source.",
     "bench": "Time a bundle in the engines of this machine.",
-    "info": "Show what a bundle is.",
+    "info": "Describe a bundle.",
     "doctor": "Show which engines work on this machine, and what is missing for the others.",
 }
 
@@ -47,11 +47,11 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wp")
 def wp() -> None:
-    """Fill holes in photos with WavePaint: train it, export it, race it, run it."""
+    """Fill holes in photos with WavePaint: train, export, benchmark and run a network."""
 
 
 def _show_own_warnings_plainly() -> None:
-    """Print a :class:`WavePaintWarning` as one line, without the place in the code that Python adds."""
+    """Print a :class:`WavePaintWarning` as one line, without the source line that Python adds."""
     default = warnings.showwarning
 
     def show(
@@ -71,16 +71,19 @@ def _show_own_warnings_plainly() -> None:
 
 
 def _replace_closed_streams() -> None:
-    """Give a closed standard stream's number away, or the next file opened gets it and with it what libraries print."""
+    """Open the null device for every closed standard stream.
+
+    Otherwise the next file that is opened gets the stream's number, and libraries print into that file.
+    """
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(handle)
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  as long as the process
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  open until the process ends
 
 
 def main() -> None:
-    """Run the command line; errors of this package and of the system become one line on stderr and exit status 1."""
+    """Run the command line. Errors of this package and of the system become one line on stderr and exit status 1."""
     _replace_closed_streams()
     _show_own_warnings_plainly()
     try:

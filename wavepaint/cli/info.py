@@ -1,4 +1,4 @@
-"""wp info: show what a bundle is."""
+"""wp info: describe a bundle."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         entry = manifest.files[artifact.path]
         yield (
             "model",
-            f"{artifact.path}: {artifact.kind} {artifact.precision}, {artifact.io_dtype} edges, "
+            f"{artifact.path}: {artifact.kind} {artifact.precision}, {artifact.io_dtype} I/O, "
             f"{entry['bytes'] / 1e6:.1f} MB",
         )
         details = ", ".join(f"{key} {value}" for key, value in artifact.details.items() if value not in ([], None))
@@ -30,7 +30,7 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         for report in reports:
             yield "", describe_report(report)
         if not reports:
-            yield "", "not verified yet: no engine here could run it (wp verify --store adds a report)"
+            yield "", "not verified yet: no engine could run it (wp verify --store adds a report)"
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
     yield from _training_rows(manifest)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
@@ -41,10 +41,9 @@ def _training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if not training:
         yield "training", "no record in the checkpoint"
         return
-    config, data = training["config"], training["data"]  # flat in earlier bundles
-    settings = (
-        {**config["data"], **config["optimization"]} if "optimization" in config else config
-    )  # of earlier bundles
+    config, data = training["config"], training["data"]
+    has_sections = "optimization" in config  # the first configs had none
+    settings = {**config["data"], **config["optimization"]} if has_sections else config
     yield (
         "training",
         f"recipe {config['recipe']}, {training['step']} steps of {settings['batch_size']} crops of "
@@ -67,9 +66,9 @@ def _training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as it is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(bundle: Path | None, as_json: bool) -> None:
-    """Show what BUNDLE is (default: the one that ships with the package), and check that it is whole."""
+    """Describe BUNDLE (default: the model that ships with the package), and check that it is complete."""
     manifest = read_bundle(bundle or default_bundle_folder()).manifest
     if as_json:
         click.echo(json.dumps(json.loads(manifest.to_json()), indent=2))
@@ -78,7 +77,7 @@ def command(bundle: Path | None, as_json: bool) -> None:
         rows = list(_rows(manifest))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(
-            f"the manifest is damaged or made by hand ({error!r}). wp info --json prints it as it is, and wp export "
+            f"the manifest is damaged or written by hand ({error!r}). wp info --json prints it unchanged; wp export "
             "makes a new one."
         ) from error
     for label, text in rows:
