@@ -1,11 +1,14 @@
-"""Hostile files, made from a seed. The tests read a few of each family, ``python -m tests.hostile`` reads many.
+"""Hostile files, made from a seed. The tests read a few of each family; ``python -m tests.hostile`` reads many.
 
 A family is a module of this package with two functions:
 
-- ``make_cases(seed, count)`` yields :class:`Case` objects, the same ones for the same arguments.
-- ``read(path)`` reads what a case wrote, through the code that users reach.
+- ``make_cases(seed, count)`` yields :class:`Case` objects. The same arguments give the same cases.
+- ``read(path)`` reads the file of a case through the public code.
+
+``WAVEPAINT_EXAMPLES=10`` lets the tests read ten times as many files.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from pathlib import Path
 from wavepaint.errors import WavePaintError
 
 MAX_SECONDS = 10.0
-"""Most processor time that reading one file may take. It tells work that has a bound from work that has none."""
+"""Longest CPU time for reading one file. Unbounded work takes far longer, all other work far less."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +26,25 @@ class Case:
     """One hostile file.
 
     Attributes:
-        name: What is wrong with it.
-        write: Writes it into an empty folder and returns the path to read.
+        name: Short description of what is wrong with the file.
+        write: Writes the file into an empty folder and returns the path to read.
     """
 
     name: str
     write: Callable[[Path], Path]
 
 
+def count_examples(default: int) -> int:
+    """Return the number of files that a test reads: ``default`` times ``WAVEPAINT_EXAMPLES``."""
+    return default * int(os.environ.get("WAVEPAINT_EXAMPLES", "1"))
+
+
 def try_case(case: Case, read: Callable[[Path], object]) -> str:
-    """Write and read a case; return "accepted", or the one line it was refused with.
+    """Write and read a case; return "accepted", or the message of the refusal.
 
     Raises:
-        AssertionError: The message has more than one line, or reading took more than :data:`MAX_SECONDS`.
-        Exception: What the reader let through; only a :class:`WavePaintError` is a refusal.
+        AssertionError: The message has more than one line, or reading took longer than :data:`MAX_SECONDS`.
+        Exception: Any exception that is not a :class:`WavePaintError`, the only kind of refusal.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = case.write(Path(folder))

@@ -2,8 +2,8 @@
 
     python -m tests.hostile --count 2000 --seed 1 -o benchmarks/results/DATE-hostile
 
-Every file must be accepted or refused with one line, within the bound of :data:`tests.hostile.MAX_SECONDS`. The exit
-status is 1 where one was not; the report names each by its seed and number, so that it can be made again.
+Every file must be accepted, or refused with one line, within :data:`tests.hostile.MAX_SECONDS`. Otherwise the exit
+status is 1, and the report names the file by seed and number, so that it can be made again.
 """
 
 import importlib
@@ -26,11 +26,11 @@ from wavepaint.machine import describe_machine
 FAMILIES = ("manifests", "checkpoints", "archives", "lists", "images")
 
 NUM_REASONS = 12
-"""Kinds of refusal that the report shows for each family, the most frequent first."""
+"""Number of refusals that the report lists for each family, the most frequent first."""
 
 
 def run_family(name: str, seed: int, count: int) -> dict[str, Any]:
-    """Read the files of a family and count what became of them."""
+    """Read the files of a family and count the outcomes."""
     family = importlib.import_module(f"tests.hostile.{name}")
     outcomes: Counter[str] = Counter()
     failures: list[str] = []
@@ -41,7 +41,7 @@ def run_family(name: str, seed: int, count: int) -> dict[str, Any]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     outcome = try_case(case, family.read)
-            except Exception as error:  # what must not happen is what is looked for
+            except Exception as error:  # any other exception is a failure to report
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 failures.append(f"{number} {case.name}: {type(error).__name__}: {error} ({place.name})")
                 continue
@@ -59,7 +59,7 @@ def run_family(name: str, seed: int, count: int) -> dict[str, Any]:
 
 
 def _name_kind(outcome: str) -> str:
-    """Return a message without what differs from file to file: paths, quoted values and numbers."""
+    """Return a message without paths, quoted values and numbers, which differ from file to file."""
     kind = re.sub(r"/\S*/", "", outcome)
     kind = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", kind)
     return re.sub(r"-?\d[\d.,e+]*", "N", kind)[:160]
@@ -93,7 +93,7 @@ def make_page(reports: list[dict[str, Any]], command: str) -> str:
 @click.command()
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Files of each family.")
 @click.option("--seed", default=1, show_default=True, type=int, help="Seed of the first file.")
-@click.option("--families", default=",".join(FAMILIES), show_default=True, help="Which, with commas.")
+@click.option("--families", default=",".join(FAMILIES), show_default=True, help="Families, separated by commas.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for hostile.md and hostile.json.")
 def main(count: int, seed: int, families: str, out: Path | None) -> None:
     """Read COUNT hostile files of each family."""

@@ -15,17 +15,9 @@ from PIL import Image
 
 from tests.hostile import Case
 from tests.hostile.images import jpeg_of_scans, tiff_of_directories
+from tests.hostile.mutations import GENERAL
 from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
 from tests.image_files import encoded, png_header
-from tests.property.test_broken_images import (
-    add_garbage,
-    cut_off,
-    erase,
-    flip_bits,
-    flip_bits_of_the_head,
-    repeat,
-    swap,
-)
 from wavepaint.data.sources import STL10_FILES, open_source
 
 MAX_READ = 20
@@ -194,14 +186,13 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
 
 
 _EXTENSION_KINDS = (b"x", b"g", b"L", b"K", b"X")
-_MUTATORS = (flip_bits, flip_bits_of_the_head, cut_off, erase, repeat, swap, add_garbage)
 
 
 def _break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
     """Break a valid archive; the checksums of a tar's headers are made right again as a rule."""
     name = rng.choice(sorted(whole_files()))
     data = bytearray(whole_files()[name])
-    for mutator in rng.choices(_MUTATORS, k=rng.choice([1, 1, 2])):
+    for mutator in rng.choices(GENERAL, k=rng.choice([1, 1, 2])):
         if data:
             mutator(data, rng)
     if name.endswith(".tar") and rng.random() < 0.8:

@@ -21,16 +21,8 @@ from safetensors.torch import save
 
 from tests.conftest import TINY, randomise
 from tests.hostile import Case
+from tests.hostile.mutations import GENERAL
 from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
-from tests.property.test_broken_images import (
-    add_garbage,
-    cut_off,
-    erase,
-    flip_bits,
-    flip_bits_of_the_head,
-    repeat,
-    swap,
-)
 from wavepaint.models.registry import build_model
 from wavepaint.weights.checkpoint import FORMAT, read_checkpoint
 
@@ -276,13 +268,10 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
     yield f"sparse {name}", partial(write_sparse, name, data[: rng.randrange(len(data))], rng.randrange(2**30, 2**36))
 
 
-_MUTATORS = (flip_bits, flip_bits_of_the_head, cut_off, erase, repeat, swap, add_garbage)
-
-
 def _break(name: str, rng: random.Random) -> bytes:
     """Break a valid file, or the pickle in it, whose archive is written anew with right checksums."""
     data = whole_files()[name]
-    mutator = rng.choice(_MUTATORS)
+    mutator = rng.choice(GENERAL)
     if name.endswith(".safetensors") or name == "old.pth" or rng.random() < 0.3:
         broken = bytearray(data)
         mutator(broken, rng)

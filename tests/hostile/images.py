@@ -1,4 +1,4 @@
-"""Hostile images: work without a bound in few bytes, files that are none, and broken ones of every accepted format."""
+"""Hostile images: small files that cause unbounded work, paths that are not files, and broken files of every format."""
 
 import io
 import random
@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
-from PIL import Image
+import cv2
+import numpy as np
+from PIL import Image, ImageCms
 
 from tests.hostile import Case
+from tests.hostile.mutations import FOR_IMAGES
 from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
-from tests.image_files import chunk, encoded, png_header
-from tests.property.test_broken_images import make_files, mutate
+from tests.image_files import chunk, encoded, png, png_header, tiff
 from wavepaint.runtime.images import read_mask, read_photo
+
+SEED = 20261121
 
 
 def read(path: Path) -> None:
@@ -22,8 +26,72 @@ def read(path: Path) -> None:
     read_mask(path)
 
 
+def make_files() -> dict[str, bytes]:
+    """Return small valid files of every accepted format and kind."""
+    rng = np.random.default_rng(SEED)
+    ramp = np.add.outer(np.arange(48) * 3, np.arange(64) * 2)[..., None] + np.array([0, 20, 40])
+    array = (ramp + rng.integers(0, 9, ramp.shape)).astype(np.uint8)
+    deep = array.astype(np.uint16) * 250 + 7
+    alpha = np.full((*array.shape[:2], 1), 200, np.uint8)
+    image, grey = Image.fromarray(array), Image.fromarray(array[..., 0])
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x8769] = 6, "Maker", {0x9003: "2020:02:02 20:20:20"}
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    everything = {"exif": exif.tobytes(), "icc_profile": profile, "dpi": (300, 300)}
+    files = {
+        "png": encoded(image, "PNG", **everything),
+        "png-grey": encoded(grey, "PNG"),
+        "png-alpha": encoded(Image.fromarray(np.dstack([array, alpha])), "PNG"),
+        "png-grey-alpha": encoded(Image.fromarray(np.dstack([array[..., 0], alpha])), "PNG"),
+        "png-palette": encoded(image.quantize(16), "PNG", transparency=3),
+        "png-1-bit": encoded(grey.convert("1"), "PNG"),
+        "png-16": encoded(Image.fromarray(deep[..., 0]), "PNG"),
+        "png-16-colour": png(deep, chunk(b"eXIf", exif.tobytes()[6:])),
+        "png-16-alpha": png(np.dstack([deep, deep[..., :1]])),
+        "png-16-grey-alpha": png(np.ascontiguousarray(deep[..., :2])),
+        "png-interlaced": png(array, interlaced=True),
+        "png-16-interlaced": png(deep, interlaced=True),
+        "jpeg": encoded(image, "JPEG", **everything),
+        "jpeg-progressive": encoded(image, "JPEG", progressive=True, quality=60),
+        "jpeg-grey": encoded(grey, "JPEG", optimize=True),
+        "mpo": encoded(image, "MPO", save_all=True, append_images=[image]),
+        "webp": encoded(image, "WEBP", exif=exif.tobytes(), icc_profile=profile),
+        "webp-lossless": encoded(Image.fromarray(np.dstack([array, alpha])), "WEBP", lossless=True),
+        "bmp": encoded(image, "BMP"),
+        "bmp-palette": encoded(image.quantize(16), "BMP"),
+        "gif": encoded(image.quantize(32), "GIF", transparency=1),
+        "ppm": encoded(image, "PPM"),
+        "tga": encoded(image, "TGA", compression="tga_rle"),
+        "avif": encoded(image, "AVIF", exif=exif.tobytes()),
+        "jp2": encoded(image, "JPEG2000"),
+        "tiff": encoded(image, "TIFF", **everything),
+        "tiff-16": tiff(deep[..., 0].copy()),
+        "tiff-16-colour": tiff(deep, photometric="rgb", compression="zlib", predictor=True),
+        "tiff-16-tiled": tiff(deep, photometric="rgb", tile=(16, 16)),
+        "tiff-16-grey-alpha": tiff(deep[..., :2].copy(), photometric="minisblack", extrasamples=[2], planarconfig=1),
+        "tiff-16-lzw": cv2.imencode(".tif", deep, [cv2.IMWRITE_TIFF_COMPRESSION, 5])[1].tobytes(),
+    }
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        files[f"tiff-{compression}"] = encoded(image, "TIFF", compression=compression)
+    files["tiff-group4"] = encoded(grey.convert("1"), "TIFF", compression="group4")
+    return files
+
+
+def mutate(number: int, files: dict[str, bytes]) -> tuple[str, bytes]:
+    """Return the name and the bytes of broken file ``number``."""
+    names = sorted(files)
+    name = names[number % len(names)]
+    rng = random.Random(SEED + number)
+    data = bytearray(files[name])
+    mutators = rng.choices(FOR_IMAGES, k=rng.choice([1, 1, 2, 3]))
+    for mutator in mutators:
+        if data:
+            mutator(data, rng)
+    return f"{number} {name} {' '.join(mutator.__name__ for mutator in mutators)}", bytes(data)
+
+
 def jpeg_of_scans(width: int, height: int, num_scans: int, *, progressive: bool = True) -> bytes:
-    """A JPEG of many scans of a few bytes each; a sequential one holds each channel in scans of its own."""
+    """Return a JPEG of many scans of a few bytes each. A sequential JPEG has one scan for each channel."""
     data = encoded(Image.new("L", (width, height)), "JPEG", progressive=progressive)
     if progressive:
         start, end = data.rindex(b"\xff\xda"), len(data) - 2
@@ -38,7 +106,7 @@ def jpeg_of_scans(width: int, height: int, num_scans: int, *, progressive: bool 
 
 
 def tiff_of_directories(num_directories: int, *, endless: bool = False) -> bytes:
-    """A TIFF of one pixel a directory; the last leads back to the first, or to a place that is none of a directory."""
+    """Return a TIFF with one pixel a directory. The last directory points to none, or with ``endless`` to the first."""
     entries = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 1)]
     body = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
     size = 2 + len(body) + 4
@@ -121,7 +189,7 @@ def _bombs(rng: random.Random) -> Iterator[tuple[str, Write]]:
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
-    """Yield every tenth a file of unbounded work or of another kind, and mutations of valid files between them."""
+    """Yield made-up files, one of ten cases, and broken files of every accepted format."""
 
     def break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
         name, data = mutate(seed * 1_000_000 + number, _files())

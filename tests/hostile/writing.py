@@ -1,4 +1,4 @@
-"""What the families of files share: writing a case, and mixing cases made up with valid files that were broken."""
+"""Writes the files of cases, and mixes made-up files with broken copies of valid ones."""
 
 import os
 import random
@@ -34,7 +34,15 @@ def mix_cases(
     break_one: Callable[[int, random.Random], tuple[str, str, bytes]],
     every: int = 2,
 ) -> Iterator[Case]:
-    """Yield made-up files, one of ``every`` cases, and broken ones: description, file name and content."""
+    """Yield ``count`` cases: one of ``every`` is a made-up file, the others are broken copies of valid files.
+
+    Args:
+        rng: Source of all random choices.
+        count: Number of cases.
+        make: Yields descriptions and writers of made-up files.
+        break_one: Returns the description, the file name and the content of broken file ``number``.
+        every: One of this many cases is made up.
+    """
     made: list[tuple[str, Write]] = []
     for number in range(count):
         if number % every == 0:

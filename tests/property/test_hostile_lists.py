@@ -1,11 +1,11 @@
-"""Lists of photographs that make no sense, or mean harm, are refused in a line, and write nothing outside of --out."""
+"""Each hostile list of photos is refused with one line, or is harmless: nothing is written outside --out."""
 
-from tests.hostile import try_case
+from tests.hostile import count_examples, try_case
 from tests.hostile.lists import make_cases, read
 
 
 def test_hostile_lists_are_refused_in_one_line_or_harmless() -> None:
-    outcomes = [try_case(case, read) for case in make_cases(seed=0, count=300)]
+    outcomes = [try_case(case, read) for case in make_cases(seed=0, count=count_examples(300))]
     assert 0 < sum(outcome == "accepted" for outcome in outcomes) < len(outcomes)
 
 

@@ -1,4 +1,4 @@
-"""A hostile manifest is read, or refused with one line, and neither takes long."""
+"""Each hostile manifest is read, or refused with one line, soon."""
 
 import json
 import warnings
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.machine import Machine
-from tests.hostile import Case, manifests, try_case
+from tests.hostile import Case, count_examples, manifests, try_case
 from wavepaint.contract import MANIFEST_NAME, read_bundle
 from wavepaint.errors import BundleError, WavePaintWarning
 from wavepaint.runtime.engines.registry import open_session
@@ -21,9 +21,9 @@ ACCEPTED = {
     "a plan for numbers",
     "a plan of a model from outside",
 }
-"""What models do without: these bundles are read and fill holes."""
+"""Damage to parts that no model needs: these bundles are read and fill holes."""
 
-CASES = list(manifests.make_cases(seed=15, count=120))
+CASES = list(manifests.make_cases(seed=15, count=count_examples(120)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -35,7 +35,7 @@ def test_a_hostile_manifest_is_read_or_refused_with_one_line(case: Case) -> None
         assert (outcome == "accepted") == (case.name in ACCEPTED), outcome
 
 
-def test_the_bundle_that_is_mutated_is_a_good_one(tmp_path: Path) -> None:
+def test_the_bundle_that_is_broken_is_valid_before(tmp_path: Path) -> None:
     manifests.write_small_bundle(tmp_path)
     manifests.read(tmp_path)
 
@@ -59,7 +59,7 @@ def test_a_plan_whose_entry_is_damaged_is_left_out_with_a_warning(tmp_path: Path
     assert [artifact.path for artifact in bundle.manifest.artifacts] == ["model.onnx"]
 
 
-def test_auto_passes_over_a_plan_that_makes_no_sense(machine: Machine, tmp_path: Path) -> None:
+def test_auto_skips_a_plan_with_invalid_profiles(machine: Machine, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     manifest = manifests.write_small_bundle(folder)
     manifest["artifacts"][1]["details"] |= {
@@ -71,13 +71,13 @@ def test_auto_passes_over_a_plan_that_makes_no_sense(machine: Machine, tmp_path:
         assert "CPU" in session.engine
 
 
-def test_fields_of_later_programs_are_left_out(tmp_path: Path) -> None:
+def test_unknown_fields_of_later_programs_are_ignored(tmp_path: Path) -> None:
     manifest = manifests.write_small_bundle(tmp_path)
     (tmp_path / MANIFEST_NAME).write_text(json.dumps({**manifest, "yet_to_come": 1}))
     assert read_bundle(tmp_path).manifest.name == "small"
 
 
-def test_bundles_that_say_nothing_of_padding_were_made_with_reflect(tmp_path: Path) -> None:
+def test_manifests_without_padding_mean_reflect(tmp_path: Path) -> None:
     manifest = manifests.write_small_bundle(tmp_path)
     del manifest["padding"]
     (tmp_path / MANIFEST_NAME).write_text(json.dumps(manifest))
