@@ -1,4 +1,4 @@
-"""Image files that the libraries at hand do not write."""
+"""Builders for image files that Pillow does not write."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""First row, first column, step of rows, step of columns of PNG's seven passes."""
+"""First row, first column, row step and column step of PNG's seven passes."""
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
@@ -26,7 +26,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(array: np.ndarray, *chunks: bytes, interlaced: bool = False) -> bytes:
-    """A PNG of (H, W, 1 to 4) uint8 or uint16, its lines unfiltered."""
+    """Return (H, W, 1 to 4) uint8 or uint16 as a PNG with unfiltered rows."""
     height, width, channels = array.shape
     passes = [array[y::dy, x::dx] for y, x, dy, dx in ADAM7] if interlaced else [array]
     big_endian = array.dtype.newbyteorder(">")
@@ -38,7 +38,7 @@ def png(array: np.ndarray, *chunks: bytes, interlaced: bool = False) -> bytes:
 
 
 def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
-    """A PNG that claims a size and holds a hundred bytes."""
+    """Return a PNG that claims a size but has only a hundred bytes of pixels."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 

@@ -1,4 +1,4 @@
-"""Hostile archives of photos: headers that lead back or on for ever, members that are not there, bombs."""
+"""Hostile archives of photos: endless headers, headers that point back, missing members, compression bombs."""
 
 import io
 import random
@@ -26,7 +26,7 @@ MAX_READ = 20
 def read(path: Path) -> None:
     """Open a source, describe it, and read some of its photos."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own, of large or broken photos
+        warnings.simplefilter("ignore")  # from Pillow, about large or broken photos
         source = open_source(path)
         source.describe()
         for name in source.names[:MAX_READ]:
@@ -42,7 +42,7 @@ def photo() -> bytes:
 def tar_header(
     name: str, size: int, kind: bytes = tarfile.REGTYPE, *, checksum: bool = True, number: bytes | None = None
 ) -> bytes:
-    """A tar's header of any size, negative and huge ones in base 256; ``number`` is put in its place as it is."""
+    """Return a tar header of any size. Negative and huge sizes are in base 256. ``number`` replaces the size field."""
     info = tarfile.TarInfo(name)
     info.type = kind
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -59,7 +59,7 @@ def tar_member(name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> byte
 
 
 def pax(**entries: str) -> bytes:
-    """A pax header ahead of a member."""
+    """Return a pax header, which extends the next member."""
     records = b""
     for key, value in entries.items():
         body = f" {key}={value}\n".encode()
@@ -71,7 +71,7 @@ def pax(**entries: str) -> bytes:
 
 
 def tar_chain(kind: bytes, number: int, size: int = 100) -> bytes:
-    """Headers that each extend the next one, and at last a photo."""
+    """Return headers that each extend the next one, and a photo."""
     content = b"a" * size if kind in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK) else b""
     return tar_member("x", content, kind) * number + tar_member("a.png", photo()) + bytes(1024)
 
@@ -80,12 +80,12 @@ def make_zip(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content, compression)  # without the time of day
+            archive.writestr(zipfile.ZipInfo(name), content, compression)  # without a timestamp
     return stream.getvalue()
 
 
 def lying_zip(numbers: dict[int, int], content: bytes, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip whose directory has other numbers, of 4 bytes, at some places of its first entry."""
+    """Return a zip whose directory has wrong 4-byte numbers at some positions of its first entry."""
     data = bytearray(make_zip({"a.png": content}, compression))
     entry = data.rindex(b"PK\1\2")
     for place, number in numbers.items():
@@ -94,7 +94,7 @@ def lying_zip(numbers: dict[int, int], content: bytes, compression: int = zipfil
 
 
 def zip_bomb(num_mib: int, declared: int | None = None) -> bytes:
-    """A photo of many zeros, in a thousandth of its bytes, whatever size it declares."""
+    """Return a zip with ``num_mib`` MiB of zeros, compressed to a thousandth, that declares any size."""
     packer = zlib.compressobj(wbits=-15)
     packer.compress(bytes(2**20))
     packer.flush(zlib.Z_FULL_FLUSH)
@@ -115,7 +115,7 @@ def make_tar(members: dict[str, bytes], tar_format: int) -> bytes:
 
 @cache
 def whole_files() -> dict[str, bytes]:
-    """Valid archives of every kind."""
+    """Return valid archives of every kind."""
     members = {"a.png": photo(), f"{'long' * 40}/b.jpg": encoded(Image.new("L", (9, 9)), "JPEG"), "ä.png": photo()}
     return {
         "gnu.tar": make_tar(members, tarfile.GNU_FORMAT),
@@ -189,7 +189,7 @@ _EXTENSION_KINDS = (b"x", b"g", b"L", b"K", b"X")
 
 
 def _break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
-    """Break a valid archive; the checksums of a tar's headers are made right again as a rule."""
+    """Break a valid archive. In most tars the header checksums are corrected afterwards."""
     name = rng.choice(sorted(whole_files()))
     data = bytearray(whole_files()[name])
     for mutator in rng.choices(GENERAL, k=rng.choice([1, 1, 2])):
@@ -204,5 +204,5 @@ def _break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
-    """Yield made-up archives and mutations of valid ones by turns."""
+    """Yield made-up archives and broken copies of valid ones in turn."""
     return mix_cases(random.Random(seed), count, _made, _break_one)

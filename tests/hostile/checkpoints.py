@@ -1,6 +1,6 @@
-"""Hostile checkpoints: pickles that ask for anything, odd tensors, odd records, and broken files of each kind.
+"""Hostile checkpoints: dangerous pickles, invalid tensors, invalid records, and broken files of each kind.
 
-``RAN`` is set if reading a file ran code of it.
+``RAN`` is not empty if reading a file ran code from it.
 """
 
 import io
@@ -30,7 +30,7 @@ RAN: list[object] = []
 
 
 def read(path: Path) -> None:
-    """Read a checkpoint, build its network, and look whether code of the file ran."""
+    """Read a checkpoint, build its network, and check that no code of the file ran."""
     try:
         read_checkpoint(path).build()
     finally:
@@ -38,13 +38,13 @@ def read(path: Path) -> None:
 
 
 def run(*arguments: object) -> dict[str, object]:
-    """What a file must not get us to call."""
+    """Must never be called by reading a file."""
     RAN.append(arguments)
     return {}
 
 
 class Call:
-    """Is pickled as a call of a function."""
+    """Pickles as a call of a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = function, arguments
@@ -54,7 +54,7 @@ class Call:
 
 
 class Storage:
-    """Is pickled as a storage of an archive, whatever its fields are."""
+    """Pickles as a storage of an archive, with any fields."""
 
     def __init__(self, *identity: Any) -> None:
         self.identity = identity
@@ -74,7 +74,7 @@ def pickled(content: Any) -> bytes:
 def archive(
     data: bytes, *, storages: Mapping[str, bytes] | None = None, scripted: bool = False, compression: int = 0
 ) -> bytes:
-    """An archive as PyTorch writes them, around any pickle and any storages."""
+    """Return an archive in PyTorch's layout, with any pickle and any storages."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as file:
         records = {"data.pkl": data, "version": b"3\n", "byteorder": b"little"}
@@ -82,7 +82,7 @@ def archive(
             records["constants.pkl"] = pickled(())
         records |= {f"data/{key}": content for key, content in (storages or {"0": bytes(64)}).items()}
         for name, content in records.items():
-            file.writestr(zipfile.ZipInfo(f"archive/{name}"), content, compression)  # without the time of day
+            file.writestr(zipfile.ZipInfo(f"archive/{name}"), content, compression)  # without a timestamp
     return stream.getvalue()
 
 
@@ -95,18 +95,18 @@ def tensor(
     kind: Any = torch.FloatStorage,
     key: Any = "0",
 ) -> Call:
-    """A call that rebuilds a tensor of a storage of 64 bytes."""
+    """Return a call that rebuilds a tensor from a storage of 64 bytes."""
     storage = Storage("storage", kind, key, "cpu", length)
     return Call(torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
 
 
 def other_objects(content: Any) -> dict[str, Any]:
-    """Beside an object of a class that ``torch.load`` refuses, so that the archive is read with it left out."""
+    """Return content with an object that ``torch.load`` refuses, so that the archive is read without the object."""
     return {"callbacks": Call(types.SimpleNamespace), "state_dict": content}
 
 
 def nested(depth: int) -> bytes:
-    """The pickle of an object in an object in an object ..."""
+    """Return the pickle of an object in an object in an object ..."""
     make = b"ctypes\nSimpleNamespace\n)R}X\1\0\0\0a"
     return b"\x80\x02" + make * depth + b"K\0" + b"sb" * depth + b"."
 
@@ -116,7 +116,7 @@ def in_itself() -> bytes:
 
 
 def ever_more_paths(depth: int) -> bytes:
-    """The pickle of an object that holds twice an object that holds twice an object ..."""
+    """Return the pickle of an object with two references to an object with two references to an object ..."""
     content: Any = types.SimpleNamespace()
     for _ in range(depth):
         content = types.SimpleNamespace(a=content, b=content)
@@ -135,7 +135,7 @@ def tiny_state() -> dict[str, torch.Tensor]:
 
 
 def own(parameters: Any, **entries: Any) -> dict[str, Any]:
-    """The content of this project's own checkpoint."""
+    """Return the content of this project's own checkpoint."""
     record = {"name": "wavepaint", "hyper_parameters": parameters}
     return {"format": FORMAT, "architecture": record, "model": tiny_state(), "training": {}, "resume": {}, **entries}
 
@@ -146,7 +146,7 @@ def safetensors(header: bytes, content: bytes = b"") -> bytes:
 
 @cache
 def whole_files() -> dict[str, bytes]:
-    """Valid files of every kind that is read."""
+    """Return valid files of every kind that is read."""
     state = tiny_state()
     metadata = {"architecture": json.dumps({"name": "wavepaint", "hyper_parameters": TINY})}
     module = torch.nn.Module()
@@ -171,7 +171,7 @@ ODD_FIELDS: tuple[Any, ...] = (
 
 
 def _odd_entries(rng: random.Random) -> dict[str, Any]:
-    """A state dict with an entry of an odd kind."""
+    """Return a state dict with one invalid entry."""
     name = rng.choice([name for name, value in tiny_state().items() if value.ndim])
     weight = tiny_state()[name].float()
     quantized = torch.quantize_per_tensor(weight, 0.1, 0, torch.quint8)
@@ -201,7 +201,7 @@ def _odd_names(rng: random.Random) -> dict[str, Any]:
 
 
 def _odd_record(rng: random.Random) -> dict[str, Any]:
-    """An own checkpoint whose record lies."""
+    """Return this project's own checkpoint with an invalid record."""
     value = rng.choice([*ODD_FIELDS, 10**5, 10**9, 10**400, "x\ny", "x" * 10**6, torch.ones(3), {"a": {}}, [[]] * 9])
     parameters: dict[Any, Any] = {**TINY, rng.choice([*sorted(TINY), "wavelet", "dropout", "borrow", "z", 3]): value}
     return rng.choice(
@@ -222,7 +222,7 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
     def pth(make: Callable[[], bytes]) -> Write:
         return partial(write, "weights.pth", make)
 
-    # Each place of a tensor in turn, read by torch.load and with other objects left out.
+    # One wrong field of a tensor, read by torch.load, without other objects, and as TorchScript.
     field, value = rng.choice(["length", "offset", "size", "stride", "kind", "key"]), rng.choice(ODD_FIELDS)
     odd = {"weight": tensor(**{field: value})}
     yield f"{field} {value!r:.40}", pth(partial(archive, pickled(odd)))
@@ -269,7 +269,7 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
 
 
 def _break(name: str, rng: random.Random) -> bytes:
-    """Break a valid file, or the pickle in it, whose archive is written anew with right checksums."""
+    """Break a valid file, or only its pickle. The archive is then written again with correct checksums."""
     data = whole_files()[name]
     mutator = rng.choice(GENERAL)
     if name.endswith(".safetensors") or name == "old.pth" or rng.random() < 0.3:
@@ -292,5 +292,5 @@ def _break_one(number: int, rng: random.Random) -> tuple[str, str, bytes]:
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
-    """Yield made-up files and mutations of valid ones by turns."""
+    """Yield made-up files and broken copies of valid ones in turn."""
     return mix_cases(random.Random(seed), count, _made, _break_one)

@@ -1,4 +1,4 @@
-"""``wp infer`` over many photographs, killed again and again."""
+"""Kills ``wp infer`` on many photos again and again."""
 
 import json
 import random
@@ -14,22 +14,22 @@ from PIL import Image
 from tests.conftest import REPOSITORY
 
 MAX_SECONDS = 120.0
-"""How long a run may take, on a busy machine, until its first result is there."""
+"""Longest time until the first result of a run, on a busy machine."""
 
 _PER_RUN = 400
-"""Photographs for each run; more than are filled until it is killed."""
+"""Photos for each run, more than it fills before it is killed."""
 
 
 def kill_and_resume(folder: Path, *, kills: int, seed: int) -> None:
-    """Kill runs with SIGKILL, a moment after their first result, and let a last one finish.
+    """Kill runs with SIGKILL, soon after their first result, and let the last one finish.
 
     Args:
         folder: An empty folder.
-        kills: How many runs.
-        seed: Chooses the moments.
+        kills: Number of runs to kill.
+        seed: Seed for the moments.
 
     Raises:
-        AssertionError: A run left half a file, or anything that the last one did not remove.
+        AssertionError: A run left half a file, or the last run did not remove everything else.
     """
     rng = random.Random(seed)
     pixels = np.random.default_rng(seed).integers(0, 256, (96, 96, 3), dtype=np.uint8)
@@ -77,5 +77,5 @@ def kill_and_resume(folder: Path, *, kills: int, seed: int) -> None:
 
 
 def _list(out: Path) -> list[Path]:
-    """Return the results; temporary names begin with a dot."""
+    """Return the results, without temporaries, whose names begin with a dot."""
     return [path for path in out.glob("*") if not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Hostile lists of photographs for ``wp infer``: CSV and JSON lines."""
+"""Hostile lists of photos for ``wp infer``: CSV and JSON lines."""
 
 import csv
 import io
@@ -60,7 +60,7 @@ VALUES: dict[str, Any] = {
 TEXTS: dict[str, bytes] = {
     "nothing": b"",
     "blank lines": b"\n\r\n \n\r",
-    "a byte-order mark alone": b"\xef\xbb\xbf",
+    "only a byte-order mark": b"\xef\xbb\xbf",
     "UTF-16": '{"image": "p.png", "mask": "m.png"}'.encode("utf-16"),
     "Latin-1": b"image,mask\n\xe9.png,m.png\n",
     "NUL bytes": b"\0" * 1000,
@@ -119,7 +119,7 @@ def _write_pipe(folder: Path) -> Path:
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
-    """Yield hostile lists: each known kind of name, value and text first, in random order, then mutated good ones."""
+    """Yield hostile lists: first each known name, value and text in random order, then broken copies of valid lists."""
     rng = random.Random(seed)
     rows: list[tuple[str, dict[str, Any]]] = [
         (f"{kind} as {column}", {"image": "p.png", "mask": "m.png", "out": "a.png", column: value})
@@ -141,11 +141,11 @@ def make_cases(seed: int, count: int) -> Iterator[Case]:
 
 
 def read(path: Path) -> None:
-    """Do what ``wp infer LIST --resume`` does, with a model that gives photographs back as they are.
+    """Do what ``wp infer LIST --resume`` does, with a model that returns photos unchanged.
 
     Raises:
         WavePaintError: The list is refused.
-        AssertionError: A photograph failed with more than a line, or something was written outside of the results.
+        AssertionError: The error of a photo has more than one line, or something was written outside the results.
     """
     before, out = sorted(path.parent.iterdir()), path.parent / "out"
     jobs = find_jobs(str(path), None, out)

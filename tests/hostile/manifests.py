@@ -1,4 +1,4 @@
-"""Hostile manifests: fields of other types and sizes, JSON that is no JSON, files that are no files."""
+"""Hostile manifests: fields of wrong types and sizes, invalid JSON, and paths that are not files."""
 
 import copy
 import json
@@ -25,11 +25,11 @@ _SIDE = 16
 
 
 def make_model(colour: TensorProto | None = None) -> bytes:
-    """Return a model that fills the hole with one colour: an ONNX file of a few hundred bytes."""
-    float_edges = {"image": 3, "mask": 1, "image_out": 3}
+    """Return an ONNX file of a few hundred bytes that fills the hole with one colour."""
+    channels_by_name = {"image": 3, "mask": 1, "image_out": 3}
     image, mask, out = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, "H", "W"])
-        for name, channels in float_edges.items()
+        for name, channels in channels_by_name.items()
     )
     colour = colour or numpy_helper.from_array(np.full((1, 3, 1, 1), 0.5, np.float32), "colour")
     nodes = [
@@ -41,7 +41,7 @@ def make_model(colour: TensorProto | None = None) -> bytes:
 
 
 def write_small_bundle(folder: Path, model: bytes | None = None) -> dict[str, Any]:
-    """Write a bundle of a small model and a file that passes for its plan; return the manifest."""
+    """Write a bundle of a small model and a stand-in for its plan; return the manifest."""
     folder.mkdir(exist_ok=True)
     (folder / "model.onnx").write_bytes(make_model() if model is None else model)
     (folder / "model.plan").write_bytes(b"plan")
@@ -90,7 +90,7 @@ def write_small_bundle(folder: Path, model: bytes | None = None) -> dict[str, An
 
 
 def changed(change: Change) -> Callable[[Path], Path]:
-    """Return what writes a small bundle with a changed manifest."""
+    """Return a writer of a small bundle with a changed manifest."""
 
     def write(folder: Path) -> Path:
         manifest = write_small_bundle(folder)
@@ -102,7 +102,7 @@ def changed(change: Change) -> Callable[[Path], Path]:
 
 
 def replaced(content: bytes) -> Callable[[Path], Path]:
-    """Return what writes a small bundle with other bytes for its manifest."""
+    """Return a writer of a small bundle with these bytes as its manifest."""
 
     def write(folder: Path) -> Path:
         write_small_bundle(folder)
@@ -113,7 +113,7 @@ def replaced(content: bytes) -> Callable[[Path], Path]:
 
 
 def sparse_file(name: str, size: int, declared: int) -> Callable[[Path], Path]:
-    """Return what writes a bundle with a file that is mostly a hole, of a size and a declared size in bytes."""
+    """Return a writer of a bundle with a sparse file of one size, declared with another, in bytes."""
 
     def write(folder: Path) -> Path:
         changed(lambda manifest: manifest["files"][name].update(bytes=declared))(folder)
@@ -124,7 +124,7 @@ def sparse_file(name: str, size: int, declared: int) -> Callable[[Path], Path]:
 
 
 def no_file(make: Callable[[Path], Any], name: str = MANIFEST_NAME) -> Callable[[Path], Path]:
-    """Return what writes a bundle with something else than a file in the place of one."""
+    """Return a writer of a bundle in which something else replaces a file."""
 
     def write(folder: Path) -> Path:
         write_small_bundle(folder)
@@ -152,13 +152,13 @@ _GIB = 1 << 30
 _NAMED: dict[str, Callable[[Path], Path]] = {
     "a huge size multiple": changed(lambda m: m.update(size_multiple=10**9)),
     "activations that are NaN": changed(lambda m: m.update(activation_bytes_per_pixel=float("nan"))),
-    "activations without end": changed(lambda m: m.update(activation_bytes_per_pixel=1e300)),
+    "activations of 1e300 bytes": changed(lambda m: m.update(activation_bytes_per_pixel=1e300)),
     "activations of 400 digits": changed(lambda m: m.update(activation_bytes_per_pixel=10**400)),
     "reports that are a list": changed(lambda m: m.update(verification=[])),
-    "reports of a model that are none": changed(lambda m: m.update(verification={"model.onnx": 5})),
+    "reports that are a number": changed(lambda m: m.update(verification={"model.onnx": 5})),
     "a report that is a number": changed(lambda m: m.update(verification={"model.onnx": [5]})),
     "an empty report": changed(lambda m: m.update(verification={"model.onnx": [{}]})),
-    "a report without its figures": changed(lambda m: m["verification"]["model.onnx"][0].pop("num_cases")),
+    "a report without measurements": changed(lambda m: m["verification"]["model.onnx"][0].pop("num_cases")),
     "a precision that is a list": changed(lambda m: m["artifacts"][0].update(precision=["float32"])),
     "thousands of levels": replaced(b'{"format": ' + b"[" * 100_000),
     "a hundred levels": changed(lambda m: m.update(training=_nested(50))),
@@ -188,12 +188,12 @@ _NAMED: dict[str, Callable[[Path], Path]] = {
     "a listed file from outside": changed(lambda m: m["files"].update({"..": m["files"]["model.onnx"]})),
     "a model in another format": changed(lambda m: m["artifacts"][0].update(path="model.plan")),
     "a plan from another engine": changed(lambda m: m["artifacts"][1].update(kind="coreml")),
-    "a plan without what it was made by": changed(lambda m: m["artifacts"][1].update(details={})),
+    "a plan without details": changed(lambda m: m["artifacts"][1].update(details={})),
     "a plan for numbers": changed(lambda m: m["artifacts"][1]["details"].update(compute_capabilities=[90])),
     "a plan of a model from outside": changed(lambda m: m["artifacts"][1]["details"].update(onnx="../../x")),
     "no model": changed(lambda m: m.update(artifacts=[])),
     "UTF-16": replaced(json.dumps({"format": "wavepaint-bundle"}).encode("utf-16")),
-    "nothing": replaced(b""),
+    "an empty file": replaced(b""),
 }  # fmt: skip
 
 _VALUES = [
@@ -236,7 +236,7 @@ def _mutation(rng: random.Random, index: int) -> Case:
 
 
 def make_cases(seed: int, count: int) -> Iterator[Case]:
-    """Yield the cases that have a name, then mutations of a small bundle's manifest."""
+    """Yield the named cases, then mutations of a small bundle's manifest."""
     rng = random.Random(seed)
     named = (Case(name, write) for name, write in _NAMED.items())
     yield from islice(chain(named, (_mutation(rng, index) for index in range(count))), count)

@@ -17,7 +17,7 @@ ACCEPTED = {
     "a crop that is NaN",
     "a negative crop",
     "a plan from another engine",
-    "a plan without what it was made by",
+    "a plan without details",
     "a plan for numbers",
     "a plan of a model from outside",
 }

@@ -1,4 +1,4 @@
-"""A wrong argument of the Python API is a ConfigError that names it, never a bare TypeError, KeyError or ValueError."""
+"""A wrong argument to the Python API raises a ConfigError that names it, never a TypeError, KeyError or ValueError."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +11,9 @@ from wavepaint import FillOptions, Inpainter, inpaint_many
 from wavepaint.errors import ConfigError, WavePaintError
 from wavepaint.runtime.images import read_photo
 
-NO_INTEGERS: list[Any] = ["2", 1.5, 2.0, True, float("nan"), float("inf"), [], b"1", {}, np.float32(2), 1j]
-NO_WORDS: list[Any] = ["x", "", None, 1, ("auto",), ["auto"], {"auto": 1}, b"auto"]
-NO_FLAGS: list[Any] = ["yes", 1, None, np.bool_(True), []]
+NOT_INTEGERS: list[Any] = ["2", 1.5, 2.0, True, float("nan"), float("inf"), [], b"1", {}, np.float32(2), 1j]
+NOT_WORDS: list[Any] = ["x", "", None, 1, ("auto",), ["auto"], {"auto": 1}, b"auto"]
+NOT_BOOLS: list[Any] = ["yes", 1, None, np.bool_(True), []]
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,16 @@ def inpainter() -> Iterator[Inpainter]:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("invert_mask", NO_FLAGS),
-        ("resize_mask", NO_FLAGS),
-        ("mask_threshold", [*NO_INTEGERS, None, 0, 256, -1, 10**400, 10**5000]),
-        ("mask_from", NO_WORDS),
-        ("dilate", [*NO_INTEGERS, None, -1, 65, 10**400]),
-        ("feather", [*NO_INTEGERS, None, -1, 65]),
-        ("strategy", NO_WORDS),
+        ("invert_mask", NOT_BOOLS),
+        ("resize_mask", NOT_BOOLS),
+        ("mask_threshold", [*NOT_INTEGERS, None, 0, 256, -1, 10**400, 10**5000]),
+        ("mask_from", NOT_WORDS),
+        ("dilate", [*NOT_INTEGERS, None, -1, 65, 10**400]),
+        ("feather", [*NOT_INTEGERS, None, -1, 65]),
+        ("strategy", NOT_WORDS),
     ],
 )
-def test_fill_options_name_the_argument_that_is_wrong(name: str, values: list[Any]) -> None:
+def test_fill_options_name_the_wrong_argument(name: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigError, match=rf"^{name} is .*expected") as caught:
             FillOptions(**{name: value})
@@ -45,21 +45,21 @@ def test_fill_options_name_the_argument_that_is_wrong(name: str, values: list[An
     ("name", "values"),
     [
         ("bundle", [5, 1.5, b"bundle", [], {}, True]),
-        ("engine", NO_WORDS),
-        ("precision", NO_WORDS),
-        ("threads", [*NO_INTEGERS, 0, -1]),
-        ("streams", [*NO_INTEGERS, None, 0, -1]),
-        ("max_memory_mb", [*NO_INTEGERS, 0, -1]),
-        ("max_batch", [*NO_INTEGERS, 0, -1]),
+        ("engine", NOT_WORDS),
+        ("precision", NOT_WORDS),
+        ("threads", [*NOT_INTEGERS, 0, -1]),
+        ("streams", [*NOT_INTEGERS, None, 0, -1]),
+        ("max_memory_mb", [*NOT_INTEGERS, 0, -1]),
+        ("max_batch", [*NOT_INTEGERS, 0, -1]),
     ],
 )
-def test_an_inpainter_names_the_argument_that_is_wrong(name: str, values: list[Any]) -> None:
+def test_an_inpainter_names_the_wrong_argument(name: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(ConfigError, match=rf"^{name} is .*expected"):
             Inpainter(**{name: value})
 
 
-def test_integers_of_numpy_are_integers(photo: np.ndarray, hole: np.ndarray) -> None:
+def test_numpy_integers_are_accepted(photo: np.ndarray, hole: np.ndarray) -> None:
     options = FillOptions(dilate=np.int64(3), mask_threshold=np.uint8(128))  # type: ignore[arg-type]
     with Inpainter(engine="ort-cpu", threads=np.int32(1)) as inpainter:  # type: ignore[arg-type]
         assert inpainter.fill_array(photo, hole, options).shape == photo.shape
@@ -102,8 +102,6 @@ def test_a_decoded_photo_and_its_hole_are_checked(
         ({"pairs": [], "on_error": "ignore"}, "^on_error is 'ignore': expected raise, yield"),
     ],
 )
-def test_a_stream_names_the_argument_that_is_wrong(
-    inpainter: Inpainter, arguments: dict[str, Any], message: str
-) -> None:
+def test_inpaint_many_names_the_wrong_argument(inpainter: Inpainter, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         list(inpaint_many(**{"inpainter": inpainter, **arguments}))

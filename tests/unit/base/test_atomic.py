@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and never in the place of an input."""
+"""Files and folders appear complete or not at all, and never replace an input."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert names(target.parent) == ["a.txt"]
 
 
-def test_a_failure_leaves_the_former_file_and_no_rubbish(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("former")
     with pytest.raises(KeyboardInterrupt), write_file(target, overwrite=True) as temporary:
@@ -46,7 +46,7 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_overwriting_needs_permission(tmp_path: Path) -> None:
+def test_overwriting_must_be_allowed(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("former")
     with pytest.raises(OutputError, match="exists already.*--overwrite"), write_file(target):
@@ -56,7 +56,7 @@ def test_overwriting_needs_permission(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
-def test_a_folder_appears_when_it_is_complete_and_replaces_the_former(tmp_path: Path) -> None:
+def test_a_folder_appears_when_it_is_complete_and_replaces_the_earlier_one(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     with write_folder(target) as temporary:
         (temporary / "a").write_text("1")
@@ -84,9 +84,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_permissions_are_those_of_any_new_file_and_the_umask_is_never_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_permissions_follow_the_umask_which_is_never_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     former = os.umask(0o027)
     try:
         with monkeypatch.context() as patch:
@@ -99,7 +97,7 @@ def test_permissions_are_those_of_any_new_file_and_the_umask_is_never_touched(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EACCES, "Permission denied")])
-def test_what_comes_between_the_two_renames_of_a_folder_leaves_the_former_one(
+def test_an_error_between_the_two_renames_of_a_folder_leaves_the_earlier_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     target = tmp_path / "bundle"
@@ -119,7 +117,7 @@ def test_what_comes_between_the_two_renames_of_a_folder_leaves_the_former_one(
     assert names(tmp_path) == ["bundle"]
 
 
-def test_where_the_former_folder_cannot_be_put_back_both_are_kept_and_named(
+def test_if_the_earlier_folder_cannot_be_restored_both_are_kept_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "bundle"
@@ -141,7 +139,7 @@ def test_where_the_former_folder_cannot_be_put_back_both_are_kept_and_named(
     assert str(former) in str(caught.value)
     assert new.name in str(caught.value)
     forget_folders()
-    with write_file(tmp_path / "other"):  # removes what killed processes left, but nothing that someone may want back
+    with write_file(tmp_path / "other"):  # removes leftovers of killed processes, but not these
         pass
     assert (names(former), names(new)) == (["former"], ["new"])
 
@@ -156,7 +154,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert names(tmp_path) == ["link", "real"]
 
 
-def test_what_came_into_being_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_target_created_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     for write, make in ((write_file, Path.touch), (write_folder, Path.mkdir)):
         target = tmp_path / write.__name__
         with pytest.raises(OutputError, match="exists already"), write(target):
@@ -164,7 +162,7 @@ def test_what_came_into_being_meanwhile_is_not_overwritten(tmp_path: Path) -> No
     assert names(tmp_path) == ["write_file", "write_folder"]
 
 
-def test_an_error_that_concerns_something_else_stays_what_it_is(tmp_path: Path) -> None:
+def test_an_error_about_another_file_is_not_changed(tmp_path: Path) -> None:
     for write in (write_file, write_folder):
         with pytest.raises(FileNotFoundError, match="missing.txt"), write(tmp_path / "a"):
             (tmp_path / "missing.txt").read_text()
@@ -181,7 +179,7 @@ def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["n" * 256, "a\0b", "a\ud800b"])
-def test_what_no_file_can_be_called_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_invalid_names_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
     for write in (check_target, lambda path, overwrite: write_file(path).__enter__()):
         with pytest.raises(OutputError, match="^cannot write ") as caught:
             write(tmp_path / name, False)
@@ -189,19 +187,19 @@ def test_what_no_file_can_be_called_is_refused_in_one_line(tmp_path: Path, name:
     assert names(tmp_path) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nothing can be written into Linux's /proc")
-def test_a_place_that_cannot_be_written_is_refused_before_the_work() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a /proc that cannot be written")
+def test_a_target_that_cannot_be_written_is_refused_before_the_work() -> None:
     with pytest.raises(OutputError, match="cannot write /proc"):
         check_target(Path("/proc/a/b.json"), overwrite=False)
 
 
 def forget_folders() -> None:
-    """Look for leftovers once more, as the next process does."""
+    """Forget which folders were searched for leftovers, as a new process would."""
     atomic._remove_leftovers.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and locks are POSIX")
-def test_what_killed_processes_left_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_removed_by_the_next(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys\nfrom wavepaint.atomic import write_file, write_folder\n"
         "with write_file(pathlib.Path('a.png')), write_folder(pathlib.Path('b')) as folder:\n"
@@ -233,7 +231,7 @@ def test_without_locks_only_old_temporaries_are_removed(tmp_path: Path, monkeypa
 
 
 def make_tree(folder: Path) -> None:
-    """A photo and a mask, and other names for both."""
+    """Make a photo and a mask, and links to both."""
     (folder / "photos").mkdir()
     for name in ("photos/p.png", "m.png"):
         (folder / name).write_text(name)
@@ -273,7 +271,7 @@ def test_outputs_may_lie_beside_and_below_inputs(tmp_path: Path) -> None:
     check_outputs(inputs, [tmp_path / name for name in names])
 
 
-def test_names_that_differ_in_case_alone_are_one_where_the_file_system_says_so(
+def test_names_that_differ_only_in_case_are_one_file_if_the_file_system_ignores_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(atomic, "_ignores_case", lambda folder: True)

@@ -1,4 +1,4 @@
-"""A bundle is complete and unaltered, or refused; its manifest says everything."""
+"""A bundle is complete and unaltered, or refused. Its manifest survives the file."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def folder(small_bundle: Bundle, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """A copy that the test may damage."""
     return Path(shutil.copytree(small_bundle.folder, tmp_path / "copy"))
 
 
@@ -100,14 +100,14 @@ def test_the_crop_size_survives_the_file(tmp_path: Path, crop_size: int | None) 
     ],
     ids=repr,
 )
-def test_older_manifests_give_the_crop_size_in_the_training_record(
+def test_earlier_manifests_give_the_crop_size_in_the_training_record(
     folder: Path, training: dict[str, Any], crop_size: int | None
 ) -> None:
     altered(lambda manifest: (manifest.pop("crop_size"), manifest.update(training=training)))(folder)
     assert read_bundle(folder).manifest.crop_size == crop_size
 
 
-def test_a_crop_size_that_is_said_wins_over_the_training_record(folder: Path) -> None:
+def test_the_crop_size_field_wins_over_the_training_record(folder: Path) -> None:
     altered(lambda m: m.update(crop_size=None, training={"config": {"data": {"crop_size": 96}}}))(folder)
     assert read_bundle(folder).manifest.crop_size is None
 

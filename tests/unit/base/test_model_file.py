@@ -1,4 +1,4 @@
-"""External data in ONNX files is found wherever a tensor can lie, before any engine opens the file."""
+"""External data in ONNX files is found wherever a tensor can be, before any engine opens the file."""
 
 import json
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def entry_alone() -> ModelProto:
         entry_alone,
     ],
 )
-def test_external_data_is_found_wherever_a_tensor_can_lie(tmp_path: Path, make: Callable[[], ModelProto]) -> None:
+def test_external_data_is_found_wherever_a_tensor_can_be(tmp_path: Path, make: Callable[[], ModelProto]) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(make().SerializeToString())
     assert has_external_data(path)
@@ -105,8 +105,8 @@ def test_external_data_is_found_wherever_a_tensor_can_lie(tmp_path: Path, make: 
         check_model_file(path)
 
 
-def test_every_field_that_can_hold_a_tensor_is_followed() -> None:
-    """Against onnx's own description of the format, which later versions may extend."""
+def test_every_field_that_can_contain_a_tensor_is_followed() -> None:
+    """Compare with onnx's own description of the format, which later versions may extend."""
 
     def holds(message: object, seen: frozenset[str] = frozenset()) -> bool:
         name = message.name
@@ -133,7 +133,7 @@ def test_every_field_that_can_hold_a_tensor_is_followed() -> None:
 
 
 def wrap(number: int, content: bytes) -> bytes:
-    """A field of up to 127 bytes, its tag in three bytes where one or two would do."""
+    """Return a field of up to 127 bytes, with a tag of three bytes where fewer would do."""
     tag = number << 3 | 2
     return bytes([tag & 0x7F | 0x80, tag >> 7 | 0x80, 0, len(content)]) + content
 
@@ -144,10 +144,10 @@ def wrap(number: int, content: bytes) -> bytes:
         wrap(13, b""),
         b"\x70\x81\x80\x80\x80\x10",  # 2**32 + 1, which is EXTERNAL in 32 bits
         b"\x0b\x0c" + b"\x70\x01",  # after a group
-        b"\x70\x00\x70\x01",  # said twice, the last one holds
+        b"\x70\x00\x70\x01",  # given twice, the last one counts
     ],
 )
-def test_odd_encodings_hide_nothing(tmp_path: Path, tensor: bytes) -> None:
+def test_unusual_encodings_hide_nothing(tmp_path: Path, tensor: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x09" + wrap(7, wrap(5, tensor)) + wrap(7, b""))
     assert has_external_data(path)
@@ -166,10 +166,9 @@ def test_odd_encodings_hide_nothing(tmp_path: Path, tensor: bytes) -> None:
         b"\x3a\x02\x2a\x05",
         b"\x0b",
         b"\xff\xff\xff\xff\xff\x01\x00",
-        b"\x08\x09" * 1_000_001,
     ],
 )
-def test_what_cannot_be_searched_is_given_to_no_engine(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_cannot_be_searched_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(EngineError, match="not a complete ONNX file") as caught:
@@ -182,7 +181,7 @@ def test_files_without_external_data_pass() -> None:
         check_model_file(default_bundle_folder() / artifact.path)
 
 
-def test_words_of_external_data_in_texts_do_no_harm(tmp_path: Path) -> None:
+def test_text_that_looks_like_external_data_is_accepted(tmp_path: Path) -> None:
     node = helper.make_node(
         "Constant", [], ["location"], name="external_data", doc_string="j\x05location", value_floats=[0]
     )
@@ -195,15 +194,16 @@ def test_words_of_external_data_in_texts_do_no_harm(tmp_path: Path) -> None:
     check_model_file(path)
 
 
-def test_a_file_of_nothing_but_fields_is_not_read_to_its_end(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"\x08\x09" * (model_file.MAX_FIELDS + 1))
-    with pytest.raises(EngineError, match="more than 1000000 fields"):
+def test_the_number_of_fields_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_file, "MAX_FIELDS", 1000)
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x09" * 1001)
+    with pytest.raises(EngineError, match="more than 1000 fields"):
         check_model_file(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("place", ["../secret", "link", "weights.bin"])
 @pytest.mark.parametrize("engine", ["ort-cpu", "openvino"])
-def test_no_engine_is_given_a_model_that_reads_other_files(tmp_path: Path, place: str, engine: EngineName) -> None:
+def test_no_engine_opens_a_model_that_reads_other_files(tmp_path: Path, place: str, engine: EngineName) -> None:
     (tmp_path / "secret").write_bytes(bytes(range(12)))
     colour = TensorProto(
         name="colour", data_type=TensorProto.FLOAT, dims=[1, 3, 1, 1], data_location=TensorProto.EXTERNAL
@@ -221,7 +221,7 @@ def test_no_engine_is_given_a_model_that_reads_other_files(tmp_path: Path, place
         open_execution(ExecutionConfig(engine, Model(folder / "model.onnx", artifact, 8), "float32"))
 
 
-def test_the_source_of_a_plan_is_searched_as_well(tmp_path: Path) -> None:
+def test_the_source_of_a_plan_is_searched_too(tmp_path: Path) -> None:
     manifest = write_small_bundle(tmp_path)
     (tmp_path / "source.onnx").write_bytes(make_model(external()))
     manifest["files"] = describe_files(tmp_path)

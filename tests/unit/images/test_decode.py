@@ -1,4 +1,4 @@
-"""Odd and broken files: each is read as what it shows, or refused by name."""
+"""Unusual and broken files: each is read as viewers show it, or refused with its name."""
 
 import io
 import os
@@ -25,7 +25,7 @@ PHOTO, OTHER = Image.fromarray(RGB), Image.fromarray(255 - RGB)
 
 
 def bits(levels: list[int], depth: int, *chunks: bytes) -> bytes:
-    """A grey PNG of one line of few bits a pixel."""
+    """Return a grey PNG of one row with few bits a pixel."""
     line = sum(level << (8 - depth * (i + 1)) for i, level in enumerate(levels))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", len(levels), 1, depth, 0, 0, 0, 0))
     body = chunk(b"IDAT", zlib.compress(bytes([0, line]))) + chunk(b"IEND", b"")
@@ -38,11 +38,11 @@ def test_a_decompression_bomb_is_not_decoded() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(31, 20), (30, 21), (30, 40), (3000, 2000), (1, 60_000)])
-def test_a_png_whose_header_claims_more_than_it_holds(width: int, height: int) -> None:
+def test_a_png_with_fewer_pixels_than_its_header_claims_is_refused(width: int, height: int) -> None:
     data = encoded(PHOTO, "PNG").replace(struct.pack(">II", 30, 20), struct.pack(">II", width, height))
     with pytest.raises(ImageError):
         read_photo(data)
-    whole = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))  # with a checksum that is right
+    whole = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))  # with a correct checksum
     with pytest.raises(ImageError, match="damaged or cut off"):
         read_photo(data[:8] + whole + data[33:])
 
@@ -50,7 +50,9 @@ def test_a_png_whose_header_claims_more_than_it_holds(width: int, height: int) -
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(20, 30, 3), (21, 31, 1), (1, 1, 4), (4, 3, 2)], ids=str)
-def test_a_black_png_is_no_cut_one(shape: tuple[int, int, int], dtype: type, interlaced: bool) -> None:
+def test_a_black_png_is_read_unless_it_lacks_pixels(
+    shape: tuple[int, int, int], dtype: type, interlaced: bool
+) -> None:
     black = np.zeros(shape, dtype)
     data = png(black, interlaced=interlaced)
     assert np.array_equal(read_photo(data).pixels, black)
@@ -68,7 +70,7 @@ def test_animations_and_several_pages_are_refused(file_format: str) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "WEBP", "JPEG", "GIF"])
-def test_a_single_pixel(file_format: str) -> None:
+def test_an_image_of_one_pixel_is_read(file_format: str) -> None:
     white = Image.new("L" if file_format == "GIF" else "RGB", (1, 1), "white")
     data = encoded(white, file_format)
     assert (read_photo(data).pixels == 255).all()
@@ -93,7 +95,7 @@ def test_cmyk_is_refused_with_and_without_a_profile(profile: bytes | None) -> No
     ],
     ids=["float", "float colour", "signed", "32 bits"],
 )
-def test_numbers_that_are_no_levels_are_refused(data: bytes, reason: str) -> None:
+def test_float_signed_and_32_bit_pixels_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         read_photo(data)
 
@@ -107,15 +109,15 @@ def test_a_tiff_of_12_bits_is_refused_rather_than_darkened() -> None:
         read_photo(bytes(data))
 
 
-@pytest.mark.skipif(not cv2.haveImageWriter("x.avif"), reason="this OpenCV writes no AVIF")
-def test_an_avif_of_10_bits_is_refused_and_one_of_8_read() -> None:
+@pytest.mark.skipif(not cv2.haveImageWriter("x.avif"), reason="this OpenCV cannot write AVIF")
+def test_avif_is_read_at_8_bits_and_refused_at_10() -> None:
     assert read_photo(encoded(PHOTO, "AVIF")).pixels.shape == RGB.shape
     _, data = cv2.imencode(".avif", RGB.astype(np.uint16) * 4, [cv2.IMWRITE_AVIF_DEPTH, 10])
     with pytest.raises(ImageError, match="more than 8 bits"):
         read_photo(data.tobytes())
 
 
-def test_a_jpeg_2000_of_12_bits_is_refused_and_one_of_8_read() -> None:
+def test_jpeg_2000_is_read_at_8_bits_and_refused_at_12() -> None:
     data = encoded(PHOTO, "JPEG2000", no_jp2=True)
     assert np.array_equal(read_photo(data).pixels, RGB)
     place = data.index(b"\xff\x4f\xff\x51") + 42
@@ -125,7 +127,7 @@ def test_a_jpeg_2000_of_12_bits_is_refused_and_one_of_8_read() -> None:
 
 
 @pytest.mark.parametrize("entry", [0, 9, 99])
-def test_an_orientation_that_is_none_is_taken_for_upright(entry: int) -> None:
+def test_an_invalid_orientation_means_upright(entry: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = entry
     exif[0x010F] = "Maker"
@@ -153,14 +155,14 @@ def test_a_profile_that_cannot_be_unpacked_is_dropped_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_a_profile_that_is_cut_off_is_carried_over_as_it_is(file_format: str) -> None:
+def test_a_profile_that_is_cut_off_is_written_unchanged(file_format: str) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()[:100]
     photo = read_photo(encoded(PHOTO, file_format, icc_profile=profile))
     with Image.open(io.BytesIO(encode_photo(photo))) as image:
         assert image.info["icc_profile"] == profile
 
 
-def test_exif_of_a_tiff_describes_the_picture_and_not_the_file(tmp_path: Path) -> None:
+def test_exif_of_a_tiff_keeps_the_picture_tags_and_drops_the_layout_tags(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     exif[0x8769] = {0x9003: "2020:02:02 20:20:20", 0x829A: 0.01}
@@ -180,7 +182,7 @@ def test_exif_of_a_tiff_describes_the_picture_and_not_the_file(tmp_path: Path) -
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.uint16, 1), (np.uint16, 2), (np.uint16, 3)])
-def test_orientation_of_a_tiff(orientation: int, dtype: type, channels: int) -> None:
+def test_a_tiff_is_turned_upright(orientation: int, dtype: type, channels: int) -> None:
     stored = RNG.integers(0, np.iinfo(dtype).max, (20, 30, channels), dtype=dtype)
     tag = (274, "H", 1, orientation, True)
     kind = {"photometric": "rgb" if channels == 3 else "minisblack", "extrasamples": [2] if channels == 2 else None}
@@ -191,7 +193,7 @@ def test_orientation_of_a_tiff(orientation: int, dtype: type, channels: int) -> 
     assert np.array_equal(read_photo(encode_photo(photo)).pixels, photo.pixels)
 
 
-def test_levels_that_a_png_of_few_bits_names_as_transparent() -> None:
+def test_the_transparent_level_of_a_png_of_few_bits_becomes_alpha() -> None:
     assert read_photo(bits([0, 1], 1)).pixels[0].tolist() == [[0], [255]]
     assert read_photo(bits([0, 1], 1, chunk(b"tRNS", b"\0\0"))).pixels[0].tolist() == [[0, 0], [255, 255]]
     levels = read_photo(bits([0, 1, 2, 3], 2, chunk(b"tRNS", b"\0\2"))).pixels[0]
@@ -213,8 +215,8 @@ def test_a_photo_that_does_not_fit_into_memory_is_not_called_damaged(monkeypatch
         read_photo(encoded(PHOTO, "BMP"))
 
 
-@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="open files have no names")
-def test_what_the_shell_has_opened_is_read_like_a_file() -> None:
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no /dev/fd")
+def test_a_pipe_opened_by_the_shell_is_read_like_a_file() -> None:
     for content in (encoded(PHOTO, "PNG"), b""):
         source, target = os.pipe()
         with os.fdopen(source), os.fdopen(target, "wb") as writer:
@@ -227,15 +229,15 @@ def test_what_the_shell_has_opened_is_read_like_a_file() -> None:
                     read_photo(f"/dev/fd/{source}")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
-def test_nothing_waits_for_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for read in (read_photo, read_mask):
         with pytest.raises(ImageError, match="is a pipe or a device: expected a file"):
             read(tmp_path / "pipe.png")
 
 
-def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+def test_a_file_larger_than_any_image_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "sparse.webp").write_bytes(encoded(PHOTO, "WEBP")[:64])
     os.truncate(tmp_path / "sparse.webp", 20 * 2**30)
     with pytest.raises(ImageError, match="has more than 2730 MiB"):
@@ -243,7 +245,7 @@ def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("progressive", [True, False], ids=["progressive", "sequential"])
-def test_a_jpeg_of_ten_thousand_scans_is_not_decoded(progressive: bool) -> None:
+def test_a_jpeg_of_10_000_scans_is_refused(progressive: bool) -> None:
     with pytest.raises(ImageError, match="JPEG of 1000. scans of 9 megapixels"):
         read_photo(jpeg_of_scans(3000, 3000, 10_000, progressive=progressive))
 
@@ -253,16 +255,16 @@ def test_a_small_jpeg_may_have_hundreds_of_scans(progressive: bool) -> None:
     assert read_photo(jpeg_of_scans(48, 32, 300, progressive=progressive)).size == (48, 32)
 
 
-def test_scans_are_counted_as_libjpeg_meets_them() -> None:
+def test_scans_are_counted_as_libjpeg_decodes_them() -> None:
     exif = Image.Exif()
     exif[0x010F] = "\xff\xda" * 9  # data that look like scans
     for options, scans in (({}, 1), ({"restart_marker_blocks": 1}, 1), ({"progressive": True}, 10)):
         data = encoded(PHOTO, "JPEG", exif=exif, **options)
-        assert count_scans(io.BytesIO(data + data)) == scans  # what follows the end does not count
+        assert count_scans(io.BytesIO(data + data)) == scans  # data after the end do not count
 
 
 @pytest.mark.parametrize("endless", [False, True], ids=["ending", "endless"])
-def test_a_tiff_of_200_000_directories_is_refused_without_walking_through_them(
+def test_a_tiff_of_200_000_directories_is_refused_without_reading_them(
     endless: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads = []
@@ -275,7 +277,7 @@ def test_a_tiff_of_200_000_directories_is_refused_without_walking_through_them(
     assert len(loads) <= 4
 
 
-def test_a_mask_of_another_size_than_its_photo_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_of_another_size_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(PHOTO, "PNG")
     assert read_mask(data, size=(30, 20)).shape == (20, 30)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("it was decoded"))
@@ -283,27 +285,27 @@ def test_a_mask_of_another_size_than_its_photo_is_refused_before_it_is_decoded(m
         read_mask(data, size=(30, 21))
 
 
-def test_a_turned_mask_is_compared_as_it_is_seen() -> None:
+def test_a_turned_mask_may_have_the_stored_size_of_its_photo() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     assert read_mask(encoded(PHOTO, "JPEG", exif=exif), size=(20, 30)).shape == (30, 20)
 
 
-def test_what_pillow_reads_but_no_photograph_comes_in_is_refused() -> None:
+def test_formats_that_pillow_reads_but_that_are_not_accepted_are_refused() -> None:
     for file_format in ("SGI", "PCX", "EPS"):
         with pytest.raises(ImageError, match="none of PNG, JPEG.*Save it as PNG"):
             read_photo(encoded(PHOTO, file_format))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_mask_is_turned_like_its_photo(orientation: int) -> None:
+def test_a_mask_is_turned_upright_like_its_photo(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(Image.fromarray(GREY), "PNG", exif=exif)
     assert np.array_equal(read_mask(data), read_photo(data).pixels[..., 0] >= 128)
 
 
-def test_luminance_weighs_green_most() -> None:
+def test_luminance_weighs_red_green_and_blue_by_77_150_and_29() -> None:
     pixels = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     level = (pixels.astype(int) * (77, 150, 29)).sum(axis=2) // 256
     for threshold in (1, 77, 128, 255):

@@ -1,4 +1,4 @@
-"""Decoding takes little more memory than the pixels, measured in fresh processes."""
+"""Decoding needs little more memory than the pixels. Each case is measured in a fresh process."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY
 
 SIZE = (3000, 4000)
 SLACK = 12e6
-"""Bytes for one strip and its copies, the decoder's own state and the like."""
+"""Bytes allowed for one strip, its copies and the state of the decoder."""
 
 MEASURE = """
 import sys
@@ -27,7 +27,7 @@ def status(entry):
 read = {"photo": read_photo, "mask": read_mask}[sys.argv[1]]
 Image.init()
 before = status("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is in use
+Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current use
 result = read(sys.argv[2])
 print(status("VmHWM") - before)
 """
@@ -37,14 +37,14 @@ print(status("VmHWM") - before)
 @pytest.mark.parametrize(
     ("role", "kind", "share"),
     [
-        ("photo", "photo.jpg", 2.4),  # Pillow's RGB takes 4 bytes a pixel, ours 3
+        ("photo", "photo.jpg", 2.4),  # 4 bytes a pixel in Pillow and 3 in the result
         ("photo", "turned.jpg", 2.4),
         ("photo", "photo.png", 2.4),
         ("mask", "grey.png", 2.0),
         ("mask", "photo.png", 1.7),
     ],
 )
-def test_the_peak_of_decoding(role: str, kind: str, share: float, tmp_path: Path) -> None:
+def test_peak_memory_stays_near_the_size_of_the_pixels(role: str, kind: str, share: float, tmp_path: Path) -> None:
     rows = np.arange(SIZE[0], dtype=np.uint8)[:, None, None]
     array = np.broadcast_to(rows, (*SIZE, 1 if kind == "grey.png" else 3))
     exif = Image.Exif()

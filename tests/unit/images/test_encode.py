@@ -1,18 +1,20 @@
-"""What is said where a photograph cannot be encoded."""
+"""Errors of encoding name the cause, and recommend another format only if it helps."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import REPOSITORY
 from wavepaint.errors import OutputError
 from wavepaint.runtime.images import Photo, encode_photo
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory when writing image file")])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_where_memory_is_short_no_other_format_is_recommended(
-    monkeypatch: pytest.MonkeyPatch, kind: str, error: Exception
-) -> None:
+def test_out_of_memory_recommends_no_other_format(monkeypatch: pytest.MonkeyPatch, kind: str, error: Exception) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
@@ -22,7 +24,7 @@ def test_where_memory_is_short_no_other_format_is_recommended(
     assert "PNG can hold it" not in str(caught.value)
 
 
-def test_png_is_recommended_for_what_another_format_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_png_is_recommended_if_another_format_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise ValueError("EXIF data is too long")
 
@@ -31,3 +33,13 @@ def test_png_is_recommended_for_what_another_format_does_not_hold(monkeypatch: p
         with pytest.raises(OutputError) as caught:
             encode_photo(Photo(np.zeros((20, 30, 3), np.uint8), format=kind))
         assert str(caught.value).endswith(ending)
+
+
+def test_a_photo_is_encoded_before_any_file_was_decoded() -> None:
+    """In a fresh process, because Pillow loads its plugins once."""
+    code = (
+        "import numpy as np\nfrom wavepaint.runtime.images import Photo, encode_photo\n"
+        "print(encode_photo(Photo(np.zeros((2, 2, 3), np.uint8)))[1:4])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "b'PNG'"

@@ -1,4 +1,4 @@
-"""Decoding and encoding: nothing is lost, and what cannot be kept is refused by name."""
+"""Decoding and encoding lose nothing. A photo or a file that would lose something is refused with its name."""
 
 import io
 import os
@@ -38,11 +38,11 @@ def test_lossless_files_come_back_bit_for_bit(tmp_path: Path, array: np.ndarray,
     [RGB, Image.fromarray(RGB), encoded(Image.fromarray(RGB), "PNG")],
     ids=["array", "PIL", "bytes"],
 )
-def test_sources_of_every_kind_are_equal(source: Any) -> None:
+def test_an_array_a_pil_image_and_bytes_give_the_same_photo(source: Any) -> None:
     assert np.array_equal(read_photo(source).pixels, RGB)
 
 
-def test_palette_and_1_bit_images_become_what_they_show() -> None:
+def test_palettes_become_rgb_or_rgba_and_1_bit_images_grey() -> None:
     palette = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
     assert np.array_equal(read_photo(palette).pixels, np.asarray(palette.convert("RGB")))
     transparent = encoded(palette, "PNG", transparency=0)
@@ -52,7 +52,7 @@ def test_palette_and_1_bit_images_become_what_they_show() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied_and_its_entry_removed(orientation: int) -> None:
+def test_orientation_is_applied_and_removed_from_the_exif(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x010F] = "Maker"
@@ -85,13 +85,13 @@ def test_a_jpeg_keeps_its_quantization(photo: np.ndarray) -> None:
     assert difference.mean() < 0.5
 
 
-def test_webp_is_written_without_loss(tmp_path: Path) -> None:
+def test_webp_is_written_lossless(tmp_path: Path) -> None:
     write_photo(read_photo(RGBA), tmp_path / "a.webp")
     with Image.open(tmp_path / "a.webp") as image:
         assert np.array_equal(np.asarray(image), RGBA)
 
 
-def test_a_camera_jpeg_with_a_second_picture_is_a_photo() -> None:
+def test_a_camera_jpeg_with_a_second_picture_is_read() -> None:
     data = encoded(Image.fromarray(RGB), "MPO", save_all=True, append_images=[Image.fromarray(255 - RGB)])
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "MPO"
@@ -99,7 +99,7 @@ def test_a_camera_jpeg_with_a_second_picture_is_a_photo() -> None:
     assert read_photo(data).format == "JPEG"
 
 
-def test_big_endian_16_bit_grey(tmp_path: Path) -> None:
+def test_big_endian_16_bit_grey_is_read(tmp_path: Path) -> None:
     Image.fromarray(GREY_16.astype(">u2")).save(tmp_path / "a.tif")
     assert np.array_equal(read_photo(tmp_path / "a.tif").pixels[..., 0], GREY_16)
 
@@ -130,7 +130,7 @@ def test_a_pil_image_that_is_not_decoded_yet_is_checked_like_a_file() -> None:
             "several frames",
         ),
         (b"", "the image is empty"),
-        (b"hello, I am no image", "not an image"),
+        (b"hello, I am not an image", "not an image"),
         (encoded(Image.fromarray(RGB), "PNG")[:200], "damaged or cut off"),
         (encoded(Image.fromarray(RGB), "JPEG")[:300], "damaged or cut off|not an image"),
         (RNG.random((4, 4, 3)), "float64: expected uint8"),
@@ -139,12 +139,12 @@ def test_a_pil_image_that_is_not_decoded_yet_is_checked_like_a_file() -> None:
         (42, "is of type int: expected a path"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(source: Any, message: str) -> None:
+def test_images_that_cannot_be_kept_are_refused(source: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_photo(source)
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+def test_paths_that_are_not_image_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     for path, message in (
         (tmp_path, "is a folder"), (tmp_path / "none.png", "does not exist"), (tmp_path / "empty.png", "is empty")
@@ -173,7 +173,7 @@ def test_formats_that_cannot_hold_the_photo_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_white_is_hole() -> None:
+def test_white_pixels_are_the_hole() -> None:
     grey = np.array([[0, 127, 128, 255]], np.uint8)
     assert read_mask(grey).tolist() == [[False, False, True, True]]
     assert read_mask(grey, invert=True).tolist() == [[True, True, False, False]]
@@ -183,7 +183,7 @@ def test_white_is_hole() -> None:
     assert read_mask(np.array([[0, 65535]], np.uint16)).tolist() == [[False, True]]
 
 
-def test_transparency_of_a_mask() -> None:
+def test_transparent_pixels_are_black_or_with_mask_from_alpha_the_hole() -> None:
     pixels = np.array([[[255, 255, 255, 255], [255, 255, 255, 0], [0, 0, 0, 255]]], np.uint8)
     assert read_mask(pixels).tolist() == [[True, False, False]]
     assert read_mask(pixels, mask_from="alpha").tolist() == [[False, True, False]]
@@ -193,8 +193,8 @@ def test_transparency_of_a_mask() -> None:
         read_mask(RGB, threshold=0)
 
 
-def test_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulated, since the tests may run as root, whom no permission stops."""
+def test_a_file_without_read_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated, because the tests may run as root, who can read every file."""
     path = tmp_path / "a.png"
     Image.fromarray(RGB).save(path)
 
@@ -206,7 +206,7 @@ def test_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_photo(path)
 
 
-def test_places_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_write_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 

@@ -1,4 +1,4 @@
-"""16 bits in each of several channels, against OpenCV and tifffile, which read and write them independently."""
+"""Several channels of 16 bits each, compared with OpenCV and tifffile."""
 
 import io
 import zlib
@@ -13,7 +13,6 @@ from PIL import Image, ImageCms
 
 from tests.image_files import chunk, encoded, png, tiff
 from wavepaint import Inpainter
-from wavepaint.contract import Bundle
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.runtime.images import encode_photo, read_mask, read_photo, write_photo
 from wavepaint.runtime.images.arrays import STRIP_PIXELS
@@ -80,7 +79,7 @@ def test_a_tiff_keeps_every_bit(array: np.ndarray, options: dict[str, Any], tmp_
     assert np.array_equal(read_photo(tmp_path / "a.tif").pixels, array)
 
 
-def test_lzw_and_unspecified_channels() -> None:
+def test_lzw_is_read_and_unspecified_channels_are_dropped() -> None:
     _, data = cv2.imencode(".tif", RGB[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])
     assert np.array_equal(read_photo(data.tobytes()).pixels, RGB)
     assert np.array_equal(read_photo(tiff(RGBA, photometric="rgb", extrasamples=[0])).pixels, RGB)
@@ -88,7 +87,7 @@ def test_lzw_and_unspecified_channels() -> None:
 
 @KINDS
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_what_is_written_other_libraries_read(array: np.ndarray, suffix: str, tmp_path: Path) -> None:
+def test_other_libraries_read_the_written_files(array: np.ndarray, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     write_photo(read_photo(array), path)
     assert np.array_equal(read_photo(path).pixels, array)
@@ -102,7 +101,7 @@ def test_what_is_written_other_libraries_read(array: np.ndarray, suffix: str, tm
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-def test_a_photo_of_several_strips(file_format: str, tmp_path: Path) -> None:
+def test_a_photo_of_several_strips_keeps_every_bit(file_format: str, tmp_path: Path) -> None:
     height = 2 * STRIP_PIXELS // 1000 + 7
     array = np.tile(RGB, (height // 23 + 1, 1000 // 31 + 1, 1))[:height, :1000]
     path = tmp_path / f"a.{file_format.lower()}"
@@ -139,7 +138,7 @@ def test_orientation_is_applied(orientation: int) -> None:
     assert len(np.unique(deep)) == len(np.unique(RGB))
 
 
-def test_a_colour_that_a_png_names_as_transparent() -> None:
+def test_the_transparent_colour_of_a_png_becomes_alpha() -> None:
     key = RGB[3, 5]
     photo = read_photo(png(RGB, chunk(b"tRNS", key.astype(">u2").tobytes())))
     assert np.array_equal(photo.pixels[..., :3], RGB)
@@ -151,7 +150,7 @@ def test_a_colour_that_a_png_names_as_transparent() -> None:
     assert np.flatnonzero(photo.pixels[..., 1] == 0).tolist() == [2]
 
 
-def test_an_image_that_pillow_opened_stays_the_callers(tmp_path: Path) -> None:
+def test_an_opened_pil_image_can_still_be_used_by_the_caller(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(LA))
     for source in (io.BytesIO(png(LA)), tmp_path / "a.png"):
         with Image.open(source) as image:
@@ -160,7 +159,7 @@ def test_an_image_that_pillow_opened_stays_the_callers(tmp_path: Path) -> None:
 
 
 @KINDS
-def test_arrays_are_photos_and_are_copied(array: np.ndarray) -> None:
+def test_arrays_are_copied_in_native_byte_order(array: np.ndarray) -> None:
     own = array.copy()
     photo = read_photo(own)
     own[:] = 0
@@ -171,7 +170,7 @@ def test_arrays_are_photos_and_are_copied(array: np.ndarray) -> None:
     assert np.array_equal(swapped.pixels, array)
 
 
-def test_a_pil_image_cannot_hold_it() -> None:
+def test_conversion_to_a_pil_image_is_refused() -> None:
     with pytest.raises(ImageError, match=r"16 bits in each of 3 channels.*fill_array.*write_photo"):
         read_photo(RGB).to_pil()
 
@@ -183,7 +182,7 @@ def test_formats_without_16_bits_are_refused(suffix: str, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_masks_of_these_kinds() -> None:
+def test_masks_are_thresholded_at_half_of_16_bits() -> None:
     levels = np.array([0, 0x7FFF, 0x8000, 0xFFFF], np.uint16)
     grey = np.repeat(levels[None, :, None], 3, axis=2)
     half = np.dstack([grey[..., :1], np.full((1, 4, 1), 0x7FFF, np.uint16)])
@@ -195,16 +194,16 @@ def test_masks_of_these_kinds() -> None:
 
 
 @KINDS
-def test_a_fill_changes_the_hole_alone_and_by_fine_steps(array: np.ndarray, tiny_bundle: Bundle) -> None:
+def test_a_fill_changes_only_the_hole_and_uses_the_low_bytes(array: np.ndarray) -> None:
     photo = read_photo(png(array))
     hole = np.zeros(array.shape[:2], bool)
     hole[5:15, 8:20] = True
-    with Inpainter(tiny_bundle.folder, engine="ort-cpu", threads=1) as inpainter:
+    with Inpainter(engine="ort-cpu", threads=1) as inpainter:
         filled = inpainter.fill_photo(photo, hole).pixels
     assert filled.dtype == np.uint16
     assert np.array_equal(filled[~hole], array[~hole])
     assert np.array_equal(filled[..., 3:], array[..., 3:])
-    assert len(np.unique(filled[hole][:, 0] & 0xFF)) > 10  # the lower bytes are used
+    assert len(np.unique(filled[hole][:, 0] & 0xFF)) > 10
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])

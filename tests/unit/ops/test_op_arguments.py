@@ -1,4 +1,4 @@
-"""Operators refuse arguments that they would compute wrongly, and say what they take."""
+"""Operators refuse arguments that they would compute wrongly, and name what they expect."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ LOW, DETAILS = dwt2d(IMAGE)
         (lambda: shift_details(IMAGE, IMAGE, MASK, 3), "scale is 3: expected a power of 2"),
     ],
 )
-def test_settings_that_no_operator_has_are_refused(make: Callable[[], Any], message: str) -> None:
+def test_invalid_settings_are_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
 
@@ -54,6 +54,6 @@ def test_settings_that_no_operator_has_are_refused(make: Callable[[], Any], mess
         (lambda: InverseRealDFT2d()(torch.rand(1, 2, 4, 3), 6), "3 columns: expected .* 4 columns for a width of 6"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(run: Callable[[], Any], message: str) -> None:
+def test_tensors_of_a_wrong_shape_or_dtype_are_refused(run: Callable[[], Any], message: str) -> None:
     with pytest.raises(ImageError, match=message):
         run()
