@@ -50,9 +50,7 @@ def test_a_png_with_fewer_pixels_than_its_header_claims_is_refused(width: int, h
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(20, 30, 3), (21, 31, 1), (1, 1, 4), (4, 3, 2)], ids=str)
-def test_a_black_png_is_read_unless_it_lacks_pixels(
-    shape: tuple[int, int, int], dtype: type, interlaced: bool
-) -> None:
+def test_a_black_png_is_read_unless_it_lacks_pixels(shape: tuple[int, int, int], dtype: type, interlaced: bool) -> None:
     black = np.zeros(shape, dtype)
     data = png(black, interlaced=interlaced)
     assert np.array_equal(read_photo(data).pixels, black)
