@@ -55,6 +55,7 @@ def find_commands() -> list[tuple[str, str]]:
     found = []
     for page in SITE:
         for block in find_blocks(page, "sh", "bash"):
+            block = block.replace("\\\n", " ")
             for line in re.findall(r"(?:\bwp|-m wavepaint) (.*)$", block, flags=re.M):
                 found.append((name_page(page), re.split(r"\s(?:>|\||&&|#)(?:\s|$)", line)[0]))
     return found
