@@ -32,10 +32,10 @@ from torch.utils.data import DataLoader
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
 from wavepaint.data.augment import Augmentation
-from wavepaint.data.crops import RandomCrops, read_batches
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.machine import describe_machine
+from wavepaint.training.crops import RandomCrops, read_batches
 
 WORKERS = (0, 1, 2)
 BATCH = 16

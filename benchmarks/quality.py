@@ -34,7 +34,7 @@ from wavepaint.metrics import image_quality
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 from wavepaint.training.losses.objective import HOLE_MARGIN
-from wavepaint.training.losses.terms import dilate_mask
+from wavepaint.training.losses.reconstruction import dilate_mask
 
 Pixels = NDArray[np.uint8]
 Method = Callable[[Pixels, Pixels], Pixels]

@@ -48,9 +48,9 @@ from wavepaint.machine import describe_machine
 from wavepaint.metrics import image_quality
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.training.config import TrainConfig
-from wavepaint.training.loop import RunFacts, Trainer
+from wavepaint.training.loop import Trainer
 from wavepaint.training.recipes import get_recipe
-from wavepaint.training.record import EpochReport
+from wavepaint.training.reporter import EpochReport, RunFacts
 
 ROWS = {"cnn": "Custom CNN", "lama": "LaMa", "wavemix-inpainting": "WaveMix-Inpainting"}
 PAPER = {

@@ -62,7 +62,7 @@ class StreamContext:
         model = build_model(config.architecture, config.hyper_parameters)
         model.to(device, memory_format=layout)  # type: ignore[call-overload]
         lpips = load_lpips(config.loss.lpips_network, lpips_weights, device) if config.loss.needs_lpips else None
-        self.updater = TrainStep(
+        self.train_step = TrainStep(
             config,
             model,
             Schedule(settings, 1_000_000),
@@ -82,7 +82,7 @@ class StreamContext:
 
     def take_step(self, *, timed: bool) -> None:
         started = time.perf_counter()
-        float(self.updater.update(self.parts, self.step)["loss"])  # waits for the device
+        float(self.train_step.run(self.parts, self.step)["loss"])  # waits for the device
         self.step += 1
         if timed:
             self.seconds.append(time.perf_counter() - started)

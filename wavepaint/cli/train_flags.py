@@ -1,4 +1,4 @@
-"""A flag for every setting of a training configuration, made from its fields and their descriptions."""
+"""The flags of ``wp train``: one for each setting of a training configuration."""
 
 import dataclasses
 import tomllib
@@ -8,54 +8,35 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 from wavepaint.training.config import SECTIONS
+from wavepaint.training.settings import name_flag
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def describe_fields(section: type) -> dict[str, str]:
-    """Return the description of every attribute of a section, read from its docstring."""
-    texts: dict[str, str] = {}
-    name = ""
-    for line in (section.__doc__ or "").partition("Attributes:")[2].splitlines():
-        indent = len(line) - len(line.lstrip())
-        if indent == 8 and ":" in line:
-            name, _, text = line.strip().partition(": ")
-            texts[name] = text
-        elif indent > 8 and name:
-            texts[name] += " " + line.strip()
-    return texts
-
-
-def make_flag(section: str, name: str, kind: Any) -> str:
-    """Return a setting's flag: ``--crop-size``; weights of losses say so, ``--ssim-weight``."""
-    return f"--{name.replace('_', '-')}" + ("-weight" if section == "loss" and kind is float else "")
-
-
-def _click_type(kind: Any) -> Any:
+def _get_click_type(kind: Any) -> Any:
     if get_origin(kind) is Literal:
         return click.Choice(get_args(kind))
     return str if get_origin(kind) is tuple else kind
 
 
 def add_flags(command: Command) -> Command:
-    """Give a command a flag for each setting; :func:`collect` makes nested values of what was passed."""
+    """Add a flag for each setting. :func:`collect` turns the flags that were passed into nested values."""
     for section, kind in reversed(list(SECTIONS.items())):
-        hints, texts = get_type_hints(kind), describe_fields(kind)
+        hints = get_type_hints(kind)
         for field in reversed(dataclasses.fields(kind)):
-            hint = hints[field.name]
-            flag = make_flag(section, field.name, hint)
+            hint, flag = hints[field.name], name_flag(field)
             command = click.option(
                 f"{flag}/--no-{flag[2:]}" if hint is bool else flag,
                 f"{section}__{field.name}",
-                type=None if hint is bool else _click_type(hint),
+                type=None if hint is bool else _get_click_type(hint),
                 default=None,
-                help=texts[field.name].split(". ")[0].rstrip(".") + ".",
+                help=field.metadata["help"],
             )(command)
     return command
 
 
 def collect(passed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the flags that were passed as values by section."""
+    """Return the values of the flags that were passed, by section."""
     values: dict[str, dict[str, Any]] = {}
     for name, value in passed.items():
         if value is None:
@@ -68,10 +49,10 @@ def collect(passed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def parse_hyper_parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Read ``NAME=VALUE`` pairs, values written as in TOML, bare words as text.
+    """Read ``NAME=VALUE`` pairs. Values are written as in TOML; bare words are text.
 
     Raises:
-        click.UsageError: One of them is no such pair.
+        click.UsageError: A pair has no name or no equals sign.
     """
     values: dict[str, Any] = {}
     for pair in pairs:

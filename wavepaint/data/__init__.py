@@ -1,1 +1,1 @@
-"""Training and evaluation data: photographs, masks, augmentation and splits."""
+"""Photos, masks, augmentation and splits, for training and evaluation. Nothing here needs PyTorch."""

@@ -1,8 +1,8 @@
-"""Crops of photos, augmented as LaMa's: random scale, flip, slight perspective, colour.
+"""Random crops of photos with LaMa's augmentation: scale, flip, slight perspective, colour.
 
 LaMa's training (R. Suvorov et al., arXiv 2109.07161, and its released configurations) scales, crops and flips, moves
-corners by up to 2 or 6 % of the side, and shifts brightness and contrast by up to 20 %, saturation by up to 12 % and
-hue by up to 10 degrees. Its rotation, shear and local contrast are left out.
+corners by up to 2% or 6% of the side, and shifts brightness and contrast by up to 20%, saturation by up to 12% and hue
+by up to 10 degrees. This module omits its rotation, shear and local contrast.
 """
 
 import math
@@ -14,7 +14,7 @@ from PIL import Image
 
 from wavepaint.errors import ConfigError
 
-# Of LaMa's limits to one another.
+# Ratios of LaMa's limits to its limit of brightness.
 SATURATION_SHARE = 0.6
 HUE_RADIANS_SHARE = math.radians(50)
 
@@ -25,18 +25,17 @@ _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How a photo becomes a training crop.
+    """Settings of the augmentation.
 
     Attributes:
-        crop_size: Side of the square crop, in pixels.
-        min_scale: Smallest factor by which a photo is scaled before it is cropped; never so small that the crop does
-            not fit.
-        max_scale: Largest such factor. Between them factors are drawn with equal probability for each octave.
+        crop_size: Side of the square crop in pixels.
+        min_scale: Smallest factor by which a photo is scaled before it is cropped. The crop always fits.
+        max_scale: Largest factor. Every octave between the two factors is equally likely.
         flip: Whether half of the crops are mirrored.
-        colour: Largest relative change of brightness and contrast; saturation and hue go with it. 0 is none, LaMa's
-            is 0.2.
-        perspective: How far each corner of the crop is moved inwards at most, as a share of its side, on each axis.
-            0 is none; LaMa's are about 0.02 and 0.06.
+        colour: Largest relative change of brightness and contrast; those of saturation and hue are proportional. 0 is
+            none; LaMa uses 0.2.
+        perspective: Largest inward move of each corner on each axis, as a share of the side. 0 is none; LaMa uses
+            about 0.02 and 0.06.
     """
 
     crop_size: int
@@ -60,18 +59,18 @@ class Augmentation:
 
 
 def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Scale, crop and flip a photo, and if asked for change its perspective and colours.
+    """Scale, crop and flip a photo, and optionally change its perspective and colours.
 
-    A photo smaller than the crop is enlarged to fit it. Without perspective and colour, crop and flip take the same
-    numbers from ``rng`` as ever, so that earlier runs can be repeated.
+    A photo smaller than the crop is enlarged. Perspective and colour draw no random numbers when they are off, so that
+    earlier runs can be repeated.
 
     Args:
         photo: RGB, of any size.
-        settings: See :class:`Augmentation`.
-        rng: Is drawn from.
+        settings: The augmentation.
+        rng: Source of random numbers.
 
     Returns:
-        (S, S, 3).
+        The crop, (S, S, 3).
     """
     size = settings.crop_size
     low = max(settings.min_scale, size / min(photo.size))
@@ -94,15 +93,15 @@ def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator
 def _crop_in_perspective(
     photo: Image.Image, left: float, top: float, side: float, moves: NDArray[np.float64], size: int
 ) -> Image.Image:
-    """Crop the square with its corners moved inwards, (4, 2) pixels each, and scale it to ``size``, in one resampling.
+    """Crop a square with its corners moved inwards by ``moves``, (4, 2) pixels, and scale it to ``size``.
 
-    Corners move inwards only: outside of the photo there is nothing to show.
+    Corners never move outwards, where the photo may end.
     """
     inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
     corners = np.array([left, top]) + side * unit + inwards * moves
-    # Pillow's transform looks at 4x4 pixels whatever the scale; averaging whole pixels first keeps fine patterns from
-    # turning into coarse ones. What is left to scale is at most 1.5.
+    # Pillow's transform reads 4x4 pixels at any scale. Averaging blocks of pixels first prevents aliasing; the
+    # remaining factor is at most 1.5.
     factor = max(int(side / size + 0.5), 1)
     box = (
         math.floor(left),
@@ -116,11 +115,11 @@ def _crop_in_perspective(
 
 
 def _solve_perspective(targets: NDArray[np.float64], sources: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (a, ..., h) so that x' = (ax + by + c) / (gx + hy + 1), y' = (dx + ey + f) / (gx + hy + 1).
+    """Solve x' = (ax + by + c) / (gx + hy + 1), y' = (dx + ey + f) / (gx + hy + 1) for (a, ..., h).
 
     Args:
         targets: (4, 2) points x, y.
-        sources: (4, 2) points x', y' they come from.
+        sources: (4, 2) points x', y'.
     """
     rows, values = [], []
     for (x, y), (u, v) in zip(targets, sources, strict=True):
@@ -130,10 +129,10 @@ def _solve_perspective(targets: NDArray[np.float64], sources: NDArray[np.float64
 
 
 def _change_colours(crop: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Change brightness, contrast, saturation and hue in one linear map.
+    """Change brightness, contrast, saturation and hue with one linear map.
 
-    Contrast pivots on the crop's mean luma; hue and saturation turn and scale the plane of the colour differences,
-    which leaves luma as it is.
+    Contrast pivots on the mean luma of the crop. Hue rotates and saturation scales the plane of the colour
+    differences, which preserves luma.
     """
     brightness, contrast = rng.uniform(1 - strength, 1 + strength, 2)
     saturation = rng.uniform(1 - SATURATION_SHARE * strength, 1 + SATURATION_SHARE * strength)

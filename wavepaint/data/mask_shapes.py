@@ -1,4 +1,4 @@
-"""Squares, boxes and polygons as holes.
+"""Holes in the shape of squares, boxes and polygons.
 
 Each function draws with value 1 on an empty canvas of (width, height) pixels.
 """
@@ -9,17 +9,18 @@ import numpy as np
 from PIL import ImageDraw
 
 PAPER_BOX_SIDES = (8, 12)
-"""Pixels, of images of 96x96: "Resource-efficient Image Inpainting" (ICLR 2023 Tiny Papers), appendix B, tables 2
-and 3."""
+"""Pixels in images of 96x96. Source: "Resource-efficient Image Inpainting" (ICLR 2023 Tiny Papers), appendix B, tables
+2 and 3."""
 
-# A project on variants of LaMa trains with "square masks" and with "square masks and polygonal masks" at 256 pixels and
-# gives neither number nor size. These are ours, as shares of the shorter side: between LaMa's medium and thick boxes.
+# A project on variants of LaMa trains with "square masks" and with "square masks and polygonal masks" at 256 pixels,
+# but states neither their number nor their size. These values are our own, as shares of the shorter side; the sizes
+# lie between LaMa's medium and thick boxes.
 MAX_SQUARES = 3
 SQUARE_SHARES = (1 / 8, 3 / 8)
 MAX_POLYGONS = 3
 POLYGON_RADIUS_SHARES = (1 / 16, 1 / 4)
 POLYGON_CORNERS = (3, 10)
-"""Least and most."""
+"""Smallest and largest number."""
 
 
 def _draw_square(draw: ImageDraw.ImageDraw, size: tuple[int, int], side: int, rng: np.random.Generator) -> None:
@@ -28,27 +29,27 @@ def _draw_square(draw: ImageDraw.ImageDraw, size: tuple[int, int], side: int, rn
 
 
 def draw_squares(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Draw 1 to 3 squares, each wholly inside the image."""
+    """Draw 1 to 3 squares, entirely inside the image."""
     low, high = (max(round(share * min(size)), 1) for share in SQUARE_SHARES)
     for _ in range(rng.integers(1, MAX_SQUARES + 1)):
         _draw_square(draw, size, int(rng.integers(low, high + 1)), rng)
 
 
 def draw_paper_box(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Draw one box of 8x8 or of 12x12 pixels, wholly inside the image.
+    """Draw one box of 8x8 or 12x12 pixels, entirely inside the image.
 
-    The paper names the sizes ("mask size of 8x8") and shows one box an image; it does not say where it lies.
+    The paper states the sizes ("mask size of 8x8") and shows one box per image, but not how it is placed.
     """
     _draw_square(draw, size, int(rng.choice(PAPER_BOX_SIDES)), rng)
 
 
 def draw_polygons(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Draw 1 to 3 polygons of 3 to 10 corners around centres inside the image; they may reach over its edge."""
+    """Draw 1 to 3 polygons with 3 to 10 corners. Their centres lie inside the image; their edges may leave it."""
     low, high = (share * min(size) for share in POLYGON_RADIUS_SHARES)
     for _ in range(rng.integers(1, MAX_POLYGONS + 1)):
         corners = int(rng.integers(POLYGON_CORNERS[0], POLYGON_CORNERS[1] + 1))
         radius = rng.uniform(low, high)
-        # Corners in the order of their angles, at most half a turn apart: no two edges cross.
+        # Corners are sorted by angle and less than half a turn apart, so edges never cross.
         angles = 2 * math.pi * (np.arange(corners) + rng.uniform(0, 0.5, corners)) / corners + rng.uniform(0, math.tau)
         radii = radius * rng.uniform(0.5, 1, corners)
         x = rng.uniform(0, size[0]) + radii * np.cos(angles)

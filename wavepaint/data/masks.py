@@ -1,11 +1,11 @@
-"""Random hole masks: LaMa's training generator, its thin, medium and thick test sets, and a sampler of several kinds.
+"""Random hole masks: LaMa's generators, and a sampler of several mask kinds.
 
-LaMa trains on one generator and measures on three others. ``lama-training`` is the one it trains on: thick strokes or
-boxes, one to one, however much they hide. ``thin``, ``medium`` and ``thick`` are its test sets, which hide half of a
-photo at most. Widths and lengths are in pixels of a 256-pixel image and are not scaled with the image, unless the kind
-says so: ``thick@256`` is drawn at 256 pixels and scaled to the image, as LaMa's tools enlarge smaller photos. The test
-sets' distribution is that of square photos; of others, LaMa's tools draw on the whole photo and crop afterwards.
-The other kinds are in ``mask_shapes`` and ``silhouettes``.
+LaMa trains with one generator and measures with three others. ``lama-training`` is the training generator: thick
+strokes or boxes, equally likely, that may hide any share of the photo. ``thin``, ``medium`` and ``thick`` are the test
+sets, which hide at most half of a photo. Widths and lengths are pixels of a 256-pixel image and do not scale with the
+image. ``thick@256`` does: it is drawn at 256 pixels and scaled to the image, as LaMa's tools enlarge smaller photos.
+The distribution matches the test sets for square photos; for others, LaMa's tools draw on the whole photo and then
+crop. The other kinds are in ``mask_shapes`` and ``silhouettes``.
 
 Source: R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions" (arXiv 2109.07161),
 section 3.3, and advimman/lama@786f593: ``saicinpainting/training/data/masks.py``, ``bin/gen_mask_dataset.py`` and the
@@ -30,7 +30,7 @@ from wavepaint.errors import ConfigError
 MaskKind = Literal["thin", "medium", "thick", "lama-training", "squares", "boxes", "polygons", "silhouettes"]
 ALL_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 MASK_KINDS: tuple[MaskKind, ...] = ("thin", "medium", "thick")
-"""LaMa's test sets, which a recipe takes unless it says otherwise."""
+"""LaMa's test sets, the default of recipes."""
 
 GENERATORS: dict[MaskKind, str] = {
     **{
@@ -43,13 +43,13 @@ GENERATORS: dict[MaskKind, str] = {
     "polygons": "polygons of WavePaint",
     "silhouettes": "silhouettes from a folder",
 }
-"""What a report calls the generator of a kind's masks."""
+"""Names of the generators, for reports."""
 
 MAX_HOLE_FRACTION = 0.5
-"""LaMa's tools reject masks of a test set that cover more than half of the image."""
+"""LaMa's tools reject test masks that cover more than half of the image."""
 
 MAX_DRAWN_SIDE = 4096
-"""Pixels, of the shorter side that a kind is drawn at."""
+"""Pixels of the shorter side after the @ of a mask kind."""
 
 Draw = Callable[[ImageDraw.ImageDraw, tuple[int, int], np.random.Generator], None]
 """Draws holes of value 1 on an empty canvas of (width, height) pixels."""
@@ -57,7 +57,7 @@ Draw = Callable[[ImageDraw.ImageDraw, tuple[int, int], np.random.Generator], Non
 
 @dataclass(frozen=True, kw_only=True)
 class StrokeSettings:
-    """Poly-line strokes: numbers are inclusive ranges, widths and lengths exclusive upper bounds in pixels."""
+    """Poly-line strokes. Counts are inclusive ranges; widths and lengths are exclusive upper bounds in pixels."""
 
     min_strokes: int
     max_strokes: int
@@ -71,7 +71,7 @@ class StrokeSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BoxSettings:
-    """Axis-parallel boxes: number inclusive, side lengths and margin to the border in pixels."""
+    """Axis-parallel boxes. Counts are inclusive; sides and the margin to the border are in pixels."""
 
     min_boxes: int
     max_boxes: int
@@ -82,7 +82,7 @@ class BoxSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskSettings:
-    """One mask is either strokes, with weight 1, or boxes."""
+    """A mask consists either of strokes, with weight 1, or of boxes, with ``box_weight``."""
 
     strokes: StrokeSettings
     boxes: BoxSettings | None = None
@@ -90,11 +90,11 @@ class MaskSettings:
 
     @property
     def box_share(self) -> float:
-        """Share of the draws that are boxes: LaMa's weights do not sum to 1, and its generator divides by their sum."""
+        """Share of masks with boxes. LaMa's weights do not sum to 1; its generator divides by their sum."""
         return self.box_weight / (1 + self.box_weight)
 
 
-# LaMa's generator draws up to one stroke more than ``max_times`` of its configurations, but no box more.
+# LaMa's generator may draw one stroke more than ``max_times`` of its configurations, but no extra box.
 SETTINGS: dict[MaskKind, MaskSettings] = {
     "thin": MaskSettings(strokes=StrokeSettings(min_strokes=4, max_strokes=51, max_width=10, max_length=40)),
     "medium": MaskSettings(
@@ -133,9 +133,9 @@ def _draw_strokes(
                 angle = 2 * math.pi - angle
             length = s.min_length + int(rng.integers(s.max_length))
             brush = s.min_width + int(rng.integers(s.max_width))
-            end_x = int(np.clip(x + length * math.sin(angle), 0, width))
-            end_y = int(np.clip(y + length * math.cos(angle), 0, height))
-            # OpenCV, which LaMa draws with, makes a line of width 5 or 6 span 7 pixels, and rounds its ends.
+            end_x = int(min(max(x + length * math.sin(angle), 0), width))
+            end_y = int(min(max(y + length * math.cos(angle), 0), height))
+            # LaMa draws with OpenCV, whose lines of width 5 or 6 span 7 pixels and have round ends.
             radius = (brush + 1) // 2
             draw.line([(x, y), (end_x, end_y)], fill=1, width=2 * radius + 1)
             for cx, cy in ((x, y), (end_x, end_y)):
@@ -172,7 +172,7 @@ _DRAW: dict[MaskKind, Draw] = {
 
 
 class KindChoice(NamedTuple):
-    """A mask kind, how often it is drawn against others, and the shorter side in pixels to draw it at, if any."""
+    """A mask kind, its weight against others, and the shorter side in pixels to draw it at, if any."""
 
     kind: MaskKind
     weight: float
@@ -180,11 +180,10 @@ class KindChoice(NamedTuple):
 
 
 def parse_kind(text: str) -> KindChoice:
-    """Read a mask kind, with an optional side to draw it at and an optional weight: "thin", "thick@256", "thin:2".
+    """Parse a mask kind with an optional side to draw it at and an optional weight: "thin", "thick@256", "thin:2".
 
     Raises:
-        ConfigError: There is no such kind, the side is no whole number from 2 to 4096, or the weight is no number
-            above 0.
+        ConfigError: The kind is unknown, the side is not an integer from 2 to 4096, or the weight is not above 0.
     """
     drawn, colon, number = text.partition(":")
     name, at, pixels = drawn.partition("@")
@@ -209,22 +208,22 @@ def parse_kind(text: str) -> KindChoice:
 
 
 def describe_kind(text: str) -> str:
-    """Name the generator that draws a kind's masks, for reports."""
+    """Return the name of a kind's generator, for reports."""
     choice = parse_kind(text)
     scaled = f", drawn at {choice.side} pixels and scaled" if choice.side else ""
     return GENERATORS[choice.kind] + scaled
 
 
 class MaskSampler:
-    """Draws masks of several kinds; may be pickled and copied into loader processes.
+    """Draws masks of several kinds. It can be pickled for loader processes.
 
     Args:
-        kinds: Each a kind, drawn with equal probability, or a kind and its weight: ``("thin:2", "medium")``. What
-            follows an @ is the shorter side in pixels to draw it at before it is scaled to the image: ``thick@256``.
+        kinds: Mask kinds, equally likely unless weighted: ``("thin:2", "medium")``. ``thick@256`` is drawn at a
+            shorter side of 256 pixels and scaled to the image.
         silhouettes: Folder of cut-outs, for the kind "silhouettes".
 
     Raises:
-        ConfigError: No kind, an unknown one, or silhouettes without a usable folder.
+        ConfigError: There is no kind or an unknown one, or silhouettes have no usable folder.
     """
 
     def __init__(self, kinds: Sequence[str], silhouettes: Path | None = None) -> None:
@@ -238,8 +237,8 @@ class MaskSampler:
         if "silhouettes" in self.kinds:
             if silhouettes is None:
                 raise ConfigError(
-                    "silhouette masks are drawn from a folder of cut-outs, and none was given. Pass --silhouettes DIR "
-                    "with PNGs of one object each, transparent around it or white on black."
+                    "silhouette masks need a folder of cut-outs: pass --silhouettes DIR with PNGs of one object each, "
+                    "transparent around it or white on black."
                 )
             self._draw["silhouettes"] = SilhouetteFolder(silhouettes).draw
 
@@ -247,20 +246,20 @@ class MaskSampler:
         """Draw one mask.
 
         Returns:
-            (height, width) of 0 (known) and 1 (hole). The hole is never empty and covers at most half of the image;
-            for ``lama-training``, as LaMa trains, any share of it that leaves a known pixel.
+            (height, width) of 0 (known) and 1 (hole). The hole is never empty and covers at most half of the image.
+            With ``lama-training`` it may cover everything but one pixel, as in LaMa's training.
 
         Raises:
-            ConfigError: An image too small to hold a hole (under 2 pixels).
+            ConfigError: The image has fewer than 2 pixels.
             TrainingError: A cut-out cannot be read.
         """
         if height * width < 2:
             raise ConfigError(f"a {width}x{height} image is too small for a mask: it needs 2 pixels or more.")
-        # Equal weights draw as they did before there were weights, so that earlier runs can be repeated.
-        place = int(
+        # Equal weights draw as before weights existed, so that earlier runs can be repeated.
+        index = int(
             rng.integers(len(self.kinds)) if self._weights is None else rng.choice(len(self.kinds), p=self._weights)
         )
-        kind, side = self.kinds[place], self._sides[place]
+        kind, side = self.kinds[index], self._sides[index]
         draw_holes = self._draw[kind]
         most = height * width - 1 if kind == "lama-training" else height * width * MAX_HOLE_FRACTION
         factor = side / min(height, width) if side else 1
@@ -272,15 +271,10 @@ class MaskSampler:
             mask = np.array(canvas, dtype=np.uint8)
             if 0 < np.count_nonzero(mask) <= most:
                 return mask
-        # On images much smaller than the shapes every draw may cover too much: half of the image is then the hole.
+        # In images much smaller than the shapes every draw may cover too much. Half of the image is then the hole.
         mask = np.zeros((height, width), dtype=np.uint8)
         if width >= height:
             mask[:, : width // 2] = 1
         else:
             mask[: height // 2] = 1
         return mask
-
-
-def random_mask(height: int, width: int, kinds: Sequence[str], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one mask of a kind chosen at random among ``kinds``; see :class:`MaskSampler`."""
-    return MaskSampler(kinds)(height, width, rng)

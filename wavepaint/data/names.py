@@ -1,4 +1,4 @@
-"""Names of photos, a million of them in little memory."""
+"""A compact list of photo names."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -8,21 +8,21 @@ import numpy as np
 
 
 def encode_name(name: str) -> bytes:
-    """UTF-8; bytes of a file name that were none come back as they were."""
+    """Encode a name as UTF-8. Undecodable bytes of a file name round-trip."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def sort_key(name: str) -> str:
-    """Sort folder by folder, as paths do: ``a/z.jpg`` before ``a b/c.jpg``, although a blank sorts before a slash."""
+    """Return a key that sorts folder by folder, like paths: ``a/z.jpg`` before ``a b/c.jpg``."""
     return name.replace("/", "\0")
 
 
 class PackedNames(Sequence[str]):
     """Names in one block of bytes.
 
-    A million names of 40 characters take 48 MB, half of what as many ``str`` do. More important: reading a ``str`` in
-    a forked loader process counts references and so copies its memory page, for every process; this block stays
-    shared.
+    A million names of 40 characters take 48 MB, half of the memory of ``str`` objects. More importantly, forked loader
+    processes share the block. Reading a ``str`` changes its reference count and thereby copies its memory page in
+    every process.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -51,10 +51,10 @@ class PackedNames(Sequence[str]):
     __hash__ = None  # type: ignore[assignment]
 
     def find(self, name: str) -> int:
-        """Return the place of ``name``; the names must have been given in the order of :func:`sort_key`.
+        """Return the index of ``name``. The names must be sorted by :func:`sort_key`.
 
         Raises:
-            KeyError: It is not among them.
+            KeyError: There is no such name.
         """
         place = bisect_left(self, sort_key(name), key=sort_key)
         if place == len(self) or self[place] != name:

@@ -1,4 +1,4 @@
-"""Which photos train, which validate, which test: fixed by a hash, written down, checked."""
+"""The split into training, validation and test photos: decided by a hash of each name, stored and checked."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from wavepaint.errors import ConfigError, TrainingError
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Names of photos, each on one side.
+    """The names of the photos of each side.
 
     Attributes:
-        train: In the order they were given.
-        val: Validation.
-        test: Held out from both; empty unless asked for.
-        seed: That chose the sides.
-        val_fraction: Share that was asked for.
-        test_fraction: Share that was asked for.
+        train: Training photos, in their original order.
+        val: Validation photos.
+        test: Test photos, held out from both; empty unless requested.
+        seed: The seed of the split.
+        val_fraction: Requested share of validation photos.
+        test_fraction: Requested share of test photos.
     """
 
     train: tuple[str, ...]
@@ -33,37 +33,37 @@ class Split:
 
 
 def hash_share(name: str, seed: int) -> float:
-    """Return a number in [0, 1) that depends on the name and the seed alone."""
-    # Seed 0 hashes the name by itself, so that runs from before there was a seed keep their sides.
+    """Return a number in [0, 1) that depends only on the name and the seed."""
+    # Seed 0 hashes only the name, so that runs from before there was a seed keep their split.
     digest = hashlib.sha256((f"{seed}\0".encode() if seed else b"") + encode_name(name)).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def split_names(names: Iterable[str], *, seed: int, val_fraction: float, test_fraction: float = 0.0) -> Split:
-    """Split by a hash of each name, so that a photo stays on its side when others come or go.
+    """Split photos by a hash of each name. A photo stays on its side when others are added or removed.
 
-    Where a share of few photos comes to none, the one with the smallest hash is taken, so that there is at least one.
+    If the share of a side selects no photo, the side gets the photo with the smallest hash.
 
     Args:
-        names: Of the photos, relative to their root.
+        names: Names of the photos, relative to their root.
         seed: 0 or more.
-        val_fraction: Share for validation, above 0.
-        test_fraction: Share that neither trains nor validates; the paper has 0.1 and 0.1.
+        val_fraction: Share of validation photos, above 0.
+        test_fraction: Share of photos that neither train nor validate. The paper uses 0.1 for both shares.
 
     Raises:
-        ConfigError: Shares that leave nothing to train on.
-        TrainingError: Too few photos.
+        ConfigError: The shares leave nothing to train on.
+        TrainingError: There are too few photos.
     """
     if not (val_fraction > 0 and test_fraction >= 0 and val_fraction + test_fraction < 1):
         raise ConfigError(
-            f"the shares for validation ({val_fraction}, --val-fraction) and test ({test_fraction}, --test-fraction) "
-            "must be above 0 (test: 0 or more) and leave something to train on."
+            f"the shares of validation ({val_fraction}, --val-fraction) and test ({test_fraction}, --test-fraction) "
+            "leave nothing to train on, or are negative: expected a sum below 1, validation above 0, test 0 or more."
         )
     shares = {name: hash_share(name, seed) for name in names}
     needed = 3 if test_fraction else 2
     if len(shares) < needed:
-        uses = "train, to validate and to test" if test_fraction else "train and to validate"
-        raise TrainingError(f"there are {len(shares)} photo(s): {needed} or more are needed to {uses}.")
+        uses = "training, validation and test" if test_fraction else "training and validation"
+        raise TrainingError(f"there are {len(shares)} photo(s), but {uses} need {needed} or more.")
     val = [name for name, share in shares.items() if share < val_fraction]
     test = [name for name, share in shares.items() if val_fraction <= share < val_fraction + test_fraction]
     train = [name for name, share in shares.items() if share >= val_fraction + test_fraction]
@@ -83,36 +83,36 @@ def split_names(names: Iterable[str], *, seed: int, val_fraction: float, test_fr
 
 
 def write_split(path: Path, split: Split, *, overwrite: bool = False) -> None:
-    """Write a split as JSON, whole or not at all.
+    """Write a split as JSON, atomically.
 
     Raises:
-        OutputError: It cannot be written, or is there already and ``overwrite`` is false.
+        OutputError: The file cannot be written, or exists and ``overwrite`` is false.
     """
     with write_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(asdict(split), indent=0) + "\n")
 
 
 def read_split(path: Path) -> Split:
-    """Read what :func:`write_split` wrote.
+    """Read a split that :func:`write_split` wrote.
 
     Raises:
-        TrainingError: The file is missing, unreadable or something else.
+        TrainingError: The file is missing, unreadable or not a split.
     """
     try:
         values = json.loads(path.read_text())
         if not isinstance(values, dict) or set(values) != {field.name for field in fields(Split)}:
-            raise ValueError("other keys than a split has")
+            raise ValueError("its keys are not those of a split")
         for side in ("train", "val", "test"):
             if not isinstance(values[side], list) or not all(isinstance(name, str) for name in values[side]):
-                raise ValueError(f"{side} is no list of names")
+                raise ValueError(f"{side} is not a list of names")
             values[side] = tuple(values[side])
         return Split(**values)
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{path} is no readable split of a run ({error}). Begin the run anew.") from error
+        raise TrainingError(f"{path} is not a readable split of a run ({error}): start a new run.") from error
 
 
 def check_split(path: Path, split: Split) -> None:
-    """Compare a split with the one written down when the run began.
+    """Compare a split with the stored split of a run.
 
     Raises:
         TrainingError: They differ, or the file cannot be read.
@@ -123,7 +123,7 @@ def check_split(path: Path, split: Split) -> None:
         if before != now:
             example = min(before ^ now)
             raise TrainingError(
-                f"the photos are not those the run began with: {side} had {len(before)}, {len(before - now)} of them "
-                f"are gone and {len(now - before)} are new ({example!r} for one). Give the same photos, or begin a new "
-                "run."
+                f"the photos are not those the run began with: of {len(before)} {side} photos {len(before - now)} are "
+                f"gone, and {len(now - before)} are new (for example {example!r}). Pass the same photos, or start "
+                "a new run."
             )

@@ -1,4 +1,4 @@
-"""The validation photos with their masks, which are the same for every run. Needs no PyTorch."""
+"""Validation photos with fixed masks, the same for every run."""
 
 import warnings
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Pair = tuple[Pixels, Pixels]
 
 
 def fit_photo(photo: Image.Image, size: int) -> Pixels:
-    """Scale a photo so that its shorter side is ``size`` pixels and crop it in the middle: (S, S, 3)."""
+    """Scale a photo to a shorter side of ``size`` pixels and crop its centre: (S, S, 3)."""
     return np.asarray(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))
 
 
@@ -33,29 +33,29 @@ def load_validation(
     max_photos: int | None = None,
     max_broken: int = MAX_BROKEN,
 ) -> list[Pair]:
-    """Return the fixed validation pairs: image (S, S, 3) uint8 and mask (S, S) of 0 and 1.
+    """Load validation pairs: image (S, S, 3) uint8 and mask (S, S) of 0 and 1.
 
-    A photo is scaled so that its shorter side is S, and cropped in the middle. One that cannot be decoded is reported
-    and left out; the others keep their masks.
+    Photos are scaled to a shorter side of S and cropped in the centre. Undecodable photos are reported and left out;
+    the others keep their masks.
 
     Args:
-        source: Where the photos are.
-        names: Those to validate on.
+        source: The photos.
+        names: Names of the validation photos.
         size: S, in pixels.
-        masks: Draws the masks; the same for every run.
-        max_photos: Take so many, evenly spread over the names; None takes all. They stay in memory.
-        max_broken: With more broken photos than this, an error.
+        masks: The mask sampler. The masks are the same for every run.
+        max_photos: Largest number of photos, spread evenly over the names; None loads all of them into memory.
+        max_broken: Number of broken photos above which loading fails.
 
     Raises:
-        TrainingError: None can be decoded, or too many cannot.
+        TrainingError: No photo can be decoded, or too many cannot.
     """
-    number = len(names) if max_photos is None else min(max_photos, len(names))
+    count = len(names) if max_photos is None else min(max_photos, len(names))
     pairs: list[Pair] = []
     num_broken = 0
-    for index in range(number):
+    for index in range(count):
         rng = np.random.default_rng((VAL_SEED, index))
         try:
-            photo = fit_photo(source.read(names[index * len(names) // number]), size)
+            photo = fit_photo(source.read(names[index * len(names) // count]), size)
         except TrainingError as error:
             num_broken += 1
             if num_broken > max_broken:
@@ -66,5 +66,5 @@ def load_validation(
             continue
         pairs.append((photo, masks(size, size, rng)))
     if not pairs:
-        raise TrainingError(f"{source.root} leaves no photo to validate on. Give more photos, or --val-data.")
+        raise TrainingError(f"{source.root} leaves no photo to validate on: give more photos, or --val-data.")
     return pairs

@@ -1,7 +1,7 @@
 """Image quality inside the hole, in numpy: PSNR, SSIM, L1 and L2.
 
-All functions take arrays of shape (H, W, C) or (N, H, W, C), floating, in [0, 1], and masks of the same shape without
-the channel axis, where 1 marks the pixels that count (the hole). Computation is in float64.
+All functions take floating-point arrays (H, W, C) or (N, H, W, C) in [0, 1], and masks of the same shape without the
+channel axis. A mask of 1 marks the pixels that count (the hole). They compute in float64.
 """
 
 import math
@@ -22,19 +22,19 @@ def _inside(values: NDArray[np.float64], mask: Mask | None) -> NDArray[np.float6
 
 
 def masked_l1(a: Array, b: Array, mask: Mask | None = None) -> float:
-    """Mean absolute difference over the pixels inside ``mask``, all channels; NaN if there are none."""
+    """Mean absolute difference inside ``mask``, over all channels; NaN for an empty mask."""
     values = _inside(np.abs(np.asarray(a, np.float64) - b), mask)
     return float(values.mean()) if values.size else math.nan
 
 
 def masked_l2(a: Array, b: Array, mask: Mask | None = None) -> float:
-    """Mean squared difference over the pixels inside ``mask``, all channels; NaN if there are none."""
+    """Mean squared difference inside ``mask``, over all channels; NaN for an empty mask."""
     values = _inside((np.asarray(a, np.float64) - b) ** 2, mask)
     return float(values.mean()) if values.size else math.nan
 
 
 def psnr(a: Array, b: Array, mask: Mask | None = None) -> float:
-    """Peak signal-to-noise ratio in dB for a peak of 1; infinite for equal inputs, NaN over no pixels."""
+    """Peak signal-to-noise ratio in dB for a peak of 1; infinite for equal inputs, NaN for an empty mask."""
     error = masked_l2(a, b, mask)
     return math.inf if error == 0 else -10 * math.log10(error) if math.isfinite(error) else math.nan
 
@@ -46,7 +46,7 @@ def _gaussian_window(size: int = 11, sigma: float = 1.5) -> NDArray[np.float64]:
 
 
 def _filter(image: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Separable filtering of the axes -3 and -2, borders mirrored about the edge (scipy's ``reflect``)."""
+    """Filter the axes -3 and -2 separably, with borders mirrored about the edge (scipy's ``reflect``)."""
     radius = len(window) // 2
     for axis in (image.ndim - 3, image.ndim - 2):
         widths = [(0, 0)] * image.ndim
@@ -59,10 +59,10 @@ def _filter(image: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[
 
 
 def ssim_map(a: Array, b: Array) -> NDArray[np.float64]:
-    """Structural similarity of every pixel and channel.
+    """Structural similarity at every pixel and channel.
 
     Gaussian window of 11 pixels, sigma 1.5, k1 = 0.01, k2 = 0.03, peak 1, as in Z. Wang et al., "Image quality
-    assessment: from error visibility to structural similarity" (2004), and as scikit-image computes it with
+    assessment: from error visibility to structural similarity" (2004), and in scikit-image with
     ``gaussian_weights=True, use_sample_covariance=False``.
     """
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
@@ -76,6 +76,6 @@ def ssim_map(a: Array, b: Array) -> NDArray[np.float64]:
 
 
 def ssim(a: Array, b: Array, mask: Mask | None = None) -> float:
-    """Mean of :func:`ssim_map` over the pixels inside ``mask``; NaN if there are none."""
+    """Mean of :func:`ssim_map` inside ``mask``; NaN for an empty mask."""
     values = _inside(ssim_map(a, b), mask)
     return float(values.mean()) if values.size else math.nan

@@ -1,4 +1,4 @@
-"""LPIPS, the learned perceptual distance between images, as a loss and as a measure.
+"""LPIPS, the learned perceptual distance between images, as a loss and as a metric.
 
 Source: R. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018), section 3.1
 and eq. 1, version 0.1 of the authors' weights. The trunks are ImageNet classifiers: A. Krizhevsky, "One weird trick
@@ -22,18 +22,18 @@ from wavepaint.weights.loading import load_strictly
 Network = Literal["alexnet", "vgg16"]
 NETWORKS: tuple[Network, ...] = get_args(Network)
 
-# x * 2 - 1, then the authors' shift (-.030, -.088, -.188) and scale (.458, .448, .450), in one step: for images in
-# [0, 1] that is the mean and the standard deviation of ImageNet.
+# The authors compute x * 2 - 1, then shift by (-.030, -.088, -.188) and scale by (.458, .448, .450). For images in
+# [0, 1] this equals normalisation by the mean and the standard deviation of ImageNet.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _EPSILON = 1e-10
 
 _TAPS: dict[Network, tuple[int, ...]] = {"alexnet": (1, 4, 7, 9, 11), "vgg16": (3, 8, 15, 22, 29)}
-"""Indices, in torchvision's numbering, of the layers whose outputs are compared: ReLU 1 to 5 of AlexNet; 1_2, 2_2,
-3_3, 4_3 and 5_3 of VGG16."""
+"""Indices of the compared layers in torchvision's numbering: ReLU 1 to 5 of AlexNet; ReLU 1_2, 2_2, 3_3, 4_3 and 5_3 of
+VGG16."""
 _CHANNELS: dict[Network, tuple[int, ...]] = {"alexnet": (64, 192, 384, 256, 256), "vgg16": (64, 128, 256, 512, 512)}
 _SMALLEST: dict[Network, int] = {"alexnet": 31, "vgg16": 16}
-"""Sides in pixels below which nothing is left after the last pooling."""
+"""Smallest sides in pixels that leave an output after the last pooling."""
 
 
 def _alexnet() -> nn.Sequential:
@@ -62,12 +62,11 @@ def _vgg16() -> nn.Sequential:
 class LPIPS(nn.Module):
     """The perceptual distance, differentiable with respect to its first image.
 
-    It is frozen: no parameter of it ever gets a gradient. Convolutions follow the autocast that is in force;
-    normalisation and everything after it is in float32 (in float64 if the module is). Weights start out random;
-    :func:`load_lpips` gives the authors'.
+    Its parameters are frozen. Convolutions follow autocast. Normalisation and all later operations use float32, or
+    float64 if the module does. The weights are random; :func:`load_lpips` loads the authors' weights.
 
     Args:
-        network: The trunk: "alexnet" is fast and the authors' choice as a measure, "vgg16" theirs as a loss.
+        network: The trunk. The authors use the fast "alexnet" as a metric, and "vgg16" as a loss.
 
     Raises:
         ConfigError: There is no such trunk.
@@ -83,26 +82,26 @@ class LPIPS(nn.Module):
         self.network: Network = network
         self.trunk = _alexnet() if network == "alexnet" else _vgg16()
         self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1, bias=False) for channels in _CHANNELS[network])
-        # Not part of the weights, but to be moved with them.
+        # Not part of the weights, but moved to their device.
         self.register_buffer("mean", torch.tensor(_MEAN).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).reshape(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
 
     def features(self, image_N3HW: Tensor) -> list[Tensor]:
-        """Return what the trunk makes of images: five maps after ReLU, fine to coarse, not normalised.
+        """Return five feature maps of the trunk after ReLU, fine to coarse, not normalised.
 
         Args:
             image_N3HW: In [0, 1].
 
         Raises:
-            ConfigError: The images are too small for the trunk, or have other than three channels.
+            ConfigError: The images are too small for the trunk, or do not have three channels.
         """
         smallest = _SMALLEST[self.network]
         if image_N3HW.ndim != 4 or image_N3HW.shape[1] != 3 or min(image_N3HW.shape[2:]) < smallest:
             raise ConfigError(
                 f"LPIPS ({self.network}) got images of shape {tuple(image_N3HW.shape)}: expected (N, 3, H, W) with "
-                f"at least {smallest} pixels a side (--crop-size)."
+                f"at least {smallest} pixels per side (--crop-size)."
             )
         x = (image_N3HW.to(self.mean.dtype) - self.mean) / self.std
         taps, maps = _TAPS[self.network], []
@@ -113,43 +112,43 @@ class LPIPS(nn.Module):
         return maps
 
     def _compare_maps(self, a_NChw: Tensor, b_NChw: Tensor, head: Tensor) -> Tensor:
-        """Weigh the squared difference of unit vectors: (N, C, h, w) twice -> (N, 1, h, w)."""
+        """Weight the squared difference of unit vectors: (N, C, h, w) twice -> (N, 1, h, w)."""
         with torch.autocast(a_NChw.device.type, enabled=False):
             a, b = a_NChw.to(head.dtype), b_NChw.to(head.dtype)
             difference = _normalise(a) - _normalise(b)
             return F.conv2d(difference.square(), head)
 
     def compare(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> list[Tensor]:
-        """Return the distance at each place of each layer, (N, 1, h, w) in float32, from two :meth:`features`.
+        """Return the distance at each position of each layer, (N, 1, h, w) in float32, from two :meth:`features`.
 
-        It allows several losses to share one pass through the trunk.
+        Several losses can thus share one pass through the trunk.
         """
         maps = []
         for a, b, weight in zip(features_a, features_b, self.heads.parameters(), strict=True):
             if torch.is_grad_enabled() and a.requires_grad:
-                # Recomputed in the backward pass: of the five tensors as large as the map only the map is kept.
+                # The backward pass recomputes it. Of five tensors of the map's size only the map stays in memory.
                 maps.append(checkpoint(self._compare_maps, a, b, weight, use_reentrant=False, preserve_rng_state=False))
             else:
                 maps.append(self._compare_maps(a, b, weight))
         return maps
 
     def forward(self, a_N3HW: Tensor, b_N3HW: Tensor, *, spatial: bool = False) -> Tensor:
-        """Return the distance of each pair of images, 0 for equal ones.
+        """Return the distance of each pair of images, 0 for equal images.
 
         Args:
-            a_N3HW: In [0, 1]; gradients flow back to it.
-            b_N3HW: In [0, 1], the target: no gradients flow back to it, which halves the memory.
+            a_N3HW: In [0, 1]. It gets gradients.
+            b_N3HW: The target, in [0, 1]. It gets no gradients, which halves the memory.
             spatial: Return the distance at every pixel instead of its mean.
 
         Returns:
-            (N,), or with ``spatial`` (N, 1, H, W): the maps of the layers, enlarged bilinearly and added up.
+            (N,), or with ``spatial`` (N, 1, H, W): the sum of the bilinearly upscaled maps of the layers.
 
         Raises:
-            ConfigError: Shapes that differ, or images too small for the trunk.
+            ConfigError: The shapes differ, or the images are too small for the trunk.
         """
         if a_N3HW.shape != b_N3HW.shape:
             raise ConfigError(
-                f"LPIPS got images of shapes {tuple(a_N3HW.shape)} and {tuple(b_N3HW.shape)}: expected one."
+                f"LPIPS got images of shapes {tuple(a_N3HW.shape)} and {tuple(b_N3HW.shape)}: expected equal shapes."
             )
         with torch.no_grad():
             features_b = self.features(b_N3HW)
@@ -158,7 +157,7 @@ class LPIPS(nn.Module):
 
 
 def _normalise(x_NChw: Tensor) -> Tensor:
-    # Where no channel is active, a square root of a sum of squares has no derivative (NaN); vector_norm's is 0 there.
+    # Where no channel is active, the gradient of a square root is NaN, but that of vector_norm is 0.
     norm: Tensor = torch.linalg.vector_norm(x_NChw, dim=1, keepdim=True)
     return x_NChw / (norm + _EPSILON)
 
@@ -177,19 +176,19 @@ def upscale_and_add(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 def load_lpips(
     network: Network, weights: Path | None = None, device: torch.device | str = "cpu", *, download: bool = False
 ) -> LPIPS:
-    """Build the distance with the authors' weights, ready for use.
+    """Build the distance with the authors' weights.
 
     Args:
         network: The trunk.
-        weights: A file or folder, as :func:`~wavepaint.metrics.lpips_weights.find_weights` takes it; None
-            looks in the places named there.
-        device: Where it computes.
-        download: Fetch weights that are nowhere here from their official addresses.
+        weights: A file or folder; None searches the places that
+            :func:`~wavepaint.metrics.lpips_weights.find_weights` names.
+        device: The device to compute on.
+        download: Download missing weights from their official addresses.
 
     Raises:
         ConfigError: There is no such trunk.
-        TrainingError: The weights are nowhere to be found, or cannot be fetched; the message says how to get them.
-        CheckpointError: They are damaged, or those of another network.
+        TrainingError: There are no weights, or the download failed. The message explains how to get them.
+        CheckpointError: The weights are damaged, or belong to another network.
     """
     module = LPIPS(network)
     found = find_weights(network, weights, download=download)

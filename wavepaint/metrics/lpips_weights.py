@@ -1,20 +1,22 @@
-"""Finding, fetching and reading the weights of LPIPS.
+"""Finding, downloading and reading the weights of LPIPS.
 
-They come in two forms: one ``.safetensors`` file with trunk and heads (``features.N.weight`` and ``.bias`` in
-torchvision's numbering, ``linK.model.1.weight``; float32 or float16), or, as published, the trunk's file of torchvision
-(BSD-3-Clause) beside that of the heads (BSD-2-Clause). What is fetched is the second and is kept as the first: the
-classifier's layers, nine tenths of VGG16's file, are of no use here.
+They come in two forms. One ``.safetensors`` file contains trunk and heads (``features.N.weight`` and ``.bias`` in
+torchvision's numbering, ``linK.model.1.weight``; float32 or float16). As published, torchvision's file of the trunk
+(BSD-3-Clause) lies beside the authors' file of the heads (BSD-2-Clause). A download of the published files is stored as
+a single file without the classifier, which LPIPS does not use and which makes up nine tenths of VGG16.
 """
 
-import hashlib
 import http.client
 import os
 import shlex
+import socket
 import tempfile
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from wavepaint.atomic import write_file
@@ -37,9 +39,8 @@ class OfficialFile:
     """A published file.
 
     Attributes:
-        url: Where it is published.
-        sha256: Its hash, or the first digits of it. Of torchvision's files the name carries the first eight, and
-            they are all that is published.
+        url: Its address.
+        sha256: Its hash, or the first digits of it. torchvision publishes only the first eight, in the file's name.
     """
 
     url: str
@@ -53,12 +54,12 @@ class OfficialFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What makes up the weights of one network.
+    """The published files of a network.
 
     Attributes:
-        trunk: Torchvision's classifier.
+        trunk: torchvision's classifier.
         heads: The authors' 1x1 convolutions.
-        names: Names of files with both, the one that is written first.
+        names: Names of single files with both. Downloads are stored under the first.
     """
 
     trunk: OfficialFile
@@ -86,85 +87,82 @@ SOURCES: dict[str, Source] = {
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFiles:
-    """Where the weights of one network are: one file, or the trunk's and the heads' as published."""
+    """The files with the weights of a network: a single one, or the published trunk and heads."""
 
     network: str
     paths: tuple[Path, ...]
 
 
-def lpips_cache_folder() -> Path:
-    """Return the folder in which weights are looked for first, and in which fetched ones are kept."""
+def locate_cache() -> Path:
+    """Return the folder that is searched first, and in which downloads are stored."""
     return cache_folder() / "lpips"
 
 
-def _look_into(folder: Path, network: str) -> WeightFiles | None:
+def _search(path: Path, network: str) -> WeightFiles | None:
+    """Return the weights in a folder, or a file itself; None if there are none."""
+    if path.is_file():
+        return WeightFiles(network=network, paths=(path,))
     source = SOURCES[network]
     for name in source.names:
-        if (folder / name).is_file():
-            return WeightFiles(network=network, paths=(folder / name,))
-    published = (folder / source.trunk.name, folder / source.heads.name)
-    return WeightFiles(network=network, paths=published) if all(path.is_file() for path in published) else None
-
-
-def _look_at(path: Path, network: str) -> WeightFiles | None:
-    if path.is_dir():
-        return _look_into(path, network)
-    return WeightFiles(network=network, paths=(path,)) if path.is_file() else None
+        if (path / name).is_file():
+            return WeightFiles(network=network, paths=(path / name,))
+    published = (path / source.trunk.name, path / source.heads.name)
+    return WeightFiles(network=network, paths=published) if all(file.is_file() for file in published) else None
 
 
 def find_weights(network: str, weights: Path | None = None, *, download: bool = False) -> WeightFiles:
-    """Find the weights of a network without reading them, so that a run can be refused at once.
+    """Find the weights of a network without reading them, so that a run without weights fails at once.
 
     Args:
         network: "alexnet" or "vgg16".
-        weights: A file with trunk and heads, or a folder with such a file or the two published ones. None looks in
-            the cache folder, then where the environment variable ``WAVEPAINT_LPIPS``, such a path, points.
-        download: Fetch what is in neither place, check it and keep it in the cache folder.
+        weights: A file with trunk and heads, or a folder with such a file or the two published ones. None searches
+            the cache folder, then the file or folder in the environment variable ``WAVEPAINT_LPIPS``.
+        download: Download missing weights, check them and store them in the cache folder.
 
     Raises:
-        TrainingError: They are not there, with the command that fetches them; or fetching failed.
+        TrainingError: There are no weights, or the download failed. The message has the command to get them.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if weights is not None:
-        found, places = _look_at(weights, network), f"at {weights} (--lpips-weights)"
+        found, places = _search(weights, network), f"at {weights} (--lpips-weights)"
     else:
-        cache = lpips_cache_folder()
-        found, places = _look_into(cache, network), f"in {cache}"
+        cache = locate_cache()
+        found, places = _search(cache, network), f"in {cache}"
         if found is None and named:
-            found, places = _look_at(Path(named), network), f"{places} nor at {named} ({ENVIRONMENT_VARIABLE})"
+            found, places = _search(Path(named), network), f"{places} nor at {named} ({ENVIRONMENT_VARIABLE})"
         if found is None and download:
-            return _fetch(network)
+            return _download(network)
     if found is None:
-        raise _missing(network, places)
+        raise _explain_missing(network, places)
     return found
 
 
-def _missing(network: str, places: str) -> TrainingError:
-    source, folder = SOURCES[network], shlex.quote(str(lpips_cache_folder()))
+def _explain_missing(network: str, places: str) -> TrainingError:
+    source, folder = SOURCES[network], shlex.quote(str(locate_cache()))
     return TrainingError(
-        f"this training needs the weights of LPIPS ({network}): found neither {source.names[0]} nor "
-        f"{source.trunk.name} with {source.heads.name} {places}. Pass --download-weights, or fetch them with: "
+        f"this training needs the weights of LPIPS ({network}), but neither {source.names[0]} nor {source.trunk.name} "
+        f"with {source.heads.name} was found {places}. Pass --download-weights, or download them with: "
         f"curl -fL --create-dirs --output-dir {folder} --remote-name-all {source.trunk.url} {source.heads.url}"
     )
 
 
 def read_weights(files: WeightFiles) -> dict[str, Tensor]:
-    """Read the weights under the names that :class:`wavepaint.metrics.lpips.LPIPS` has for them.
+    """Read the weights under the names of :class:`wavepaint.metrics.lpips.LPIPS`.
 
     Raises:
-        TrainingError: A published file differs from what was published.
-        CheckpointError: Not readable as weights.
+        TrainingError: A published file was altered.
+        CheckpointError: A file cannot be read as weights.
     """
     source = SOURCES[files.network]
     state: dict[str, Tensor] = {}
     for path, official in zip(files.paths, (source.trunk, source.heads), strict=False):
-        if len(files.paths) > 1:
-            _check_hash(official, hash_file(path), str(path))
+        if len(files.paths) > 1 and not hash_file(path).startswith(official.sha256):
+            raise _explain_altered(official, str(path))
         state.update(read_state(path))
-    return {_own_name(name): tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    return {_translate_name(name): tensor for name, tensor in state.items() if not name.startswith("classifier.")}
 
 
-def _own_name(name: str) -> str:
+def _translate_name(name: str) -> str:
     if name.startswith("features."):
         return "trunk." + name.removeprefix("features.")
     if name.startswith("lin"):
@@ -172,42 +170,52 @@ def _own_name(name: str) -> str:
     return name
 
 
-def _check_hash(official: OfficialFile, sha256: str, where: str) -> None:
-    if not sha256.startswith(official.sha256):
-        raise TrainingError(
-            f"{where} is not the published {official.name}: its SHA-256 is {sha256[: len(official.sha256)]}, expected "
-            f"{official.sha256}. It is damaged or was altered on the way; remove it and fetch it again from "
-            f"{official.url}"
-        )
+def _explain_altered(official: OfficialFile, where: str) -> TrainingError:
+    return TrainingError(
+        f"{where} is not the published {official.name}: expected a SHA-256 that starts with {official.sha256}. It is "
+        f"damaged or was altered on the way: remove it and download it again from {official.url}"
+    )
 
 
-def _fetch(network: str) -> WeightFiles:
-    """Fetch both files, check them, and keep what is needed of them as one in the cache folder."""
+def _download(network: str) -> WeightFiles:
+    """Download both files, check them, and store what LPIPS needs as one file in the cache folder."""
     from safetensors.torch import save_file
 
-    source, target = SOURCES[network], lpips_cache_folder() / SOURCES[network].names[0]
+    source, target = SOURCES[network], locate_cache() / SOURCES[network].names[0]
     with tempfile.TemporaryDirectory(prefix="wavepaint-lpips-") as name:
         state: dict[str, Tensor] = {}
         for official in (source.trunk, source.heads):
-            state.update(read_state(_fetch_file(official, Path(name))))
-        kept = {key: tensor.contiguous() for key, tensor in state.items() if not key.startswith("classifier.")}
+            state.update(read_state(_download_file(official, Path(name))))
+        needed = {key: tensor.contiguous() for key, tensor in state.items() if not key.startswith("classifier.")}
         with write_file(target, overwrite=True) as temporary:
-            save_file(kept, temporary, {"source": f"{source.trunk.url} {source.heads.url}"})
+            save_file(needed, temporary, {"source": f"{source.trunk.url} {source.heads.url}"})
     return WeightFiles(network=network, paths=(target,))
 
 
-def _fetch_file(official: OfficialFile, folder: Path) -> Path:
-    path, digest = folder / official.name, hashlib.sha256()
+@contextmanager
+def _socket_timeout() -> Iterator[None]:
+    """Limit the time that new connections wait. ``torch.hub`` would wait for ever."""
+    former = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
     try:
-        with urllib.request.urlopen(official.url, timeout=TIMEOUT_S) as response, path.open("wb") as stream:
-            while block := response.read(1 << 20):
-                digest.update(block)
-                stream.write(block)
+        yield
+    finally:
+        socket.setdefaulttimeout(former)
+
+
+def _download_file(official: OfficialFile, folder: Path) -> Path:
+    path = folder / official.name
+    try:
+        with _socket_timeout():
+            torch.hub.download_url_to_file(official.url, str(path), official.sha256, progress=False)
+    except RuntimeError as error:
+        if "hash" not in str(error):
+            raise
+        raise _explain_altered(official, official.url) from error
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", None) or error
         raise TrainingError(
-            f"cannot fetch {official.url}: {reason}. Fetch it on a machine with a connection and pass the folder that "
-            "it and its partner are in as --lpips-weights."
+            f"cannot download {official.url}: {reason}. Download the trunk and the heads on a machine "
+            "with a connection, and pass their folder as --lpips-weights."
         ) from error
-    _check_hash(official, digest.hexdigest(), official.url)
     return path

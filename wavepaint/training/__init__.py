@@ -1,1 +1,1 @@
-"""Training: configuration and recipes, data, masks, losses and the loop."""
+"""Training: configuration, recipes, losses, the optimizer step and the loop."""

@@ -1,4 +1,4 @@
-"""The photos of one training run: opened, split, and fed in batches to each of its processes."""
+"""The data of a training run: photos opened, split and loaded in batches."""
 
 import signal
 from collections.abc import Iterator
@@ -9,45 +9,45 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavepaint.data.augment import Augmentation
-from wavepaint.data.crops import RandomCrops, read_batches, to_float
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import open_source
 from wavepaint.data.split import Split, split_names
 from wavepaint.data.validation_set import load_validation
 from wavepaint.training.config import TrainConfig
+from wavepaint.training.crops import RandomCrops, read_batches, to_float
 from wavepaint.training.distributed import DistributedContext
 
 Batch = tuple[Tensor, Tensor]
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Leave to the training process what a terminal or a job scheduler sends to every process of a run."""
+    """Leave the signals of terminals and job schedulers, which reach every process, to the training process."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 class DataModule:
-    """What a run trains and validates on.
+    """The training and validation data of a run.
 
     Args:
-        config: The run's.
-        data: Training photos, as :func:`wavepaint.data.sources.open_source` takes them.
+        config: The configuration.
+        data: Training photos; :func:`wavepaint.data.sources.open_source` lists the accepted kinds.
         val_data: Validation photos; None holds out a share of ``data``.
 
     Attributes:
-        split: Which photos train, validate and test.
+        split: The photos for training, validation and testing.
         val_pairs: The validation images and their masks.
         record: Numbers of photos and hashes of their listings, for checkpoints.
 
     Raises:
-        ConfigError: Settings of augmentation or masks that make no sense.
-        TrainingError: No or too few photos, or too many that cannot be decoded.
+        ConfigError: A setting of the augmentation or the masks is out of range.
+        TrainingError: There are too few photos, or too many cannot be decoded.
     """
 
     def __init__(self, config: TrainConfig, data: Path, val_data: Path | None) -> None:
         settings = config.data
         self._config = config
-        # Settings and cut-outs first: listing a million photos takes long.
+        # Settings and cut-outs come first, because listing a million photos takes long.
         self._augmentation = Augmentation(
             crop_size=settings.crop_size,
             min_scale=settings.min_scale,
@@ -79,13 +79,13 @@ class DataModule:
         )
         self.record = {"train": self._source.describe(self.split.train), "val": val_source.describe(self.split.val)}
 
-    def batches(
-        self, world: DistributedContext, device: torch.device, *, first_step: int, total_steps: int
+    def iterate_batches(
+        self, context: DistributedContext, device: torch.device, *, first_step: int, total_steps: int
     ) -> Iterator[list[Batch]]:
-        """Yield this process's share of each step's batches, in the parts that gradients are accumulated over.
+        """Yield this process's micro-batches of each step.
 
-        The discriminator alone learns from all of them but the last. Step n takes the samples from n * crops_per_step
-        on, whatever the number of processes and parts.
+        The last batch of a step trains the network; only the discriminator learns from the others. The samples of
+        step n start at n * crops_per_step, for any number of processes and micro-batches.
 
         Raises:
             TrainingError: Too many photos cannot be decoded, or a loader process died.
@@ -98,28 +98,28 @@ class DataModule:
             self._masks,
             seed=self._config.seed,
             num_samples=total_steps * config.crops_per_step,
-            workers=world.local_size * max(settings.workers, 1),
+            workers=context.local_size * max(settings.workers, 1),
             max_broken=settings.max_broken,
         )
-        share = config.batch_size // (world.size * config.accumulate)
+        size = config.batch_size // (context.size * config.accumulate)
         firsts = (
-            batch * config.batch_size + (world.rank * config.accumulate + part) * share
+            batch * config.batch_size + (context.rank * config.accumulate + part) * size
             for batch in range(first_step * config.discriminator_steps, total_steps * config.discriminator_steps)
             for part in range(config.accumulate)
         )
         loader = DataLoader(
             crops,
-            batch_sampler=(list(range(first, first + share)) for first in firsts),
+            batch_sampler=(list(range(first, first + size)) for first in firsts),
             num_workers=settings.workers,
-            # A generator of its own: drawing a loader's seed must not shift the state of the others.
+            # Its own generator, because the loader draws a seed and must not advance the global one.
             generator=torch.Generator(),
             prefetch_factor=4 if settings.workers else None,
             pin_memory=device.type == "cuda",
             worker_init_fn=_ignore_interrupts,
         )
-        parts: list[Batch] = []
+        micro_batches: list[Batch] = []
         for image, mask in read_batches(loader):
-            parts.append(to_float(image.to(device, non_blocking=True), mask.to(device, non_blocking=True)))
-            if len(parts) == config.discriminator_steps * config.accumulate:
-                yield parts
-                parts = []
+            micro_batches.append(to_float(image.to(device, non_blocking=True), mask.to(device, non_blocking=True)))
+            if len(micro_batches) == config.discriminator_steps * config.accumulate:
+                yield micro_batches
+                micro_batches = []

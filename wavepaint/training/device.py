@@ -1,4 +1,4 @@
-"""Where a training computes, and in which precision."""
+"""The device and the arithmetic precision of a run."""
 
 import torch
 
@@ -7,12 +7,16 @@ from wavepaint.training.distributed import DistributedContext
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the autocast type, or None for plain float32."""
+    """Return the autocast type; None means plain float32.
+
+    Raises:
+        ConfigError: float16 on a CPU.
+    """
     if precision == "float32":
         return None
     if precision == "fp16":
         if device.type != "cuda":
-            raise ConfigError("--precision fp16 trains on GPUs alone. Expected bf16 or float32 on a CPU.")
+            raise ConfigError("--precision fp16 trains only on GPUs: expected bf16 or float32 on a CPU.")
         return torch.float16
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported()
@@ -22,20 +26,20 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if fast or precision == "bf16" else None
 
 
-def pick_device(name: str | None, world: DistributedContext) -> torch.device:
-    """Return the device of that name, or a GPU if there is one.
+def pick_device(name: str | None, context: DistributedContext) -> torch.device:
+    """Return the named device; None picks a GPU if there is one.
 
     Raises:
-        ConfigError: There is no such device here.
+        ConfigError: This machine has no such device.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", world.local_rank)
+            device = torch.device("cuda", context.local_rank)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"--device {name} is not usable here ({str(error).splitlines()[0]}). Expected cpu, or cuda with a GPU."
+            f"--device {name} is not usable here ({str(error).splitlines()[0]}): expected cpu, or cuda with a GPU."
         ) from error
     return device

@@ -1,7 +1,6 @@
 """The processes of a run: one, or as many as ``torchrun`` started.
 
-The training code asks this module for its rank, for means over all processes and for one process to act for all; with
-one process every answer is the plain one.
+With one process every collective operation returns its input.
 """
 
 import gc
@@ -24,10 +23,10 @@ class DistributedContext:
     """The processes of a run.
 
     Attributes:
-        rank: This process's number.
-        size: Their number.
-        local_rank: This process's number on its machine, which is also its GPU's.
-        local_size: The number of processes on its machine.
+        rank: Index of this process.
+        size: Number of processes.
+        local_rank: Index of this process on its machine, and of its GPU.
+        local_size: Number of processes on its machine.
     """
 
     rank: int = 0
@@ -37,7 +36,7 @@ class DistributedContext:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def mean(self, values: Iterable[float]) -> list[float]:
@@ -54,15 +53,15 @@ class DistributedContext:
         return self.mean([float(flag)])[0] > 0
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every process's value, in order of rank."""
+        """Return the values of all processes, ordered by rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
 
-    def add_up(self, tensor: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes, on its device; nothing is differentiated."""
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes, on its device and without gradients."""
         if self.size == 1:
             return tensor
         total = tensor.detach().clone()
@@ -70,29 +69,30 @@ class DistributedContext:
         return total
 
     def wait(self) -> None:
-        """Return once every process is here."""
+        """Wait until every process gets here."""
         if self.size > 1:
             dist.barrier()
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Replace gradients by their means over all processes, as DistributedDataParallel does, in one message.
+        """Replace gradients by their means over all processes, in one message.
 
-        For networks it cannot wrap: gradient penalties differentiate with respect to the input.
+        It serves networks that DistributedDataParallel cannot wrap, because gradient penalties differentiate with
+        respect to the input.
         """
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         if self.size == 1 or not gradients:
             return
-        flat = self.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = torch.split(flat / self.size, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return a network whose backward pass averages gradients over all processes."""
+        """Wrap a network so that its backward pass averages gradients over all processes."""
         if self.size == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
-        # Buffers agree without being sent: batch statistics are those of all processes.
+        # Buffers agree without a broadcast, because batch statistics cover all processes.
         return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 
@@ -103,40 +103,40 @@ def _collective_device() -> torch.device:
 
 
 def join_distributed(device: str | None) -> DistributedContext:
-    """Join the processes that ``torchrun`` started, if it did.
+    """Join the processes that ``torchrun`` started, if any.
 
     Args:
-        device: What the user asked for; GPUs talk over NCCL, CPUs over Gloo.
+        device: The requested device. GPUs communicate over NCCL, CPUs over Gloo.
 
     Raises:
         ConfigError: ``torchrun`` started more processes than there are GPUs.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return DistributedContext()
-    world = DistributedContext(
+    context = DistributedContext(
         rank=int(os.environ["RANK"]),
         size=int(os.environ["WORLD_SIZE"]),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
         local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
     on_gpu = torch.cuda.is_available() and device != "cpu"
-    if on_gpu and world.local_rank >= torch.cuda.device_count():
+    if on_gpu and context.local_rank >= torch.cuda.device_count():
         raise ConfigError(
-            f"torchrun started process {world.local_rank + 1} on a machine with {torch.cuda.device_count()} GPU(s). "
+            f"torchrun started process {context.local_rank + 1} on a machine with {torch.cuda.device_count()} GPU(s). "
             "Pass --nproc-per-node with their number, or --device cpu."
         )
-    if world.size > 1 and not dist.is_initialized():
+    if context.size > 1 and not dist.is_initialized():
         if on_gpu:
-            torch.cuda.set_device(world.local_rank)
+            torch.cuda.set_device(context.local_rank)
         dist.init_process_group("nccl" if on_gpu else "gloo")
-    return world
+    return context
 
 
 def leave_distributed() -> None:
-    """End what :func:`join_distributed` began.
+    """Leave the process group that :func:`join_distributed` joined.
 
-    Every wrapped network must be gone by then: one that is freed later takes the last hold of the group with it, whose
-    end then waits for a thread that waits for Python (seen with Gloo in PyTorch 2.13).
+    Every wrapped network must be freed before. A network freed later holds the last reference to the group, and its
+    destructor then deadlocks with a thread that waits for Python (seen with Gloo in PyTorch 2.13).
     """
     if dist.is_available() and dist.is_initialized():
         gc.collect()
@@ -144,16 +144,16 @@ def leave_distributed() -> None:
 
 
 def _sum_over_processes(x: Tensor) -> Tensor:
-    """Sum, differentiably (unlike dist.all_reduce)."""
+    """Sum with gradients, which dist.all_reduce does not support."""
     total: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
     return total
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose statistics in training are those of all processes, on any device.
+    """Batch normalisation over the images of all processes, on any device.
 
-    PyTorch's SyncBatchNorm runs on GPUs alone and cannot be differentiated twice, as R1 does. Every process must have
-    equally many images.
+    PyTorch's SyncBatchNorm runs only on GPUs and cannot be differentiated twice, which R1 needs. Every process must
+    have the same number of images.
     """
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -180,15 +180,15 @@ class SyncedBatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(variance_C * count / max(count - 1, 1), momentum)
 
 
-def synchronise_batch_norm(model: nn.Module, world: DistributedContext, *, fused: bool) -> nn.Module:
-    """Return the model with batch statistics over all processes; with one process, as it is.
+def synchronise_batch_norm(model: nn.Module, context: DistributedContext, *, fused: bool) -> nn.Module:
+    """Make the BatchNorm layers of a model compute their statistics over all processes.
 
     Args:
-        model: Whose BatchNorm layers are replaced.
-        world: The run's processes.
-        fused: Take PyTorch's SyncBatchNorm: faster, see :class:`SyncedBatchNorm` for its limits.
+        model: The model. One process leaves it as it is.
+        context: The processes of the run.
+        fused: Use PyTorch's SyncBatchNorm, which is faster. :class:`SyncedBatchNorm` names its limits.
     """
-    if world.size == 1:
+    if context.size == 1:
         return model
     if fused:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
@@ -199,5 +199,5 @@ def synchronise_batch_norm(model: nn.Module, world: DistributedContext, *, fused
             synced.load_state_dict(child.state_dict())
             setattr(model, name, synced)
         else:
-            synchronise_batch_norm(child, world, fused=fused)
+            synchronise_batch_norm(child, context, fused=fused)
     return model

@@ -1,20 +1,24 @@
-"""The running mean of a network's weights."""
+"""The exponential moving average of a network's weights."""
 
 import copy
+from itertools import chain
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMA:
     """An exponential moving average of weights and batch statistics.
 
-    The mean leans on the last weights in the first steps: the decay of step n is min(decay, (1 + n) / (10 + n)), so
-    that the random weights of the start are soon forgotten.
+    The decay of step n is min(decay, (1 + n) / (10 + n)), so that the random initial weights fade quickly.
+
+    :class:`torch.optim.swa_utils.AveragedModel` is not used: its decay cannot change, and it waits for the GPU at
+    every step.
 
     Args:
-        model: Whose weights to follow; it is copied.
-        decay: Share of the former mean that is kept each step.
+        model: The network to follow. It is copied.
+        decay: Share of the former mean that each step keeps.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -24,15 +28,13 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in a step's weights. What is not floating point (counters) is copied."""
+        """Average in the weights after a step. Integers (counters) are copied."""
         decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
         self.num_updates += 1
-        means = self.model.state_dict()
-        floating: list[str] = []
-        state = model.state_dict()
-        for name, value in state.items():
-            if value.is_floating_point():
-                floating.append(name)
-            else:
-                means[name].copy_(value)
-        torch._foreach_lerp_([means[n] for n in floating], [state[n] for n in floating], 1 - decay)
+        averaged, current = (list(chain(network.parameters(), network.buffers())) for network in (self.model, model))
+        floats = [index for index, tensor in enumerate(averaged) if tensor.is_floating_point()]
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average([averaged[i] for i in floats], [current[i] for i in floats], None)
+        for mean, value in zip(averaged, current, strict=True):
+            if not mean.is_floating_point():
+                mean.copy_(value)

@@ -1,7 +1,6 @@
-"""The recipes: functions that return a whole configuration.
+"""Recipes: functions that return a complete configuration.
 
-Where a paper and its authors' released script differ, or neither says a value, the recipe's text tells which was taken.
-A photo's whole shorter side is shown where ``max_scale`` is smaller than any photo needs (``WHOLE_PHOTO``).
+If a paper and its authors' released script differ, or neither states a value, the docstring names the choice.
 """
 
 import dataclasses
@@ -12,6 +11,7 @@ from wavepaint.errors import ConfigError
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
 
 WHOLE_PHOTO = 0.001
+"""A scale smaller than any photo needs: crops then show the whole shorter side."""
 
 _MAIN_WAVEPAINT: Mapping[str, Any] = {
     "num_modules": 4,
@@ -24,10 +24,16 @@ _MAIN_WAVEPAINT: Mapping[str, Any] = {
 }
 
 HYBRID = LossConfig(lpips=10.0, mae=5.0, mse=5.0, lpips_network="alexnet")
-"""10 (LPIPS + L1 / 2 + L2 / 2), as :func:`~wavepaint.training.losses.terms.hybrid` has it; AlexNet as the authors."""
+"""WavePaint's loss: 10 (LPIPS + (1 - alpha) L1 + alpha L2) with alpha 0.5, and the authors' AlexNet.
+
+The authors' code passes LPIPS images in [0, 1], although it expects [-1, 1]. This package scales them correctly, which
+about doubles the contrast that LPIPS sees.
+
+Source: P. Jeevan et al., "WavePaint: Resource-efficient Token-mixer for Self-supervised Inpainting" (2023).
+"""
 
 RESOURCE_EFFICIENT = LossConfig(ssim=3.0, mae=1.0)
-"""SSIM and MAE, 3 : 1. Source: D. Kumar et al., "Resource-efficient Image Inpainting" (2023), section 2."""
+"""SSIM and MAE at 3 : 1. Source: D. Kumar et al., "Resource-efficient Image Inpainting" (2023), section 2."""
 
 _STL10_DATA = DataConfig(
     crop_size=96,
@@ -46,11 +52,11 @@ _STL10_OPTIMIZATION = OptimizationConfig(batch_size=40, epochs=100, schedule="ep
 
 
 def default() -> TrainConfig:
-    """The first stage of the network that ships with the package: small, prefilled, three wavelet levels.
+    """The first stage of the network that ships with the package: small, three wavelet levels, initial fill.
 
-    Chosen by short runs on a CPU (one module with three levels reached more PSNR in the same time than two with one
-    level; the prefill was worth 2 dB). Thick masks are left out: most of what they hide cannot be guessed, and their
-    gradients drown what can be learnt from the others in a run this short.
+    Short runs on a CPU decided the shape: one module with three levels reached a higher PSNR in the same time than two
+    modules with one level, and the initial fill gained 2 dB. There are no thick masks: most of their content cannot be
+    predicted, and in a run this short their gradients drown out those of the other masks.
     """
     return TrainConfig(
         recipe="default",
@@ -72,13 +78,13 @@ def default() -> TrainConfig:
 
 
 def default_textures() -> TrainConfig:
-    """Its second stage, from the first one's weights (``--init-from``): textures in place of blur.
+    """The second stage of the default network, from the weights of the first (``--init-from``): textures, not blur.
 
-    The network gets a fourth wavelet level, which doubles what a block sees for a hundredth of the time, and detail to
-    borrow: without that it draws every texture from nothing, with the period of its strides, as a lattice. LPIPS is
-    AlexNet's, whose features cost little on a CPU (VGG16's took nine tenths of a step there); by itself it is content
-    with a lattice or a cross-hatch. The discriminator sees those, and is shown where the hole is. A second module,
-    begun as no change at all, gained nothing in the same time.
+    The network gets a fourth wavelet level, which doubles the receptive field of a block for 1% more time. It also gets
+    borrowed detail, without which it invents every texture as a lattice with the period of its strides. LPIPS uses
+    AlexNet, whose features are cheap on a CPU; VGG16 took nine tenths of a step. LPIPS alone accepts a lattice or a
+    cross-hatch. The discriminator, which sees the mask, rejects them. A second module that starts as the identity
+    gained nothing in the same time.
     """
     first = default()
     masks = ("thin", "medium", "thick")
@@ -121,8 +127,8 @@ def default_textures() -> TrainConfig:
 def wavepaint_celebahq() -> TrainConfig:
     """WavePaint on CelebA-HQ at 256 pixels (arXiv 2307.00407, section 4).
 
-    The paper's network of 4 modules of 4 blocks; batch size, masks (medium), no augmentation and the validation figure
-    (LPIPS) from the authors' script at pranavphoenix/WavePaint@6489c7e.
+    The paper's network has 4 modules of 4 blocks. Batch size, medium masks, the lack of augmentation and the validation
+    metric (LPIPS) come from the authors' script at pranavphoenix/WavePaint@6489c7e.
     """
     return TrainConfig(
         recipe="wavepaint-celebahq",
@@ -134,7 +140,7 @@ def wavepaint_celebahq() -> TrainConfig:
 
 
 def wavepaint_imagenet() -> TrainConfig:
-    """WavePaint on ImageNet at 224 pixels, with the patience of 10 epochs (arXiv 2307.00407, section 4)."""
+    """WavePaint on ImageNet at 224 pixels, with a patience of 10 epochs (arXiv 2307.00407, section 4)."""
     return TrainConfig(
         recipe="wavepaint-imagenet",
         hyper_parameters=dict(_MAIN_WAVEPAINT),
@@ -155,14 +161,14 @@ def wavepaint_imagenet() -> TrainConfig:
 def wavemix_stl10() -> TrainConfig:
     """WaveMix-Inpainting on STL-10's unlabelled images (D. Kumar et al., 2023, section 3 and appendix A).
 
-    SSIM : MAE = 3 : 1, batches of 40, at most 100 epochs of which the last 50 with SGD, 80:10:10. The paper names no
-    size for its 14 M parameters: one module of seven blocks of 256 channels with three wavelet levels has 13.88 M;
-    benchmarks/table1.py tells how it was found.
+    SSIM and MAE at 3 : 1, batches of 40, at most 100 epochs with SGD in the last 50, and a split of 80 : 10 : 10. The
+    paper states 14 million parameters but no shape. One module of seven blocks with 256 channels and three wavelet
+    levels has 13.88 million; benchmarks/table1.py explains the search.
 
-    Masks and augmentation are LaMa's, as the paper says. LaMa's masks have their sizes for 256 pixels: as they are,
-    two of three thick ones would cover more than half of 96 pixels, so they are drawn at 256 and scaled, as LaMa's
-    tools enlarge small photos. The augmentation is that of ``abl-04-256-mh-dist``, as far as it is had here; images of
-    96 pixels are never made smaller than the crop.
+    Masks and augmentation are LaMa's, as the paper says. LaMa's masks are sized for 256 pixels, and at that size two of
+    three thick masks would cover more than half of 96 pixels. They are therefore drawn at 256 pixels and scaled, as
+    LaMa's tools enlarge small photos. The augmentation is the part of ``abl-04-256-mh-dist`` that this package has;
+    images of 96 pixels are never scaled below the crop.
     """
     return TrainConfig(
         recipe="wavemix-stl10",
@@ -181,7 +187,7 @@ def wavemix_stl10() -> TrainConfig:
 
 
 def cnn_stl10() -> TrainConfig:
-    """The custom CNN of the same paper's table 1, trained alike."""
+    """The custom CNN in table 1 of the same paper, with the same training."""
     return TrainConfig(
         recipe="cnn-stl10",
         architecture="unet",
@@ -219,12 +225,12 @@ LAMA = LossConfig(
     feature_matching=100.0,
     r1=0.001,
 )
-"""LaMa's set and weights, but for the perceptual network; see :class:`LossConfig`. Source: Suvorov et al. 2022, eq. 7,
-with the values of the released configuration."""
+"""LaMa's losses and weights, except for the perceptual network; see :class:`LossConfig`. Source: Suvorov et al. 2022,
+eq. 7, with the values of the released configuration."""
 
 WASSERSTEIN = dataclasses.replace(LAMA, adversarial_kind="wasserstein", adversarial=1.0, r1=0.0, gradient_penalty=10.0)
-"""LaMa's with the critic in place of its discriminator, the generator's term unweighted as in the source of
-:func:`lama_wgan`, and the penalty's weight of I. Gulrajani et al. (2017)."""
+"""LaMa's losses with a critic instead of its discriminator. The generator's loss has weight 1, as in the source of
+:func:`lama_wgan`; the penalty's weight is that of I. Gulrajani et al. (2017)."""
 
 _LAMA_OPTIMIZATION = OptimizationConfig(
     batch_size=10,
@@ -242,28 +248,28 @@ _LAMA_OPTIMIZATION = OptimizationConfig(
 def lama_places() -> TrainConfig:
     """LaMa on Places at 256 pixels (arXiv 2109.07161, section 3 and appendix).
 
-    Its perceptual loss compares features of a dilated ResNet-50 trained on ADE20k, whose weights are not to be had
-    here; VGG16's take their place at the same weight, as in LaMa's own code before it.
+    LaMa's perceptual loss compares features of a dilated ResNet-50 trained on ADE20K, which this package does not have.
+    VGG16 replaces it at the same weight, as in an earlier version of LaMa's code.
     """
     return _lama("lama-places", loss=LAMA, optimization=_LAMA_OPTIMIZATION)
 
 
 def lama_spectral() -> TrainConfig:
-    """LaMa with the convolutions from local to global replaced by spectral transforms, otherwise trained alike.
+    """LaMa with spectral transforms instead of the convolutions from local to global, and the same training.
 
-    Source: G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions", a student project of 2021;
-    the other convolutions stay, as in its code (``conv_change`` of nuniniyujin/lama_inpainting@51ded42).
+    Source: G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions", a student project of 2021.
+    Its code keeps the other convolutions (``conv_change`` of nuniniyujin/lama_inpainting@51ded42).
     """
     return _lama("lama-spectral", loss=LAMA, optimization=_LAMA_OPTIMIZATION, spectral_l2g=True)
 
 
 def lama_wgan() -> TrainConfig:
-    """LaMa with a Wasserstein adversarial loss (source as of :func:`lama_spectral`), trained on squares and polygons.
+    """LaMa with a Wasserstein adversarial loss, trained on squares and polygons (source: see :func:`lama_spectral`).
 
-    The gradient penalty with its weight of 10, the betas, and five critic steps to one of the network are those of I.
-    Gulrajani et al. (2017). The code has the same but for the betas (``train_wasserstein.py``, ``disc_iter``),
-    and an adversarial weight of 1. The other losses stay LaMa's; that code compares VGG19's features in place of the
-    discriminator's and has no term for known pixels.
+    The weight 10 of the gradient penalty, the betas, and five critic steps per step of the network are those of I.
+    Gulrajani et al. (2017). The source's code agrees except for the betas (``train_wasserstein.py``, ``disc_iter``),
+    and uses an adversarial weight of 1. The other losses are LaMa's. The source's code compares VGG19 features instead
+    of the discriminator's, and has no loss for known pixels.
     """
     config = _lama(
         "lama-wgan",
@@ -291,7 +297,7 @@ def get_recipe(name: str) -> TrainConfig:
     """Return the configuration of a recipe.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no such recipe.
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)} (--recipe).")

@@ -1,7 +1,7 @@
-"""Which optimizer runs at which learning rate, and when a stage is over.
+"""The optimizer and the learning rate of each step, and the end of each stage.
 
-Source: the switch from Adam to SGD is that of N. S. Keskar and R. Socher, "Improving generalization performance by
-switching from Adam to SGD" (2017), as the papers use it: reload the best weights, then go on with SGD.
+Source of the switch from Adam to SGD: N. S. Keskar and R. Socher, "Improving generalization performance by switching
+from Adam to SGD" (2017), as the papers use it: reload the best weights, then continue with SGD.
 """
 
 import math
@@ -14,17 +14,17 @@ from torch import nn
 from wavepaint.training.config import OptimizationConfig
 
 Stage = Literal["adamw", "sgd"]
-Verdict = Literal["go on", "switch", "stop"]
+Verdict = Literal["continue", "switch", "stop"]
 
 LAST_SHARE = 0.01
-"""Where the cosine ends, as a share of the peak."""
+"""Learning rate at the end of the cosine, as a share of the peak."""
 
 
 class Schedule:
-    """The stages of a run: AdamW and, with the kinds "epochs" and "plateau", SGD after it.
+    """The stages of a run: AdamW, followed by SGD with the kinds "epochs" and "plateau".
 
     Args:
-        config: What to do.
+        config: The optimization settings.
         total_steps: Length of the run in steps.
     """
 
@@ -37,7 +37,7 @@ class Schedule:
         self.finished = False
 
     def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return a fresh optimizer for the present stage."""
+        """Return a new optimizer for the current stage."""
         config = self.config
         if self.stage == "sgd":
             return torch.optim.SGD(parameters, lr=config.sgd_learning_rate, momentum=config.sgd_momentum)
@@ -49,7 +49,7 @@ class Schedule:
         )
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+        """Return the learning rate of a step. The first step is 0."""
         config = self.config
         if self.stage == "sgd":
             return config.sgd_learning_rate
@@ -62,14 +62,14 @@ class Schedule:
         return config.learning_rate * share
 
     def finish_epoch(self, *, improved: bool) -> Verdict:
-        """Count an epoch.
+        """Count an epoch and decide how to proceed.
 
         Args:
             improved: Whether its validation was the best so far.
 
         Returns:
-            "switch": reload the best weights, and build the optimizer anew; "stop": the run is over before its last
-            step; "go on" otherwise.
+            "switch" to reload the best weights and build a new optimizer, "stop" to end the run before its last step,
+            otherwise "continue".
         """
         self.epoch += 1
         self.epochs_without_gain = 0 if improved else self.epochs_without_gain + 1
@@ -78,7 +78,7 @@ class Schedule:
             "plateau": self.epochs_without_gain >= self.config.patience,
         }.get(self.config.schedule, False)
         if not over:
-            return "go on"
+            return "continue"
         if self.stage == "sgd":
             self.finished = True
             return "stop"
@@ -86,12 +86,12 @@ class Schedule:
         return "switch"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs."""
+        """Return the state for a checkpoint."""
         names = ("stage", "epoch", "epochs_without_gain", "finished")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the place that :meth:`state_dict` was taken at."""
+        """Restore a state from :meth:`state_dict`."""
         self.stage = state["stage"]
         self.epoch = int(state["epoch"])
         self.epochs_without_gain = int(state["epochs_without_gain"])

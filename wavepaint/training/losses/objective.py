@@ -1,12 +1,11 @@
-"""What a training minimises: the weights of all losses, and their sum.
+"""The weighted sum of all losses that compare an output with its target.
 
-The adversarial terms are apart (:func:`make_adversarial_loss`), since they come in two halves between which a loop
-alternates.
+Adversarial losses are separate (:mod:`wavepaint.training.losses.adversarial`), because a step alternates between their
+two halves.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,29 +13,23 @@ from torch import Tensor, nn
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips import LPIPS, average_and_add, upscale_and_add
 from wavepaint.training.config import LossConfig
-from wavepaint.training.losses import terms
-from wavepaint.training.losses.adversarial import (
-    AdversarialLoss,
-    NonSaturatingLoss,
-    PatchDiscriminator,
-    WassersteinLoss,
-)
+from wavepaint.training.losses import reconstruction
 
 HOLE_MARGIN = 16
-"""Pixels around the hole that count in its LPIPS: as far as the eye looks for a seam, a stride of AlexNet's trunk."""
+"""Pixels around the hole that count in its LPIPS: as far as a seam shows, and the stride of AlexNet's trunk."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What the losses of a part have to know of its whole batch, so that its parts add up to it.
+class BatchInfo:
+    """Facts of a whole batch that the losses of its micro-batches need.
 
-    A mean over the pixels of holes is a ratio. It is divided by the pixels of all parts in all processes, of which each
-    part takes its share: the mean over the parts is then that of the batch, and so is its gradient.
+    A mean over hole pixels is a ratio. Every micro-batch divides by the pixel count averaged over all micro-batches
+    and processes. The mean over the micro-batches is then the mean over the batch, and so is its gradient.
 
     Attributes:
-        shift: Rows and columns by which images are moved before perceptual and adversarial losses look at them.
-        hole_pixels: Pixels in the holes of a part, the mean over all parts; a scalar, above 0.
-        nearby_pixels: The same of the pixels in and around the holes, as shifted; 1 where no loss asks for them.
+        shift: Rows and columns by which perceptual and adversarial losses see the images shifted.
+        hole_pixels: Hole pixels per micro-batch, averaged; a scalar above 0.
+        nearby_pixels: Pixels in and around the shifted holes per micro-batch, averaged; 1 if no loss needs them.
     """
 
     shift: tuple[int, int]
@@ -47,89 +40,89 @@ class Survey:
 class Objective(nn.Module):
     """The weighted sum of the losses that compare an output with its target.
 
-    All of them look at the target with the prediction in its hole, the perceptual ones in one pass through the trunk;
-    but for ``known_l1``, which looks at what was predicted outside.
+    All losses see the target with the prediction in its hole, except ``known_l1``, which sees the prediction outside
+    the hole. The perceptual losses share one pass through the trunk.
 
     Args:
-        weights: Of each loss.
-        lpips: The perceptual distance; needed if ``weights`` has a perceptual loss.
+        config: The loss weights.
+        lpips: The perceptual network; required by perceptual losses.
 
     Raises:
-        ConfigError: It is needed and missing, or has another trunk than ``weights`` says.
+        ConfigError: A required perceptual network is missing, or has another trunk than ``config`` names.
     """
 
-    def __init__(self, weights: LossConfig, lpips: LPIPS | None = None) -> None:
+    def __init__(self, config: LossConfig, lpips: LPIPS | None = None) -> None:
         super().__init__()
-        if weights.needs_lpips and (lpips is None or lpips.network != weights.lpips_network):
+        if config.needs_lpips and (lpips is None or lpips.network != config.lpips_network):
             got = "none" if lpips is None else lpips.network
             raise ConfigError(
-                f"the loss needs the network of LPIPS {weights.lpips_network}, got {got}: set --lpips-network and "
+                f"the loss needs the network of LPIPS {config.lpips_network}, got {got}: set --lpips-network and "
                 "--lpips-weights to match."
             )
-        self.weights = weights
-        self.lpips = lpips if weights.needs_lpips else None
+        self.config = config
+        self.lpips = lpips if config.needs_lpips else None
 
     @torch.no_grad()
-    def survey(
+    def describe_batch(
         self,
         masks: Sequence[Tensor],
         *,
         generator: torch.Generator | None = None,
-        add_up: Callable[[Tensor], Tensor] = lambda counts: counts,
-    ) -> Survey:
-        """Look at a batch's masks, before its parts are compared.
+        sum_over_processes: Callable[[Tensor], Tensor] = lambda counts: counts,
+    ) -> BatchInfo:
+        """Collect the facts of a batch before its micro-batches are compared.
 
         Args:
-            masks: Of each of its parts in this process, (N, 1, H, W), equally large.
-            generator: For the shift, which is drawn from nothing else; the same in all processes.
-            add_up: Adds a tensor up over the processes.
+            masks: The masks of this process's micro-batches, (N, 1, H, W) of one size.
+            generator: Draws the shift, and nothing else; it must be the same in all processes.
+            sum_over_processes: Sums a tensor over the processes.
         """
-        shift = terms.draw_shift(self.weights.jitter, generator)
+        shift = reconstruction.draw_shift(self.config.jitter, generator)
         counts = []
         for mask in masks:
             count = mask.sum()
             nearby = torch.ones_like(count)
-            if self.weights.lpips_hole:
-                (shown,) = terms.jitter(self.weights.jitter, shift, mask)
-                nearby = terms.dilate_mask(shown, HOLE_MARGIN).sum()
+            if self.config.lpips_hole:
+                (shown,) = reconstruction.shift_and_crop(self.config.jitter, shift, mask)
+                nearby = reconstruction.dilate_mask(shown, HOLE_MARGIN).sum()
             counts.append(torch.stack([count, nearby, torch.ones_like(count)]))
-        hole_pixels, nearby_pixels, num_parts = add_up(torch.stack(counts).sum(dim=0)).clamp_min(1)
-        return Survey(shift=shift, hole_pixels=hole_pixels / num_parts, nearby_pixels=nearby_pixels / num_parts)
+        hole, nearby, num_masks = sum_over_processes(torch.stack(counts).sum(dim=0)).clamp_min(1)
+        return BatchInfo(shift=shift, hole_pixels=hole / num_masks, nearby_pixels=nearby / num_masks)
 
     def forward(
-        self, predicted: Tensor, target: Tensor, mask_N1HW: Tensor, survey: Survey | None = None
+        self, predicted: Tensor, target: Tensor, mask_N1HW: Tensor, batch: BatchInfo | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare.
+        """Compare a prediction with its target.
 
         Args:
-            predicted: (N, 3, H, W), the network's prediction of the whole image, in [0, 1] where it is good.
+            predicted: (N, 3, H, W), the network's prediction of the whole image, ideally in [0, 1].
             target: (N, 3, H, W) in [0, 1].
             mask_N1HW: 1 = hole.
-            survey: Of the batch that this is a part of; None takes it for the whole.
+            batch: Facts of the batch that this is a part of; None treats this as the whole batch.
 
         Returns:
-            The loss, a float32 scalar (float64 for float64); and its terms by the names of :class:`LossConfig`,
-            weighted, without gradients: they add up to the loss.
+            The loss, a float32 scalar (float64 for float64 inputs); and its weighted terms without gradients, by the
+            names of :class:`LossConfig`. The terms add up to the loss.
         """
-        weights = self.weights
-        survey = survey or self.survey([mask_N1HW])
+        config = self.config
+        batch = batch or self.describe_batch([mask_N1HW])
         values: dict[str, Tensor] = {}
-        filled = terms.composite(predicted, target, mask_N1HW)
-        if weights.ssim:
-            values["ssim"] = 1 - terms.ssim(filled, target)
-        if weights.mae:
-            values["mae"] = terms.l1(filled, target)
-        if weights.mse:
-            values["mse"] = terms.l2(filled, target)
-        if weights.hole_l1:
-            values["hole_l1"] = terms.hole_l1(filled, target, mask_N1HW, num_pixels=survey.hole_pixels)
-        if weights.known_l1:
-            values["known_l1"] = terms.weighted_l1(predicted, target, mask_N1HW, known_weight=1, hole_weight=0)
+        filled = reconstruction.composite(predicted, target, mask_N1HW)
+        if config.ssim:
+            values["ssim"] = 1 - reconstruction.ssim(filled, target)
+        if config.mae:
+            values["mae"] = reconstruction.l1(filled, target)
+        if config.mse:
+            values["mse"] = reconstruction.l2(filled, target)
+        if config.hole_l1:
+            values["hole_l1"] = reconstruction.hole_l1(filled, target, mask_N1HW, num_pixels=batch.hole_pixels)
+        if config.known_l1:
+            values["known_l1"] = reconstruction.known_l1(predicted, target, mask_N1HW)
         if self.lpips is not None:
-            shown = terms.jitter(weights.jitter, survey.shift, filled, target, mask_N1HW)
-            values |= self._compare_features(self.lpips, survey.nearby_pixels, *shown)
-        weighted = {name: getattr(weights, name) * value for name, value in values.items()}
-        total = torch.stack(list(weighted.values())).sum() if weighted else terms.widen(predicted).sum() * 0
+            shown = reconstruction.shift_and_crop(config.jitter, batch.shift, filled, target, mask_N1HW)
+            values |= self._compare_features(self.lpips, batch.nearby_pixels, *shown)
+        weighted = {name: getattr(config, name) * value for name, value in values.items()}
+        total = torch.stack(list(weighted.values())).sum() if weighted else reconstruction.widen(predicted).sum() * 0
         return total, {name: term.detach() for name, term in weighted.items()}
 
     def _compare_features(
@@ -139,43 +132,15 @@ class Objective(nn.Module):
             features_target = lpips.features(target)
         features_filled = lpips.features(filled)
         values: dict[str, Tensor] = {}
-        if self.weights.lpips or self.weights.lpips_hole:
+        if self.config.lpips or self.config.lpips_hole:
             maps = lpips.compare(features_filled, features_target)
-            if self.weights.lpips:
+            if self.config.lpips:
                 values["lpips"] = average_and_add(maps).mean()
-            if self.weights.lpips_hole:
+            if self.config.lpips_hole:
                 at_pixels = upscale_and_add(maps, (target.shape[2], target.shape[3]))
-                values["lpips_hole"] = terms.mean_around_hole(
+                values["lpips_hole"] = reconstruction.mean_around_hole(
                     at_pixels, mask_N1HW, margin=HOLE_MARGIN, num_pixels=nearby_pixels
                 )
-        if self.weights.perceptual:
-            values["perceptual"] = terms.feature_distance(features_filled, features_target)
+        if self.config.perceptual:
+            values["perceptual"] = reconstruction.feature_distance(features_filled, features_target)
         return values
-
-
-def make_adversarial_loss(weights: LossConfig) -> AdversarialLoss | None:
-    """Return both halves of the adversarial loss that ``weights`` describes; None if it has none."""
-    if weights.adversarial_kind == "non-saturating":
-        return NonSaturatingLoss(
-            weight=weights.adversarial, r1_weight=weights.r1, feature_matching_weight=weights.feature_matching
-        )
-    if weights.adversarial_kind == "wasserstein":
-        return WassersteinLoss(
-            weight=weights.adversarial,
-            penalty_weight=weights.gradient_penalty,
-            feature_matching_weight=weights.feature_matching,
-        )
-    return None
-
-
-def make_discriminator(weights: LossConfig) -> PatchDiscriminator | None:
-    """Return a new discriminator for the adversarial loss that ``weights`` describes; None if it has none."""
-    if weights.adversarial_kind == "none":
-        return None
-    norm: Literal["batch", "none"] = "none" if weights.adversarial_kind == "wasserstein" else "batch"
-    return PatchDiscriminator(
-        4 if weights.discriminator_sees_mask else 3,
-        channels=weights.discriminator_channels,
-        num_layers=weights.discriminator_layers,
-        norm=norm,
-    )

@@ -1,7 +1,6 @@
-"""Training crops with their masks.
+"""The training data set: random crops with their masks.
 
-The dataset yields bytes: a quarter of what floats take through the queue between loader processes and training.
-:func:`to_float` makes floats of a batch where it is used, on the device.
+Loader processes send bytes, a quarter of the size of floats. :func:`to_float` converts a batch on the device.
 """
 
 import warnings
@@ -21,10 +20,9 @@ from wavepaint.data.sources import PhotoSource
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 
 CACHE_BYTES = 2 << 30
-"""Decoded photos kept in memory, for all loader processes of a machine together: decoding costs more than a small
-step."""
+"""Memory for decoded photos, shared by all loader processes of a machine. Decoding costs more than a small step."""
 BYTES_PER_PIXEL = 4
-"""How Pillow stores RGB."""
+"""Pillow stores RGB in 4 bytes."""
 NUM_PROBED = 64
 MAX_BROKEN = 100
 
@@ -32,26 +30,25 @@ Sample = tuple[Tensor, Tensor]
 
 
 def to_float(image: Tensor, mask: Tensor) -> Sample:
-    """Turn a batch of bytes into what networks take.
+    """Convert a batch of bytes to the input of a network.
 
     Args:
         image: (N, 3, S, S) uint8, on any device.
         mask: (N, 1, S, S) uint8, 0 and 1.
 
     Returns:
-        The same as float32, the image in [0, 1], with the memory format of the arguments.
+        Both as float32 in their memory format, the image in [0, 1].
     """
     return image.float() / 255, mask.float()
 
 
 def read_batches(loader: Iterable[Sample]) -> Generator[Sample, None, None]:
-    """Yield a loader's batches; errors of its processes come as they would without processes.
+    """Yield the batches of a loader. Errors of its processes get one-line messages.
 
-    A :class:`~torch.utils.data.DataLoader` hands on an error of a process as one of the same kind, with the whole
-    traceback for its message.
+    A :class:`~torch.utils.data.DataLoader` re-raises the error of a process with the whole traceback as its message.
 
     Raises:
-        TrainingError: Loading failed, in one line.
+        TrainingError: Loading failed.
     """
     try:
         yield from loader
@@ -61,57 +58,57 @@ def read_batches(loader: Iterable[Sample]) -> Generator[Sample, None, None]:
         if "DataLoader worker" not in str(error):
             raise
         raise TrainingError(
-            f"a loader process died ({str(error).splitlines()[0]}), mostly for want of memory or of shared memory. "
-            "Try fewer --workers."
+            f"a loader process died ({str(error).splitlines()[0]}). The usual cause is too little memory or shared "
+            "memory: try fewer --workers."
         ) from error
 
 
 def probe_sizes(source: PhotoSource, names: Sequence[str], crop_size: int) -> None:
-    """Warn if more than half of up to 64 photos, evenly spread, are smaller than the crop.
+    """Warn if most of up to 64 evenly spread photos are smaller than the crop.
 
     Raises:
-        TrainingError: None of them can be read.
+        TrainingError: No photo can be read.
     """
     sides, last = [], None
-    number = min(len(names), NUM_PROBED)
-    for place in range(number):
+    count = min(len(names), NUM_PROBED)
+    for index in range(count):
         try:
-            sides.append(min(source.measure(names[place * len(names) // number])))
+            sides.append(min(source.measure(names[index * len(names) // count])))
         except TrainingError as error:
             last = error
     if not sides:
-        raise TrainingError(f"none of {number} training photos can be decoded; the last: {last}")
+        raise TrainingError(f"none of {count} training photos can be decoded; the last: {last}")
     small = sum(side < crop_size for side in sides)
     if small > len(sides) / 2:
         warnings.warn(
-            f"{small} of {len(sides)} photos looked at are smaller than the crop of {crop_size} pixels (median side "
-            f"{np.median(sides):.0f}) and will be enlarged, which blurs them. A smaller --crop-size avoids it.",
+            f"{small} of {len(sides)} sampled photos are smaller than the crop of {crop_size} pixels (median side "
+            f"{np.median(sides):.0f}). They will be enlarged, which blurs them; a smaller --crop-size avoids that.",
             WavePaintWarning,
             stacklevel=3,
         )
 
 
 class RandomCrops(Dataset[Sample]):
-    """Sample number i of a run: an augmented crop (3, S, S) and its mask (1, S, S) of 0 and 1, both uint8.
+    """The samples of a run: augmented crops (3, S, S) with masks (1, S, S) of 0 and 1, both uint8.
 
-    A sample depends on the seed and its number (that is, on epoch and index) alone, not on which process loads it or
-    where a run was resumed. Every photo is seen once before any is seen twice. A photo that cannot be decoded is
-    reported once, by the first of all loader processes to meet it, and its place taken by the next one.
+    A sample depends only on the seed and its number. Neither the loader process nor a resumed run changes it. Every
+    photo appears once before any appears twice. The first loader process that meets an undecodable photo reports it;
+    the next photo takes its place.
 
     Args:
-        source: Where the photos are.
-        names: Those to train on.
-        augmentation: How they become crops.
-        masks: Draws the masks.
+        source: The photos.
+        names: Names of the training photos.
+        augmentation: How a photo becomes a crop.
+        masks: The mask sampler.
         seed: 0 or more.
-        num_samples: Of the whole run.
-        workers: Processes on this machine that load photos for this run and share the memory for them; 0 is the
-            training process alone.
-        max_broken: With more broken photos than this, loading ends with an error.
+        num_samples: Number of samples of the whole run.
+        workers: Processes on this machine that load photos for this run and share the memory for them; 0 if the
+            training process loads them.
+        max_broken: Number of broken photos above which loading fails.
 
     Raises:
-        ConfigError: A number that makes no sense.
-        TrainingError: No photos, or none that can be read.
+        ConfigError: A number is negative.
+        TrainingError: There are no photos, or none can be read.
     """
 
     def __init__(
@@ -130,7 +127,7 @@ class RandomCrops(Dataset[Sample]):
             if number < 0:
                 raise ConfigError(f"--{flag} is {number}: expected 0 or more.")
         if not names:
-            raise TrainingError(f"{source.root} leaves no photo to train on. Give more photos.")
+            raise TrainingError(f"{source.root} leaves no photo to train on: give more photos.")
         probe_sizes(source, names, augmentation.crop_size)
         self.source, self.names = source, PackedNames(names)
         self.augmentation, self.masks = augmentation, masks
@@ -138,8 +135,8 @@ class RandomCrops(Dataset[Sample]):
         self._cache: dict[int, Image.Image] = {}
         self._room = CACHE_BYTES // max(workers, 1)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
-        # Shared by all loader processes, whether forked or spawned. Two that meet the same broken photo in the same
-        # instant may both report it; a lock on every read would cost more than that.
+        # All loader processes share these flags, forked or spawned. Two processes that meet a broken photo at the same
+        # moment may both report it; a lock on every read would cost more.
         self._broken = torch.zeros(len(names), dtype=torch.uint8)
         self._broken.share_memory_()  # type: ignore[no-untyped-call]
 
@@ -147,13 +144,13 @@ class RandomCrops(Dataset[Sample]):
         return self.num_samples
 
     def _shuffle(self, epoch: int) -> NDArray[np.int64]:
-        # A million photos take 20 ms to shuffle, so the order is kept; samples come in the order of epochs.
+        # Shuffling a million photos takes 20 ms, so the order of the current epoch is cached.
         if self._order[0] != epoch:
             rng = np.random.default_rng((self.seed, 0, epoch))
             self._order = epoch, rng.permutation(len(self.names))
         return self._order[1]
 
-    def _photo(self, place: int) -> Image.Image:
+    def _load_photo(self, place: int) -> Image.Image:
         photo = self._cache.get(place)
         if photo is None:
             photo = self.source.read(self.names[place])
@@ -163,7 +160,7 @@ class RandomCrops(Dataset[Sample]):
                 self._room -= size
         return photo
 
-    def _note_broken(self, place: int, error: TrainingError) -> None:
+    def _report_broken(self, place: int, error: TrainingError) -> None:
         if not self._broken[place]:
             self._broken[place] = 1
             warnings.warn(f"skipped: {error}", WavePaintWarning, stacklevel=2)
@@ -174,21 +171,21 @@ class RandomCrops(Dataset[Sample]):
                 f"({self.max_broken}); the last: {error}"
             )
 
-    def _next_photo(self, order: NDArray[np.int64], index: int) -> Image.Image:
+    def _find_photo(self, order: NDArray[np.int64], index: int) -> Image.Image:
         for offset in range(len(order)):
             place = int(order[(index + offset) % len(order)])
             if self._broken[place]:
                 continue
             try:
-                return self._photo(place)
+                return self._load_photo(place)
             except TrainingError as error:
-                self._note_broken(place, error)
+                self._report_broken(place, error)
         raise TrainingError("none of the training photos can be decoded.")
 
     def __getitem__(self, number: int) -> Sample:
         epoch, index = divmod(number, len(self.names))
         rng = np.random.default_rng((self.seed, 1, number))
-        crop_HWC = augment(self._next_photo(self._shuffle(epoch), index), self.augmentation, rng)
+        crop_HWC = augment(self._find_photo(self._shuffle(epoch), index), self.augmentation, rng)
         size = self.augmentation.crop_size
         image = torch.from_numpy(np.ascontiguousarray(crop_HWC.transpose(2, 0, 1)))
         return image, torch.from_numpy(self.masks(size, size, rng))[None]

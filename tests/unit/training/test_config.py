@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from wavepaint.training.toml import read_toml, write_toml
 
 from wavepaint.bench.entrants import BASELINES
 from wavepaint.cli.train_flags import describe_fields, make_flag
@@ -17,7 +18,6 @@ from wavepaint.models.lama import LaMaConfig, SpectralTransform
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import SECTIONS, DataConfig, LossConfig, OptimizationConfig, TrainConfig
 from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
-from wavepaint.training.toml import read_toml, write_toml
 
 
 @pytest.mark.parametrize("name", RECIPES)

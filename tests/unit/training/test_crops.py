@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
+from wavepaint.data.crops import RandomCrops, probe_sizes, read_batches, to_float
 
 from wavepaint.data.augment import Augmentation
-from wavepaint.data.crops import RandomCrops, probe_sizes, read_batches, to_float
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.data.validation_set import load_validation

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from wavepaint.training.losses.terms import hole_l1, ssim
 
 from wavepaint.metrics import image_quality
-from wavepaint.training.losses.terms import hole_l1, ssim
 
 RNG = np.random.default_rng(0)
 A = RNG.random((40, 50, 3))

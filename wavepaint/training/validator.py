@@ -1,4 +1,4 @@
-"""How well a network fills the validation images, whose masks never change."""
+"""Validation: how well a network fills a fixed set of images with fixed masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from wavepaint.metrics import image_quality
 from wavepaint.metrics.lpips import LPIPS
 from wavepaint.training.distributed import DistributedContext
 
-BATCH = 4
+BATCH_SIZE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,60 +30,56 @@ class ValidationMetrics:
     lpips: float | None
 
     def rank_by(self, monitor: str) -> float:
-        """Return the figure of that name, turned so that more is better."""
+        """Return the named metric, negated if less is better."""
         if monitor == "lpips":
             return -self.lpips if self.lpips is not None else -float("inf")
         return self.psnr_db if monitor == "psnr" else self.ssim
 
 
-def lpips_inside(lpips: LPIPS, a_N3HW: Tensor, b_N3HW: Tensor, mask_N1HW: Tensor) -> Tensor:
-    """Return the perceptual distance of each pair over the pixels of its mask, (N,)."""
+def _measure_lpips(lpips: LPIPS, a_N3HW: Tensor, b_N3HW: Tensor, mask_N1HW: Tensor) -> Tensor:
+    """Return the mean distance of each pair inside its mask, (N,)."""
     distance = lpips(a_N3HW, b_N3HW, spatial=True)
     inside: Tensor = (distance * mask_N1HW).sum(dim=(1, 2, 3)) / mask_N1HW.sum(dim=(1, 2, 3)).clamp_min(1)
     return inside
 
 
-class Validation:
-    """The validation images of a run, shared among its processes.
+class Validator:
+    """The validation images of a run, divided among its processes.
 
     Args:
-        pairs: Image (S, S, 3) uint8 and mask (S, S) of 0 and 1, the same in every process.
-        device: Where the network is.
-        lpips: A perceptual network, where there is one.
-        world: The run's processes.
+        pairs: Image (S, S, 3) uint8 and mask (S, S) of 0 and 1; the same list in every process.
+        device: The device of the network.
+        lpips: The perceptual network, if one is loaded.
+        context: The processes of the run.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], device: torch.device, lpips: LPIPS | None, world: DistributedContext
+        self, pairs: Sequence[Pair], device: torch.device, lpips: LPIPS | None, context: DistributedContext
     ) -> None:
         self.pairs = pairs
-        self._own = list(pairs[world.rank :: world.size])
+        self._own = list(pairs[context.rank :: context.size])
         self._device = device
         self._lpips = lpips
-        self._world = world
+        self._context = context
 
     @torch.inference_mode()
-    def run(self, model: nn.Module) -> ValidationMetrics:
-        """Measure a network in float32; every process returns the same figures."""
+    def measure(self, model: nn.Module) -> ValidationMetrics:
+        """Measure a network in float32. Every process returns the same metrics."""
         model.eval()
         rows: list[tuple[float, float, float]] = []
-        for first in range(0, len(self._own), BATCH):
-            batch = self._own[first : first + BATCH]
+        for first in range(0, len(self._own), BATCH_SIZE):
+            batch = self._own[first : first + BATCH_SIZE]
             image, mask = self._stack(batch)
             filled = model(image, mask).clamp(0, 1)
-            distances = lpips_inside(self._lpips, filled, image, mask).tolist() if self._lpips else [0.0] * len(batch)
+            distances = _measure_lpips(self._lpips, filled, image, mask).tolist() if self._lpips else [0.0] * len(batch)
             outputs = filled.permute(0, 2, 3, 1).cpu().numpy()
-            for (truth, hole), output, distance in zip(batch, outputs, distances, strict=True):
-                rows.append(
-                    (
-                        image_quality.psnr(output, truth / 255, hole),
-                        image_quality.ssim(output, truth / 255, hole),
-                        distance,
-                    )
-                )
-        everyone = [row for part in self._world.gather(rows) for row in part]
-        psnr_db, ssim, lpips = np.mean(everyone, axis=0)
-        return ValidationMetrics(psnr_db=float(psnr_db), ssim=float(ssim), lpips=float(lpips) if self._lpips else None)
+            for (photo, hole), output, distance in zip(batch, outputs, distances, strict=True):
+                target = photo / 255
+                psnr_db, ssim = (metric(output, target, hole) for metric in (image_quality.psnr, image_quality.ssim))
+                rows.append((psnr_db, ssim, distance))
+        everyone = [row for part in self._context.gather(rows) for row in part]
+        psnr_db, ssim, lpips = np.mean(everyone, axis=0).tolist()
+        return ValidationMetrics(psnr_db=psnr_db, ssim=ssim, lpips=lpips if self._lpips else None)
 
     @torch.inference_mode()
     def fill_samples(self, model: nn.Module, count: int) -> list[tuple[Pixels, Pixels, Pixels]]:

@@ -1,4 +1,4 @@
-"""Processes that begin with PyTorch loaded: tests that need several, or kill them, wait for it once."""
+"""Processes that start with PyTorch loaded, for tests that need several processes or kill them."""
 
 import multiprocessing
 

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder beside its checkpoints: a log, sample pictures, and TensorBoard's events."""
+"""The log of a run: ``log.jsonl``, sample pictures and TensorBoard events."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,97 +16,59 @@ from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError
 from wavepaint.grid import make_grid, mark_hole
 from wavepaint.optional import require
+from wavepaint.training.reporter import EpochReport
 
 LOG, SAMPLES, EVENTS = "log.jsonl", "samples", "tensorboard"
 NUM_SAMPLE_ROWS = 6
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochReport:
-    """What an epoch came to.
+class _EventWriter:
+    """Writes TensorBoard events in the calling thread.
 
-    Attributes:
-        epoch: Counted from 1.
-        step: Steps so far.
-        stage: Optimizer, "adamw" or "sgd".
-        learning_rate: Of its last step.
-        loss: Mean training loss.
-        parts: Means of the weighted losses it is made of, and of the discriminator's.
-        val_psnr_db: Mean PSNR inside the hole of the validation images.
-        val_ssim: Mean SSIM inside the hole.
-        val_lpips: Mean LPIPS inside the hole; None where no perceptual network is loaded.
-        images_per_s: Training throughput of all processes, loading included, validation not.
-        loader_share: Share of that time in which the training waited for photos.
-        best: Whether this is the best epoch so far.
-    """
-
-    epoch: int
-    step: int
-    stage: str
-    learning_rate: float
-    loss: float
-    parts: Mapping[str, float] = field(default_factory=dict)
-    val_psnr_db: float
-    val_ssim: float
-    val_lpips: float | None
-    images_per_s: float
-    loader_share: float
-    best: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it flat; a part ``x`` of the loss is ``loss_x``."""
-        values = dict(self.__dict__)
-        parts = values.pop("parts")
-        return {**values, **{f"loss_{name}": value for name, value in parts.items()}}
-
-
-class _Events:
-    """TensorBoard's events, written as they come.
-
-    TensorBoard's own writer has a thread, which prints the traceback of an error such as a full disk by itself.
+    TensorBoard's own writer has a thread that prints a traceback for errors such as a full disk.
 
     Args:
-        folder: Where TensorBoard looks for them.
-        purge_step: What earlier files have from this step on is not shown; None keeps all.
+        folder: The folder that TensorBoard reads.
+        purge_step: TensorBoard hides older events from this step on; None hides nothing.
     """
 
     def __init__(self, folder: Path, purge_step: int | None) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-        self._make = Event
+        self._make_event = Event
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         self._stream = (folder / name).open("ab", buffering=0)
         self._writer = RecordWriter(self._stream)
-        self._add(file_version="brain.Event:2")
+        self._write(file_version="brain.Event:2")
         if purge_step is not None:
-            self._add(step=purge_step, session_log=SessionLog(status=SessionLog.START))
+            self._write(step=purge_step, session_log=SessionLog(status=SessionLog.START))
 
-    def _add(self, **content: Any) -> None:
-        self._writer.write(self._make(wall_time=time.time(), **content).SerializeToString())
+    def _write(self, **content: Any) -> None:
+        self._writer.write(self._make_event(wall_time=time.time(), **content).SerializeToString())
 
     def add(self, step: int, scalars: Mapping[str, float], samples_HWC: NDArray[np.uint8]) -> None:
         from torch.utils.tensorboard.summary import image, scalar
 
         for name, value in scalars.items():
-            self._add(step=step, summary=scalar(name, value))  # type: ignore[no-untyped-call]
-        self._add(step=step, summary=image("samples", samples_HWC, dataformats="HWC"))  # type: ignore[no-untyped-call]
+            self._write(step=step, summary=scalar(name, value))  # type: ignore[no-untyped-call]
+        self._write(step=step, summary=image("samples", samples_HWC, dataformats="HWC"))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         self._stream.close()
 
 
-class RunRecord:
+class RunLog:
     """The log of a run.
 
     Args:
-        out: The run's folder.
-        step: Where the run begins or goes on; what a killed run logged after that step is removed.
-        tensorboard: Write events for TensorBoard as well.
+        out: The folder of the run.
+        step: First step of this process. Entries of a killed run after it are removed.
+        tensorboard: Also write TensorBoard events.
 
     Raises:
-        EngineError: TensorBoard is asked for and not installed.
+        EngineError: TensorBoard is requested but not installed.
         OutputError: The folder cannot be written.
     """
 
@@ -115,31 +76,31 @@ class RunRecord:
         self.out = out
         if tensorboard:
             require("tensorboard", extra="tensorboard")
-        with self._tell_of_failure():
+        with self._explain_failure():
             (out / SAMPLES).mkdir(parents=True, exist_ok=True)
-            self._cut_log(step)
-            self._events = _Events(out / EVENTS, step + 1 if step else None) if tensorboard else None
+            self._remove_after(step)
+            self._events = _EventWriter(out / EVENTS, step + 1 if step else None) if tensorboard else None
 
     @contextmanager
-    def _tell_of_failure(self) -> Iterator[None]:
+    def _explain_failure(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise OutputError(f"cannot write the run's folder {self.out}: {error.strerror or error}.") from error
 
-    def _cut_log(self, step: int) -> None:
+    def _remove_after(self, step: int) -> None:
         path = self.out / LOG
         if not path.exists():
             return
-        kept = []
+        lines = []
         for line in path.read_text().splitlines():
             try:
                 if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):  # a line cut off as the run was killed
+                    lines.append(line)
+            except (ValueError, KeyError, TypeError):  # the line was cut off when the run was killed
                 continue
         with write_file(path, overwrite=True) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in kept))
+            temporary.write_text("".join(f"{line}\n" for line in lines))
 
     def add_epoch(
         self, report: EpochReport, samples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]
@@ -147,16 +108,16 @@ class RunRecord:
         """Log an epoch and draw its sample picture.
 
         Args:
-            report: What it came to.
+            report: The numbers of the epoch.
             samples: Image (S, S, 3), mask (S, S) and filled image (S, S, 3) of the first validation images.
 
         Raises:
-            OutputError: The folder cannot be written, or is full.
+            OutputError: The folder cannot be written, or the disk is full.
         """
-        values = report.as_dict()
+        values = report.to_dict()
         rows = [(mark_hole(image, mask), filled, image) for image, mask, filled in samples]
         picture = make_grid(rows, ("hole", "filled", "original"))
-        with self._tell_of_failure():
+        with self._explain_failure():
             with (self.out / LOG).open("a") as log:
                 log.write(json.dumps(values) + "\n")
             with write_file(self.out / SAMPLES / f"epoch_{report.epoch:04d}.png", overwrite=True) as temporary:
@@ -167,6 +128,6 @@ class RunRecord:
                 self._events.add(report.step, scalars, np.asarray(picture))
 
     def close(self) -> None:
-        """Close TensorBoard's file."""
+        """Close the TensorBoard file."""
         if self._events is not None:
             self._events.close()

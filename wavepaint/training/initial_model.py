@@ -1,0 +1,46 @@
+"""The network of a run before its first step."""
+
+import torch
+from torch import nn
+
+from wavepaint.errors import ConfigError, TrainingError
+from wavepaint.models.registry import build_model, get_architecture
+from wavepaint.models.wavepaint import WavePaint
+from wavepaint.training.config import TrainConfig
+from wavepaint.weights.checkpoint import Checkpoint
+from wavepaint.weights.growing import load_beginning
+
+
+def check_network(config: TrainConfig) -> None:
+    """Check that the network fills holes, and that crops and validation images have sizes it accepts.
+
+    Raises:
+        TrainingError: The network has another task.
+        ConfigError: A size is not a multiple of the network's.
+    """
+    architecture = get_architecture(config.architecture)
+    if architecture.task != "inpainting":
+        raise TrainingError(f"{config.architecture} is not an inpainting network, and wp train trains only those.")
+    multiple = architecture.size_multiple(config.hyper_parameters)
+    for flag, size in (("--crop-size", config.data.crop_size), ("--val-size", config.data.val_size)):
+        if size % multiple:
+            raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
+
+
+def build_initial_model(config: TrainConfig, beginning: Checkpoint | None) -> nn.Module:
+    """Build the network of a run.
+
+    Args:
+        config: The configuration of the run.
+        beginning: Weights to start from, of the same network or of a smaller one; None starts from random weights.
+
+    Raises:
+        CheckpointError: ``beginning`` belongs to another network.
+    """
+    torch.manual_seed(config.seed)
+    model: nn.Module = build_model(config.architecture, config.hyper_parameters)
+    if isinstance(model, WavePaint) and (model.config.prefill_levels or beginning):
+        model.start_from_initial_fill()
+    if beginning:
+        load_beginning(model, beginning, config.architecture)
+    return model

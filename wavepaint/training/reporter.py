@@ -1,0 +1,79 @@
+"""The facts and numbers that a run reports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wavepaint.training.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """Facts of a run before its first step.
+
+    Attributes:
+        num_train: Number of training photos.
+        num_val: Number of validation images.
+        device: The device it runs on.
+        precision: Autocast type.
+        num_processes: Number of processes.
+        step: Steps already done, if the run is resumed.
+        total_steps: Length of the run in steps.
+    """
+
+    num_train: int
+    num_val: int
+    device: str
+    precision: str
+    num_processes: int
+    step: int
+    total_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """The numbers of an epoch.
+
+    Attributes:
+        epoch: Number of the epoch, counted from 1.
+        step: Steps done so far.
+        stage: Optimizer, "adamw" or "sgd".
+        learning_rate: Learning rate of its last step.
+        loss: Mean training loss.
+        losses: Means of the weighted losses that add up to ``loss``, and of the discriminator's.
+        grad_norm: Mean gradient norm before clipping; None with float16, whose overflows are skipped.
+        val_psnr_db: Mean PSNR inside the hole of the validation images.
+        val_ssim: Mean SSIM inside the hole.
+        val_lpips: Mean LPIPS inside the hole; None without a perceptual network.
+        images_per_s: Training throughput of all processes, including loading and excluding validation.
+        loader_share: Share of that time spent waiting for photos.
+        best: Whether this is the best epoch so far.
+    """
+
+    epoch: int
+    step: int
+    stage: str
+    learning_rate: float
+    loss: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    grad_norm: float | None = None
+    val_psnr_db: float
+    val_ssim: float
+    val_lpips: float | None
+    images_per_s: float
+    loader_share: float
+    best: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return flat values; the loss ``x`` becomes ``loss_x``."""
+        values = dict(self.__dict__)
+        losses = values.pop("losses")
+        return {**values, **{f"loss_{name}": value for name, value in losses.items()}}
+
+
+class Reporter(Protocol):
+    """An observer of a run."""
+
+    def on_start(self, config: TrainConfig, facts: RunFacts) -> None: ...
+    def on_step(self, step: int, loss: float, images_per_s: float) -> None: ...
+    def on_epoch(self, report: EpochReport) -> None: ...

@@ -1,0 +1,182 @@
+"""The folder of a run: its checkpoints and its split.
+
+``last.pt`` contains everything needed to resume. ``best.pt`` contains the weights of the best validation, ready for
+``wp export``. ``split.json`` lists the photos of each side. :mod:`wavepaint.training.run_log` writes the log and the
+sample pictures beside them. Every file is replaced atomically, so the last good state survives any failure.
+"""
+
+import platform
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from wavepaint import __version__
+from wavepaint.data.split import Split, check_split, write_split
+from wavepaint.errors import CheckpointError, OutputError, WavePaintWarning
+from wavepaint.training.config import TrainConfig, find_differences
+from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.run_log import SAMPLES
+from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+
+LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
+
+
+@dataclass
+class EpochSums:
+    """Sums since the epoch began; a checkpoint stores them, so that a resumed epoch reports all of its steps.
+
+    Attributes:
+        steps: Number of steps.
+        seconds: Time spent, including waiting for photos.
+        waited: Time spent waiting for photos, in seconds.
+        losses: Losses and gradient norms by name.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)
+
+    def add_losses(self, losses: Mapping[str, float]) -> None:
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+
+    def compute_means(self) -> dict[str, float]:
+        return {name: value / max(self.steps, 1) for name, value in self.losses.items()}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Restore sums from a checkpoint."""
+        self.__dict__.update(saved)
+        if "gradient" in self.losses:  # its name in earlier checkpoints
+            self.losses["grad_norm"] = self.losses.pop("gradient")
+
+
+class RunFolder:
+    """The folder of a run.
+
+    Args:
+        path: The folder. It need not exist.
+        inputs: Folders and archives that the run reads photos from.
+        resume: Whether to resume the run in the folder.
+
+    Raises:
+        OutputError: The folder contains a run and ``resume`` is false, or lies among the photos.
+        CheckpointError: There is no run to resume.
+    """
+
+    def __init__(self, path: Path, inputs: Iterable[Path], *, resume: bool) -> None:
+        self.path = path
+        self.resume = resume
+        for folder in inputs:
+            self._check_apart(folder)
+        if self.last.exists() and not resume:
+            raise OutputError(f"{path} contains a run already: pass --resume to continue it, or choose another folder.")
+        if resume and not self.last.exists():
+            raise CheckpointError(f"{self.last} does not exist, so there is nothing to resume: leave --resume out.")
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.path / LAST
+
+    def _check_apart(self, folder: Path) -> None:
+        """Refuse to write sample pictures where the next run would find them as photos."""
+        samples, photos = (self.path / SAMPLES).resolve(), folder.resolve()
+        inside = samples.is_relative_to(photos)
+        if inside and not any(part.startswith(".") for part in samples.relative_to(photos).parts):
+            raise OutputError(
+                f"the run's folder {self.path} is among the photos in {folder}, where its sample pictures would be "
+                "taken for photos: choose a folder outside (-o)."
+            )
+
+    def write_split(self, split: Split) -> None:
+        """Write the split of a new run; compare that of a resumed run.
+
+        Raises:
+            TrainingError: The split of a resumed run has changed.
+            OutputError: The file cannot be written.
+        """
+        path = self.path / SPLIT
+        if self.resume and path.exists():
+            check_split(path, split)
+        else:
+            write_split(path, split, overwrite=True)
+
+    def read_last(self, config: TrainConfig, context: DistributedContext) -> Checkpoint:
+        """Read the checkpoint to resume from.
+
+        Raises:
+            CheckpointError: It contains only weights, or was trained with other settings.
+        """
+        checkpoint = read_checkpoint(self.last)
+        if not checkpoint.resume:
+            raise CheckpointError(f"{self.last} contains only weights and cannot be resumed.")
+        # A setting that was added after the run began gets its default.
+        saved = TrainConfig.from_dict(checkpoint.training["config"])
+        differing = find_differences(saved.to_dict(), config.to_dict())
+        if differing:
+            raise CheckpointError(
+                f"{self.last} was trained with other settings ({', '.join(differing)}): resume with the same ones."
+            )
+        num_processes = int(checkpoint.resume["world_size"])
+        if num_processes != context.size:
+            warnings.warn(
+                f"the run used {num_processes} process(es) so far and continues with {context.size}: its weights will "
+                "differ by rounding from those of an uninterrupted run.",
+                WavePaintWarning,
+                stacklevel=3,
+            )
+        return checkpoint
+
+    def save(
+        self,
+        name: str,
+        model: nn.Module,
+        config: TrainConfig,
+        *,
+        training: Mapping[str, Any],
+        resume: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a checkpoint.
+
+        Args:
+            name: ``LAST`` or ``BEST``.
+            model: The weights to save.
+            config: The configuration of the run.
+            training: Facts of the run, for the checkpoint's training record.
+            resume: State to resume from.
+
+        Raises:
+            OutputError: The folder cannot be written, or the disk is full.
+        """
+        record = {
+            **training,
+            "config": config.to_dict(),
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "versions": {"wavepaint": __version__, "torch": str(torch.__version__)},
+        }
+        with self.explain_failure():
+            save_checkpoint(
+                self.path / name,
+                model,
+                architecture=config.architecture,
+                parameters=config.hyper_parameters,
+                training=record,
+                resume=resume,
+            )
+
+    @contextmanager
+    def explain_failure(self) -> Iterator[None]:
+        """Add to errors of writing how to continue the run."""
+        try:
+            yield
+        except OutputError as error:
+            hint = " The last saved state is intact: free space and pass --resume." if self.last.exists() else ""
+            raise OutputError(f"{error}{hint}") from error
