@@ -1,4 +1,4 @@
-"""PSNR and SSIM against scikit-image; the differentiable SSIM against the numpy one."""
+"""PSNR and SSIM against scikit-image, and the differentiable losses against the numpy metrics."""
 
 import math
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from wavepaint.training.losses.terms import hole_l1, ssim
 
 from wavepaint.metrics import image_quality
+from wavepaint.training.losses.reconstruction import hole_l1, ssim
 
 RNG = np.random.default_rng(0)
 A = RNG.random((40, 50, 3))
@@ -27,12 +27,12 @@ def test_ssim_map_equals_scikit_image() -> None:
     np.testing.assert_allclose(image_quality.ssim_map(A, B), expected, atol=1e-12)
 
 
-def test_ssim_of_a_batch_is_that_of_its_images() -> None:
+def test_ssim_of_a_batch_is_the_mean_over_its_images() -> None:
     single = [image_quality.ssim(A, B), image_quality.ssim(B, A * 0.5)]
     assert image_quality.ssim(np.stack([A, B]), np.stack([B, A * 0.5])) == pytest.approx(np.mean(single), rel=1e-12)
 
 
-def test_masked_metrics_count_the_hole_alone() -> None:
+def test_masked_metrics_count_only_the_hole() -> None:
     outside = B.copy()
     outside[~MASK] = 0.123
     for metric in (image_quality.psnr, image_quality.masked_l1, image_quality.masked_l2):
@@ -47,7 +47,7 @@ def as_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image.transpose(2, 0, 1))[None].float()
 
 
-def test_differentiable_ssim_is_the_inner_part_of_the_numpy_one() -> None:
+def test_differentiable_ssim_equals_the_inner_part_of_the_metric() -> None:
     expected = image_quality.ssim_map(A, B)[5:-5, 5:-5].mean()
     assert ssim(as_tensor(A), as_tensor(B)).item() == pytest.approx(expected, abs=1e-5)
 

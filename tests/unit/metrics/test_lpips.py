@@ -1,4 +1,4 @@
-"""LPIPS as a loss, and where its weights come from; its values are in ``tests/golden``."""
+"""LPIPS as a loss, and the sources of its weights. ``tests/golden`` tests its values."""
 
 import hashlib
 import http.server
@@ -39,7 +39,7 @@ def images(seed: int = 0, *, side: int = 64) -> tuple[torch.Tensor, torch.Tensor
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_equal_images_have_no_distance_and_others_have_one(network: Network) -> None:
+def test_only_equal_images_have_no_distance(network: Network) -> None:
     lpips = seeded(network)
     a, b = images()
     assert lpips(a, a).tolist() == [0, 0]
@@ -47,13 +47,13 @@ def test_equal_images_have_no_distance_and_others_have_one(network: Network) -> 
     assert lpips(a, b).tolist() == pytest.approx(lpips(b, a).tolist(), rel=1e-5)
 
 
-def test_the_distance_of_a_batch_is_that_of_its_images(alexnet: LPIPS) -> None:
+def test_distances_of_a_batch_equal_those_of_its_images(alexnet: LPIPS) -> None:
     a, b = images()
     singly = [alexnet(a[i : i + 1], b[i : i + 1]).item() for i in range(2)]
     assert alexnet(a, b).tolist() == pytest.approx(singly, rel=1e-5)
 
 
-def test_gradients_flow_to_the_first_image_alone(alexnet: LPIPS) -> None:
+def test_only_the_first_image_gets_gradients(alexnet: LPIPS) -> None:
     a, b = (image.requires_grad_() for image in images())
     alexnet.train()(a, b).sum().backward()
     assert a.grad is not None
@@ -62,7 +62,7 @@ def test_gradients_flow_to_the_first_image_alone(alexnet: LPIPS) -> None:
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in alexnet.parameters())
 
 
-def test_the_gradient_is_that_of_finite_differences() -> None:
+def test_gradient_equals_finite_differences() -> None:
     lpips = seeded("alexnet").double()
     a, b = (image[:1, :, :31, :31].double() for image in images())
     direction = images(1)[0][:1, :, :31, :31].double() - 0.5
@@ -75,10 +75,10 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 
 def test_gradients_are_finite_where_no_channel_is_active(alexnet: LPIPS) -> None:
-    """There the length of a feature is 0, and the derivative of a square root infinite."""
+    """There the norm of the features is 0, and the derivative of a square root is infinite."""
     a, b = images()
     filled = a.clone()
-    filled[..., :40, :] = alexnet.mean[0]  # 0 to the trunk
+    filled[..., :40, :] = alexnet.mean[0]  # the trunk sees 0
     filled.requires_grad_()
     lpips = seeded("alexnet")
     for layer in lpips.trunk:
@@ -109,7 +109,7 @@ def test_autocast_changes_little(network: Network) -> None:
     assert distance.tolist() == pytest.approx(lpips(a, b).tolist(), rel=0.05)
 
 
-def test_the_map_is_where_the_images_differ(alexnet: LPIPS) -> None:
+def test_map_shows_where_images_differ(alexnet: LPIPS) -> None:
     a, _ = images(side=128)
     b = a.clone()
     b[:, :, 16:32, 80:112] = 0.5
@@ -125,11 +125,11 @@ def test_images_too_small_for_the_trunk_are_refused(network: Network, side: int)
     lpips = LPIPS(network)
     a, b = images(side=side)
     assert lpips(a, b).isfinite().all()
-    with pytest.raises(ConfigError, match=f"at least {side} pixels a side"):
+    with pytest.raises(ConfigError, match=f"at least {side} pixels per side"):
         lpips(a[..., 1:], b[..., 1:])
 
 
-def test_shapes_and_names_that_do_not_fit_are_refused(alexnet: LPIPS) -> None:
+def test_bad_shapes_and_networks_are_refused(alexnet: LPIPS) -> None:
     a, b = images()
     with pytest.raises(ConfigError, match=r"\(2, 3, 64, 64\) and \(1, 3, 64, 64\)"):
         alexnet(a, b[:1])
@@ -139,17 +139,17 @@ def test_shapes_and_names_that_do_not_fit_are_refused(alexnet: LPIPS) -> None:
         LPIPS("squeezenet")  # type: ignore[arg-type]
 
 
-# Where weights come from.
+# Sources of the weights.
 
 
 def trunk_state(lpips: LPIPS) -> dict[str, torch.Tensor]:
-    """Torchvision's names, with a classifier."""
+    """Return the trunk under torchvision's names, with a classifier."""
     state = {f"features.{name}": tensor for name, tensor in lpips.trunk.state_dict().items()}
     return {**state, "classifier.1.weight": torch.ones(3, 4), "classifier.1.bias": torch.ones(3)}
 
 
 def head_state(lpips: LPIPS) -> dict[str, torch.Tensor]:
-    """The authors' names."""
+    """Return the heads under the authors' names."""
     return {f"lin{index}.model.1.weight": head for index, head in enumerate(lpips.heads.parameters())}
 
 
@@ -176,7 +176,7 @@ def assert_equal_weights(a: LPIPS, b: LPIPS) -> None:
         assert torch.equal(tensor, b.state_dict()[name]), name
 
 
-def test_one_file_of_float32_or_float16_is_read(alexnet: LPIPS, tmp_path: Path) -> None:
+def test_single_file_of_float32_or_float16_is_read(alexnet: LPIPS, tmp_path: Path) -> None:
     loaded = load_lpips("alexnet", write_single(alexnet, tmp_path / "a.safetensors"))
     assert_equal_weights(loaded, alexnet)
     halved = load_lpips("alexnet", write_single(alexnet, tmp_path / "b.safetensors", torch.float16))
@@ -186,7 +186,7 @@ def test_one_file_of_float32_or_float16_is_read(alexnet: LPIPS, tmp_path: Path) 
     assert not any(parameter.requires_grad for parameter in halved.parameters())
 
 
-def test_a_folder_the_cache_and_the_environment_are_looked_into(
+def test_folder_cache_and_environment_are_searched(
     alexnet: LPIPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = write_single(alexnet, tmp_path / "elsewhere" / "lpips_alexnet.safetensors")
@@ -201,7 +201,7 @@ def test_a_folder_the_cache_and_the_environment_are_looked_into(
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_absent_weights_are_one_line_that_says_which_and_how_to_get_them(network: Network, tmp_path: Path) -> None:
+def test_missing_weights_give_one_line_with_the_command_to_get_them(network: Network, tmp_path: Path) -> None:
     for weights in (None, tmp_path / "nothing.safetensors", tmp_path):
         with pytest.raises(TrainingError) as caught:
             load_lpips(network, weights)
@@ -216,7 +216,7 @@ def test_absent_weights_are_one_line_that_says_which_and_how_to_get_them(network
             assert f"{weights} (--lpips-weights)" in message
 
 
-def test_weights_of_another_network_and_damaged_ones_are_refused(alexnet: LPIPS, tmp_path: Path) -> None:
+def test_weights_that_are_damaged_or_of_another_network_are_refused(alexnet: LPIPS, tmp_path: Path) -> None:
     path = write_single(alexnet, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="do not fit LPIPS"):
         load_lpips("vgg16", path)
@@ -227,7 +227,7 @@ def test_weights_of_another_network_and_damaged_ones_are_refused(alexnet: LPIPS,
 
 @pytest.fixture
 def published(alexnet: LPIPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A server of the two published files of AlexNet, at the addresses that this package knows."""
+    """Serve the two published files of AlexNet at the addresses that the package uses."""
     folder = tmp_path / "published"
     folder.mkdir()
     torch.save(trunk_state(alexnet), folder / "trunk.pth")
@@ -254,14 +254,12 @@ def published(alexnet: LPIPS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         server.shutdown()
 
 
-def test_nothing_is_fetched_unasked(published: Path) -> None:
+def test_nothing_is_downloaded_without_the_flag(published: Path) -> None:
     with pytest.raises(TrainingError, match="--download-weights"):
         load_lpips("alexnet")
 
 
-def test_fetched_weights_are_kept_as_one_file_without_the_classifier(
-    published: Path, alexnet: LPIPS, tmp_path: Path
-) -> None:
+def test_download_is_stored_as_one_file_without_the_classifier(published: Path, alexnet: LPIPS, tmp_path: Path) -> None:
     assert_equal_weights(load_lpips("alexnet", download=True), alexnet)
     (kept,) = (tmp_path / "cache" / "lpips").iterdir()
     assert kept.name == "lpips_alexnet.safetensors"
@@ -271,7 +269,7 @@ def test_fetched_weights_are_kept_as_one_file_without_the_classifier(
     assert_equal_weights(load_lpips("alexnet", download=True), alexnet)
 
 
-def test_a_folder_with_the_published_files_is_read_and_checked(published: Path, alexnet: LPIPS) -> None:
+def test_folder_with_the_published_files_is_read_and_checked(published: Path, alexnet: LPIPS) -> None:
     assert_equal_weights(load_lpips("alexnet", published), alexnet)
     torch.save(head_state(seeded("alexnet", 1)), published / "heads.pth")
     with pytest.raises(TrainingError, match="is not the published heads.pth"):
@@ -279,28 +277,28 @@ def test_a_folder_with_the_published_files_is_read_and_checked(published: Path, 
 
 
 @pytest.mark.parametrize("name", ["trunk.pth", "heads.pth"])
-def test_a_file_with_another_checksum_is_not_kept(published: Path, name: str, tmp_path: Path) -> None:
+def test_download_with_another_checksum_is_not_stored(published: Path, name: str, tmp_path: Path) -> None:
     content = bytearray((published / name).read_bytes())
     content[-1] ^= 1
     (published / name).write_bytes(content)
-    with pytest.raises(TrainingError, match=f"{name} is not the published {name}: its SHA-256 is"):
+    with pytest.raises(TrainingError, match=f"{name} is not the published {name}: expected a SHA-256 that starts with"):
         load_lpips("alexnet", download=True)
     assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache").rglob("*.*"))
 
 
-def test_no_connection_is_one_line_with_the_address(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_connection_gives_one_line_with_the_address(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/trunk.pth"
         source = lpips_weights.SOURCES["alexnet"]
         broken = Source(trunk=OfficialFile(url=url, sha256="0" * 8), heads=source.heads, names=source.names)
         monkeypatch.setitem(lpips_weights.SOURCES, "alexnet", broken)
-        with pytest.raises(TrainingError, match=f"cannot fetch {url}: .*refused.*--lpips-weights") as caught:
+        with pytest.raises(TrainingError, match=f"cannot download {url}: .*refused.*--lpips-weights") as caught:
             load_lpips("alexnet", download=True)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_longer_there_is_one_line_with_the_answer(published: Path) -> None:
+def test_missing_file_on_the_server_gives_one_line_with_its_answer(published: Path) -> None:
     (published / "heads.pth").unlink()
-    with pytest.raises(TrainingError, match="cannot fetch .*heads.pth: .*[Nn]ot [Ff]ound"):
+    with pytest.raises(TrainingError, match="cannot download .*heads.pth: .*[Nn]ot [Ff]ound"):
         load_lpips("alexnet", download=True)

@@ -1,23 +1,24 @@
-"""Training configurations: recipes, TOML, changes, and settings that make no sense."""
+"""Training configurations: recipes, TOML files, changes, and refused settings."""
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from wavepaint.training.toml import read_toml, write_toml
 
 from wavepaint.bench.entrants import BASELINES
-from wavepaint.cli.train_flags import describe_fields, make_flag
 from wavepaint.data.masks import MaskSampler
 from wavepaint.errors import ConfigError
 from wavepaint.models.lama import LaMaConfig, SpectralTransform
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import SECTIONS, DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.config_file import format_toml, read_toml
 from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
+from wavepaint.training.settings import name_flag
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -25,7 +26,7 @@ def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
     config = get_recipe(name)
     assert config.recipe == name
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    (tmp_path / "config.toml").write_text(write_toml(config))
+    (tmp_path / "config.toml").write_text(format_toml(config))
     values = read_toml(tmp_path / "config.toml")
     assert get_recipe(values["recipe"]).change(values) == config
     with torch.device("meta"):
@@ -33,8 +34,8 @@ def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
                     if config.architecture == "wavepaint" else config.hyper_parameters)  # fmt: skip
 
 
-def test_the_papers_settings() -> None:
-    """Facts of the papers: appendix B of the resource-efficient one, section 4 of WavePaint, LaMa's configuration."""
+def test_recipes_have_the_settings_of_the_papers() -> None:
+    """Sources: appendix B of the resource-efficient paper, section 4 of WavePaint, LaMa's configuration."""
     stl10 = get_recipe("wavemix-stl10")
     assert (stl10.loss.ssim, stl10.loss.mae) == (3, 1)
     optimization = stl10.optimization
@@ -53,8 +54,8 @@ def test_the_papers_settings() -> None:
     assert get_recipe("lama-spectral").hyper_parameters["spectral_l2g"]
 
 
-def test_the_recipe_for_stl10_trains_what_the_papers_table_is_measured_with() -> None:
-    """14 M parameters, with LaMa's augmentation, and masks that cover of 96 pixels what they cover of 256."""
+def test_recipe_for_stl10_trains_the_network_of_the_papers_table() -> None:
+    """It has 14 million parameters, LaMa's augmentation, and masks that cover the same share of 96 and 256 pixels."""
     config = get_recipe("wavemix-stl10")
     assert (config.architecture, config.hyper_parameters) == BASELINES["wavemix-inpainting"]
     with torch.device("meta"):
@@ -72,7 +73,7 @@ def test_the_recipe_for_stl10_trains_what_the_papers_table_is_measured_with() ->
     assert get_recipe("cnn-stl10").data == config.data
 
 
-def test_the_follow_up_of_lama_is_dated_alike_and_replaces_what_its_recipe_says() -> None:
+def test_follow_up_of_lama_is_dated_and_replaces_the_convolutions_its_recipe_names() -> None:
     for text in (LaMaConfig.__doc__, lama_spectral.__doc__):
         assert "Improvement on Image inpainting with Fourier Convolutions" in str(text)
         assert "2021" in str(text)
@@ -83,12 +84,10 @@ def test_the_follow_up_of_lama_is_dated_alike_and_replaces_what_its_recipe_says(
     assert kinds == {"convl2g", "convg2g"}  # global to global is LaMa's own
 
 
-def test_every_setting_is_described_and_has_a_flag_of_its_own() -> None:
-    flags = []
-    for name, section in SECTIONS.items():
-        fields = [field.name for field in dataclasses.fields(section)]
-        assert list(describe_fields(section)) == fields, name
-        flags += [make_flag(name, field.name, field.type) for field in dataclasses.fields(section)]
+def test_every_setting_has_a_help_text_and_its_own_flag() -> None:
+    fields = [field for section in SECTIONS.values() for field in dataclasses.fields(section)]
+    flags = [name_flag(field) for field in fields]
+    assert all(field.metadata["help"].endswith(".") for field in fields)
     assert len(set(flags)) == len(flags)
     assert {"--crop-size", "--ssim-weight", "--batch-size", "--adversarial-kind"} <= set(flags)
 
@@ -104,7 +103,7 @@ def test_changes_are_merged_into_their_section() -> None:
     assert changed.optimization == CONFIG.optimization
 
 
-def test_steps_take_the_place_of_epochs_and_the_other_way_round() -> None:
+def test_steps_replace_epochs_and_vice_versa() -> None:
     by_epochs = CONFIG.change({"optimization": {"epochs": 3}})
     assert (by_epochs.optimization.steps, by_epochs.optimization.epochs) == (0, 3)
     assert by_epochs.change({"optimization": {"steps": 7}}).optimization.epochs == 0
@@ -112,7 +111,7 @@ def test_steps_take_the_place_of_epochs_and_the_other_way_round() -> None:
         CONFIG.change({"optimization": {"steps": 7, "epochs": 3}})
 
 
-def test_another_architecture_starts_without_the_formers_hyper_parameters() -> None:
+def test_new_architecture_drops_the_former_hyper_parameters() -> None:
     config = get_recipe("default").change({"architecture": "unet"})
     assert config.hyper_parameters == {}
 
@@ -120,7 +119,7 @@ def test_another_architecture_starts_without_the_formers_hyper_parameters() -> N
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"colour": 1}, "unknown training setting colour. Expected recipe, architecture"),
+        ({"colour": 1}, "unknown training setting colour. Expected one of recipe, architecture"),
         ({"data": {"crop_sise": 1}}, "unknown training setting data.crop_sise. Did you mean crop_size?"),
         ({"data": {"crop_size": 1.5}}, "data.crop_size is 1.5: expected a whole number"),
         ({"data": {"flip": 1}}, "data.flip is 1: expected true or false"),
@@ -133,7 +132,7 @@ def test_another_architecture_starts_without_the_formers_hyper_parameters() -> N
         ({"optimization": {"discriminator_steps": 5}}, "--discriminator-steps is 5: expected 1 with"),
     ],
 )
-def test_settings_of_another_name_or_type(values: dict[str, Any], message: str) -> None:
+def test_unknown_settings_and_wrong_types_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         CONFIG.change(values)
     assert message in str(caught.value)
@@ -161,26 +160,35 @@ def test_settings_of_another_name_or_type(values: dict[str, Any], message: str) 
         (OptimizationConfig, {"steps": 1, "batch_size": 6, "accumulate": 4}, "a divisor of --batch-size"),
     ],
 )
-def test_settings_that_make_no_sense_name_their_flag(section: type, change: dict[str, Any], message: str) -> None:
+def test_refused_settings_name_their_flag(section: type, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         section(**change)
     assert message in str(caught.value)
 
 
-def test_a_jitter_leaves_enough_to_look_at() -> None:
+def test_jitter_leaves_32_pixels() -> None:
     config = get_recipe("default")
     assert config.change({"data": {"crop_size": 48}, "loss": {"jitter": 16}}).loss.jitter == 16
-    with pytest.raises(ConfigError, match=r"--jitter is 17: expected at most 16, so that 32 pixels of a crop of 48"):
+    with pytest.raises(ConfigError, match="--jitter is 17: expected at most 16, which leaves 32 pixels of a"):
         config.change({"data": {"crop_size": 48}, "loss": {"jitter": 17}})
 
 
-def test_files_that_are_no_toml(tmp_path: Path) -> None:
+def test_files_that_are_not_toml_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("crop_size = = 3")
-    for path in (tmp_path / "broken.toml", tmp_path / "none.toml", tmp_path):
+    for path in (tmp_path / "broken.toml", tmp_path / "none.toml"):
         with pytest.raises(ConfigError, match="cannot be read as TOML"):
             read_toml(path)
+    with pytest.raises(ConfigError, match="is a folder: expected a TOML file"):
+        read_toml(tmp_path)
 
 
-def test_unknown_recipes() -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ConfigError, match="is a pipe or a device: expected a TOML file"):
+        read_toml(tmp_path / "pipe.toml")
+
+
+def test_unknown_recipe_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown recipe 'x'"):
         get_recipe("x")

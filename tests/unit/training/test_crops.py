@@ -1,4 +1,4 @@
-"""Crops and validation pairs: a sample depends on seed and number alone, and broken photos are passed over."""
+"""The training data set: a sample depends only on the seed and its number, and broken photos are replaced."""
 
 import hashlib
 import os
@@ -8,29 +8,28 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Subset
-from wavepaint.data.crops import RandomCrops, probe_sizes, read_batches, to_float
 
+from tests.unit.photo_folder import write_photos
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
-from wavepaint.data.validation_set import load_validation
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
-from wavepaint.training import data_module as feed
+from wavepaint.training import data_module
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.crops import RandomCrops, probe_sizes, read_batches, to_float
 from wavepaint.training.distributed import DistributedContext
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)
-MASKS = MaskSampler(("thin", "medium"))
+MASKS = MaskSampler(("squares",))
+MASKS_OF_EARLIER_RUNS = MaskSampler(("thin", "medium"))
 
 
 class Dying(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """A data set whose process is killed, as the system does for want of memory."""
+    """A data set whose process is killed, as happens when memory runs out."""
 
     def __len__(self) -> int:
         return 1
@@ -42,17 +41,7 @@ class Dying(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four photographs, without loss, in nested folders."""
-    from skimage import data
-
-    folder = tmp_path_factory.mktemp("photos")
-    (folder / "deep").mkdir()
-    names = ("a.png", "b.png", "deep/c.png", "deep a.png")
-    for name, load in zip(names, (data.chelsea, data.coffee, data.rocket, data.cat), strict=True):
-        image = Image.fromarray(load())
-        image.thumbnail((200, 200))
-        image.save(folder / name)
-    return folder
+    return write_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture
@@ -61,10 +50,16 @@ def source(folder: Path) -> PhotoSource:
 
 
 def make_crops(
-    source: PhotoSource, augmentation: Augmentation = PLAIN, *, seed: int = 0, workers: int = 0, max_broken: int = 100
+    source: PhotoSource,
+    augmentation: Augmentation = PLAIN,
+    masks: MaskSampler = MASKS,
+    *,
+    seed: int = 0,
+    workers: int = 0,
+    max_broken: int = 100,
 ) -> RandomCrops:
     return RandomCrops(
-        source, source.names, augmentation, MASKS, seed=seed, num_samples=40, workers=workers, max_broken=max_broken
+        source, source.names, augmentation, masks, seed=seed, num_samples=40, workers=workers, max_broken=max_broken
     )
 
 
@@ -76,7 +71,7 @@ def hash_samples(crops: RandomCrops, numbers: range) -> str:
     return digest.hexdigest()[:16]
 
 
-def test_samples_are_bytes_of_an_image_and_a_mask(source: PhotoSource) -> None:
+def test_samples_are_bytes_of_a_crop_and_its_mask(source: PhotoSource) -> None:
     crops = make_crops(source)
     image, mask = crops[7]
     assert (image.shape, image.dtype) == ((3, 64, 64), torch.uint8)
@@ -92,13 +87,13 @@ def test_samples_are_bytes_of_an_image_and_a_mask(source: PhotoSource) -> None:
     assert nhwc.is_contiguous(memory_format=layout)
 
 
-def test_plain_samples_are_those_of_earlier_runs(source: PhotoSource) -> None:
+def test_plain_samples_equal_those_of_earlier_runs(source: PhotoSource) -> None:
     assert list(source.names) == ["a.png", "b.png", "deep/c.png", "deep a.png"]
-    assert hash_samples(make_crops(source), range(12)) == "dbd429fc6b817631"
+    assert hash_samples(make_crops(source, masks=MASKS_OF_EARLIER_RUNS), range(12)) == "dbd429fc6b817631"
 
 
 @pytest.mark.parametrize("augmentation", [PLAIN, FULL])
-def test_samples_depend_on_seed_and_number_alone(source: PhotoSource, augmentation: Augmentation) -> None:
+def test_samples_depend_only_on_seed_and_number(source: PhotoSource, augmentation: Augmentation) -> None:
     crops, again = make_crops(source, augmentation), make_crops(source, augmentation)
     backwards = {number: again[number] for number in reversed(range(12))}
     for number in range(12):
@@ -120,18 +115,18 @@ def test_samples_are_the_same_for_any_number_of_workers(source: PhotoSource) -> 
     assert all(torch.equal(a, b) for a, b in zip(load(2, first=8), alone[4:], strict=True))
 
 
-def test_the_dataset_may_be_pickled_for_processes_that_are_started_afresh(source: PhotoSource) -> None:
+def test_dataset_can_be_pickled(source: PhotoSource) -> None:
     crops = make_crops(source, FULL)
     again = pickle.loads(pickle.dumps(crops))
     for number in (0, 9):
         assert all(torch.equal(a, b) for a, b in zip(again[number], crops[number], strict=True))
 
 
-def test_every_photo_is_seen_before_any_is_seen_twice(source: PhotoSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_photo_appears_before_any_appears_twice(source: PhotoSource, monkeypatch: pytest.MonkeyPatch) -> None:
     crops = make_crops(source)
     seen: list[int] = []
-    load = crops._photo
-    monkeypatch.setattr(crops, "_photo", lambda place: seen.append(place) or load(place))
+    load = crops._load_photo
+    monkeypatch.setattr(crops, "_load_photo", lambda place: seen.append(place) or load(place))
     for number in range(12):
         crops[number]
     orders = [tuple(seen[first : first + 4]) for first in (0, 4, 8)]
@@ -139,7 +134,7 @@ def test_every_photo_is_seen_before_any_is_seen_twice(source: PhotoSource, monke
     assert len(set(orders)) > 1
 
 
-def test_decoded_photos_are_kept_as_far_as_there_is_room(source: PhotoSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoded_photos_are_cached(source: PhotoSource, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     decode = type(source).read
     monkeypatch.setattr(type(source), "read", lambda self, name: read.append(name) or decode(self, name))
@@ -150,12 +145,12 @@ def test_decoded_photos_are_kept_as_far_as_there_is_room(source: PhotoSource, mo
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_decoded_photos_take_no_more_memory_than_all_processes_may_use(
+def test_cache_respects_the_memory_limit_of_all_processes(
     workers: int, source: PhotoSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pillow keeps a pixel of RGB in four bytes."""
+    """Pillow stores RGB in four bytes per pixel."""
     limit = 2 * 4 * 200 * 150 * max(workers, 1)
-    monkeypatch.setattr("wavepaint.data.crops.CACHE_BYTES", limit)
+    monkeypatch.setattr("wavepaint.training.crops.CACHE_BYTES", limit)
     crops = make_crops(source, workers=workers)
     for number in range(12):
         crops[number]
@@ -163,12 +158,10 @@ def test_decoded_photos_take_no_more_memory_than_all_processes_may_use(
     assert 0 < held <= limit / max(workers, 1)
 
 
-def test_training_processes_of_one_machine_share_the_memory_for_photos(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_processes_of_a_machine_share_the_cache_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = TrainConfig(
         recipe="test",
-        data=DataConfig(crop_size=64, val_size=64, workers=0),
+        data=DataConfig(crop_size=64, val_size=64, masks=("squares",), val_masks=("squares",), workers=0),
         loss=LossConfig(mae=1.0),
         optimization=OptimizationConfig(batch_size=4, steps=1),
     )
@@ -178,9 +171,10 @@ def test_training_processes_of_one_machine_share_the_memory_for_photos(
         sharers.append(workers)
         return RandomCrops(*arguments, workers=workers, **more)
 
-    monkeypatch.setattr(feed, "RandomCrops", note)
-    for world in (DistributedContext(), DistributedContext(size=2, local_size=2)):
-        next(feed.DataModule(config, folder, folder).batches(world, torch.device("cpu"), first_step=0, total_steps=1))
+    monkeypatch.setattr(data_module, "RandomCrops", note)
+    for context in (DistributedContext(), DistributedContext(size=2, local_size=2)):
+        data = data_module.DataModule(config, folder, folder)
+        next(data.iterate_batches(context, torch.device("cpu"), first_step=0, total_steps=1))
     assert sharers == [1, 2]
 
 
@@ -220,7 +214,7 @@ def test_broken_photos_are_reported_once_for_all_workers(
 
 
 @pytest.mark.filterwarnings("ignore:skipped")
-def test_more_broken_photos_than_allowed_end_the_run(half_broken: PhotoSource) -> None:
+def test_too_many_broken_photos_end_the_run(half_broken: PhotoSource) -> None:
     crops = make_crops(half_broken, max_broken=2)
     with pytest.raises(TrainingError, match="3 of 6 training photos .*--max-broken .2."):
         for number in range(6):
@@ -229,7 +223,7 @@ def test_more_broken_photos_than_allowed_end_the_run(half_broken: PhotoSource) -
 
 @pytest.mark.filterwarnings("ignore:skipped")
 @pytest.mark.parametrize("workers", [0, 1])
-def test_errors_of_loader_processes_are_one_line(half_broken: PhotoSource, workers: int) -> None:
+def test_errors_of_loader_processes_have_one_line(half_broken: PhotoSource, workers: int) -> None:
     loader = DataLoader(make_crops(half_broken, workers=workers, max_broken=0), batch_size=4, num_workers=workers)
     with pytest.raises(TrainingError) as caught:
         list(read_batches(loader))
@@ -237,13 +231,13 @@ def test_errors_of_loader_processes_are_one_line(half_broken: PhotoSource, worke
     assert "\n" not in str(caught.value)
 
 
-def test_a_loader_process_that_dies_is_said_in_one_line() -> None:
+def test_dead_loader_process_is_reported_in_one_line() -> None:
     loader = DataLoader(Dying(), batch_size=1, num_workers=1)
-    with pytest.raises(TrainingError, match="a loader process died .*Try fewer --workers"):
+    with pytest.raises(TrainingError, match="a loader process died .*try fewer --workers"):
         list(read_batches(loader))
 
 
-def test_nothing_but_broken_photos_is_said_before_training(tmp_path: Path) -> None:
+def test_only_broken_photos_fail_before_training(tmp_path: Path) -> None:
     for name in ("x.png", "y.png"):
         (tmp_path / name).write_bytes(b"no photo")
     with pytest.raises(TrainingError, match="none of 2 training photos can be decoded"):
@@ -252,7 +246,7 @@ def test_nothing_but_broken_photos_is_said_before_training(tmp_path: Path) -> No
 
 def test_photos_smaller_than_the_crop_are_enlarged_with_a_warning(source: PhotoSource) -> None:
     large = Augmentation(crop_size=400, min_scale=0.25, max_scale=1.0)
-    with pytest.warns(WavePaintWarning, match="4 of 4 photos .* smaller than the crop of 400 pixels .*--crop-size"):
+    with pytest.warns(WavePaintWarning, match="4 of 4 sampled photos are smaller than the crop of 400 .*--crop-size"):
         crops = make_crops(source, large)
     assert crops[0][0].shape == (3, 400, 400)
     with warnings.catch_warnings():
@@ -261,40 +255,9 @@ def test_photos_smaller_than_the_crop_are_enlarged_with_a_warning(source: PhotoS
 
 
 @pytest.mark.parametrize("changes", [{"seed": -1}, {"num_samples": -1}, {"workers": -1}, {"max_broken": -1}])
-def test_numbers_that_make_no_sense_are_refused(source: PhotoSource, changes: dict[str, int]) -> None:
+def test_negative_numbers_are_refused(source: PhotoSource, changes: dict[str, int]) -> None:
     values = {"seed": 0, "num_samples": 1, "workers": 0, "max_broken": 0, **changes}
     with pytest.raises(ConfigError, match="is -1: expected 0 or more"):
         RandomCrops(source, source.names, PLAIN, MASKS, **values)
     with pytest.raises(TrainingError, match="leaves no photo"):
         RandomCrops(source, (), PLAIN, MASKS, seed=0, num_samples=1, workers=0)
-
-
-def test_validation_pairs_are_those_of_earlier_runs(source: PhotoSource) -> None:
-    pairs = load_validation(source, source.names, size=64, masks=MaskSampler(("medium",)))
-    digest = hashlib.sha256(b"".join(part.tobytes() for pair in pairs for part in pair)).hexdigest()
-    assert digest[:16] == "eae328296d3450a6"
-
-
-def test_validation_may_take_a_few_photos_evenly_spread(source: PhotoSource) -> None:
-    masks = MaskSampler(("medium",))
-    every = load_validation(source, source.names, size=64, masks=masks)
-    few = load_validation(source, source.names, size=64, masks=masks, max_photos=2)
-    assert len(few) == 2
-    assert np.array_equal(few[0][0], every[0][0])
-    assert np.array_equal(few[1][0], every[2][0])
-
-
-def test_broken_validation_photos_are_left_out_and_the_others_keep_their_masks(folder: Path, tmp_path: Path) -> None:
-    for name in ("a.png", "b.png", "deep a.png"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    source, masks = open_source(tmp_path), MaskSampler(("thin",))
-    whole = load_validation(source, source.names, size=64, masks=masks)
-    (tmp_path / "b.png").write_bytes(b"no photo")
-    with pytest.warns(WavePaintWarning, match=r"skipped: .*b\.png"):
-        rest = load_validation(source, source.names, size=64, masks=masks)
-    for pair, expected in zip(rest, (whole[0], whole[2]), strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(pair, expected, strict=True))
-    with pytest.raises(TrainingError, match="more than 0 validation photos"):
-        load_validation(source, source.names, size=64, masks=masks, max_broken=0)
-    with pytest.raises(TrainingError, match="no photo to validate on"), pytest.warns(WavePaintWarning):
-        load_validation(source, ["b.png"], size=64, masks=masks)

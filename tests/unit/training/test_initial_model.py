@@ -11,9 +11,10 @@ from tests.conftest import TINY
 from tests.unit.training.conftest import Run, finish
 from tests.unit.training.runs import CONFIG, Recorder
 from wavepaint.errors import CheckpointError
-from wavepaint.models.wavepaint import FIRST_SHARE, WavePaint
-from wavepaint.ops.borrow import borrow_detail
+from wavepaint.models.inputs import INITIAL_GATE
+from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.shifted_details import shift_details
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.loop import Trainer
 from wavepaint.training.run_folder import BEST
@@ -34,33 +35,33 @@ def make_case() -> tuple[Tensor, Tensor]:
     return image, mask
 
 
-def compute_borrowed_detail(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def compute_shifted_detail(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return the initial fill and the first shifted detail."""
     levels = fill_levels(image * (1 - mask), mask, TINY["prefill_levels"])
-    return levels[0], borrow_detail(levels[0], levels[4], mask, 16)[:, :3]
+    return levels[0], shift_details(levels[0], levels[4], mask, 16)[:, :3]
 
 
 @torch.no_grad()
 def test_network_starts_at_the_initial_fill_and_learns(full_run: Run) -> None:
-    model = WavePaint(**TINY)
+    model = WavePaint(WavePaintConfig(**TINY))
     model.start_from_initial_fill()
     image, mask = make_case()
-    initial_fill, detail = compute_borrowed_detail(image, mask)
-    expected = torch.where(mask > 0.5, initial_fill + FIRST_SHARE * detail, image)
+    initial_fill, detail = compute_shifted_detail(image, mask)
+    expected = torch.where(mask > 0.5, initial_fill + INITIAL_GATE * detail, image)
     torch.testing.assert_close(model.eval()(image, mask), expected, atol=1e-6, rtol=0)
     trained = read_checkpoint(full_run[0] / BEST).build()
     assert not torch.equal(trained(image, mask), expected)
 
 
 @torch.no_grad()
-def assert_starts_as(model: nn.Module, former: nn.Module, *, borrowed_share: float = 0.0) -> None:
+def assert_starts_as(model: nn.Module, former: nn.Module, *, gate: float = 0.0) -> None:
     """Both networks give the same fill, except for a share of the borrowed detail that only ``model`` adds."""
     image, mask = make_case()
     expected = former.eval()(image, mask)
-    if borrowed_share:
-        _, detail = compute_borrowed_detail(image, mask)
+    if gate:
+        _, detail = compute_shifted_detail(image, mask)
         assert detail.any()
-        expected = expected + borrowed_share * detail
+        expected = expected + gate * detail
     torch.testing.assert_close(model.eval()(image, mask), expected, atol=1e-6, rtol=0)
 
 
@@ -80,18 +81,18 @@ def test_larger_network_starts_from_a_smaller_one(
 
 
 @pytest.mark.parametrize(
-    ("former", "borrowed_share"),
-    [({"level": 1}, 0.0), ({"borrow": False, "num_modules": 1}, FIRST_SHARE)],
+    ("former", "gate"),
+    [({"level": 1}, 0.0), ({"borrow": False, "num_modules": 1}, INITIAL_GATE)],
     ids=["a single level, which has no number in its name", "nothing borrowed"],
 )
 def test_run_starts_from_a_network_of_another_shape(
-    former: dict[str, int | bool], borrowed_share: float, photos: Path, tmp_path: Path
+    former: dict[str, int | bool], gate: float, photos: Path, tmp_path: Path
 ) -> None:
     """The only wavelet level of a block becomes the finest of several, and borrowed detail is added."""
     config: TrainConfig = FULL.change({"hyper_parameters": former, "optimization": {"steps": 1}})
     path = finish(config, photos, tmp_path / "former")[0] / BEST
     model = Trainer(FULL, photos, tmp_path / "run", init_from=path).model
-    assert_starts_as(model, read_checkpoint(path).build(), borrowed_share=borrowed_share)
+    assert_starts_as(model, read_checkpoint(path).build(), gate=gate)
 
 
 def test_run_keeps_its_own_levels_of_initial_fill(full_run: Run, photos: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
-"""Training that is killed, as by the system for want of memory or by a power cut, leaves nothing broken behind."""
+"""A killed run, as by a power cut, leaves no broken file and continues as if nothing had happened."""
 
-import json
 import os
 import random
 import signal
@@ -11,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.unit.processes import CONTEXT
-from tests.unit.test_training import CONFIG, Silent, assert_same_state, photos  # noqa: F401
+from tests.unit.training.processes import CONTEXT
+from tests.unit.training.runs import CONFIG, Recorder, assert_same_state, read_log
 from wavepaint.data.split import read_split
-from wavepaint.training.loop import BEST, LAST, SPLIT, Trainer
+from wavepaint.training.loop import Trainer
+from wavepaint.training.run_folder import BEST, LAST, SPLIT
 from wavepaint.weights.checkpoint import read_checkpoint
 
 NUM_KILLS = int(os.environ.get("WAVEPAINT_TEST_KILLS", "3"))
@@ -22,13 +22,13 @@ RUN = CONFIG.change({"optimization": {"save_every": 1, "ema_decay": 0.9}})
 
 
 def train(data: Path, out: Path) -> None:
-    """Begin the run, or go on with it."""
+    """Start the run, or continue it."""
     torch.set_num_threads(1)
-    Trainer(RUN, data, out, device="cpu", resume=(out / LAST).exists()).run(Silent())
+    Trainer(RUN, data, out, device="cpu", resume=(out / LAST).exists()).run(Recorder())
 
 
 def assert_whole(out: Path) -> None:
-    """Whatever has its final name can be read to its end."""
+    """Every file with its final name is complete."""
     for name in (LAST, BEST):
         if (out / name).exists():
             read_checkpoint(out / name)
@@ -38,8 +38,8 @@ def assert_whole(out: Path) -> None:
         Image.open(path).load()
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(photos: Path, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_run_killed_repeatedly_ends_like_an_uninterrupted_one(photos: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     begun = time.monotonic()
     process = CONTEXT.Process(target=train, args=(photos, whole))
@@ -50,7 +50,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(photos: Pa
     while True:
         process = CONTEXT.Process(target=train, args=(photos, cut))
         process.start()
-        # Within the time of a whole run, so that some die before their first save and most at one.
+        # The kills fall within the time of a whole run: some before the first save, most during or after one.
         process.join(chance.uniform(0, seconds) if kills < NUM_KILLS else None)
         if process.exitcode is not None:
             break
@@ -63,5 +63,4 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(photos: Pa
     assert_same_state(got.state, expected.state)
     assert_same_state(got.resume, expected.resume)
     assert_same_state(read_checkpoint(cut / BEST).state, read_checkpoint(whole / BEST).state)
-    logs = [[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in (whole, cut)]
-    assert [row["loss"] for row in logs[1]] == [row["loss"] for row in logs[0]]
+    assert [row["loss"] for row in read_log(cut)] == [row["loss"] for row in read_log(whole)]

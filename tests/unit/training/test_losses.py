@@ -1,4 +1,4 @@
-"""The losses against independent computations: by hand, in numpy, by scikit-image and by finite differences."""
+"""The losses against independent computations: by hand, numpy, scikit-image and finite differences."""
 
 import dataclasses
 import itertools
@@ -16,16 +16,17 @@ from torch.func import functional_call
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips import LPIPS
 from wavepaint.training.config import LossConfig
-from wavepaint.training.losses import terms
+from wavepaint.training.losses import reconstruction
 from wavepaint.training.losses.adversarial import (
     NonSaturatingLoss,
-    PatchDiscriminator,
     WassersteinLoss,
     feature_matching,
     gradient_penalty,
+    make_adversarial_loss,
     r1_penalty,
 )
-from wavepaint.training.losses.objective import HOLE_MARGIN, Objective, make_adversarial_loss, make_discriminator
+from wavepaint.training.losses.discriminator import PatchDiscriminator, make_discriminator
+from wavepaint.training.losses.objective import HOLE_MARGIN, Objective
 from wavepaint.training.recipes import HYBRID, LAMA, RESOURCE_EFFICIENT, WASSERSTEIN
 
 RNG = np.random.default_rng(0)
@@ -51,69 +52,56 @@ def alexnet() -> LPIPS:
     return module
 
 
-# Of pixels.
+# Reconstruction losses.
 
 
-def test_ssim_is_scikit_images_but_for_windows_that_leave_the_image() -> None:
+def test_ssim_equals_scikit_images_inside_the_image() -> None:
     expected = []
     for a, b in zip(OUTPUT, TARGET, strict=True):
         options = {"data_range": 1, "channel_axis": 0, "gaussian_weights": True, "use_sample_covariance": False}
         _, similarity = structural_similarity(a, b, full=True, **options)
         expected.append(similarity[:, 5:-5, 5:-5].mean())
     output, target, _ = tensors()
-    assert terms.ssim(output, target).item() == pytest.approx(np.mean(expected), abs=1e-5)
+    assert reconstruction.ssim(output, target).item() == pytest.approx(np.mean(expected), abs=1e-5)
 
 
 def test_pixel_losses_equal_their_definitions() -> None:
     output, target, mask = tensors()
     error = np.abs(OUTPUT - TARGET)
-    assert terms.l1(output, target).item() == pytest.approx(error.mean(), rel=1e-5)
-    assert terms.l2(output, target).item() == pytest.approx((error**2).mean(), rel=1e-5)
-    assert terms.hole_l1(output, target, mask).item() == pytest.approx(error[HOLE].mean(), rel=1e-5)
-    expected = (10 * error[~HOLE].sum() + 3 * error[HOLE].sum()) / error.size
-    weighted = terms.weighted_l1(output, target, mask, known_weight=10, hole_weight=3)
-    assert weighted.item() == pytest.approx(expected, rel=1e-5)
+    assert reconstruction.l1(output, target).item() == pytest.approx(error.mean(), rel=1e-5)
+    assert reconstruction.l2(output, target).item() == pytest.approx((error**2).mean(), rel=1e-5)
+    assert reconstruction.hole_l1(output, target, mask).item() == pytest.approx(error[HOLE].mean(), rel=1e-5)
+    expected = error[~HOLE].sum() / error.size
+    assert reconstruction.known_l1(output, target, mask).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_hybrid_is_ten_times_lpips_and_the_mixed_pixel_errors() -> None:
-    output, target, _ = tensors()
-
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        return torch.tensor([0.2, 0.4])
-
-    error = np.abs(OUTPUT - TARGET)
-    for alpha in (0.5, 0.2):
-        expected = 10 * (0.3 + (1 - alpha) * error.mean() + alpha * (error**2).mean())
-        assert terms.hybrid(output, target, distance, alpha=alpha).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_composite_has_the_output_in_the_hole_alone() -> None:
+def test_composite_has_the_output_only_in_the_hole() -> None:
     output, target, mask = tensors()
-    filled = terms.composite(output, target, mask).numpy()
+    filled = reconstruction.composite(output, target, mask).numpy()
     np.testing.assert_array_equal(filled, np.where(HOLE, output.numpy(), target.numpy()))
 
 
-def test_a_mean_around_the_hole_counts_its_neighbourhood_and_no_more() -> None:
+def test_mean_around_the_hole_counts_only_its_neighbourhood() -> None:
     mask = torch.zeros(1, 1, 20, 20)
     mask[..., 5, 8] = 1
-    region = terms.dilate_mask(mask, 2)
+    region = reconstruction.dilate_mask(mask, 2)
     assert region.sum() == 25
     assert region[..., 3:8, 6:11].min() == 1
     values = torch.where(region > 0, 7.0, 100.0)
-    assert terms.mean_around_hole(values, mask, margin=2).item() == 7
-    assert terms.mean_around_hole(values, torch.zeros_like(mask), margin=2).item() == 0
+    assert reconstruction.mean_around_hole(values, mask, margin=2).item() == 7
+    assert reconstruction.mean_around_hole(values, torch.zeros_like(mask), margin=2).item() == 0
 
 
-def test_feature_distance_is_a_sum_over_layers_of_means() -> None:
+def test_feature_distance_sums_the_means_of_layers() -> None:
     a, b = [torch.zeros(1, 2, 4, 4), torch.zeros(1, 8, 2, 2)], [torch.ones(1, 2, 4, 4), torch.full((1, 8, 2, 2), 3.0)]
-    assert terms.feature_distance(a, b).item() == 1 + 9
+    assert reconstruction.feature_distance(a, b).item() == 1 + 9
 
 
 # The discriminator.
 
 
 @pytest.mark.parametrize(("num_layers", "seen"), [(3, 70), (4, 142)])
-def test_a_patch_is_as_large_as_the_paper_says(num_layers: int, seen: int) -> None:
+def test_patch_has_the_size_of_the_paper(num_layers: int, seen: int) -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(channels=2, num_layers=num_layers, norm="none").double()
     image = torch.rand(1, 3, 320, 320, dtype=torch.float64, requires_grad=True)
@@ -127,7 +115,7 @@ def test_a_patch_is_as_large_as_the_paper_says(num_layers: int, seen: int) -> No
     assert len(rows) == len(columns) == seen
 
 
-def test_the_discriminator_has_the_size_of_pix2pixs() -> None:
+def test_discriminator_has_the_size_of_pix2pixs() -> None:
     """4x4 convolutions with biases between 3, 64, 128, 256, 512 and 1 channels, and three BatchNorms."""
     widths = [3, 64, 128, 256, 512, 1]
     expected = sum(16 * a * b + b for a, b in itertools.pairwise(widths)) + 2 * (128 + 256 + 512)
@@ -136,7 +124,7 @@ def test_the_discriminator_has_the_size_of_pix2pixs() -> None:
     assert [norm.num_features for norm in norms] == [128, 256, 512]
 
 
-def test_a_discriminator_of_four_channels_sees_the_mask() -> None:
+def test_discriminator_with_four_channels_sees_the_mask() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(4, channels=2, norm="none")
     output, _, mask = tensors()
@@ -146,7 +134,7 @@ def test_a_discriminator_of_four_channels_sees_the_mask() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"in_channels": 5}, {"channels": 0}, {"num_layers": 0}, {"norm": "group"}])
-def test_discriminators_that_make_no_sense_are_refused(arguments: dict[str, int]) -> None:
+def test_bad_discriminator_arguments_are_refused(arguments: dict[str, int]) -> None:
     (value,) = arguments.values()
     with pytest.raises(ConfigError, match=str(value)):
         PatchDiscriminator(**arguments)  # type: ignore[arg-type]
@@ -156,7 +144,7 @@ def test_discriminators_that_make_no_sense_are_refused(arguments: dict[str, int]
 
 
 class Linear(nn.Module):
-    """Judges every pixel by itself, so that gradients are known: the weights, at every pixel."""
+    """Judges every pixel separately, so that its gradient at every pixel is its weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,29 +163,29 @@ def judge(image: np.ndarray) -> np.ndarray:
     return np.einsum("nchw,c->nhw", image, [0.3, -0.2, 0.6])[:, None]
 
 
-def test_the_non_saturating_loss_takes_known_patches_of_a_filled_image_for_real() -> None:
+def test_known_patches_of_a_filled_image_count_as_real() -> None:
     output, target, mask = tensors()
-    terms = NonSaturatingLoss(r1_weight=0.5).discriminator(Linear(), output, target, mask)
+    terms = NonSaturatingLoss(r1_weight=0.5).discriminator_terms(Linear(), output, target, mask)
     made, real = judge(OUTPUT), judge(TARGET)
     assert terms["real"].item() == pytest.approx(softplus(-real).mean(), rel=1e-5)
     assert terms["fake"].item() == pytest.approx(np.where(MASK > 0, softplus(made), softplus(-made)).mean(), rel=1e-5)
     assert terms["r1"].item() == pytest.approx(0.5 * SIDE * SIDE * (0.3**2 + 0.2**2 + 0.6**2), rel=1e-5)
 
 
-def test_a_penalty_can_be_left_out_or_count_for_several_steps() -> None:
-    """With a scale of 0 it is not even computed: the discriminator may have no derivative."""
+def test_penalty_scale_multiplies_or_skips_the_penalty() -> None:
+    """A scale of 0 does not even compute the penalty, so the discriminator needs no derivative."""
     for loss, name in ((NonSaturatingLoss(r1_weight=0.5), "r1"), (WassersteinLoss(), "gradient_penalty")):
-        usual = loss.discriminator(Linear(), *tensors())
-        eightfold = loss.discriminator(Linear(), *tensors(), penalty_scale=8.0)
+        usual = loss.discriminator_terms(Linear(), *tensors())
+        eightfold = loss.discriminator_terms(Linear(), *tensors(), penalty_scale=8.0)
         with torch.no_grad():
-            without = loss.discriminator(Linear(), *tensors(), penalty_scale=0.0)
+            without = loss.discriminator_terms(Linear(), *tensors(), penalty_scale=0.0)
         assert eightfold[name].item() == pytest.approx(8 * usual[name].item())
         assert without[name] == 0
         for other in usual.keys() - {name}:
             assert usual[other] == eightfold[other] == without[other]
 
 
-def test_a_patch_has_the_label_of_the_pixel_nearest_to_it() -> None:
+def test_patch_has_the_label_of_the_nearest_pixel() -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(channels=2, norm="none")
     output, target, _ = tensors()
@@ -205,7 +193,7 @@ def test_a_patch_has_the_label_of_the_pixel_nearest_to_it() -> None:
     half[..., SIDE // 2 :] = 1
     loss = NonSaturatingLoss(r1_weight=0)
     made = discriminator(output)[0].detach()
-    assert loss.discriminator(discriminator, output, target, full)["fake"].item() == pytest.approx(
+    assert loss.discriminator_terms(discriminator, output, target, full)["fake"].item() == pytest.approx(
         F.softplus(made).mean().item(), rel=1e-5
     )
     labels = torch.zeros_like(made)
@@ -213,45 +201,37 @@ def test_a_patch_has_the_label_of_the_pixel_nearest_to_it() -> None:
     labels[..., [x for x in range(width) if x * SIDE // width >= SIDE // 2]] = 1
     assert 0 < labels.mean() < 1
     expected = (labels * F.softplus(made) + (1 - labels) * F.softplus(-made)).mean().item()
-    assert loss.discriminator(discriminator, output, target, half)["fake"].item() == pytest.approx(expected, rel=1e-5)
+    assert loss.discriminator_terms(discriminator, output, target, half)["fake"].item() == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
-def test_the_generators_terms_are_weighted_and_named() -> None:
+def test_generator_terms_are_weighted_and_named() -> None:
     output, target, mask = tensors()
     made, real = judge(OUTPUT), judge(TARGET)
-    terms = NonSaturatingLoss(weight=10, feature_matching_weight=100).generator(Linear(), output, target, mask)
+    terms = NonSaturatingLoss(weight=10, feature_matching_weight=100).generator_terms(Linear(), output, target, mask)
     assert terms["adversarial"].item() == pytest.approx(10 * softplus(-made).mean(), rel=1e-5)
     matched = 100 * np.mean([((made - real) ** 2).mean(), (4 * (made - real) ** 2).mean()])
     assert terms["feature_matching"].item() == pytest.approx(matched, rel=1e-5)
-    terms = WassersteinLoss(weight=2).generator(Linear(), output, target, mask)
+    terms = WassersteinLoss(weight=2).generator_terms(Linear(), output, target, mask)
     assert terms.keys() == {"adversarial"}
     assert terms["adversarial"].item() == pytest.approx(-2 * made.mean(), rel=1e-5)
 
 
-def test_the_critic_has_its_scores_and_a_penalty_of_its_slope() -> None:
+def test_critic_terms_are_its_scores_and_the_penalty() -> None:
     output, target, mask = tensors()
-    terms = WassersteinLoss(penalty_weight=10).discriminator(Linear(), output, target, mask)
+    terms = WassersteinLoss(penalty_weight=10).discriminator_terms(Linear(), output, target, mask)
     assert terms["critic"].item() == pytest.approx(judge(OUTPUT).mean() - judge(TARGET).mean(), rel=1e-4)
     slope = 0.7 / SIDE  # the mean over patches has 1 / pixels of the weights at each of them
     assert terms["gradient_penalty"].item() == pytest.approx(10 * (slope - 1) ** 2, rel=1e-5)
 
 
-def test_feature_matching_can_be_absolute_and_of_what_is_known_alone() -> None:
-    made, real = (
+def test_feature_matching_is_the_mean_over_stages() -> None:
+    fake, real = (
         [torch.full((1, 2, 4, 4), 3.0), torch.zeros(1, 1, 2, 2)],
         [torch.ones(1, 2, 4, 4), torch.zeros(1, 1, 2, 2)],
     )
-    mask = torch.zeros(1, 1, 8, 8)
-    mask[..., :4] = 1
-    assert feature_matching(made, real).item() == (4 + 0) / 2
-    assert feature_matching(made, real, squared=False).item() == (2 + 0) / 2
-    assert feature_matching(made, real, mask).item() == (4 / 2 + 0) / 2
-    assert (
-        NonSaturatingLoss(feature_matching_weight=1, match_known_only=True).generator(Linear(), *tensors())[
-            "feature_matching"
-        ]
-        < NonSaturatingLoss(feature_matching_weight=1).generator(Linear(), *tensors())["feature_matching"]
-    )
+    assert feature_matching(fake, real).item() == (4 + 0) / 2
 
 
 def small_case(norm: str) -> tuple[PatchDiscriminator, dict[str, Tensor], Tensor, Tensor]:
@@ -263,7 +243,7 @@ def small_case(norm: str) -> tuple[PatchDiscriminator, dict[str, Tensor], Tensor
 
 
 class Fixed(nn.Module):
-    """A discriminator with parameters from outside, for finite differences."""
+    """A discriminator with external parameters, for finite differences."""
 
     def __init__(self, discriminator: nn.Module, parameters: dict[str, Tensor]) -> None:
         super().__init__()
@@ -276,7 +256,7 @@ class Fixed(nn.Module):
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
-def test_the_gradient_of_r1_is_that_of_finite_differences(norm: str) -> None:
+def test_gradient_of_r1_equals_finite_differences(norm: str) -> None:
     discriminator, parameters, _, real = small_case(norm)
 
     def penalty(*values: Tensor) -> Tensor:
@@ -288,7 +268,7 @@ def test_the_gradient_of_r1_is_that_of_finite_differences(norm: str) -> None:
     assert torch.autograd.gradcheck(penalty, tuple(parameters.values()))
 
 
-def test_the_gradient_of_the_gradient_penalty_is_that_of_finite_differences() -> None:
+def test_gradient_of_the_gradient_penalty_equals_finite_differences() -> None:
     discriminator, parameters, fake, real = small_case("none")
     share = torch.tensor([0.3, 0.8], dtype=torch.float64).view(2, 1, 1, 1)
 
@@ -300,7 +280,7 @@ def test_the_gradient_of_the_gradient_penalty_is_that_of_finite_differences() ->
     assert torch.autograd.gradcheck(penalty, tuple(parameters.values()))
 
 
-def test_the_penalty_is_taken_between_the_filled_image_and_the_original() -> None:
+def test_penalty_samples_between_the_filled_image_and_the_original() -> None:
     seen: list[Tensor] = []
 
     class Watching(Linear):
@@ -318,17 +298,17 @@ def test_the_penalty_is_taken_between_the_filled_image_and_the_original() -> Non
 
 
 @pytest.mark.parametrize("loss", [NonSaturatingLoss(), WassersteinLoss(feature_matching_weight=1)])
-def test_each_half_gives_gradients_to_its_own_side_alone(loss: NonSaturatingLoss | WassersteinLoss) -> None:
+def test_each_half_gives_gradients_only_to_its_own_side(loss: NonSaturatingLoss | WassersteinLoss) -> None:
     torch.manual_seed(0)
     discriminator = PatchDiscriminator(channels=4, norm="none")
     output, target, mask = tensors()
     output.requires_grad_()
-    sum(loss.generator(discriminator, output, target, mask).values()).backward()  # type: ignore[union-attr]
+    sum(loss.generator_terms(discriminator, output, target, mask).values()).backward()  # type: ignore[union-attr]
     assert output.grad is not None
     assert output.grad.abs().sum() > 0
     assert all(p.grad is None and p.requires_grad for p in discriminator.parameters())
     output.grad = None
-    sum(loss.discriminator(discriminator, output, target, mask).values()).backward()  # type: ignore[union-attr]
+    sum(loss.discriminator_terms(discriminator, output, target, mask).values()).backward()  # type: ignore[union-attr]
     assert output.grad is None
     assert target.grad is None
     assert not target.requires_grad
@@ -337,7 +317,7 @@ def test_each_half_gives_gradients_to_its_own_side_alone(loss: NonSaturatingLoss
 
 @pytest.mark.parametrize("weights", [LAMA, WASSERSTEIN])
 @pytest.mark.parametrize("autocast", [False, True])
-def test_a_discriminator_learns_to_tell_filled_from_real(weights: LossConfig, autocast: bool) -> None:
+def test_discriminator_learns_to_separate_filled_from_real(weights: LossConfig, autocast: bool) -> None:
     torch.manual_seed(0)
     weights = dataclasses.replace(weights, discriminator_channels=4, discriminator_layers=2)
     loss, discriminator = make_adversarial_loss(weights), make_discriminator(weights)
@@ -348,7 +328,7 @@ def test_a_discriminator_learns_to_tell_filled_from_real(weights: LossConfig, au
     fake = 0.3 * real
     for _ in range(25):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            terms = loss.discriminator(discriminator, fake, real, mask)
+            terms = loss.discriminator_terms(discriminator, fake, real, mask)
         assert {term.dtype for term in terms.values()} == {torch.float32}
         optimizer.zero_grad()
         sum(terms.values()).backward()  # type: ignore[union-attr]
@@ -357,27 +337,29 @@ def test_a_discriminator_learns_to_tell_filled_from_real(weights: LossConfig, au
         assert discriminator(real)[0].mean() > discriminator(fake)[0].mean() + 0.2
 
 
-def test_a_critic_with_batch_norm_is_refused() -> None:
+def test_critic_with_batch_norm_is_refused() -> None:
     with pytest.raises(ConfigError, match='BatchNorm.*norm="none"'):
-        WassersteinLoss().discriminator(PatchDiscriminator(channels=2), *tensors())
+        WassersteinLoss().discriminator_terms(PatchDiscriminator(channels=2), *tensors())
 
 
-# The sum.
+# The objective.
 
 
-def test_the_sum_is_that_of_its_weighted_terms(alexnet: LPIPS) -> None:
+def test_objective_is_the_sum_of_its_weighted_terms(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
-    filled = terms.composite(output, target, mask)
+    filled = reconstruction.composite(output, target, mask)
     with torch.no_grad():
         expected = {
-            "ssim": 1 - terms.ssim(filled, target),
-            "mae": terms.l1(filled, target),
-            "mse": terms.l2(filled, target),
-            "hole_l1": terms.hole_l1(output, target, mask),
-            "known_l1": terms.weighted_l1(output, target, mask, known_weight=1, hole_weight=0),
+            "ssim": 1 - reconstruction.ssim(filled, target),
+            "mae": reconstruction.l1(filled, target),
+            "mse": reconstruction.l2(filled, target),
+            "hole_l1": reconstruction.hole_l1(output, target, mask),
+            "known_l1": reconstruction.known_l1(output, target, mask),
             "lpips": alexnet(filled, target).mean(),
-            "lpips_hole": terms.mean_around_hole(alexnet(filled, target, spatial=True), mask, margin=HOLE_MARGIN),
-            "perceptual": terms.feature_distance(alexnet.features(filled), alexnet.features(target)),
+            "lpips_hole": reconstruction.mean_around_hole(
+                alexnet(filled, target, spatial=True), mask, margin=HOLE_MARGIN
+            ),
+            "perceptual": reconstruction.feature_distance(alexnet.features(filled), alexnet.features(target)),
         }
     weights = {name: 0.5 + index for index, name in enumerate(expected)}
     total, parts = Objective(LossConfig(**weights), alexnet)(output, target, mask)
@@ -389,7 +371,7 @@ def test_the_sum_is_that_of_its_weighted_terms(alexnet: LPIPS) -> None:
     assert total.item() == pytest.approx(sum(part.item() for part in parts.values()), rel=1e-5)
 
 
-def test_a_term_without_weight_is_not_computed(alexnet: LPIPS) -> None:
+def test_losses_without_weight_are_not_computed(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
     for name in ("mae", "lpips", "perceptual"):
         _, parts = Objective(LossConfig(**{name: 1.0}), alexnet)(output, target, mask)
@@ -397,13 +379,16 @@ def test_a_term_without_weight_is_not_computed(alexnet: LPIPS) -> None:
     assert Objective(LossConfig(mae=1), alexnet).lpips is None
 
 
-def test_the_papers_sets(alexnet: LPIPS) -> None:
+def test_objectives_of_the_papers(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
-    output = terms.composite(output, target, mask)
+    output = reconstruction.composite(output, target, mask)
     total, _ = Objective(HYBRID, alexnet)(output, target, mask)
-    assert total.item() == pytest.approx(terms.hybrid(output, target, alexnet).item(), rel=1e-5)
+    expected = 10 * (
+        alexnet(output, target).mean() + (reconstruction.l1(output, target) + reconstruction.l2(output, target)) / 2
+    )
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     total, _ = Objective(RESOURCE_EFFICIENT)(output, target, mask)
-    expected = 3 * (1 - terms.ssim(output, target)) + terms.l1(output, target)
+    expected = 3 * (1 - reconstruction.ssim(output, target)) + reconstruction.l1(output, target)
     assert total.item() == pytest.approx(expected.item(), rel=1e-5)
     lama = make_adversarial_loss(LAMA)
     assert isinstance(lama, NonSaturatingLoss)
@@ -416,23 +401,23 @@ def test_the_papers_sets(alexnet: LPIPS) -> None:
     assert make_discriminator(HYBRID) is None
 
 
-def test_jitter_cuts_the_same_part_off_all_tensors_and_reaches_every_place() -> None:
+def test_jitter_crops_all_tensors_alike_and_reaches_every_shift() -> None:
     rows = torch.arange(10.0).reshape(1, 1, 10, 1).expand(1, 1, 10, 8)
     columns = torch.arange(8.0).expand(1, 1, 10, 8)
     generator = torch.Generator().manual_seed(0)
     seen = set()
     for _ in range(100):
-        a, b = terms.jitter(2, terms.draw_shift(2, generator), rows, columns)
+        a, b = reconstruction.shift_and_crop(2, reconstruction.draw_shift(2, generator), rows, columns)
         assert a.shape == b.shape == (1, 1, 8, 6)
         assert torch.equal(a.diff(dim=2), torch.ones(1, 1, 7, 6))
         seen.add((a[0, 0, 0, 0].item(), b[0, 0, 0, 0].item()))
     assert seen == {(top, left) for top in range(3) for left in range(3)}
     state = torch.get_rng_state()
-    assert terms.jitter(0, terms.draw_shift(0), rows)[0].equal(rows)
-    assert torch.get_rng_state().equal(state), "what is not asked for changes nothing that is random later"
+    assert reconstruction.shift_and_crop(0, reconstruction.draw_shift(0), rows)[0].equal(rows)
+    assert torch.get_rng_state().equal(state), "without jitter no random number is drawn"
 
 
-def test_jitter_shows_perceptual_losses_one_phase_at_a_time_and_pixel_losses_everything(alexnet: LPIPS) -> None:
+def test_jitter_shifts_perceptual_losses_but_not_pixel_losses(alexnet: LPIPS) -> None:
     output, target, mask = tensors()
     objective = Objective(LossConfig(hole_l1=1, lpips=1, jitter=4), alexnet)
     usual = Objective(LossConfig(hole_l1=1, lpips=1), alexnet)
@@ -443,8 +428,8 @@ def test_jitter_shows_perceptual_losses_one_phase_at_a_time_and_pixel_losses_eve
     assert len({parts["lpips"].item() for parts in phases}) > 1
 
 
-def test_lpips_of_the_hole_does_not_depend_on_how_much_else_there_is(alexnet: LPIPS) -> None:
-    """A larger photo around the same hole dilutes LPIPS, and hardly changes that of the hole."""
+def test_hole_lpips_does_not_depend_on_the_size_of_the_photo(alexnet: LPIPS) -> None:
+    """A larger photo around the same hole dilutes LPIPS, but hardly changes LPIPS of the hole."""
     target = torch.tensor(RNG.random((1, 3, 192, 192))).float()
     output, mask = target.clone(), torch.zeros(1, 1, 192, 192)
     output[..., 80:112, 80:112] = 0.5
@@ -469,7 +454,7 @@ def test_gradients_reach_the_hole_under_autocast(alexnet: LPIPS) -> None:
     assert output.grad.numpy()[HOLE].all()
 
 
-def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
+def test_only_adversarial_losses_leave_an_empty_sum() -> None:
     weights = LossConfig(adversarial=1, adversarial_kind="non-saturating")
     output, target, mask = tensors()
     total, parts = Objective(weights)(output.requires_grad_(), target, mask)
@@ -481,7 +466,7 @@ def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
     ("arguments", "message"),
     [
         ({}, "every loss weight is 0: set one or more of --ssim-weight, .*--lpips-hole-weight"),
-        ({"mae": -1}, "--mae-weight is -1: expected a number from 0 on"),
+        ({"mae": -1}, "--mae-weight is -1: expected 0 or more"),
         ({"hole_l1": math.nan}, "--hole-l1-weight is nan"),
         ({"lpips": math.inf}, "--lpips-weight is inf"),
         ({"mae": 1, "r1": 0.1}, "--r1-weight is 0.1, but there is no discriminator: set --adversarial-kind"),
@@ -490,11 +475,11 @@ def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
         ({"mae": 1, "adversarial_kind": "wasserstein"}, "--adversarial-weight is 0"),
         (
             {"adversarial": 1, "gradient_penalty": 1, "adversarial_kind": "non-saturating"},
-            "--gradient-penalty-weight is 1, which --adversarial-kind non-saturating does not have",
+            "--gradient-penalty-weight is 1, but --adversarial-kind non-saturating has no such penalty",
         ),
         (
             {"adversarial": 1, "gradient_penalty": 1, "r1": 1, "adversarial_kind": "wasserstein"},
-            "--r1-weight is 1, which --adversarial-kind wasserstein does not have",
+            "--r1-weight is 1, but --adversarial-kind wasserstein has no such penalty",
         ),
         ({"adversarial": 1, "adversarial_kind": "wasserstein"}, "--gradient-penalty-weight is 0"),
         (
@@ -504,12 +489,12 @@ def test_adversarial_terms_alone_leave_an_empty_sum() -> None:
         ({"mae": 1, "lpips_network": "squeeze"}, "--lpips-network is squeeze"),
     ],
 )
-def test_weights_that_make_no_sense_are_refused_by_their_flags(arguments: dict[str, float], message: str) -> None:
+def test_refused_weights_name_their_flag(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LossConfig(**arguments)  # type: ignore[arg-type]
 
 
-def test_a_perceptual_loss_without_its_network_is_refused(alexnet: LPIPS) -> None:
+def test_perceptual_loss_without_its_network_is_refused(alexnet: LPIPS) -> None:
     with pytest.raises(ConfigError, match="needs the network of LPIPS alexnet, got none"):
         Objective(HYBRID)
     with pytest.raises(ConfigError, match="needs the network of LPIPS vgg16, got alexnet"):
