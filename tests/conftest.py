@@ -1,6 +1,9 @@
 """Fixtures that several folders share. Expensive ones are made once a session."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the cores with other workers
 
 import numpy as np
 import pytest

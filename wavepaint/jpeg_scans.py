@@ -14,8 +14,8 @@ from wavepaint.errors import ImageError
 
 _MAX_SCANS = 16
 _MAX_SCANNED_PIXELS = 2_000_000_000
-"""Scans that are decoded at any size; more are decoded if all of them together have at most this many pixels. A pixel of
-an empty scan takes 1 to 2 ns. Progressive JPEGs have about 10 scans."""
+"""Scans that are decoded at any size; more are decoded if all of them together have at most this many pixels. A pixel
+of an empty scan takes 1 to 2 ns. Progressive JPEGs have about 10 scans."""
 
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 """The next marker, as libjpeg finds it. FF 00 is a data byte, and FF D0 to FF D7 are restarts within a scan."""
