@@ -7,14 +7,14 @@ import torch
 from wavepaint.errors import ConfigError
 from wavepaint.ops.dwt import DWT2d, dwt2d, idwt2d
 
-# Not every host that has a GPU has these; without them this file alone is passed over.
+# Some GPU hosts lack these packages.
 pywt = pytest.importorskip("pywt", reason="PyWavelets is not installed")
 pytorch_wavelets = pytest.importorskip("pytorch_wavelets", reason="pytorch_wavelets is not installed")
 
 WAVELETS = ["haar", "db2", "db4", "sym3", "coif1", "bior2.2", "rbio3.1"]
 SIZES = [(32, 32), (31, 32), (32, 45), (27, 33)]
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
-"""Sums of up to 2 x 24 x 24 products of values near 1 in the precision at hand."""
+"""Rounding of sums of up to 2 x 24 x 24 products of values near 1."""
 
 
 def random_image(size: tuple[int, int], dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -42,7 +42,7 @@ def test_analysis_equals_pywavelets(wavelet: str, size: tuple[int, int], levels:
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("wavelet", WAVELETS)
 def test_analysis_and_synthesis_equal_pytorch_wavelets(wavelet: str, size: tuple[int, int], levels: int) -> None:
-    # Its filters are float32, so that is the precision the two can be compared at.
+    # float32, because pytorch_wavelets has float32 filters.
     x = random_image(size, torch.float32)
     low, details = dwt2d(x, wavelet, levels)
     expected_low, expected_details = pytorch_wavelets.DWTForward(J=levels, wave=wavelet, mode="zero")(x)
@@ -60,20 +60,20 @@ def test_analysis_and_synthesis_equal_pytorch_wavelets(wavelet: str, size: tuple
 @pytest.mark.parametrize("wavelet", WAVELETS)
 def test_synthesis_inverts_analysis(wavelet: str, size: tuple[int, int], levels: int) -> None:
     x = random_image(size)
-    # The tabulated coefficients of bior and coif wavelets are exact to about 1e-11, which the levels multiply.
+    # The tables of bior and coif wavelets are exact to about 1e-11, and the levels multiply the error.
     torch.testing.assert_close(idwt2d(*dwt2d(x, wavelet, levels), wavelet, size=size), x, atol=1e-8, rtol=0)
     in_float32 = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     restored = idwt2d(*dwt2d(in_float32, "haar", levels), "haar", size=size)
     torch.testing.assert_close(restored, in_float32, atol=1e-6, rtol=0)
 
 
-def test_energy_is_kept_by_an_orthogonal_wavelet() -> None:
+def test_orthogonal_wavelet_keeps_the_energy() -> None:
     x = random_image((64, 64))
     low, (details,) = dwt2d(x)
     assert float(low.square().sum() + details.square().sum()) == pytest.approx(float(x.square().sum()), rel=1e-12)
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+def test_gradients_equal_finite_differences() -> None:
     x = random_image((7, 6))[:1, :2].requires_grad_()
     low, details = dwt2d(x.detach(), "db2", 2)
     assert torch.autograd.gradcheck(lambda image: dwt2d(image, "db2", 2)[0], (x,))
@@ -103,11 +103,13 @@ def test_cropped_border_halves_even_sizes_and_keeps_the_centre(wavelet: str) -> 
     torch.testing.assert_close(low, full[:, :, start : start + 16, start : start + 20], atol=1e-6, rtol=0)
 
 
-def test_exports_as_plain_convolutions(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_module_exports_as_plain_convolutions(tmp_path_factory: pytest.TempPathFactory) -> None:
     import onnx
 
     path = tmp_path_factory.mktemp("onnx") / "dwt.onnx"
-    program = torch.onnx.export(DWT2d(4), (torch.rand(1, 4, 16, 16),), dynamo=True, opset_version=20, verbose=False)
+    program = torch.onnx.export(
+        DWT2d(4).eval(), (torch.rand(1, 4, 16, 16),), dynamo=True, opset_version=20, verbose=False
+    )
     assert program is not None
     program.save(path)
     assert {node.op_type for node in onnx.load(path).graph.node} == {"Conv"}
@@ -120,8 +122,8 @@ def test_unknown_wavelet_and_level_are_refused() -> None:
         dwt2d(random_image((8, 8)), levels=0)
 
 
-def test_filters_do_not_depend_on_the_default_device_of_the_first_call() -> None:
-    """A network built without memory for its weights must not spoil the next."""
+def test_cached_filters_do_not_depend_on_the_default_device() -> None:
+    """A network built on the meta device must not spoil the next one."""
     with torch.device("meta"):
         assert DWT2d(1, "bior4.4").low.is_meta
     assert DWT2d(1, "bior4.4").low.device.type == "cpu"

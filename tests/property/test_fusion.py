@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import randomise
-from tests.property.test_round_trip import lama_parameters, wavepaint_parameters
+from tests.property.networks import lama_parameters, wavepaint_parameters
 from wavepaint.export.fusion.upsampling import PhaseUpsample, SubPixelUpsample, has_phases
 from wavepaint.export.fusion.wavemix import FusedStem, PhaseBlocks, Upsampling, fuse
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture

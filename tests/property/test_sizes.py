@@ -1,4 +1,4 @@
-"""Every network takes images of its size multiple, from the multiple itself on, and names it where one does not fit."""
+"""Every network takes images of its size multiple, the multiple itself included, and names it in errors."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import randomise
-from tests.property.test_round_trip import inpainting_networks, wavemix_networks
+from tests.property.networks import inpainting_networks, wavemix_networks
 from wavepaint.errors import ImageError
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 
@@ -17,13 +17,13 @@ from wavepaint.models.registry import HyperParameters, build_model, get_architec
     ("name", "multiple"),
     [("wavepaint", 4), ("lama", 8), ("unet", 32), ("wavemix-classifier", 4 * 8), ("wavemix-segmenter", 4 * 16)],
 )
-def test_the_multiple_is_that_of_the_defaults(name: str, multiple: int) -> None:
+def test_default_networks_have_the_published_multiple(name: str, multiple: int) -> None:
     assert get_architecture(name).size_multiple({}) == multiple
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(network=inpainting_networks)
-def test_an_inpainting_network_takes_its_multiple_and_refuses_one_less(network: tuple[str, HyperParameters]) -> None:
+def test_inpainting_network_takes_its_multiple_and_refuses_one_less(network: tuple[str, HyperParameters]) -> None:
     name, parameters = network
     model, multiple = randomise(build_model(name, parameters)), get_architecture(name).size_multiple(parameters)
     for height, width in ((multiple, multiple), (multiple, 3 * multiple)):
@@ -38,14 +38,14 @@ def test_an_inpainting_network_takes_its_multiple_and_refuses_one_less(network: 
 
 @settings(max_examples=20, deadline=None)
 @given(network=wavemix_networks, data=st.data())
-def test_wavemix_takes_its_multiple_and_refuses_what_its_blocks_cannot_halve(
+def test_wavemix_takes_its_multiple_and_refuses_sizes_that_its_blocks_cannot_halve(
     network: tuple[str, HyperParameters], data: Any
 ) -> None:
     name, parameters = network
     model, multiple = randomise(build_model(name, parameters)), get_architecture(name).size_multiple(parameters)
     with torch.no_grad():
         assert torch.isfinite(model(torch.rand(1, 3, multiple, 2 * multiple))).all()
-        # A stem may round a size between the multiples to one that its blocks halve.
+        # A stem may round a size between the multiples to one that its blocks can halve.
         side = data.draw(st.integers(max(parameters["patch_size"], 1), 2 * multiple))
         features = model.conv(torch.rand(1, 3, side, side)).shape[2]
         if features % 2 ** parameters["level"]:
@@ -55,9 +55,9 @@ def test_wavemix_takes_its_multiple_and_refuses_what_its_blocks_cannot_halve(
             model(torch.rand(1, 3, side, side))
 
 
-def test_wavemix_refuses_one_less_than_its_multiple() -> None:
-    for name, parameters in (("wavemix-classifier", {}), ("wavemix-segmenter", {"stride": 1})):
-        model = build_model(name, {**parameters, "final_dim": 8, "depth": 1}).eval()
-        side = get_architecture(name).size_multiple(parameters) - 1
-        with pytest.raises(ImageError, match=f"height {side} and width {side} give"):
-            model(torch.rand(1, 3, side, side))
+@pytest.mark.parametrize(("name", "parameters"), [("wavemix-classifier", {}), ("wavemix-segmenter", {"stride": 1})])
+def test_wavemix_refuses_one_less_than_its_multiple(name: str, parameters: HyperParameters) -> None:
+    model = build_model(name, {**parameters, "final_dim": 8, "depth": 1}).eval()
+    side = get_architecture(name).size_multiple(parameters) - 1
+    with pytest.raises(ImageError, match=f"height {side} and width {side} give"):
+        model(torch.rand(1, 3, side, side))

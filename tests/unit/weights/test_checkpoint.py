@@ -1,4 +1,4 @@
-"""Reading weights: every accepted form, and a clear word about every other."""
+"""Reading weights: every accepted kind of file, and a clear error for every other."""
 
 import os
 import zipfile
@@ -23,7 +23,7 @@ from tests.hostile.checkpoints import (
     whole_files,
 )
 from wavepaint.errors import CheckpointError, ConfigError
-from wavepaint.models.registry import build_model, get_architecture
+from wavepaint.models.registry import build_model
 from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.weights.loading import load_strictly
 
@@ -43,7 +43,7 @@ STATE = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}
         lambda s: {"state_dict": {"module." + k: v for k, v in s.items()}},
     ],
 )
-def test_wrappers_and_prefixes(tmp_path: Path, wrap: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def test_wrappers_and_prefixes_are_removed(tmp_path: Path, wrap: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     torch.save(wrap(STATE), tmp_path / "w.pth")
     checkpoint = read_checkpoint(tmp_path / "w.pth")
     assert {key: checkpoint.parameters[key] for key in TINY} == TINY
@@ -51,7 +51,7 @@ def test_wrappers_and_prefixes(tmp_path: Path, wrap: Callable[[dict[str, Any]], 
         assert torch.equal(weight, STATE[name])
 
 
-def test_own_checkpoints_keep_what_names_and_shapes_cannot_tell(tmp_path: Path) -> None:
+def test_own_checkpoint_records_hyper_parameters_that_names_and_shapes_do_not_show(tmp_path: Path) -> None:
     parameters = {**TINY, "wavelet": "db2"}
     model = randomise(build_model("wavepaint", parameters))
     save_checkpoint(tmp_path / "w.pt", model, architecture="wavepaint", parameters=parameters, training={"step": 7})
@@ -87,19 +87,19 @@ def with_nan() -> dict[str, torch.Tensor]:
         ({"epoch": 3}, "contains no weights.*found 'epoch'"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(tmp_path: Path, content: Any, message: str) -> None:
+def test_error_names_the_weights_that_do_not_fit(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(tmp_path / "w.pth").build()
 
 
-def test_pickled_code_is_never_run(tmp_path: Path) -> None:
+def test_pickled_model_is_refused(tmp_path: Path) -> None:
     torch.save(MODEL, tmp_path / "whole_model.pth")
     with pytest.raises(CheckpointError, match="contains more than weights"):
         read_checkpoint(tmp_path / "whole_model.pth")
 
 
-def test_torchscript_is_refused_with_advice(tmp_path: Path) -> None:
+def test_torchscript_without_named_weights_is_refused(tmp_path: Path) -> None:
     class Doubling(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * 2
@@ -110,7 +110,7 @@ def test_torchscript_is_refused_with_advice(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_broken_files(tmp_path: Path, suffix: str) -> None:
+def test_broken_files_are_refused(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole{suffix}"
     if suffix == ".pth":
         torch.save(STATE, whole)
@@ -128,21 +128,21 @@ def test_broken_files(tmp_path: Path, suffix: str) -> None:
             read_checkpoint(path)
 
 
-def test_missing_files_and_folders(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         read_checkpoint(tmp_path / "none.pth")
     with pytest.raises(CheckpointError, match="is a folder"):
         read_checkpoint(tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
-def test_nothing_waits_for_a_pipe_that_nobody_writes_to(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipe_without_a_writer_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="is a pipe or a device"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_a_file_larger_than_any_checkpoint_is_not_read(tmp_path: Path) -> None:
+def test_file_larger_than_any_checkpoint_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(whole_files()["bare.pth"])
     os.truncate(tmp_path / "w.pth", 20 * 2**30)
     with pytest.raises(CheckpointError, match="has 20 GiB: expected a checkpoint of at most 8"):
@@ -163,7 +163,7 @@ FIRST = "wavemodules.0.conv.0.weight"
     ],
     ids=["float8", "quantized", "meta", "sparse", "expanded"],
 )
-def test_tensors_that_hold_no_plain_weights_are_refused_by_name(
+def test_error_names_a_tensor_of_a_special_kind(
     tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
 ) -> None:
     torch.save({**STATE, FIRST: change(STATE[FIRST])}, tmp_path / "w.pth")
@@ -171,15 +171,15 @@ def test_tensors_that_hold_no_plain_weights_are_refused_by_name(
         read_checkpoint(tmp_path / "w.pth").build()
 
 
-def test_a_small_weight_may_repeat_one_value(tmp_path: Path) -> None:
+def test_small_weight_may_repeat_one_value(tmp_path: Path) -> None:
     repeated = STATE[FIRST][:1, :1, :1, :1].expand(STATE[FIRST].shape)
     torch.save({**STATE, FIRST: repeated}, tmp_path / "w.pth")
     assert torch.equal(read_checkpoint(tmp_path / "w.pth").build().state_dict()[FIRST], repeated)
 
 
 @pytest.mark.parametrize("field", [{"length": -16}, {"length": "16"}, {"size": (-1, 4)}, {"offset": "0"}], ids=str)
-@pytest.mark.parametrize("wrap", [lambda s: s, other_objects], ids=["tensors alone", "beside other objects"])
-def test_a_storage_of_impossible_size_is_refused(
+@pytest.mark.parametrize("wrap", [lambda s: s, other_objects], ids=["only tensors", "beside other objects"])
+def test_storage_of_impossible_size_is_refused(
     tmp_path: Path, field: dict[str, Any], wrap: Callable[[object], object]
 ) -> None:
     (tmp_path / "w.pth").write_bytes(archive(pickled(wrap({"w": tensor(**field)}))))
@@ -196,21 +196,19 @@ def test_a_storage_of_impossible_size_is_refused(
     ],
     ids=["in itself", "5000 deep", "ever more paths"],
 )
-def test_torchscript_modules_in_one_another_without_end_are_refused(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_endlessly_nested_torchscript_modules_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "w.pth").write_bytes(archive(content, scripted=True))
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_deep_json_in_the_metadata_of_safetensors_is_refused(tmp_path: Path) -> None:
+def test_deeply_nested_json_in_safetensors_is_refused(tmp_path: Path) -> None:
     save_file(STATE, tmp_path / "w.safetensors", {"architecture": "[" * 100_000})
     with pytest.raises(CheckpointError, match="is not a safetensors file, or is damaged.*recursion"):
         read_checkpoint(tmp_path / "w.safetensors")
 
 
-def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+def test_zip_bomb_is_refused(tmp_path: Path) -> None:
     bomb = archive(
         pickled({"w": tensor(2**25)}), storages={"0": bytes(2**26 + 2**22)}, compression=zipfile.ZIP_DEFLATED
     )
@@ -219,44 +217,27 @@ def test_an_archive_that_unpacks_to_far_more_than_it_holds_is_refused(tmp_path: 
         read_checkpoint(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize("parameters", [{"num_modules": 10**9}, {"final_dim": 10**6}, {"blocks_per_module": 10**7}])
-def test_no_network_is_built_of_more_weights_than_the_file_holds(tmp_path: Path, parameters: dict[str, int]) -> None:
+@pytest.mark.parametrize("parameters", [{"num_modules": 10**9}, {"final_dim": 10**6}])
+def test_network_of_more_weights_than_the_file_has_is_not_built(tmp_path: Path, parameters: dict[str, int]) -> None:
     torch.save(own({**TINY, **parameters}), tmp_path / "w.pth")
     with pytest.raises((CheckpointError, ConfigError), match="many more weights than the file|cannot be built"):
         read_checkpoint(tmp_path / "w.pth").build()
 
 
 @pytest.mark.parametrize("value", [10**400, [1], torch.ones(2), "x" * 1000], ids=lambda value: type(value).__name__)
-def test_a_record_of_hyper_parameters_that_are_none_is_refused(tmp_path: Path, value: object) -> None:
+def test_record_of_impossible_hyper_parameters_is_refused(tmp_path: Path, value: object) -> None:
     torch.save(own({**TINY, "level": value}), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="its record of hyper-parameters is damaged"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-def test_names_that_would_break_a_message_are_shown_as_escapes(tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped_in_errors(tmp_path: Path) -> None:
     torch.save({**STATE, "a\nb": torch.ones(1)}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"one of its entries is named 'a\\nb'"):
         read_checkpoint(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [{"level": 5}, {"level": 0}, {"final_dim": 10}, {"mult": 0}, {"num_modules": 0}, {"in_channels": 5},
-     {"prefill_levels": -1}, {"borrow": True}, {"borrow": 3, "prefill_levels": 5}, {"dropout": 2}, {"level": "abc"},
-     {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3}, {"wavelet": "nope"}, {"wavelet": 3}],
-)  # fmt: skip
-def test_impossible_hyper_parameters_are_refused(parameters: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        build_model("wavepaint", parameters)
-
-
-@pytest.mark.parametrize("level", ["abc", "", None, [1], 1.5, -1, 99])
-def test_sizes_follow_from_whole_numbers_alone(level: Any) -> None:
-    with pytest.raises(ConfigError, match="level"):
-        get_architecture("wavepaint").size_multiple({"level": level})
-
-
-def test_a_damaged_record_is_told(tmp_path: Path) -> None:
+def test_damaged_record_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "whole.pt", build_model("wavepaint", {}), architecture="wavepaint", parameters={})
     content = torch.load(tmp_path / "whole.pt", weights_only=True)
     for key in ("training", "resume"):
@@ -265,7 +246,7 @@ def test_a_damaged_record_is_told(tmp_path: Path) -> None:
             read_checkpoint(tmp_path / "damaged.pt")
 
 
-def test_a_wavelet_is_kept_in_bare_weights_and_older_checkpoints_without_it_still_open(tmp_path: Path) -> None:
+def test_bare_weights_contain_the_wavelet_and_older_checkpoints_without_it_still_open(tmp_path: Path) -> None:
     parameters = {**TINY, "wavelet": "db2"}
     model = randomise(build_model("wavepaint", parameters))
     torch.save(model.state_dict(), tmp_path / "bare.pth")
@@ -293,37 +274,15 @@ def test_a_wavelet_is_kept_in_bare_weights_and_older_checkpoints_without_it_stil
         ("wavelet", "sym2", r"its wavelet_name is \[100, 98, 50\], and this network's is"),
     ],
 )
-def test_weights_of_other_settings_are_not_loaded(tmp_path: Path, name: str, value: Any, message: str) -> None:
+def test_weights_with_other_settings_are_not_loaded(tmp_path: Path, name: str, value: Any, message: str) -> None:
     state = build_model("wavepaint", {**TINY, "wavelet": "db2"}).state_dict()
     model = build_model("wavepaint", {**TINY, "wavelet": "db2", name: value})
     with pytest.raises(CheckpointError, match=message):
         load_strictly(model, state, tmp_path / "w.pt")
 
 
-def test_entries_of_impossible_shapes_are_no_known_architecture(tmp_path: Path) -> None:
+def test_entries_of_impossible_shapes_are_refused(tmp_path: Path) -> None:
     for name in ("wavemodules.0.layers.0.reduction.weight", "prefill_num_levels"):
         torch.save({**STATE, name: torch.ones(0)}, tmp_path / "w.pth")
         with pytest.raises(CheckpointError, match="not a state dict of a known architecture"):
             read_checkpoint(tmp_path / "w.pth")
-
-
-def test_unknown_architecture() -> None:
-    with pytest.raises(ConfigError, match="unknown architecture 'lemma': expected one of wavepaint"):
-        get_architecture("lemma")
-
-
-@pytest.mark.parametrize(
-    ("parameters", "millions"),
-    [
-        ({"num_modules": 2, "blocks_per_module": 4, "mult": 2}, 3.35),
-        ({"num_modules": 4, "blocks_per_module": 4, "mult": 2}, 6.69),
-        ({"num_modules": 8, "blocks_per_module": 4, "mult": 4}, 15.49),
-    ],
-)
-def test_parameter_counts_of_the_published_sizes(parameters: dict[str, int], millions: float) -> None:
-    in_channels = 3 if parameters["num_modules"] == 8 else 4
-    with torch.device("meta"):
-        model = build_model(
-            "wavepaint", {**parameters, "final_dim": 128, "ff_channel": 128, "in_channels": in_channels}
-        )
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)

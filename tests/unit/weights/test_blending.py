@@ -1,4 +1,4 @@
-"""Weights between two checkpoints."""
+"""Blends of two checkpoints."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ def ends(tmp_path: Path) -> tuple[Checkpoint, Checkpoint]:
     return save(tmp_path / "faithful.pt", 1), save(tmp_path / "sharp.pt", 2)
 
 
-def test_the_ends_are_the_checkpoints(ends: tuple[Checkpoint, Checkpoint]) -> None:
+def test_shares_0_and_1_give_the_checkpoints(ends: tuple[Checkpoint, Checkpoint]) -> None:
     for share, end in zip((0.0, 1.0), ends, strict=True):
         blend = blend_weights(*ends, share)
         for name, tensor in end.state.items():
             torch.testing.assert_close(blend[name], tensor, atol=0, rtol=0)
 
 
-def test_between_them_lie_the_means(ends: tuple[Checkpoint, Checkpoint]) -> None:
+def test_share_between_gives_the_weighted_mean(ends: tuple[Checkpoint, Checkpoint]) -> None:
     blend = blend_weights(*ends, 0.25)
     for name, tensor in blend.items():
         a, b = (end.state[name] for end in ends)
@@ -39,7 +39,7 @@ def test_between_them_lie_the_means(ends: tuple[Checkpoint, Checkpoint]) -> None
         torch.testing.assert_close(tensor.double(), expected, atol=1e-6, rtol=1e-6)
 
 
-def test_the_record_tells_both(ends: tuple[Checkpoint, Checkpoint]) -> None:
+def test_record_names_both_checkpoints(ends: tuple[Checkpoint, Checkpoint]) -> None:
     record = describe_blend(*ends, 0.8)
     assert record["step"] == 2
     assert record["blended_with"] == {
@@ -47,7 +47,9 @@ def test_the_record_tells_both(ends: tuple[Checkpoint, Checkpoint]) -> None:
     }  # fmt: skip
 
 
-def test_what_cannot_be_blended(ends: tuple[Checkpoint, Checkpoint], tmp_path: Path) -> None:
+def test_impossible_shares_and_different_networks_are_refused(
+    ends: tuple[Checkpoint, Checkpoint], tmp_path: Path
+) -> None:
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(ConfigError, match="--share is"):
             blend_weights(*ends, share)
