@@ -1,4 +1,4 @@
-"""wp blend: weights between those of two checkpoints."""
+"""wp blend: mix the weights of two checkpoints."""
 
 from pathlib import Path
 
@@ -9,12 +9,14 @@ import click
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
-@click.option("--share", type=float, default=0.8, show_default=True, help="Of SECOND: 0 is FIRST, 1 is SECOND.")
-@click.option("--overwrite", is_flag=True, help="Replace a former checkpoint.")
+@click.option(
+    "--share", type=float, default=0.8, show_default=True, help="Weight of SECOND: 0 gives FIRST, 1 gives SECOND."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
 def command(first: Path, second: Path, out: Path, share: float, overwrite: bool) -> None:
-    """Blend the weights of two checkpoints of one network, SECOND trained on from FIRST.
+    """Mix the weights of two checkpoints of the same network, where SECOND was trained on from FIRST.
 
-    Between a faithful, blurred stage and a sharp one that invents lie fills that are a little of both; nothing is
+    A mix of a faithful but blurred stage and a sharp stage that invents detail fills with some of both. Nothing is
     trained.
     """
     from wavepaint.atomic import check_outputs, check_target

@@ -1,1 +1,1 @@
-"""The architectures, one a file, and how to find and load them."""
+"""The networks, one architecture a file, and the registry and detection of all of them."""

@@ -1,9 +1,9 @@
 """Reading weights from files of unknown origin, without running anything in them.
 
-Accepted are ``.pth``, ``.pt`` and ``.ckpt`` files, TorchScript files and ``.safetensors``. Of a pickle only tensors and
-plain containers are read; other objects, as in checkpoints of PyTorch Lightning, are skipped. The state dict may lie
-under ``model``, ``state_dict``, ``params_ema`` or ``params``, and its names may begin with DataParallel's ``module.``.
-Of a file with names that begin with ``generator.``, only these are read.
+``.pth``, ``.pt`` and ``.ckpt`` files, TorchScript files and ``.safetensors`` are accepted. Only tensors and plain
+containers are read; other objects, as in checkpoints of PyTorch Lightning, are skipped. The state dict may lie under
+``model``, ``state_dict``, ``params_ema`` or ``params``, and its names may begin with DataParallel's ``module.``. If
+some names begin with ``generator.``, only these are read.
 """
 
 import json
