@@ -1,0 +1,74 @@
+"""wp info describes a bundle, or refuses a damaged one with one line."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Wp, assert_refused
+from tests.fakes.bundle import write_bundle
+from wavepaint.contract import MANIFEST_NAME
+
+REPORT = {
+    "passed": True, "required": True, "engine": "ONNX Runtime 1.31.1 CPU", "precision": "float32",
+    "reference": "PyTorch", "budget": {"max_error": 1e-5, "min_psnr_db": 90.0}, "max_error": 0.0, "mean_error": 0.0,
+    "min_psnr_hole_db": 120.0, "min_ssim_hole": 1.0, "num_cases": 10, "num_not_finite": 0, "known_identical": True,
+    "cases": [],
+}  # fmt: skip
+
+
+def test_the_default_bundle_is_described(wp: Wp) -> None:
+    result = wp("info")
+    assert result.returncode == 0, result.stderr.decode()
+    text = result.stdout.decode()
+    for words in (
+        "name       default",
+        "multiples of 32",
+        "crops of 192 px",
+        "recipe default",
+        "10 cases against PyTorch",
+    ):
+        assert words in text
+
+
+def test_a_bundle_without_a_training_record_is_described(wp_here: Wp, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", verification={"model.onnx": [REPORT]})
+    text = wp_here("info", bundle.folder).stdout.decode()
+    for words in (
+        "wavepaint",
+        "multiples of 8",
+        "10 cases against PyTorch",
+        "no record in the checkpoint",
+        "not verified",
+    ):
+        assert words in text
+
+
+def test_the_first_training_records_had_no_sections(wp_here: Wp, tmp_path: Path) -> None:
+    config = {"recipe": "default", "batch_size": 4, "crop_size": 80, "val_masks": "thin"}
+    data = {"train": {"num_photos": 2}, "val": {"num_photos": 1}}
+    scores = {"psnr_hole_db": 20.0, "ssim_hole": 0.5}
+    record = {"config": config, "data": data, "step": 3, "seconds": 60.0, "device": "cpu", "validation": scores}
+    bundle = write_bundle(tmp_path / "bundle", training=record)
+    manifest = json.loads((bundle.folder / MANIFEST_NAME).read_text())
+    del manifest["crop_size"]
+    (bundle.folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+    text = wp_here("info", bundle.folder).stdout.decode()
+    assert "recipe default, 3 steps of 4 crops of 80 px" in text
+    assert "20.00 dB, SSIM 0.5000 inside thin holes" in text
+
+
+def test_json_is_the_manifest(wp_here: Wp, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    shown = json.loads(wp_here("info", bundle.folder, "--json").stdout)
+    assert shown == json.loads((bundle.folder / MANIFEST_NAME).read_text())
+
+
+def test_a_damaged_bundle_is_refused(wp_here: Wp, tmp_path: Path) -> None:
+    assert_refused(wp_here("info", tmp_path), "holds no manifest.json")
+    bundle = write_bundle(tmp_path / "bundle")
+    manifest = json.loads((bundle.folder / MANIFEST_NAME).read_text())
+    for fields, words in (
+        ({"verification": {"model.onnx": [{}]}}, "is damaged: Object missing required field `passed`"),
+        ({"training": {"config": {}}}, "damaged or written by hand"),
+    ):
+        (bundle.folder / MANIFEST_NAME).write_text(json.dumps({**manifest, **fields}))
+        assert_refused(wp_here("info", bundle.folder), words)
