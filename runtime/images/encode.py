@@ -88,14 +88,12 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
         return stream.getvalue()
     except Exception as error:  # Pillow's plugins raise many kinds if a photo or its EXIF does not fit the format
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        mend = "" if chosen == "PNG" else " PNG can hold it: use a name in .png."
+        fix = "" if chosen == "PNG" else " PNG can hold it: use a name in .png."
         if isinstance(error, MemoryError) or reason.startswith("out of memory"):
             width, height = photo.size
             reason = f"there is no memory left to encode {width}x{height} pixels"
-            mend = " Close other programs, or scale the photo down."
-        raise OutputError(
-            f"{printable(path or 'the result')} cannot be written as {chosen}: {reason}.{mend}"
-        ) from error
+            fix = " Close other programs, or scale the photo down."
+        raise OutputError(f"{printable(path or 'the result')} cannot be written as {chosen}: {reason}.{fix}") from error
 
 
 def write_photo(photo: Photo, path: Path, *, overwrite: bool = False) -> None:

@@ -98,7 +98,7 @@ def test_the_crop_size_survives_the_file(tmp_path: Path, crop_size: int | None) 
         ({"config": {"data": {}}}, None),
         *(({"config": {"data": {"crop_size": value}}}, None) for value in ("x", True, -5, 96.0, 10**400, float("nan"))),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:50],
 )
 def test_earlier_manifests_give_the_crop_size_in_the_training_record(
     folder: Path, training: dict[str, Any], crop_size: int | None
