@@ -1,4 +1,4 @@
-"""wp masks: a fixed set in the layout of LaMa's tools, and one line where it cannot be."""
+"""wp masks: an evaluation set in the layout of LaMa's tools, and one line for every error."""
 
 import hashlib
 import json
@@ -35,10 +35,10 @@ def hash_tree(folder: Path) -> dict[str, str]:
     }
 
 
-def test_one_kind_lies_flat_and_several_in_folders_of_their_own(wp: Wp, photos: Path, tmp_path: Path) -> None:
+def test_several_kinds_get_a_folder_each(wp: Wp, photos: Path, tmp_path: Path) -> None:
     result = wp("masks", photos, "-o", tmp_path / "one", "--kinds", "thin", "--size", 64, "--per-image", 2)
     assert result.returncode == 0, result.stderr
-    images = ["a", "b", "deep/c.d", "deep/unmsked"]  # LaMa's tools take every name with "mask" for a mask
+    images = ["a", "b", "deep/c.d", "deep/unmsked"]  # LaMa's tools treat every name with "mask" as a mask
     assert set(hash_tree(tmp_path / "one")) == {
         "masks.json",
         *(f"{image}{end}.png" for image in images for end in ("", "_mask000", "_mask001")),
@@ -52,14 +52,14 @@ def test_one_kind_lies_flat_and_several_in_folders_of_their_own(wp: Wp, photos: 
     record = json.loads((tmp_path / "two" / "masks.json").read_text())
     assert set(record["masks"]) == {"thin", "boxes"}
     assert "configs/data_gen/random_thin_256" in record["masks"]["thin"]
-    # a photo's masks do not depend on what else is in the set
+    # the masks of a photo do not depend on the rest of the set
     one, two = hash_tree(tmp_path / "one"), hash_tree(tmp_path / "two")
     assert one["a_mask000.png"] == two["thin/a_mask000.png"] != two["boxes/a_mask000.png"]
     assert one["a_mask000.png"] != one["a_mask001.png"]
 
 
-def test_the_set_reads_back_as_photos_and_masks(wp: Wp, photos: Path, tmp_path: Path) -> None:
-    assert wp("masks", photos, "-o", tmp_path / "set", "--kinds", "boxes,thin", "--size", 64).returncode == 0
+def test_set_reads_back_as_photos_and_masks(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
+    assert wp_here("masks", photos, "-o", tmp_path / "set", "--kinds", "boxes,thin", "--size", 64).returncode == 0
     pairs = list(read_pairs(tmp_path / "set"))
     assert [name for name, _, _ in pairs[:4]] == [
         "boxes/a_mask000", "boxes/b_mask000", "boxes/deep/c.d_mask000", "boxes/deep/unmsked_mask000",
@@ -75,10 +75,10 @@ def test_the_set_reads_back_as_photos_and_masks(wp: Wp, photos: Path, tmp_path: 
         assert np.array_equal(np.asarray(file), pairs[0][2] * 255)
 
 
-def test_the_same_arguments_give_the_same_files_and_another_seed_others(wp: Wp, photos: Path, tmp_path: Path) -> None:
+def test_files_depend_only_on_the_arguments(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
     for out, seed in (("first", 3), ("second", 3), ("third", 4)):
         arguments = ("--kinds", "medium", "--size", 64, "--seed", seed)
-        assert wp("masks", photos, "-o", tmp_path / out, *arguments).returncode == 0
+        assert wp_here("masks", photos, "-o", tmp_path / out, *arguments).returncode == 0
     first, second, third = (hash_tree(tmp_path / out) for out in ("first", "second", "third"))
     assert first == second
     masks = [name for name in first if "mask0" in name]
@@ -87,53 +87,53 @@ def test_the_same_arguments_give_the_same_files_and_another_seed_others(wp: Wp, 
     assert first["a.png"] == third["a.png"]
 
 
-def test_a_count_chooses_photos_and_passes_over_broken_ones(wp: Wp, photos: Path, tmp_path: Path) -> None:
+def test_count_chooses_photos_and_replaces_broken_ones(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
     shutil.copytree(photos, tmp_path / "photos")
     arguments = ("--kinds", "thin", "--size", 32, "--count", 3)
-    assert wp("masks", tmp_path / "photos", "-o", tmp_path / "set", *arguments).returncode == 0
+    assert wp_here("masks", tmp_path / "photos", "-o", tmp_path / "set", *arguments).returncode == 0
     chosen = {name.removesuffix("_mask000") for name, _, _ in read_pairs(tmp_path / "set")}
     every = {"a", "b", "deep/c.d", "deep/unmsked"}
     assert len(chosen) == 3
     assert "b" in chosen
     (tmp_path / "photos" / "b.jpg").write_bytes(b"no photo")
-    result = wp("masks", tmp_path / "photos", "-o", tmp_path / "other", *arguments)
+    result = wp_here("masks", tmp_path / "photos", "-o", tmp_path / "other", *arguments)
     assert result.returncode == 0
     assert b"warning: skipped: " in result.stderr
     assert b"b.jpg cannot be decoded" in result.stderr
     assert {name.removesuffix("_mask000") for name, _, _ in read_pairs(tmp_path / "other")} == every - {"b"}
 
 
-def test_silhouettes_come_from_a_folder(wp: Wp, photos: Path, tmp_path: Path) -> None:
+def test_silhouettes_come_from_a_folder(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "cutouts").mkdir()
     Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 5)).save(tmp_path / "cutouts" / "square.png")
     arguments = ("masks", photos, "-o", tmp_path / "set", "--kinds", "silhouettes", "--size", 64)
-    assert_refused(wp(*arguments), "--silhouettes DIR")
-    assert_refused(wp(*arguments, "--silhouettes", tmp_path / "none"), "no folder")
-    assert wp(*arguments, "--silhouettes", tmp_path / "cutouts").returncode == 0
+    assert_refused(wp_here(*arguments), "--silhouettes DIR")
+    assert_refused(wp_here(*arguments, "--silhouettes", tmp_path / "none"), "is not a folder")
+    assert wp_here(*arguments, "--silhouettes", tmp_path / "cutouts").returncode == 0
     assert len(list(read_pairs(tmp_path / "set"))) == 4
 
 
-def test_a_set_is_replaced_only_if_asked_and_nothing_else_ever(wp: Wp, photos: Path, tmp_path: Path) -> None:
+def test_only_an_older_set_is_ever_replaced(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
     arguments = ("masks", photos, "--kinds", "thin", "--size", 32, "-o")
-    assert wp(*arguments, tmp_path / "set").returncode == 0
-    assert_refused(wp(*arguments, tmp_path / "set"), "exists already", "--overwrite")
-    assert wp(*arguments, tmp_path / "set", "--overwrite").returncode == 0
+    assert wp_here(*arguments, tmp_path / "set").returncode == 0
+    assert_refused(wp_here(*arguments, tmp_path / "set"), "exists already", "--overwrite")
+    assert wp_here(*arguments, tmp_path / "set", "--overwrite").returncode == 0
     before = hash_tree(photos)
-    assert_refused(wp(*arguments, photos, "--overwrite"), "is one of the inputs")
-    assert_refused(wp(*arguments, photos / "new"), "folder apart")
-    assert_refused(wp(*arguments, photos.parent, "--overwrite"), "one of the inputs")
+    assert_refused(wp_here(*arguments, photos, "--overwrite"), "is one of the inputs")
+    assert_refused(wp_here(*arguments, photos / "new"), "choose a separate folder")
+    assert_refused(wp_here(*arguments, photos.parent, "--overwrite"), "one of the inputs")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
-    assert_refused(wp(*arguments, tmp_path / "other", "--overwrite"), "something else")
+    assert_refused(wp_here(*arguments, tmp_path / "other", "--overwrite"), "is not a set of masks")
     assert (tmp_path / "other" / "thesis.txt").exists()
     assert hash_tree(photos) == before
 
 
-def test_photos_that_would_have_one_name_are_refused(wp: Wp, tmp_path: Path) -> None:
+def test_photos_of_the_same_name_are_refused(wp_here: Wp, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "a.jpg"):
         Image.new("RGB", (40, 40)).save(tmp_path / "photos" / name)
-    assert_refused(wp("masks", tmp_path / "photos", "-o", tmp_path / "set"), "a.jpg and a.png", "a.png")
+    assert_refused(wp_here("masks", tmp_path / "photos", "-o", tmp_path / "set"), "a.jpg and a.png", "a.png")
     assert not (tmp_path / "set").exists()
 
 
@@ -151,20 +151,20 @@ def test_photos_that_would_have_one_name_are_refused(wp: Wp, tmp_path: Path) -> 
         (("--count", 0), "--count is 0"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(
-    wp: Wp, photos: Path, tmp_path: Path, arguments: tuple[object, ...], word: str
+def test_refused_settings_name_their_flag(
+    wp_here: Wp, photos: Path, tmp_path: Path, arguments: tuple[object, ...], word: str
 ) -> None:
-    assert_refused(wp("masks", photos, "-o", tmp_path / "set", *arguments), word)
+    assert_refused(wp_here("masks", photos, "-o", tmp_path / "set", *arguments), word)
     assert not (tmp_path / "set").exists()
 
 
-def test_bad_data_are_one_line(wp: Wp, photos: Path, tmp_path: Path) -> None:
+def test_bad_photos_give_one_line(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
     def refuse(place: Path, *words: str) -> None:
-        assert_refused(wp("masks", place, "-o", tmp_path / "set"), *words)
+        assert_refused(wp_here("masks", place, "-o", tmp_path / "set"), *words)
         assert not (tmp_path / "set").exists()
 
     (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "holds no photos", "it is empty")
+    refuse(tmp_path / "empty", "contains no photos", "it is empty")
     refuse(tmp_path / "none", "does not exist")
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, tarfile.open(tmp_path / "x.tar", "w") as tar:
         for path in photos.rglob("*.*"):
@@ -178,19 +178,19 @@ def test_bad_data_are_one_line(wp: Wp, photos: Path, tmp_path: Path) -> None:
     refuse(tmp_path / "unlabeled_X.bin", "cut off")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.jpg").write_bytes(b"no photo")
-    refuse(tmp_path / "broken", "0 of the photos")
+    refuse(tmp_path / "broken", "only 0 of the photos")
 
 
-def test_sets_that_are_not_whole_are_refused_by_the_reader(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="is no folder"):
+def test_reader_refuses_incomplete_sets(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="is not a folder"):
         read_pairs(tmp_path / "none")
-    with pytest.raises(ImageError, match="holds no masks"):
+    with pytest.raises(ImageError, match="contains no masks"):
         read_pairs(tmp_path)
     Image.new("L", (8, 8)).save(tmp_path / "a_mask000.png")
     with pytest.raises(ImageError, match=r"a_mask000\.png has no image"):
         read_pairs(tmp_path)
     Image.new("RGB", (8, 9)).save(tmp_path / "a.jpg")  # LaMa's own sets may hold JPEGs
-    with pytest.raises(ImageError, match="is 8x8, its image 8x9"):
+    with pytest.raises(ImageError, match="is 8x8, but its image is 8x9"):
         list(read_pairs(tmp_path))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
     assert [name for name, _, _ in read_pairs(tmp_path)] == ["a_mask000"]
