@@ -295,6 +295,18 @@ def _iterate_places(path: Path) -> Iterator[_Place]:
     yield from map(_locate, place.folder.parents)
 
 
+def _resolve(path: Path, real_folder: Callable[[Path], str]) -> Path | None:
+    """Return a path without symbolic links, or None if its name is invalid. ``real_folder`` resolves its folder."""
+    try:
+        is_link = stat.S_ISLNK(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_link = False
+    except (OSError, ValueError):
+        return None
+    plain = not is_link and path.name not in ("", "..")
+    return Path(real_folder(path.parent), path.name) if plain else Path(os.path.realpath(path))
+
+
 def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     """Refuse outputs that would replace an input or one another, under any name.
 
@@ -312,16 +324,6 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     written: dict[object, list[tuple[_Place, Path]]] = {}
     real_folder, ignores_case = functools.cache(os.path.realpath), functools.cache(_ignores_case)
 
-    def resolve(path: Path) -> Path | None:
-        try:
-            is_link = stat.S_ISLNK(path.lstat().st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            is_link = False
-        except (OSError, ValueError):
-            return None
-        plain = not is_link and path.name not in ("", "..")
-        return Path(real_folder(path.parent), path.name) if plain else Path(os.path.realpath(path))
-
     def find_output(place: _Place) -> Path | None:
         for other, output in written.get(place.key, ()):
             if other.names == place.names or ignores_case(place.folder):
@@ -333,7 +335,7 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         """Return the output that is a folder or contains it."""
         return next(filter(None, map(find_output, _iterate_places(folder))), None)
 
-    resolved = [(path, output) for output in outputs if (path := resolve(output)) is not None]
+    resolved = [(path, output) for output in outputs if (path := _resolve(output, real_folder)) is not None]
     for path, output in resolved:
         place = _locate(path)
         if other := find_output(place):
@@ -343,7 +345,7 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         if other := find_container(path.parent):
             raise _same_output(other, output)
     for source in inputs:
-        real = resolve(source)
+        real = _resolve(source, real_folder)
         if real is not None and (other := find_output(_locate(real)) or find_container(real.parent)):
             problem = "is" if other == source else f"would replace {printable(source)}, which is"
             raise OutputError(f"{printable(other)} {problem} one of the inputs. Choose another name for the output.")

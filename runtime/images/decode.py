@@ -1,4 +1,4 @@
-"""Open and decode a source: a file, bytes, a PIL image or an array. Refuse what cannot be kept without loss."""
+"""Open and decode a source: a file, bytes, a PIL image or an array. Refuse images that cannot be kept losslessly."""
 
 import io
 import os
@@ -180,10 +180,7 @@ def sizes_differ(image_size: tuple[int, int], mask_size: tuple[int, int]) -> Ima
 
 
 def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple[int, int] | None) -> Decoded:
-    """Decode an opened image completely, or refuse it.
-
-    Pillow's plugins raise many kinds of exceptions on broken files, so any exception means a broken file.
-    """
+    """Decode an opened image completely, or refuse it."""
     file_format = "JPEG" if image.format == "MPO" else image.format
     try:
         if size is not None and sorted(size) != sorted(image.size):
@@ -207,7 +204,7 @@ def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple
     except MemoryError as error:
         width, height = image.size
         raise ImageError(f"{name} ({width}x{height} pixels) does not fit into memory. Scale or crop it.") from error
-    except Exception as error:
+    except Exception as error:  # Pillow's plugins raise many kinds on broken files
         raise _damaged(name, error) from error
 
 

@@ -136,7 +136,7 @@ def _check_artifacts(manifest: Manifest, name: object) -> None:
 
 
 def _convert(value: Any, wanted: Any, where: str = "$") -> Any:
-    """Return a value as a type, or raise ValueError that says what is wrong and at which JSON path."""
+    """Return a value as a type, or raise a ValueError that names the problem and its JSON path."""
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
