@@ -12,6 +12,7 @@ from wavepaint.weights.reading import read_state
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_hostile_checkpoints_are_read_or_refused_in_one_line() -> None:
     count = count_examples(40)
     outcomes = [try_case(case, read) for case in make_cases(seed=1, count=count)]
