@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
@@ -48,6 +49,17 @@ def test_readme_has_at_most_150_lines() -> None:
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     (command,) = [block.strip() for block in find_blocks(README, "sh") if "pytest" in block]
     assert command in (REPOSITORY / ".ci" / "run").read_text()
+
+
+def test_tests_that_ci_names_exist() -> None:
+    words = [word for word in (REPOSITORY / ".ci" / "run").read_text().split() if word.startswith("tests/")]
+    expanded = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {' '.join(words)}"], capture_output=True, text=True, check=True
+    )
+    for name in expanded.stdout.split():
+        path, _, test = name.partition("::")
+        assert (REPOSITORY / path).exists(), name
+        assert not test or f"def {test}(" in (REPOSITORY / path).read_text(), name
 
 
 def find_commands() -> list[tuple[str, str]]:
