@@ -27,9 +27,6 @@ _CUDA_OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",
 }
 
-_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-"""Packages that contain the module ``onnxruntime``. Two of them overwrite each other's files."""
-
 
 class _Ort(OnnxEngine):
     """ONNX Runtime on one device. It computes in the precision of the file."""
@@ -108,18 +105,11 @@ def _load(device: Device) -> ModuleType:
 
 def find_packages() -> list[str]:
     """Return the installed packages that contain the module ``onnxruntime``."""
-    found = []
-    for name in _PACKAGES:
-        try:
-            importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        found.append(name)
-    return found
+    return sorted(set(importlib.metadata.packages_distributions().get("onnxruntime", [])))
 
 
 def describe_conflict(packages: list[str]) -> str:
-    """Return why several packages of ONNX Runtime do not work together, and the fix; empty for one or none."""
+    """Return why two packages of ONNX Runtime do not work together, and the fix; empty for one or none."""
     if len(packages) < 2:
         return ""
     extra = "gpu" if "onnxruntime-gpu" in packages else "cpu"

@@ -31,7 +31,7 @@ def write_plan(
 ) -> None:
     """Write a plan of an ONNX model; each profile is (min, opt, max) of (batch, height, width)."""
     model = base64.b64encode(onnx.read_bytes()).decode()
-    plan = {"onnx": model, "edges": io_dtype, "profiles": profiles, "names": list(NAMES), "made_by": "11.0"}
+    plan = {"onnx": model, "io_dtype": io_dtype, "profiles": profiles, "names": list(NAMES), "made_by": "11.0"}
     path.write_text(json.dumps({**plan, **changes}))
 
 
@@ -120,16 +120,16 @@ class Engine:
 
     def get_tensor_dtype(self, name: str) -> Any:
         return {"float32": self.trt.DataType.FLOAT, "uint8": self.trt.DataType.UINT8}.get(
-            self.plan["edges"], self.trt.DataType.HALF
+            self.plan["io_dtype"], self.trt.DataType.HALF
         )
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         (low, _, high), *others = self.plan["profiles"]
         sizes = low if low == high and not others else (-1, -1, -1)
-        return tensor_shape(name, tuple(sizes), self.plan["edges"])
+        return tensor_shape(name, tuple(sizes), self.plan["io_dtype"])
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
-        return [tensor_shape(name, tuple(size), self.plan["edges"]) for size in self.plan["profiles"][index]]
+        return [tensor_shape(name, tuple(size), self.plan["io_dtype"]) for size in self.plan["profiles"][index]]
 
     def create_runtime_config(self) -> Any:
         return SimpleNamespace(
@@ -175,7 +175,7 @@ class Context:
     SCRATCH_PER_PIXEL = 8
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.gpu, self.io_dtype = engine, engine.trt.gpu, engine.plan["edges"]
+        self.engine, self.gpu, self.io_dtype = engine, engine.trt.gpu, engine.plan["io_dtype"]
         self.scratch = (0, 0)
         self.has_run = False
         self._forget(0)

@@ -113,7 +113,7 @@ def _report(bundle: Bundle, out: Path) -> None:
         for report in reports:
             click.echo(f"    {describe_report(report)}", err=True)
         if not reports:
-            why = find_obstacle(replace(bundle, folder=out).get_model(artifact))
+            why = find_obstacle(bundle.get_model(artifact))
             click.echo(f"    not run here: {why or 'wp verify does'}", err=True)
 
 

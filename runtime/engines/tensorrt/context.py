@@ -40,21 +40,17 @@ class _Prepared:
     has_run: bool = False
 
 
+@dataclass
 class Graphs:
     """Whether to capture CUDA graphs, for all stream contexts of a session.
 
     Attributes:
-        wanted: Whether to capture.
+        wanted: Whether to capture. After a failure it is False, because every size would fail and cost time.
         problem: Why a capture failed; empty if none did.
     """
 
-    def __init__(self, wanted: bool) -> None:
-        self.wanted = wanted
-        self.problem = ""
-
-    def give_up(self, problem: str) -> None:
-        """Stop capturing: a failed capture would probably fail for every size, and cost time for each."""
-        self.wanted, self.problem = False, problem
+    wanted: bool
+    problem: str = ""
 
 
 class StreamContext:
@@ -140,7 +136,7 @@ class StreamContext:
                     self._stream, lambda: self._plan.enqueue(prepared.context, self._stream)
                 )
             except EngineError as error:
-                self._graphs.give_up(str(error))
+                self._graphs.wanted, self._graphs.problem = False, str(error)
         if prepared.graph is not None:
             self._device.launch(prepared.graph, self._stream)
         else:

@@ -32,12 +32,14 @@ class TensorRtLibrary:
         name: Name on the command line.
         label: Human-readable name.
         module: Python module.
+        min_major_version: First version with strongly typed networks.
         captures_graphs: Whether the library captures CUDA graphs itself.
     """
 
     name: ClassVar[Library] = "tensorrt"
     label: ClassVar[str] = "TensorRT"
     module: ClassVar[str] = "tensorrt"
+    min_major_version: ClassVar[int] = 10
     captures_graphs: ClassVar[bool] = False
 
     def load(self) -> ModuleType:
@@ -47,15 +49,12 @@ class TensorRtLibrary:
             EngineError: It is not installed, does not load, or is too old.
         """
         trt = require(self.module, extra=self.name)
-        self._require_version(trt.__version__)
-        return trt
-
-    def _require_version(self, version: str) -> None:
-        if int(version.split(".")[0]) < 10:
+        if int(trt.__version__.split(".")[0]) < self.min_major_version:
             raise EngineError(
-                f"TensorRT {version} has no strongly typed networks; expected 10 or newer. "
-                'Install it with: pip install "wavepaint[tensorrt]"'
+                f"{self.label} {trt.__version__} has no strongly typed networks; expected {self.min_major_version} or "
+                f'newer. Install it with: pip install "wavepaint[{self.name}]"'
             )
+        return trt
 
     def require_gpu(self) -> Gpu:
         """Return the GPU that plans run on. No library is imported for that.
@@ -145,10 +144,8 @@ class TensorRtRtxLibrary(TensorRtLibrary):
     name = "tensorrt-rtx"
     label = "TensorRT-RTX"
     module = "tensorrt_rtx"
+    min_major_version = 1
     captures_graphs = True
-
-    def _require_version(self, version: str) -> None:
-        pass  # every version has strongly typed networks
 
     def choose_targets(self, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
         known = [name for name in vars(self.load().ComputeCapability) if name.startswith("SM")]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,41 +25,6 @@ from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 from wavepaint.runtime.engines.trust import Reference
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that a plan for this machine depends on.
-
-    Attributes:
-        model: The ONNX model.
-        library: The library that builds it.
-        version: The library's version.
-        capability: The GPU's compute capability.
-        options: How to build it.
-        reference: The float32 model that it is compared with before it is cached; None for none.
-    """
-
-    model: Model
-    library: TensorRtLibrary
-    version: str
-    capability: str
-    options: PlanOptions
-    reference: Reference | None = None
-
-    def locate(self) -> Path:
-        """Return the path of the cached plan."""
-        depends = {
-            "onnx_sha256": hash_file(self.model.path),
-            "edges": self.model.artifact.io_dtype,
-            "profiles": [asdict(profile) for profile in self.options.profiles],
-            "workspace_mb": self.options.workspace_mb,
-            "optimization_level": self.options.optimization_level,
-        }
-        if self.reference is not None:
-            depends["reference_sha256"] = hash_file(self.reference.model.path)
-        key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-        return cache_folder() / "plans" / f"{key}.{self.library.name}-{self.version}.{self.capability}.cached"
 
 
 def find_mismatch(details: dict[str, Any], library: TensorRtLibrary, version: str, capability: str) -> str:
@@ -103,10 +68,10 @@ def open_plan(
             failed; or the new plan differs from the float32 model by more than its budget.
         BundleError: The plan's entry in the manifest is damaged.
     """
-    gpu, trt = library.require_gpu(), library.load()
+    gpu, version = library.require_gpu(), library.load().__version__
     reason = f"{model.path.parent} holds no plan for {library.name}"
     if model.artifact.kind == library.name:
-        reason = _find_misfit(model, library, trt.__version__, gpu.compute_capability)
+        reason = _find_misfit(model, library, version, gpu.compute_capability)
         if not reason:
             try:
                 return TensorRtSession(model, library, streams=streams)
@@ -115,40 +80,57 @@ def open_plan(
     if plan_policy == "refuse":
         raise EngineError(f"{reason}.")
     source, options = _find_source(model, library)
-    recipe = Recipe(
-        model=source,
-        library=library,
-        version=trt.__version__,
-        capability=gpu.compute_capability,
-        options=options,
-        reference=reference,
-    )
-    cached, content, damage = recipe.locate(), None, ""
+    key = _make_key(source, options, reference)
+    cached = cache_folder() / "plans" / f"{key}.{library.name}-{version}.{gpu.compute_capability}.cached"
+
+    def open_content(content: bytes) -> TensorRtSession:
+        plan = replace(source, path=cached)
+        return TensorRtSession(plan, library, content=content, streams=streams, rebuilt_because=reason)
+
+    problem = reason
     if cached.exists():
-        content, damage = read_cached(cached)
-    if content is not None:
         try:
-            return _open_built(recipe, cached, content, streams, reason)
+            return open_content(read_cached(cached))
         except PlanRefusedError as error:
-            damage = f"{cached} cannot be used: {error}"
+            problem = f"{cached} cannot be used: {error}"
     if plan_policy == "cached":
         raise EngineError(
-            f"{damage or reason}, and no plan for this {gpu.name} is cached. Build one with: wp export "
-            f"{model.path.parent} -o NEW --engine {library.name}; or name the engine where you fill (--engine "
-            f"{library.name})."
+            f"{problem}, and no plan for this {gpu.name} is cached. Build one with: wp export {model.path.parent} -o "
+            f"NEW --engine {library.name}; or name the engine where you fill (--engine {library.name})."
         )
     warnings.warn(
-        f"{damage or reason}. A plan for this {gpu.name} is built now, which can take minutes, and cached in "
-        f"{cached.parent}.",
+        f"{problem}. A plan for this {gpu.name} is built now, which can take minutes, and cached in {cached.parent}.",
         WavePaintWarning,
         stacklevel=3,
     )
-    content, details = _build(recipe)
-    session = _open_built(recipe, cached, content, streams, reason)
+    content, details = _build(source, library, options)
+    session = open_content(content)
     if reference is not None:
         _require_match(session, reference)
     _write_cached(cached, content, details)
     return session
+
+
+def _make_key(source: Model, options: PlanOptions, reference: Reference | None) -> str:
+    """Return a hash of everything that a plan depends on besides the library's version and the GPU."""
+    depends = {
+        "onnx_sha256": hash_file(source.path),
+        "edges": source.artifact.io_dtype,
+        "profiles": [asdict(profile) for profile in options.profiles],
+        "workspace_mb": options.workspace_mb,
+        "optimization_level": options.optimization_level,
+    }
+    if reference is not None:
+        depends["reference_sha256"] = hash_file(reference.model.path)
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _build(source: Model, library: TensorRtLibrary, options: PlanOptions) -> tuple[bytes, dict[str, Any]]:
+    """Build a plan; return it and its details."""
+    with tempfile.TemporaryDirectory(prefix="wavepaint-plan-") as folder:
+        unfinished = Path(folder) / "plan"
+        details = build_plan(source, unfinished, library, options)
+        return unfinished.read_bytes(), details
 
 
 def _require_match(session: TensorRtSession, reference: Reference) -> None:
@@ -199,30 +181,21 @@ def _find_source(model: Model, library: TensorRtLibrary) -> tuple[Model, PlanOpt
     return source, options
 
 
-def _open_built(recipe: Recipe, path: Path, content: bytes, streams: int, reason: str) -> TensorRtSession:
-    model = replace(recipe.model, path=path)
-    return TensorRtSession(model, recipe.library, content=content, streams=streams, rebuilt_because=reason)
+def read_cached(path: Path) -> bytes:
+    """Return a cached plan.
 
-
-def read_cached(path: Path) -> tuple[bytes | None, str]:
-    """Return a cached plan and an empty string, or None and why it cannot be used."""
+    Raises:
+        PlanRefusedError: The file is damaged or cannot be read.
+    """
     try:
         head, _, content = path.read_bytes().partition(b"\n")
         if json.loads(head)["plan_sha256"] == hashlib.sha256(content).hexdigest():
-            return content, ""
-        return None, f"{path} is damaged"
+            return content
     except OSError as error:
-        return None, f"{path} cannot be read ({error.strerror or error})"
+        raise PlanRefusedError(f"it cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError):
-        return None, f"{path} is damaged"
-
-
-def _build(recipe: Recipe) -> tuple[bytes, dict[str, Any]]:
-    """Build a plan; return it and its details."""
-    with tempfile.TemporaryDirectory(prefix="wavepaint-plan-") as folder:
-        unfinished = Path(folder) / "plan"
-        details = build_plan(recipe.model, unfinished, recipe.library, recipe.options)
-        return unfinished.read_bytes(), details
+        pass
+    raise PlanRefusedError("it is damaged")
 
 
 def _write_cached(path: Path, content: bytes, details: dict[str, Any]) -> None:

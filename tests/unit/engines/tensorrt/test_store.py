@@ -218,14 +218,17 @@ def test_a_damaged_cached_plan_is_built_again(
     with pytest.warns(WavePaintWarning):
         open_first(full_bundle, artifact).close()
     cached = find_cached_plan(tmp_path / "cache")
-    assert read_cached(cached)[0] is not None
+    assert read_cached(cached)
     damage(cached)
-    with pytest.warns(WavePaintWarning, match=f"{cached.name} is damaged. A plan for this Simulated GPU is built now"):
+    with pytest.warns(
+        WavePaintWarning,
+        match=f"{cached.name} cannot be used: it is damaged. A plan for this Simulated GPU is built now",
+    ):
         session = open_first(full_bundle, artifact)
     with session:
         assert_matches_onnx_runtime(session, full_bundle)
     assert len(machine.builds) == 2
-    assert read_cached(cached)[0] is not None
+    assert read_cached(cached)
 
 
 def test_a_cached_plan_that_is_refused_is_built_again(full_bundle: Bundle, machine: Machine, tmp_path: Path) -> None:
@@ -295,7 +298,7 @@ def test_two_processes_may_build_the_same_plan_at_once(full_bundle: Bundle, mach
     assert [process.exitcode for process in processes] == [0, 0]
     cached = find_cached_plan(tmp_path / "cache")
     assert results.get(timeout=5) == results.get(timeout=5) == str(cached)
-    assert read_cached(cached)[0] is not None
+    assert read_cached(cached)
 
 
 def test_a_real_tensorrt_rtx_plan_is_cached_whole(
@@ -311,7 +314,7 @@ def test_a_real_tensorrt_rtx_plan_is_cached_whole(
     with pytest.warns(WavePaintWarning, match="is built now"):
         open_first(full_bundle, artifact, library="tensorrt-rtx")
     open_first(full_bundle, artifact, library="tensorrt-rtx")
-    assert opened[0]["content"] == opened[1]["content"] == read_cached(find_cached_plan(tmp_path / "cache"))[0]
+    assert opened[0]["content"] == opened[1]["content"] == read_cached(find_cached_plan(tmp_path / "cache"))
     assert len(opened[0]["content"]) > 10_000
 
 
