@@ -54,7 +54,7 @@ class EngineRequest:
 
     def get_targets(self, library: Library) -> tuple[tuple[str, ...], ...]:
         """Return the groups for a library: targets mean TensorRT-RTX, unless TensorRT alone is asked for."""
-        if library == "tensorrt" and (not self.required or len(self.libraries) > 1):
+        if not get_library(library).takes_targets and (not self.required or len(self.libraries) > 1):
             return ((),)
         return self.target_groups
 

@@ -113,7 +113,7 @@ class Engine(ABC):
     def list_candidates(self, bundle: Bundle, precision: Precision | Auto = "auto") -> list[ExecutionConfig]:
         """Return how the engine could run a bundle with float32 inputs and outputs, fastest first.
 
-        Neither the machine nor the bundle's reports matter.
+        The engine need not be installed, and the bundle's reports do not matter.
         """
 
     @abstractmethod

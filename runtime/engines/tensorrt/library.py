@@ -33,6 +33,7 @@ class TensorRtLibrary:
         label: Human-readable name.
         module: Python module.
         min_major_version: First version with strongly typed networks.
+        takes_targets: Whether the library builds for GPUs that are not on this machine.
         captures_graphs: Whether the library captures CUDA graphs itself.
     """
 
@@ -40,6 +41,7 @@ class TensorRtLibrary:
     label: ClassVar[str] = "TensorRT"
     module: ClassVar[str] = "tensorrt"
     min_major_version: ClassVar[int] = 10
+    takes_targets: ClassVar[bool] = False
     captures_graphs: ClassVar[bool] = False
 
     def load(self) -> ModuleType:
@@ -145,6 +147,7 @@ class TensorRtRtxLibrary(TensorRtLibrary):
     label = "TensorRT-RTX"
     module = "tensorrt_rtx"
     min_major_version = 1
+    takes_targets = True
     captures_graphs = True
 
     def choose_targets(self, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
