@@ -169,7 +169,7 @@ def plans(draw: st.DrawFn) -> Profiles:
     return tuple(found) if any(fit) else (*found, make_profile((1, 60, 60), (1, 70, 70)))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     profiles=plans(),
     height=st.integers(1, 500),

@@ -119,7 +119,7 @@ class TensorRtLibrary:
             with write_file(path, overwrite=True) as temporary:
                 temporary.write_bytes(config.get_timing_cache().serialize())
         except OutputError as error:
-            warnings.warn(f"the next build will be as slow as this one: {error}", WavePaintWarning, stacklevel=4)
+            warnings.warn(f"the next build will be as slow as this one: {error}", WavePaintWarning, stacklevel=3)
 
     def _locate_timing_cache(self, trt: Any, chosen: Path | None) -> Path:
         return chosen or cache_folder() / f"tensorrt-{trt.__version__}.timing"

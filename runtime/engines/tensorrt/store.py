@@ -101,7 +101,7 @@ def open_plan(
     warnings.warn(
         f"{problem}. A plan for this {gpu.name} is built now, which can take minutes, and cached in {cached.parent}.",
         WavePaintWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     content, details = _build(source, library, options)
     session = open_content(content)
@@ -209,5 +209,5 @@ def _write_cached(path: Path, content: bytes, details: dict[str, Any]) -> None:
             f"the plan is used but not cached, so the next start builds it again: {error} Set WAVEPAINT_CACHE to "
             "choose another folder.",
             WavePaintWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
