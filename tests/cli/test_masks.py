@@ -189,7 +189,7 @@ def test_reader_refuses_incomplete_sets(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a_mask000.png")
     with pytest.raises(ImageError, match=r"a_mask000\.png has no image"):
         read_pairs(tmp_path)
-    Image.new("RGB", (8, 9)).save(tmp_path / "a.jpg")  # LaMa's own sets may hold JPEGs
+    Image.new("RGB", (8, 9)).save(tmp_path / "a.jpg")  # LaMa's own sets may contain JPEGs
     with pytest.raises(ImageError, match="is 8x8, but its image is 8x9"):
         list(read_pairs(tmp_path))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")

@@ -175,7 +175,7 @@ class OptimizationConfig:
 
     batch_size: int = setting(16, "Crops per optimizer step, over all processes and micro-batches.", least=1)
     accumulate: int = setting(
-        1, "Micro-batches per process and step. More of them need less memory; the result is the same.", least=1
+        1, "Micro-batches per process and step. More of them need less memory; only batch statistics differ.", least=1
     )
     steps: int = setting(0, "Length of the run in optimizer steps; 0 uses --epochs.", least=0)
     epochs: int = setting(0, "Length of the run in epochs; 0 uses --steps.", least=0)
@@ -265,8 +265,8 @@ class TrainConfig:
             raise make_error(self.optimization, "discriminator_steps", "1 with --adversarial-kind none")
         most = max(self.data.crop_size - _MIN_JITTERED_SIDE, 0)
         if self.loss.jitter > most:
-            kept = f"{_MIN_JITTERED_SIDE} pixels of a crop of {self.data.crop_size}"
-            raise make_error(self.loss, "jitter", f"at most {most}, which leaves {kept} (--crop-size)")
+            rest = f"{_MIN_JITTERED_SIDE} pixels of a crop of {self.data.crop_size}"
+            raise make_error(self.loss, "jitter", f"at most {most}, which leaves {rest} (--crop-size)")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and TOML."""

@@ -82,7 +82,7 @@ def default_textures() -> TrainConfig:
 
     The network gets a fourth wavelet level, which doubles the receptive field of a block for 1% more time. It also gets
     borrowed detail, without which it invents every texture as a lattice with the period of its strides. LPIPS uses
-    AlexNet, whose features are cheap on a CPU; VGG16 took nine tenths of a step. LPIPS alone accepts a lattice or a
+    AlexNet, whose features are cheap on a CPU; VGG16 took nine tenths of a step. By itself LPIPS accepts a lattice or a
     cross-hatch. The discriminator, which sees the mask, rejects them. A second module that starts as the identity
     gained nothing in the same time.
     """

@@ -261,9 +261,9 @@ def test_nothing_is_downloaded_without_the_flag(published: Path) -> None:
 
 def test_download_is_stored_as_one_file_without_the_classifier(published: Path, alexnet: LPIPS, tmp_path: Path) -> None:
     assert_equal_weights(load_lpips("alexnet", download=True), alexnet)
-    (kept,) = (tmp_path / "cache" / "lpips").iterdir()
-    assert kept.name == "lpips_alexnet.safetensors"
-    assert kept.stat().st_size < 1.01 * sum(4 * tensor.numel() for tensor in alexnet.state_dict().values())
+    (stored,) = (tmp_path / "cache" / "lpips").iterdir()
+    assert stored.name == "lpips_alexnet.safetensors"
+    assert stored.stat().st_size < 1.01 * sum(4 * tensor.numel() for tensor in alexnet.state_dict().values())
     for path in published.iterdir():
         path.unlink()
     assert_equal_weights(load_lpips("alexnet", download=True), alexnet)

@@ -108,11 +108,11 @@ def test_samples_are_the_same_for_any_number_of_workers(source: PhotoSource) -> 
         crops = Subset(make_crops(source, FULL, workers=workers), range(first, 20))
         return [tensor for batch in DataLoader(crops, batch_size=4, num_workers=workers) for tensor in batch]
 
-    alone = load(0)
-    assert len(alone) == 10
+    expected = load(0)
+    assert len(expected) == 10
     for workers in (1, 2):
-        assert all(torch.equal(a, b) for a, b in zip(load(workers), alone, strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(load(2, first=8), alone[4:], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(load(workers), expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(load(2, first=8), expected[4:], strict=True))
 
 
 def test_dataset_can_be_pickled(source: PhotoSource) -> None:
@@ -192,25 +192,25 @@ def test_broken_photos_are_reported_once_and_replaced(half_broken: PhotoSource) 
     with pytest.warns(WavePaintWarning, match="skipped: .* cannot be decoded") as caught:
         samples = [crops[number] for number in range(18)]
     assert len(samples) == 18
-    told = [str(warning.message) for warning in caught]
-    assert sorted(text.split(" cannot")[0][-5:] for text in told) == ["x.png", "y.jpg", "z.png"]
+    messages = [str(warning.message) for warning in caught]
+    assert sorted(text.split(" cannot")[0][-5:] for text in messages) == ["x.png", "y.jpg", "z.png"]
 
 
 def test_broken_photos_are_reported_once_for_all_workers(
     half_broken: PhotoSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_down(message: Warning | str, *place: object) -> None:
-        with (tmp_path / "told.txt").open("a") as file:
+    def record(message: Warning | str, *place: object) -> None:
+        with (tmp_path / "messages.txt").open("a") as file:
             file.write(f"{message}\n")
 
-    monkeypatch.setattr(warnings, "showwarning", write_down)
+    monkeypatch.setattr(warnings, "showwarning", record)
     warnings.simplefilter("always")
     loader = DataLoader(make_crops(half_broken, workers=1), batch_size=4, num_workers=1)
     for _ in range(2):  # the loader starts its process anew each time
         assert sum(len(image) for image, _ in loader) == 40
-    told = (tmp_path / "told.txt").read_text()
+    messages = (tmp_path / "messages.txt").read_text()
     for name in ("x.png", "y.jpg", "z.png"):
-        assert told.count(f"{name} cannot be decoded") == 1
+        assert messages.count(f"{name} cannot be decoded") == 1
 
 
 @pytest.mark.filterwarnings("ignore:skipped")
