@@ -23,8 +23,8 @@ from wavepaint.machine import describe_machine
 from wavepaint.metrics.lpips import load_lpips
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import LossConfig, TrainConfig
-from wavepaint.training.device import pick_device, pick_precision
 from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.hardware import pick_device, pick_precision
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.step import TrainStep

@@ -126,7 +126,7 @@ class LPIPS(nn.Module):
         maps = []
         for a, b, weight in zip(features_a, features_b, self.heads.parameters(), strict=True):
             if torch.is_grad_enabled() and a.requires_grad:
-                # The backward pass recomputes it. Of five tensors of the map's size only the map stays in memory.
+                # The backward pass recomputes it, so that only one of five tensors of the map's size stays in memory.
                 maps.append(checkpoint(self._compare_maps, a, b, weight, use_reentrant=False, preserve_rng_state=False))
             else:
                 maps.append(self._compare_maps(a, b, weight))

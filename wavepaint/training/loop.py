@@ -13,8 +13,8 @@ from wavepaint.errors import ConfigError, TrainingError
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.training.config import OptimizationConfig, TrainConfig
 from wavepaint.training.data_module import DataModule
-from wavepaint.training.device import pick_device, pick_precision
 from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
+from wavepaint.training.hardware import pick_device, pick_precision
 from wavepaint.training.initial_model import build_initial_model, check_network
 from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
 from wavepaint.training.run_folder import BEST, LAST, EpochSums, RunFolder
