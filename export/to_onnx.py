@@ -5,15 +5,17 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 import torch
 from onnxscript import opset18 as op
 from torch import Tensor, nn
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
 from wavepaint.errors import ConfigError, WavePaintError
 from wavepaint.ops.dft import share_matrices
 
@@ -93,11 +95,16 @@ def _normalise_batch(
     return op.BatchNormalization(input, weight, bias, running_mean, running_var, epsilon=eps)
 
 
+def _crop_like(x: Any, like: Any) -> Any:
+    return op.Slice(x, op.Constant(value_ints=[0, 0, 0, 0]), op.Shape(like))
+
+
 _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.rsub.Scalar: _subtract_from,
     torch.ops.aten.to.dtype: _cast,
     torch.ops.aten.conv_transpose2d.input: _convolve_transposed,
     torch.ops.aten.batch_norm.default: _normalise_batch,
+    torch.ops.wavepaint.crop_like.default: _crop_like,
 }
 """Operators of captured networks in evaluation mode that the exporter has no translation of, with their arguments."""
 
@@ -135,7 +142,8 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     graph = InpaintingGraph(network).eval().requires_grad_(False)  # gradients would be traced as well
     try:
         with _quiet_exporter():
-            model = _translate(_capture(graph, size_multiple), opset)
+            program, at_other_size = _capture(graph, size_multiple)
+            model = _translate(program, opset, at_other_size)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:  # torch.export raises the latter two
         raise WavePaintError(f"the network cannot be exported to ONNX: {_find_reason(error)}") from error
     _strip(model)
@@ -146,23 +154,65 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     onnx.save(model, path)
 
 
-def _capture(graph: InpaintingGraph, size_multiple: int) -> torch.export.ExportedProgram:
-    # The smallest example that cannot be mistaken for a fixed size: batch above 1, height unlike width.
-    image = torch.rand(2, 3, 4 * size_multiple, 6 * size_multiple)
-    mask = (torch.rand(2, 1, 4 * size_multiple, 6 * size_multiple) > 0.5).float()
+@dataclass(frozen=True)
+class _Example:
+    """Batch, and height and width in size multiples, of the images that a network is captured with."""
+
+    batch: int
+    height: int
+    width: int
+
+
+_EXAMPLES = (_Example(2, 36, 71), _Example(3, 67, 42))
+"""Halved a few times, rounding up, every side still differs from its counterpart and from the other sides."""
+
+
+def _capture(
+    graph: InpaintingGraph, size_multiple: int
+) -> tuple[torch.export.ExportedProgram, torch.export.ExportedProgram | None]:
+    """Return the network, captured at one size and at another; or captured with symbols for sizes, and None.
+
+    Symbols take ten times as long, since PyTorch proves the size of every layer. A network that gives the same program
+    at both sizes reads none of them in Python, so it needs no symbols.
+    """
+    first, second = (_capture_example(graph, size_multiple, example) for example in _EXAMPLES)
+    if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
+        return first, second
     batch = torch.export.Dim("N", max=MAX_BATCH)
     height = size_multiple * torch.export.Dim("h", max=MAX_SIDE // size_multiple)
     width = size_multiple * torch.export.Dim("w", max=MAX_SIDE // size_multiple)
-    axes = {0: batch, 2: height, 3: width}
-    return torch.export.export(graph, (image, mask), dynamic_shapes={INPUT_IMAGE: axes, INPUT_MASK: axes})
+    # The smallest example that cannot be mistaken for a fixed size: batch above 1, height unlike width.
+    return _capture_example(graph, size_multiple, _Example(2, 4, 6), axes={0: batch, 2: height, 3: width}), None
 
 
-def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelProto:
+def _capture_example(
+    graph: InpaintingGraph, size_multiple: int, example: _Example, axes: dict[int, Any] | None = None
+) -> torch.export.ExportedProgram:
+    height, width = example.height * size_multiple, example.width * size_multiple
+    inputs = tuple(torch.zeros(example.batch, channels, height, width) for channels in (IMAGE_CHANNELS, 1))
+    dynamic_shapes = None if axes is None else {INPUT_IMAGE: axes, INPUT_MASK: axes}
+    return torch.export.export(graph, inputs, dynamic_shapes=dynamic_shapes)
+
+
+def _have_same_constants(first: torch.export.ExportedProgram, second: torch.export.ExportedProgram) -> bool:
+    return first.constants.keys() == second.constants.keys() and all(
+        isinstance(constant, Tensor) and torch.equal(constant, second.constants[name])
+        for name, constant in first.constants.items()
+    )
+
+
+def _translate(
+    program: torch.export.ExportedProgram, opset: int, at_other_size: torch.export.ExportedProgram | None
+) -> onnx.ModelProto:
     """Return the ONNX model of a captured network.
 
-    The exporter would first trace the program once more to decompose operators that it does not know. With symbolic
-    sizes that takes as long as the capture. Networks here use only four such operators, for which
-    :data:`_TRANSLATIONS` has translations, so the program is translated as it was captured.
+    The exporter would first trace the program once more to decompose operators that it does not know. Networks here use
+    only a few such operators, which :data:`_TRANSLATIONS` translates, so the program is translated as it was captured.
+
+    Args:
+        program: The network.
+        opset: Version of ONNX's default operator set.
+        at_other_size: The same program captured at another size; None if ``program`` has symbols for sizes.
     """
     program.run_decompositions = lambda *arguments, **options: program
     translated = torch.onnx.export(
@@ -172,11 +222,53 @@ def _translate(program: torch.export.ExportedProgram, opset: int) -> onnx.ModelP
         input_names=[INPUT_IMAGE, INPUT_MASK],
         output_names=[OUTPUT_IMAGE],
         custom_translation_table=_TRANSLATIONS,
+        optimize=False,  # it folds sizes, so those of the example go first
         verbose=False,
     )
     assert translated is not None
+    if at_other_size is not None:
+        _name_sizes(translated.model, at_other_size)
+    translated.optimize()
     model: onnx.ModelProto = translated.model_proto
     return model
+
+
+def _name_sizes(model: ir.Model, at_other_size: torch.export.ExportedProgram) -> None:
+    """Replace the sizes of an example by names, which are equal where both examples have equal sizes.
+
+    Engines fuse more operators where they know that two tensors are of one size.
+    """
+    tensors = {node.name: node.meta.get("val") for node in at_other_size.graph.nodes}
+    signature = at_other_size.graph_signature
+    names = dict(zip((value.name for value in model.graph.inputs), signature.user_inputs, strict=True))
+    names |= dict(zip((value.name for value in model.graph.outputs), signature.user_outputs, strict=True))
+    for value in (*model.graph.inputs, *(output for node in model.graph for output in node.outputs)):
+        other = tensors.get(names.get(value.name, value.name))
+        if value.shape is None:
+            continue
+        if not isinstance(other, Tensor) or len(other.shape) != len(value.shape):
+            value.shape = None
+            continue
+        num_axes = len(value.shape)
+        sides = zip(value.shape, other.shape, strict=True)
+        value.shape = ir.Shape(_name_size(one, two, axis, num_axes) for axis, (one, two) in enumerate(sides))
+
+
+def _name_size(one: Any, two: int, axis: int, num_axes: int) -> int | str | None:
+    """Return "32*h" or the like for a size that differs between the examples, and None where it may vary elsewhere."""
+    field = {0: "batch", num_axes - 2: "height", num_axes - 1: "width"}.get(axis) if num_axes >= 4 else None
+    if one == two:
+        return None if field in ("height", "width") else one
+    if field is None:
+        return None
+    symbol = "N" if field == "batch" else field[0]
+    first, second = (getattr(example, field) for example in _EXAMPLES)
+    factor, rest = divmod(two - one, second - first)
+    if rest:
+        return f"{symbol}_{one}_{two}"  # rounded
+    scaled = symbol if factor == 1 else f"{factor}*{symbol}"
+    offset = one - factor * first
+    return scaled if offset == 0 else f"{scaled} {'-' if offset < 0 else '+'} {abs(offset)}"
 
 
 def _find_reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the cores with other workers
 
@@ -10,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.exports import export_once
 from tests.fakes.bundle import write_full_bundle
 from tests.fakes.machine import Machine, install
 from wavepaint.contract import Bundle
-from wavepaint.export.bundle import ExportOptions, write_bundle
+from wavepaint.export.bundle import ExportOptions
 from wavepaint.models.registry import build_model
-from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
+from wavepaint.weights.checkpoint import save_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = {
@@ -25,10 +27,11 @@ TINY = {
     "mult": 2,
     "ff_channel": 8,
     "level": 2,
-    "prefill_levels": 5,
-    "borrow": True,
 }
-"""A network with everything a real one has, small enough to export in seconds."""
+"""The paper's network, small enough to export in seconds."""
+
+FULL = {**TINY, "prefill_levels": 5, "borrow": True}
+"""The same network with everything that the shipped one has."""
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -44,25 +47,44 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
-    model = randomise(build_model("wavepaint", TINY))
-    save_checkpoint(path, model, architecture="wavepaint", parameters=TINY)
+def export_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of cached exports, shared by all workers; see :mod:`tests.exports`."""
+    if request.config.pluginmanager.has_plugin("cacheprovider"):
+        return request.config.cache.mkdir("exports")
+    return tmp_path_factory.mktemp("exports")
+
+
+def save_network(path: Path, parameters: dict[str, Any]) -> Path:
+    network = randomise(build_model("wavepaint", parameters))
+    save_checkpoint(path, network, architecture="wavepaint", parameters=parameters)
     return path
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    out = tmp_path_factory.mktemp("bundle") / "tiny"
-    return write_bundle(read_checkpoint(tiny_checkpoint), out)
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("checkpoint") / "tiny.pt", TINY)
 
 
 @pytest.fixture(scope="session")
-def half_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Every precision with both kinds of edges, no engine."""
-    out = tmp_path_factory.mktemp("bundle") / "half"
-    options = ExportOptions(precisions=("float16", "bfloat16"), io_dtypes=("uint8",))
-    return write_bundle(read_checkpoint(tiny_checkpoint), out, options=options)
+def tiny_bundle(tiny_checkpoint: Path, export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The paper's network in float32."""
+    return export_once(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", export_cache, ExportOptions())
+
+
+EVERY_FORM = ExportOptions(precisions=("float16", "bfloat16"), io_dtypes=("uint8",))
+
+
+@pytest.fixture(scope="session")
+def half_bundle(tiny_checkpoint: Path, export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The paper's network in every precision with both I/O dtypes; no engine."""
+    return export_once(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "half", export_cache, EVERY_FORM)
+
+
+@pytest.fixture(scope="session")
+def initial_fill_bundle(export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A network with initial fill and shifted details, in every precision with both I/O dtypes; no engine."""
+    folder = tmp_path_factory.mktemp("bundle")
+    return export_once(save_network(folder / "full.pt", FULL), folder / "full", export_cache, EVERY_FORM)
 
 
 @pytest.fixture(scope="session")

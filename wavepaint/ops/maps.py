@@ -29,3 +29,24 @@ def check_mask(mask_N1HW: Tensor, image_NCHW: Tensor) -> None:
     batch, _, height, width = image_NCHW.shape
     if mask_N1HW.shape != (batch, 1, height, width):
         raise ImageError(f"the mask is {tuple(mask_N1HW.shape)}: expected {(batch, 1, height, width)}, as the image.")
+
+
+def crop_like(x_NCHW: Tensor, like_NCHW: Tensor) -> Tensor:
+    """Crop rows and columns at the end, to the height and width of a map with the same batch and channels.
+
+    An export captures this as one operator, so the captured program is the same for every size.
+    """
+    if torch.compiler.is_exporting():
+        return crop_operator(x_NCHW, like_NCHW)  # type: ignore[no-any-return]
+    return x_NCHW[..., : like_NCHW.shape[2], : like_NCHW.shape[3]]
+
+
+# wavepaint.export.to_onnx translates it.
+@torch.library.custom_op("wavepaint::crop_like", mutates_args=())
+def crop_operator(x: Tensor, like: Tensor) -> Tensor:
+    return x[..., : like.shape[2], : like.shape[3]].clone()
+
+
+@crop_operator.register_fake
+def _(x: Tensor, like: Tensor) -> Tensor:
+    return x.new_empty(like.shape)

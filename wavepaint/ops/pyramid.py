@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavepaint.errors import ConfigError
-from wavepaint.ops.maps import check_maps, check_mask
+from wavepaint.ops.maps import check_maps, check_mask, crop_like
 
 FINE_STEPS, COARSE_STEPS = 2, 6
 """Smoothing steps at full size and at every coarser level, where a step costs almost nothing. On photographs with
@@ -67,8 +67,7 @@ def fill_levels(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> list[
     fill = top + mean * (1 - known)
     fills = [fill]
     for depth, (level, known) in reversed(list(enumerate(pyramid))):
-        height, width = level.shape[2:]
-        fill = F.interpolate(fill, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+        fill = crop_like(F.interpolate(fill, scale_factor=2, mode="bilinear", align_corners=False), level)
         unknown = 1 - known
         fill = level + fill * unknown
         for _ in range(COARSE_STEPS if depth else FINE_STEPS):

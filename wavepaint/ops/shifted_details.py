@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavepaint.errors import ConfigError, ImageError
-from wavepaint.ops.maps import check_maps, check_mask
+from wavepaint.ops.maps import check_maps, check_mask, crop_like
 
 DISTANCES = (24, 48, 80, 128)
 """Pixels between a pixel of the hole and the pixel that supplies its detail, in the order in which they are tried. Each
@@ -57,7 +57,7 @@ def shift_details(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, s
             f"sides {scale} times smaller, rounded up."
         )
     smooth = F.interpolate(smooth_NChw, scale_factor=scale, mode="bilinear", align_corners=False)
-    detail = (filled_NCHW - smooth[..., :height, :width]) * (1 - mask_N1HW)
+    detail = (filled_NCHW - crop_like(smooth, filled_NCHW)) * (1 - mask_N1HW)
     far = DISTANCES[-1]
     # Everything beyond the border counts as hole. Detail is 0 in holes, so it needs no further masking.
     source, holes = F.pad(detail, (far, far, far, far)), F.pad(mask_N1HW, (far, far, far, far), value=1)
@@ -66,8 +66,16 @@ def shift_details(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, s
         shifted, missing = torch.zeros_like(detail), mask_N1HW
         for distance in DISTANCES:
             for down, right in directions:
-                top, left = far + distance * down, far + distance * right
-                shifted = shifted + missing * source[:, :, top : top + height, left : left + width]
-                missing = missing * holes[:, :, top : top + height, left : left + width]
+                rows, columns = _make_slice(far, distance * down), _make_slice(far, distance * right)
+                shifted = shifted + missing * source[:, :, rows, columns]
+                missing = missing * holes[:, :, rows, columns]
         details.append(shifted)
     return torch.cat(details, dim=1)
+
+
+def _make_slice(padding: int, offset: int) -> slice:
+    """Return the slice of a padded side that has the original length and starts ``offset`` after the original.
+
+    It counts from both ends, so that an export needs no sizes.
+    """
+    return slice(padding + offset, (offset - padding) or None)
