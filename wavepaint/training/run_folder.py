@@ -66,15 +66,16 @@ class RunFolder:
         resume: Whether to resume the run in the folder.
 
     Raises:
-        OutputError: The folder contains a run and ``resume`` is false, or lies among the photos.
+        OutputError: The folder of a new run contains a run already, or lies among the photos.
         CheckpointError: There is no run to resume.
     """
 
     def __init__(self, path: Path, inputs: Iterable[Path], *, resume: bool) -> None:
         self.path = path
         self.resume = resume
-        for folder in inputs:
-            self._check_apart(folder)
+        if not resume:
+            for folder in inputs:
+                self._check_apart(folder)
         if self.last.exists() and not resume:
             raise OutputError(f"{path} contains a run already: pass --resume to continue it, or choose another folder.")
         if resume and not self.last.exists():

@@ -69,6 +69,9 @@ def test_folder_among_the_photos_is_refused(tmp_path: Path) -> None:
             RunFolder(out, [photos], resume=False)
     with pytest.raises(OutputError, match="is among the photos"):
         RunFolder(tmp_path, [tmp_path / "other", tmp_path], resume=False)
+    (photos / "run").mkdir()
+    (photos / "run" / LAST).touch()
+    RunFolder(photos / "run", [photos], resume=True)  # the split of a resumed run finds new photos
     for out in (tmp_path, tmp_path / "run", photos / ".hidden"):  # hidden folders are never searched for photos
         RunFolder(out, [photos], resume=False)
 
