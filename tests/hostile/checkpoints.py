@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from tests.conftest import TINY, randomise
+from tests.conftest import FULL, randomise
 from tests.hostile import Case
 from tests.hostile.mutations import GENERAL
 from tests.hostile.writing import Write, mix_cases, write, write_pipe, write_sparse
@@ -131,7 +131,7 @@ def saved(content: Any, **options: Any) -> bytes:
 
 @cache
 def tiny_state() -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in randomise(build_model("wavepaint", TINY)).state_dict().items()}
+    return {name: value.clone() for name, value in randomise(build_model("wavepaint", FULL)).state_dict().items()}
 
 
 def own(parameters: Any, **entries: Any) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def safetensors(header: bytes, content: bytes = b"") -> bytes:
 def whole_files() -> dict[str, bytes]:
     """Return valid files of every kind that is read."""
     state = tiny_state()
-    metadata = {"architecture": json.dumps({"name": "wavepaint", "hyper_parameters": TINY})}
+    metadata = {"architecture": json.dumps({"name": "wavepaint", "hyper_parameters": FULL})}
     module = torch.nn.Module()
     module.weight = torch.nn.Parameter(torch.ones(3))
     scripted = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)))
@@ -156,7 +156,7 @@ def whole_files() -> dict[str, bytes]:
     torch.jit.save(scripted, stream)
     return {
         "bare.pth": saved(state),
-        "own.pt": saved(own(TINY)),
+        "own.pt": saved(own(FULL)),
         "old.pth": saved(state, _use_new_zipfile_serialization=False),
         "lightning.ckpt": saved(other_objects(state)),
         "script.pt": stream.getvalue(),
@@ -203,17 +203,17 @@ def _odd_names(rng: random.Random) -> dict[str, Any]:
 def _odd_record(rng: random.Random) -> dict[str, Any]:
     """Return this project's own checkpoint with an invalid record."""
     value = rng.choice([*ODD_FIELDS, 10**5, 10**9, 10**400, "x\ny", "x" * 10**6, torch.ones(3), {"a": {}}, [[]] * 9])
-    parameters: dict[Any, Any] = {**TINY, rng.choice([*sorted(TINY), "wavelet", "dropout", "borrow", "z", 3]): value}
+    parameters: dict[Any, Any] = {**FULL, rng.choice([*sorted(FULL), "wavelet", "dropout", "borrow", "z", 3]): value}
     return rng.choice(
         [
             own(parameters),
             own(parameters),
-            own(TINY, training=value),
-            own(TINY, resume=value),
-            own(TINY, format=value),
-            own(TINY, architecture=value),
-            own(TINY, architecture={"name": value, "hyper_parameters": TINY}),
-            own(TINY, model=value),
+            own(FULL, training=value),
+            own(FULL, resume=value),
+            own(FULL, format=value),
+            own(FULL, architecture=value),
+            own(FULL, architecture={"name": value, "hyper_parameters": FULL}),
+            own(FULL, model=value),
         ]
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import TINY, randomise
+from tests.conftest import FULL, randomise
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.models.registry import build_model
 from wavepaint.weights.blending import blend_weights, describe_blend
@@ -13,7 +13,7 @@ from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_check
 
 
 def save(path: Path, seed: int, **changes: int) -> Checkpoint:
-    parameters = {**TINY, **changes}
+    parameters = {**FULL, **changes}
     model = randomise(build_model("wavepaint", parameters), seed)
     save_checkpoint(path, model, architecture="wavepaint", parameters=parameters, training={"step": seed})
     return read_checkpoint(path)

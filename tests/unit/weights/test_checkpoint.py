@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.conftest import TINY, randomise
+from tests.conftest import FULL, randomise
 from tests.hostile.checkpoints import (
     archive,
     ever_more_paths,
@@ -27,7 +27,7 @@ from wavepaint.models.registry import build_model
 from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 from wavepaint.weights.loading import load_strictly
 
-MODEL = randomise(build_model("wavepaint", TINY))
+MODEL = randomise(build_model("wavepaint", FULL))
 STATE = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}
 
 
@@ -46,13 +46,13 @@ STATE = {name: tensor.clone() for name, tensor in MODEL.state_dict().items()}
 def test_wrappers_and_prefixes_are_removed(tmp_path: Path, wrap: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     torch.save(wrap(STATE), tmp_path / "w.pth")
     checkpoint = read_checkpoint(tmp_path / "w.pth")
-    assert {key: checkpoint.parameters[key] for key in TINY} == TINY
+    assert {key: checkpoint.parameters[key] for key in FULL} == FULL
     for name, weight in checkpoint.build().state_dict().items():
         assert torch.equal(weight, STATE[name])
 
 
 def test_own_checkpoint_records_hyper_parameters_that_names_and_shapes_do_not_show(tmp_path: Path) -> None:
-    parameters = {**TINY, "wavelet": "db2"}
+    parameters = {**FULL, "wavelet": "db2"}
     model = randomise(build_model("wavepaint", parameters))
     save_checkpoint(tmp_path / "w.pt", model, architecture="wavepaint", parameters=parameters, training={"step": 7})
     checkpoint = read_checkpoint(tmp_path / "w.pt")
@@ -219,14 +219,14 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parameters", [{"num_modules": 10**9}, {"final_dim": 10**6}])
 def test_network_of_more_weights_than_the_file_has_is_not_built(tmp_path: Path, parameters: dict[str, int]) -> None:
-    torch.save(own({**TINY, **parameters}), tmp_path / "w.pth")
+    torch.save(own({**FULL, **parameters}), tmp_path / "w.pth")
     with pytest.raises((CheckpointError, ConfigError), match="many more weights than the file|cannot be built"):
         read_checkpoint(tmp_path / "w.pth").build()
 
 
 @pytest.mark.parametrize("value", [10**400, [1], torch.ones(2), "x" * 1000], ids=lambda value: type(value).__name__)
 def test_record_of_impossible_hyper_parameters_is_refused(tmp_path: Path, value: object) -> None:
-    torch.save(own({**TINY, "level": value}), tmp_path / "w.pth")
+    torch.save(own({**FULL, "level": value}), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="its record of hyper-parameters is damaged"):
         read_checkpoint(tmp_path / "w.pth")
 
@@ -247,7 +247,7 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
 
 
 def test_bare_weights_contain_the_wavelet_and_older_checkpoints_without_it_still_open(tmp_path: Path) -> None:
-    parameters = {**TINY, "wavelet": "db2"}
+    parameters = {**FULL, "wavelet": "db2"}
     model = randomise(build_model("wavepaint", parameters))
     torch.save(model.state_dict(), tmp_path / "bare.pth")
     assert read_checkpoint(tmp_path / "bare.pth").parameters["wavelet"] == "db2"
@@ -275,8 +275,8 @@ def test_bare_weights_contain_the_wavelet_and_older_checkpoints_without_it_still
     ],
 )
 def test_weights_with_other_settings_are_not_loaded(tmp_path: Path, name: str, value: Any, message: str) -> None:
-    state = build_model("wavepaint", {**TINY, "wavelet": "db2"}).state_dict()
-    model = build_model("wavepaint", {**TINY, "wavelet": "db2", name: value})
+    state = build_model("wavepaint", {**FULL, "wavelet": "db2"}).state_dict()
+    model = build_model("wavepaint", {**FULL, "wavelet": "db2", name: value})
     with pytest.raises(CheckpointError, match=message):
         load_strictly(model, state, tmp_path / "w.pt")
 
