@@ -20,7 +20,7 @@ from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import get_gpu_name
 from wavepaint.runtime.engines.registry import find_engine, find_runnable, get_engine, open_execution
 from wavepaint.runtime.engines.session import Session
-from wavepaint.runtime.filling.regions import pad_to_multiple
+from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.images.arrays import quantize
 
 Reference = Callable[[Image, Image], Image]

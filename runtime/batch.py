@@ -1,48 +1,31 @@
-"""Filling many photographs: decoding, engine and encoding overlapped, bounded in memory, one bad file never the end."""
+"""Filling batches of photos, in memory or on disk: decoding, engine and encoding overlap, and failures are isolated."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import NoneType
 from typing import Literal
 
 from PIL import Image
 from wavepaint.arguments import check_choice, check_type
-from wavepaint.atomic import exists
-from wavepaint.errors import ConfigError, ImageError, WavePaintError, printable
+from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintError, printable
 from wavepaint.machine import count_cores
 from wavepaint.runtime.filling.memory import AHEAD
 from wavepaint.runtime.filling.options import FillOptions, check_options
 from wavepaint.runtime.filling.scale import Bool
-from wavepaint.runtime.images.encode import write_photo
+from wavepaint.runtime.images.encode import check_output, encode_photo, write_photo
 from wavepaint.runtime.images.photo import ImageSource, Photo
 from wavepaint.runtime.images.read import read_photo
-from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.jobs import Job
+from wavepaint.runtime.inpainter import Inpainter, read_hole
+from wavepaint.runtime.jobs import Job, JobResult
 from wavepaint.runtime.pipeline import map_groups
 from wavepaint.runtime.previews import write_pictures
 
-Status = Literal["filled", "skipped", "failed"]
+Decoded = tuple[Photo, Bool] | WavePaintError
+Filled = Photo | WavePaintError
 
-
-@dataclass(frozen=True, kw_only=True)
-class JobResult:
-    """What became of a job.
-
-    Attributes:
-        job: Which.
-        status: "filled", "skipped" (its result was there already) or "failed".
-        seconds: Of filling it, decoding and encoding left out, with the other photographs of the same call.
-        hole: Share of the photograph, 0 to 1.
-        error: Why it failed.
-    """
-
-    job: Job
-    status: Status
-    seconds: float = 0.0
-    hole: float = 0.0
-    error: str = ""
+_OUT_OF_MEMORY = "out of memory. Close other programs, or scale the image down."
 
 
 def fill_jobs(
@@ -54,24 +37,29 @@ def fill_jobs(
     resume: bool = False,
     on_result: Callable[[JobResult], object] = lambda result: None,
 ) -> Generator[JobResult, None, None]:
-    """Fill photographs in as many threads as the inpainter has streams, and some more that decode or encode.
+    """Fill photos in as many threads as the inpainter has streams, and a few more that decode and encode.
+
+    A single photo is filled in the caller's thread, which Ctrl-C interrupts at once.
 
     Args:
         inpainter: The model.
-        jobs: What to fill.
-        options: How.
+        jobs: The photos to fill.
+        options: How to fill them.
         overwrite: Replace existing results.
-        resume: Pass over jobs whose result exists.
-        on_result: Called with each result as soon as it is on disk, in one of the threads, where no Ctrl-C interrupts
-            it: also with those that are finished after the caller has stopped.
+        resume: Skip jobs whose result exists.
+        on_result: Called with each result as soon as it is on disk, in one of the threads, where Ctrl-C does not
+            interrupt it; also for photos that are finished after the caller has stopped.
 
     Yields:
-        A result for each job, in their order. Files appear whole or not at all, also where the caller stops early.
+        A result for each job, in their order. Files appear complete or not at all, also if the caller stops early.
     """
     work = partial(
         _fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume, on_result=on_result
     )
-    return map_groups(work, jobs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch)
+    if len(jobs) == 1:
+        yield from work(list(jobs))
+    else:
+        yield from map_groups(work, jobs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch)
 
 
 def inpaint_many(
@@ -81,18 +69,18 @@ def inpaint_many(
     options: FillOptions | None = None,
     on_error: Literal["raise", "yield"] = "raise",
 ) -> Iterator[Image.Image | WavePaintError]:
-    """Fill photographs as they come, several at once, and yield them in their order.
+    """Fill photos as they come, several at once, and yield them in their order.
 
     Args:
         pairs: Images and masks, as :meth:`wavepaint.runtime.inpainter.Inpainter.fill` takes them: any iterable, also
-            one without an end. It is read a few pairs ahead of what is taken.
-        inpainter: The model; with several streams, so many photos are filled at once. None opens the one that ships
-            with the package in as many streams as there are cores, and closes it in the end.
-        options: How, the same for all.
-        on_error: "raise" ends at the first photo that cannot be filled; "yield" hands out its error in its place.
+            an endless one. It is read a few pairs ahead.
+        inpainter: The model; it fills as many photos at once as it has streams. None opens the model that ships with
+            the package, with one stream per core, and closes it in the end.
+        options: How to fill all of them.
+        on_error: "raise" stops at the first photo that cannot be filled; "yield" yields its error in its place.
 
     Yields:
-        What :meth:`wavepaint.runtime.inpainter.Inpainter.fill` returns.
+        The results of :meth:`wavepaint.runtime.inpainter.Inpainter.fill`.
 
     Raises:
         WavePaintError: As :meth:`wavepaint.runtime.inpainter.Inpainter.fill`, with "raise".
@@ -115,35 +103,40 @@ def inpaint_many(
             yield filled
 
 
-Decoded = tuple[Photo, Bool] | WavePaintError
-Filled = Photo | WavePaintError
-
-
-def _decode(image: ImageSource, mask: ImageSource | None, options: FillOptions) -> Decoded:
+def _decode(
+    image: ImageSource, mask: ImageSource | None, options: FillOptions, check: Callable[[Photo], None]
+) -> Decoded:
+    """Return a photo that passes a check, and its hole; or the error."""
     try:
         if mask is None:
             raise ImageError(f"{printable(image)} has no mask.")
         photo = read_photo(image)
-        return photo, options.read_mask(mask, photo.size)
+        check(photo)
+        return photo, read_hole(mask, photo, options)
     except WavePaintError as error:
         return error
     except MemoryError:
-        return ImageError("an image was not decoded: out of memory.")
+        return ImageError(f"{_name(image)} was not decoded: {_OUT_OF_MEMORY}")
+
+
+def _name(image: ImageSource) -> str:
+    return printable(image) if isinstance(image, str | Path) else "an image"
 
 
 def _fill_decoded(inpainter: Inpainter, decoded: Sequence[Decoded], options: FillOptions) -> list[Filled]:
-    """Fill what could be decoded; the errors of the rest stay in their places."""
+    """Fill the photos that could be decoded; the errors of the others stay in their places."""
     try:
         filled = iter(inpainter.fill_photos([one for one in decoded if isinstance(one, tuple)], options))
         return [next(filled) if isinstance(one, tuple) else one for one in decoded]
     except MemoryError:
-        return [ImageError("out of memory.") if isinstance(one, tuple) else one for one in decoded]
+        return [ImageError(f"{one[0].source}: {_OUT_OF_MEMORY}") if isinstance(one, tuple) else one for one in decoded]
 
 
 def _inpaint_group(
     inpainter: Inpainter, options: FillOptions, pairs: list[tuple[ImageSource, ImageSource]]
 ) -> list[Filled]:
-    decoded = [_check_pil(_decode(*_check_pair(pair), options)) for pair in pairs]
+    # Photos that cannot be returned as PIL images are refused before they are filled.
+    decoded = [_decode(*_check_pair(pair), options, Photo.check_pil) for pair in pairs]
     return _fill_decoded(inpainter, decoded, options)
 
 
@@ -151,16 +144,6 @@ def _check_pair(pair: tuple[ImageSource, ImageSource]) -> tuple[ImageSource, Ima
     if not isinstance(pair, Sequence) or len(pair) != 2:
         raise ConfigError("an element of pairs is not a pair: expected (image, mask).")
     return pair
-
-
-def _check_pil(decoded: Decoded) -> Decoded:
-    """Return the error in place of a photo that could not be handed out after the work."""
-    try:
-        if isinstance(decoded, tuple):
-            decoded[0].check_pil()
-    except ImageError as error:
-        return error
-    return decoded
 
 
 def _fill_group(
@@ -172,18 +155,24 @@ def _fill_group(
     resume: bool,
     on_result: Callable[[JobResult], object],
 ) -> list[JobResult]:
-    todo = [job for job in jobs if not (resume and exists(job.out))]
-    decoded = [_decode(job.image, job.mask, options) for job in todo]
+    skipped = [JobResult(job=job, status="skipped") for job in jobs if resume and job.is_done]
+    for result in skipped:
+        on_result(result)
+    results = {result.job: result for result in skipped}
+    waiting = [job for job in jobs if job not in results]
+    decoded = [_decode(job.image, job.mask, options, partial(_check_output, job)) for job in waiting]
     started = time.perf_counter()
     filled = _fill_decoded(inpainter, decoded, options)
     seconds = time.perf_counter() - started
-    results = {job: JobResult(job=job, status="skipped") for job in jobs}
-    for job in results.keys() - set(todo):
-        on_result(results[job])
-    for job, source, result in zip(todo, decoded, filled, strict=True):
-        results[job] = _write(job, source, result, seconds, options, overwrite)
+    for job, source, outcome in zip(waiting, decoded, filled, strict=True):
+        results[job] = _write(job, source, outcome, seconds, options, overwrite)
         on_result(results[job])
     return [results[job] for job in jobs]
+
+
+def _check_output(job: Job, photo: Photo) -> None:
+    """Refuse a photo that the format of its result cannot contain, before it is filled."""
+    check_output(photo, job.out if isinstance(job.out, Path) else None)
 
 
 def _write(
@@ -193,10 +182,24 @@ def _write(
         return JobResult(job=job, status="failed", error=str(filled))
     photo, hole = source
     try:
-        # The result comes last: where it is, the pictures are as well, and --resume may pass over the photo.
+        # The result comes last: if it exists, so do the pictures, and --resume may skip the photo.
         if job.overlay is not None or job.comparison is not None:
             write_pictures(photo, hole, filled, options, job.overlay, job.comparison, overwrite=True)
-        write_photo(filled, job.out, overwrite=overwrite)
+        _write_result(job, filled, overwrite)
     except (WavePaintError, MemoryError) as error:
-        return JobResult(job=job, status="failed", error=str(error) or f"{printable(job.image)}: out of memory.")
-    return JobResult(job=job, status="filled", seconds=seconds, hole=float(hole.mean()))
+        return JobResult(job=job, status="failed", error=str(error) or f"{photo.source}: {_OUT_OF_MEMORY}")
+    return JobResult(job=job, status="filled", size=photo.size, seconds=seconds, hole=float(hole.mean()))
+
+
+def _write_result(job: Job, filled: Photo, overwrite: bool) -> None:
+    if isinstance(job.out, Path):
+        write_photo(filled, job.out, overwrite=overwrite)
+        return
+    data = encode_photo(filled)
+    try:
+        job.out.write(data)
+        job.out.flush()
+    except BrokenPipeError:
+        raise  # the reader stopped reading, which is no failure
+    except OSError as error:
+        raise OutputError(f"the result cannot be written to standard output: {error.strerror or error}.") from error

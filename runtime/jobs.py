@@ -1,215 +1,159 @@
-"""Which photographs to fill with which masks: folders, patterns and lists, paired and checked before any work."""
+"""Jobs: photos to fill on disk, the checks before any work, what became of each, and the report."""
 
-import csv
-import glob
-import io
+import dataclasses
 import json
 import os
-import re
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Literal, get_args
 
-from PIL import Image
-from wavepaint.atomic import check_outputs, exists
-from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning, printable
-from wavepaint.runtime.images.encode import is_written
+import numpy as np
+from wavepaint.atomic import check_outputs, check_target, exists, write_file
+from wavepaint.errors import OutputError, printable
+from wavepaint.runtime.images.encode import check_output
+from wavepaint.runtime.images.photo import Photo
 
-LIST_SUFFIXES = (".csv", ".jsonl")
-_MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
+Status = Literal["filled", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph, its mask (None: none was found) and where the result goes.
+    """A photo, its mask and the place of the result.
 
-    ``overlay`` and ``comparison`` are where pictures of it go; see :mod:`wavepaint.runtime.previews`.
+    Attributes:
+        image: The photo: a path, or an encoded file's bytes.
+        mask: The mask, likewise; None if none was found, which makes the job fail.
+        out: The result: a path, or a binary stream.
+        overlay: A picture of the photo with its hole tinted; see :mod:`wavepaint.runtime.previews`.
+        comparison: A picture of photo, hole and result side by side.
     """
 
-    image: Path
-    mask: Path | None
-    out: Path
+    image: Path | bytes
+    mask: Path | bytes | None
+    out: Path | IO[bytes]
     overlay: Path | None = None
     comparison: Path | None = None
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [source for source in (self.image, self.mask) if isinstance(source, Path)]
 
-def is_pattern(text: str) -> bool:
-    """Whether a command line's argument is a pattern such as ``photos/*.jpg``, and no file of that very name."""
-    return glob.has_magic(text) and not exists(Path(text))
+    @property
+    def outputs(self) -> list[Path]:
+        """The files that are written."""
+        return [target for target in (self.out, self.overlay, self.comparison) if isinstance(target, Path)]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the result exists."""
+        return isinstance(self.out, Path) and exists(self.out)
 
 
-def is_many(text: str) -> bool:
-    """Whether a command line's argument names many images: a folder, a pattern, or a CSV or JSONL list."""
-    return Path(text).is_dir() or is_pattern(text) or Path(text).suffix.lower() in LIST_SUFFIXES
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        status: "filled", "skipped" (the result existed before) or "failed".
+        size: Width and height of the photo in pixels; zeros if it was not filled.
+        seconds: Time to fill it, without decoding and encoding, together with the other photos of the same call.
+        hole: Share of the photo that was filled, 0 to 1.
+        error: Why it failed, in one line.
+    """
+
+    job: Job
+    status: Status
+    size: tuple[int, int] = (0, 0)
+    seconds: float = 0.0
+    hole: float = 0.0
+    error: str = ""
 
 
-def find_jobs(images: str, masks: str | None, out: Path) -> list[Job]:
-    """Pair images with masks.
+def check_jobs(
+    jobs: Sequence[Job], inputs: Iterable[Path], report: Path | None = None, *, overwrite: bool, resume: bool
+) -> None:
+    """Refuse, before any work, outputs that could not be written after it.
 
     Args:
-        images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list: CSV with a header, or
-            JSON lines, of ``image``, ``mask`` and, if wanted, ``out``; paths in it are relative to the list.
-        masks: A folder, or one mask for all; None for a list, and for a folder that holds both, as LaMa's tools lay
-            them out (``name.png``, ``name_mask000.png``). In a folder the mask of ``name.*`` is ``name.*``,
-            ``name_mask.*`` or ``name_mask*NNN*.*`` at the same place in the tree; with several masks an image is
-            filled once for each, and the results are named after the masks.
-        out: Folder of the results, which keeps the images' tree.
-
-    Returns:
-        The jobs, in the order of the images' paths, or of the list. Where ``out`` lies in the images' tree, what is
-        below it are results of earlier runs and no images to fill.
+        jobs: The photos to fill.
+        inputs: Other files and folders that are read.
+        report: Where the report goes.
+        overwrite: Replace existing files.
+        resume: Skip jobs whose result exists, and replace the report of the earlier run.
 
     Raises:
-        ImageError: Nothing found, no mask for any image, or a list that cannot be read or makes no sense.
-        OutputError: Two results of one name, a result that would replace an image, a mask or the list, or a list's
-            result outside of ``out``.
-        ConfigError: Masks for a list.
+        OutputError: A file exists, cannot be written, has the name of a folder or an unknown format, or is an input or
+            another output.
     """
-    if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
-        if masks is not None:
-            raise ConfigError(f"the list {images} names its masks itself: leave MASK ({masks}) out.")
-        jobs = list(_read_list(Path(images), out))
-    else:
-        root, found = _find_images(images)
-        if root.resolve() in out.resolve().parents:
-            found = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
-        if masks is not None and Path(masks).is_file():
-            jobs = [Job(path, Path(masks), out / path.relative_to(root)) for path in found if path != Path(masks)]
-        else:
-            folder = root if masks is None else Path(masks)
-            if not folder.is_dir():
-                raise ImageError(f"{folder} is neither a mask nor a folder of masks.")
-            jobs = list(_pair(root, found, folder, out))
-    if not jobs:
-        raise ImageError(f"{images} holds no image to fill (of the kinds {', '.join(sorted(_suffixes()))}).")
-    if all(job.mask is None for job in jobs):
-        stem = jobs[0].image.stem
-        raise ImageError(
-            f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for "
-            f"{printable(jobs[0].image)}, {printable(f'{stem}.png, {stem}_mask.png or {stem}_mask000.png')} at the "
-            "same place."
-        )
-    _check(jobs, [Path(images)])
-    return jobs
+    written = [path for job in jobs for path in job.outputs]
+    for path in written:
+        if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for names that no file can have
+            raise OutputError(f"cannot write {printable(path)}: it is a folder. Give a file name.")
+    read = [path for job in jobs for path in job.inputs]
+    check_outputs([*inputs, *read], written if report is None else [*written, report])
+    existing = [path for path in written if exists(path)]
+    if existing and not overwrite and not resume:
+        what = f"{len(existing)} of {len(written)} results exist already, {printable(existing[0])} first"
+        if len(written) == 1:
+            what = f"{printable(existing[0])} exists already"
+        raise OutputError(f"{what}. Pass --overwrite to replace results, or --resume to keep them.")
+    for path in {path.parent: path for path in reversed(written)}.values():
+        check_target(path, overwrite=True)
+    any_photo = Photo(np.zeros((1, 1, 3), np.uint8))
+    for path in {path.suffix: path for path in reversed(written)}.values():
+        check_output(any_photo, path)
+    if report is not None:
+        check_target(report, overwrite or (resume and _is_report(report)))
 
 
-@cache
-def _suffixes() -> frozenset[str]:
-    Image.init()
-    return frozenset(suffix for suffix in Image.EXTENSION if is_written(suffix))
+def count_statuses(results: Iterable[JobResult]) -> dict[str, int]:
+    """Return how many jobs were filled, skipped and failed."""
+    counts: dict[str, int] = dict.fromkeys(get_args(Status), 0)
+    for result in results:
+        counts[result.status] += 1
+    return counts
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _suffixes() and path.is_file() and not path.name.startswith(".")
+def write_report(
+    path: Path, results: Sequence[JobResult], *, model: str, engine: str, seconds: float, interrupted: bool
+) -> None:
+    """Write the report of a run as JSON, in place of an earlier one.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    content = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": model,
+        "engine": engine,
+        "seconds": round(seconds, 3),
+        **count_statuses(results),
+        "interrupted": interrupted,
+        "images": [_make_row(result) for result in results],
+    }
+    with write_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _walk(root: Path) -> list[Path]:
-    """Return the images in a tree; a folder that cannot be read is told and passed over."""
-
-    def tell(error: OSError) -> None:
-        warnings.warn(
-            f"{error.filename} cannot be read ({error.strerror}) and is passed over.", WavePaintWarning, stacklevel=4
-        )
-
-    files = (Path(folder, name) for folder, _, names in os.walk(root, onerror=tell) for name in names)
-    return sorted(path for path in files if _is_image(path))
-
-
-def _find_images(images: str) -> tuple[Path, list[Path]]:
-    """Return the tree's root and the images in it."""
-    root = Path(images)
-    if is_pattern(images):
-        matches = glob.glob(images, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
-        found = sorted(path for path in map(Path, matches) if _is_image(path))
-        parents = [str(path.parent) for path in found]
-        return Path(os.path.commonpath(parents)) if parents else root, found
-    return root, _walk(root)
+def _make_row(result: JobResult) -> dict[str, object]:
+    places = {field.name: getattr(result.job, field.name) for field in dataclasses.fields(Job)}
+    return {
+        **{name: str(place) if isinstance(place, Path) else "-" for name, place in places.items() if place is not None},
+        "status": result.status,
+        "seconds": round(result.seconds, 4),
+        "hole": round(result.hole, 6),
+        "error": result.error,
+    }
 
 
-def _pair(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
-    together = folder.resolve() == root.resolve()
-    masks: dict[tuple[Path, str], list[Path]] = {}
-    stems = {(path.relative_to(root).parent, path.stem) for path in found}
-    mask_files: set[Path] = set()
-    for path in _walk(folder):
-        place, named = path.relative_to(folder).parent, _MASK_NAME.fullmatch(path.stem)
-        if named and (place, named["stem"]) in stems:
-            masks.setdefault((place, named["stem"]), []).append(path)
-            mask_files.add(path)
-        elif not together:
-            masks.setdefault((place, path.stem), []).append(path)
-    for image in found:
-        if image in mask_files:
-            continue
-        place = image.relative_to(root).parent
-        own: list[Path | None] = list(masks.get((place, image.stem), []))
-        for mask in own or (None,):
-            name = f"{mask.stem}{image.suffix}" if mask is not None and len(own) > 1 else image.name
-            yield Job(image, mask, out / place / name)
-
-
-def _read_list(path: Path, out: Path) -> Iterator[Job]:
-    for number, row in _read_rows(path):
-        place = f"line {number} of {printable(path)}"
-        if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
-            raise ImageError(f"{place} names no image and mask: expected both, and out if wanted.")
-        image, mask = (path.parent / _check_name(row[key], place) for key in ("image", "mask"))
-        result = os.path.normpath(_check_name(row.get("out") or image.name, place))
-        if result == os.curdir or Path(result).anchor or Path(result).parts[0] == os.pardir:
-            raise OutputError(
-                f"{place} has the result {printable(result)}: expected a file's name, relative to the folder of the "
-                "results (--out) and in it."
-            )
-        yield Job(image, mask, out / result)
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, object]]:
-    """Yield numbers of lines and what stands there."""
-    name = printable(path)
-    if exists(path) and not path.is_file():
-        raise ImageError(f"the list {name} is neither a file nor a folder: expected a file.")
+def _is_report(path: Path) -> bool:
+    """Return whether a file is the report of an earlier run."""
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"the list {name} cannot be read: {error}.") from error
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.StringIO(text))
-        try:
-            for row in reader:
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise ImageError(f"line {reader.reader.line_num} of {name} is no CSV: {error}.") from error
-        return
-    # Not splitlines, which also splits at characters that may stand in a JSON string, such as U+2028.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ImageError(f"line {number} of {name} is no JSON: {error}.") from error
-
-
-def _check_name(name: object, place: str) -> str:
-    """Return a path from a list if a file can have it."""
-    try:
-        if isinstance(name, str) and b"\0" not in os.fsencode(name):
-            return name
-    except UnicodeEncodeError:  # a lone surrogate
-        pass
-    shown = ascii(name)
-    raise ImageError(f"{place} has {shown[:60]}{'...' * (len(shown) > 60)} where a file's name is expected.")
-
-
-def _check(jobs: list[Job], sources: Iterable[Path]) -> None:
-    results: dict[Path, Job] = {}
-    for job in jobs:
-        former = results.setdefault(job.out, job)
-        if former is not job:
-            raise OutputError(
-                f"{printable(former.image)} and {printable(job.image)} would both become {printable(job.out)}. Rename "
-                "one, or name the results in a list."
-            )
-    read = (path for job in jobs for path in (job.image, job.mask) if path is not None)
-    check_outputs([*sources, *read], results)
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"engine", "interrupted", "images"} <= content.keys()

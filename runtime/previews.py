@@ -1,4 +1,4 @@
-"""Pictures that show what was done to a photo: the hole marked, and photo, hole and result side by side."""
+"""Pictures of a fill: the photo with its hole tinted, and photo, hole and result side by side."""
 
 from pathlib import Path
 
@@ -8,15 +8,15 @@ from PIL import Image
 from wavepaint.grid import HOLE_COLOUR, make_grid, mark_hole
 from wavepaint.runtime.filling.options import FillOptions, fit_hole
 from wavepaint.runtime.filling.scale import Bool
-from wavepaint.runtime.images.encode import check_output, write_photo
+from wavepaint.runtime.images.encode import write_photo
 from wavepaint.runtime.images.photo import Photo
 
 PANEL_SIDE = 1280
-"""Longest side of a picture in a comparison, in pixels; larger photos are scaled down."""
+"""Longest side of each picture in a comparison, in pixels; larger photos are scaled down."""
 
 
 def _as_rgb(photo: Photo) -> NDArray[np.uint8]:
-    """Return (H, W, 3) uint8, transparent parts over white."""
+    """Return (H, W, 3) uint8, with transparent parts on white."""
     shift = 8 * (photo.pixels.dtype.itemsize - 1)
     levels: NDArray[np.uint8] = (photo.pixels >> shift).astype(np.uint8)
     colours = np.repeat(levels[..., :1], 3, axis=2) if photo.num_colours == 1 else levels[..., :3]
@@ -44,18 +44,9 @@ def make_comparison(photo: Photo, hole_HW: Bool, filled: Photo) -> Image.Image:
     return make_grid([panels], ["photo", "hole", "result"])
 
 
-def check_picture(path: Path) -> None:
-    """Refuse, before any work is done, a name that no picture can be written under.
-
-    Raises:
-        OutputError: Its suffix is of no format that photos are written in.
-    """
-    check_output(Photo(np.zeros((1, 1, 3), np.uint8)), path)
-
-
 def write_pictures(
     photo: Photo,
-    asked_HW: Bool,
+    hole_HW: Bool,
     filled: Photo,
     options: FillOptions,
     overlay: Path | None,
@@ -63,13 +54,22 @@ def write_pictures(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write what was asked for; None is not. The hole shown is the one that was filled.
+    """Write the pictures whose paths are given. They show the hole that was filled.
+
+    Args:
+        photo: The photo.
+        hole_HW: Its mask, (H, W), true in the hole.
+        filled: The result.
+        options: The options of the fill.
+        overlay: Path of the photo with its hole tinted.
+        comparison: Path of photo, hole and result side by side.
+        overwrite: Replace existing files.
 
     Raises:
-        OutputError: A file exists already, or cannot be written.
+        OutputError: A file exists, or cannot be written.
     """
-    holes = fit_hole(photo, asked_HW, options)
-    hole = holes[1] if holes else np.zeros_like(asked_HW)
+    holes = fit_hole(photo, hole_HW, options)
+    hole = holes[1] if holes else np.zeros_like(hole_HW)
     if overlay is not None:
         write_photo(Photo(pixels=np.asarray(make_overlay(photo, hole))), overlay, overwrite=overwrite)
     if comparison is not None:

@@ -1,1 +1,1 @@
-"""How the holes of a photograph become patches for an engine, and how the results are pasted back."""
+"""From the holes of a photo to patches for an engine, and from filled patches back to the photo."""

@@ -1,4 +1,4 @@
-"""One photo's fill: how it is asked for, which hole is filled, and how far it is."""
+"""Options of a fill, and the hole that follows from mask and options."""
 
 from dataclasses import dataclass
 from types import NoneType
@@ -8,30 +8,31 @@ import numpy as np
 from PIL import Image
 from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import MASK_THRESHOLD
-from wavepaint.errors import ConfigError, ImageError, WavePaintError
-from wavepaint.runtime.filling.scale import MAX_GROWTH, Bool, grow_hole
-from wavepaint.runtime.filling.strategy import STRATEGIES, Canvas, Limits, Steps, Strategy, fill_steps
+from wavepaint.errors import ConfigError, ImageError
+from wavepaint.runtime.filling.morphology import MAX_GROWTH, grow_hole
+from wavepaint.runtime.filling.scale import Bool
+from wavepaint.runtime.filling.strategy import STRATEGIES, Strategy
 from wavepaint.runtime.images.decode import sizes_differ
-from wavepaint.runtime.images.photo import ImageSource, Photo
-from wavepaint.runtime.images.read import MaskFrom, read_mask
+from wavepaint.runtime.images.photo import Photo
+from wavepaint.runtime.images.read import MaskFrom
 
 
 @dataclass(frozen=True, kw_only=True)
 class FillOptions:
-    """How masks are read and holes filled.
+    """How masks are read and holes are filled.
 
     Attributes:
-        invert_mask: Black is the hole instead of white.
-        mask_threshold: From which level of 255 on a pixel counts as white, 1 to 255.
-        mask_from: ``"alpha"`` takes the transparent pixels of the mask for the hole and makes them opaque.
-        resize_mask: Fit a mask of another size to the image, by nearest neighbour.
-        dilate: Pixels by which the hole is grown, 0 to 64; for masks that follow an object too closely.
-        feather: Pixels, 0 to 64, over which the fill leads over into the photo, in the ring by which the hole was
-            grown. Less than ``dilate``, it leaves nothing of what lies at the edge of the hole that was asked for.
-        strategy: How large photos and holes are treated; see :mod:`wavepaint.runtime.filling.strategy`.
+        invert_mask: Black marks the hole instead of white.
+        mask_threshold: Lowest level, 1 to 255, that counts as white.
+        mask_from: ``"alpha"`` takes the transparent pixels of the mask as the hole and makes them opaque.
+        resize_mask: Resize a mask of another size to the image, by nearest neighbour.
+        dilate: Pixels, 0 to 64, by which the hole is grown; for masks that follow an object too closely.
+        feather: Width in pixels, 0 to 64, of the transition from fill to photo in the ring that ``dilate`` adds. A
+            value below ``dilate`` replaces everything at the edge of the original hole.
+        strategy: How large photos and holes are filled; see :mod:`wavepaint.runtime.filling.strategy`.
 
     Raises:
-        ConfigError: A value makes no sense.
+        ConfigError: A value is out of range.
     """
 
     invert_mask: bool = False
@@ -51,87 +52,38 @@ class FillOptions:
             check_int(name, getattr(self, name), 0, MAX_GROWTH, unit="pixels", flag=f"--{name}")
         if self.feather and not self.dilate:
             raise ConfigError(
-                f"feather is {self.feather} pixels, over which the fill leads over into the ring by which the hole is "
-                "grown, and it is not: pass --dilate as well, best with some pixels more."
+                f"feather is {self.feather} pixels, but dilate is 0: the transition needs the ring by which the hole "
+                "is grown. Pass --dilate as well, best a few pixels more than --feather."
             )
         check_choice("strategy", self.strategy, STRATEGIES, flag="--strategy")
-
-    def read_mask(self, source: ImageSource, size: tuple[int, int] | None = None) -> Bool:
-        """Decode a mask: (H, W), true in the hole; see :func:`wavepaint.runtime.images.read.read_mask`.
-
-        Args:
-            source: The mask.
-            size: Width and height of its photo: a mask of another size is refused before it is decoded, but where
-                ``resize_mask`` fits it.
-        """
-        return read_mask(
-            source,
-            invert=self.invert_mask,
-            threshold=self.mask_threshold,
-            mask_from=self.mask_from,
-            size=None if self.resize_mask else size,
-        )
 
 
 def check_options(options: FillOptions | None) -> FillOptions:
     """Return the options of a call, the defaults for None.
 
     Raises:
-        ConfigError: Another type.
+        ConfigError: ``options`` is of another type.
     """
     check_type("options", options, (FillOptions, NoneType), "FillOptions, or None for the defaults")
     return options or FillOptions()
 
 
-class Fill:
-    """One photo on its way: (H, W) masks of the hole that was asked for and of the one that is filled.
-
-    Attributes:
-        limits: What may pass the engine; they count from the next :meth:`start` on.
-        steps: What is left to be run.
-        error: Why it failed.
-    """
-
-    def __init__(self, photo: Photo, asked_HW: Bool, hole_HW: Bool, options: FillOptions, limits: Limits) -> None:
-        self.photo, self.options, self.limits = photo, options, limits
-        self.error: WavePaintError | None = None
-        self._hole, self._valid = hole_HW, ~asked_HW
-
-    def start(self) -> None:
-        """Begin, or begin anew."""
-        self.error = None
-        self._pixels = self.photo.pixels.copy()
-        colours = slice(0, self.photo.num_colours)
-        canvas = Canvas(
-            self.photo.pixels[..., colours], self._pixels[..., colours], self._hole, self._valid, self.options.feather
-        )
-        self.steps: Steps = fill_steps(canvas, self.options.strategy, self.limits)
-
-    def finish(self) -> Photo | WavePaintError:
-        """Return the filled photo, or why it failed."""
-        if self.error is not None:
-            return self.error
-        if self.options.mask_from == "alpha" and self.photo.has_alpha:
-            self._pixels[..., -1][self._hole] = np.iinfo(self._pixels.dtype).max
-        return self.photo.with_pixels(self._pixels)
-
-
 def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, Bool] | None:
-    """Return the hole as asked for, in the photo's size, and as it is filled; None for an empty mask.
+    """Return the hole of the mask in the photo's size, and the hole to fill; None for an empty mask.
 
     Raises:
-        ImageError: Sizes differ, or the hole is all of the photo.
+        ImageError: Sizes differ, or the hole covers the whole photo.
     """
-    asked = _fit_mask(photo, hole_HW, options.resize_mask)
-    if not asked.any():
+    marked = _fit_mask(photo, hole_HW, options.resize_mask)
+    if not marked.any():
         return None
-    hole = grow_hole(asked, options.dilate) if options.dilate else asked
+    hole = grow_hole(marked, options.dilate) if options.dilate else marked
     if hole.all():
         raise ImageError(
-            f"the mask covers all of {photo.source}, so there is nothing to continue from. White marks the hole; "
-            "--invert-mask swaps."
+            f"the mask covers all of {photo.source}, so no known pixels are left to continue from. White marks the "
+            "hole; --invert-mask swaps."
         )
-    return asked, hole
+    return marked, hole
 
 
 def _fit_mask(photo: Photo, hole_HW: Bool, resize_mask: bool) -> Bool:

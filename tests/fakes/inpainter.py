@@ -1,4 +1,4 @@
-"""A model that gives photographs back as they are, at once."""
+"""A model that returns photos unchanged, at once."""
 
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
@@ -19,5 +19,5 @@ class _Fake:
 
 
 def fake_inpainter() -> Inpainter:
-    """Return what fills many photographs in no time; it has no more than that takes."""
+    """Return an object that is enough of an inpainter to fill batches of photos."""
     return cast(Inpainter, _Fake())

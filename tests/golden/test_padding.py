@@ -15,7 +15,7 @@ from tests.golden.sines import set_normalised_sine_weights, set_sine_weights, si
 from wavepaint.contract import PadMode
 from wavepaint.models.network import Network
 from wavepaint.models.registry import build_model
-from wavepaint.runtime.filling.regions import pad_to_multiple
+from wavepaint.runtime.filling.padding import pad_to_multiple
 
 CASES: dict[str, Any] = json.loads((Path(__file__).parent / "padding.json").read_text())["cases"]
 LAMA: dict[str, Any] = {"num_blocks": 2, "base_channels": 4, "num_downsampling": 3, "global_channels": 24}

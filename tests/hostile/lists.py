@@ -14,9 +14,9 @@ from PIL import Image
 
 from tests.fakes.inpainter import fake_inpainter
 from tests.hostile import Case
-from wavepaint.cli.infer_many import check_files
 from wavepaint.runtime.batch import fill_jobs
-from wavepaint.runtime.jobs import find_jobs
+from wavepaint.runtime.jobs import check_jobs
+from wavepaint.runtime.pairing import find_jobs
 
 NAMES = {
     "NUL": "a\0b.png",
@@ -149,7 +149,7 @@ def read(path: Path) -> None:
     """
     before, out = sorted(path.parent.iterdir()), path.parent / "out"
     jobs = find_jobs(str(path), None, out)
-    check_files(jobs, [path], [out], None, overwrite=False, resume=True)
+    check_jobs(jobs, [path], overwrite=False, resume=True)
     for result in fill_jobs(fake_inpainter(), jobs, resume=True):
         assert len(result.error.splitlines()) == (result.status == "failed"), result
     assert sorted(each for each in path.parent.iterdir() if each != out) == before

@@ -1,176 +1,259 @@
-"""wp infer: fill the hole of a photo."""
+"""wp infer: fill the holes of photos."""
 
 import sys
 import time
 import warnings
-from collections.abc import Iterable
-from functools import partial
+from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import click
 from PIL import Image
 
-from wavepaint.atomic import check_outputs, check_target, write_file
-from wavepaint.cli.infer_many import check_files, fill_many, with_pictures
+from wavepaint.cli.interrupt import Interrupt
+from wavepaint.cli.progress import Progress
 from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.machine import count_cores
+from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import Precision
 from wavepaint.runtime.filling.memory import DEFAULT_MB
+from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.filling.options import FillOptions
-from wavepaint.runtime.filling.scale import MAX_GROWTH
 from wavepaint.runtime.filling.strategy import STRATEGIES, Strategy
-from wavepaint.runtime.images.encode import check_output, encode_photo, is_written
-from wavepaint.runtime.images.photo import ImageSource
-from wavepaint.runtime.images.read import MaskFrom, read_photo
+from wavepaint.runtime.images.encode import is_written
+from wavepaint.runtime.images.read import MaskFrom
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.jobs import find_jobs, is_many
-from wavepaint.runtime.previews import check_picture, write_pictures
+from wavepaint.runtime.jobs import Job, JobResult, check_jobs, count_statuses, write_report
+from wavepaint.runtime.pairing import find_jobs, is_batch
 
 STREAM = "-"
 
-SLOW_PIXELS = 4_000_000
-"""From this size on a photo may take seconds, and a terminal is told what goes on."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as in shells."""
 
 MAX_STREAMS = 8
-"""Photos filled at once at most, whatever the number of cores: each of them takes memory."""
+"""Most photos filled at once, whatever the number of cores: each of them takes memory."""
 
 
-def _source(argument: str) -> ImageSource:
+def _open_source(argument: str) -> Path | bytes:
+    """Return the path of an image, or the bytes on standard input."""
     if argument != STREAM:
         return Path(argument)
     if sys.stdin is None:
-        raise ImageError("standard input is closed. Give a file's name instead of -, or pipe a file in.")
+        raise ImageError("standard input is closed. Give a file name instead of -, or pipe a file in.")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
         raise ImageError(f"standard input cannot be read: {error.strerror or error}.") from error
 
 
-def _output_path(image: str, out: str | None) -> Path | None:
-    """Return where the result goes, None for stdout."""
+def _choose_output(image: str, out: str | None) -> Path | IO[bytes]:
+    """Return the place of one photo's result."""
     if out == STREAM or (out is None and image == STREAM):
-        return None
+        if sys.stdout is None:
+            raise OutputError("the result cannot be written to standard output: it is closed.")
+        return sys.stdout.buffer
     source = Path(image)
     suffix = source.suffix if is_written(source.suffix) else ".png"
     return Path(out) if out is not None else source.with_name(f"{source.stem}_filled{suffix}")
 
 
-def _check_files(inputs: Iterable[Path], out: Path | None, pictures: list[Path], overwrite: bool) -> None:
-    """Refuse, before any work is done, what could not be written after it."""
-    paths = [*([out] if out is not None else []), *pictures]
-    for path in paths:
-        if path.is_dir():
-            raise OutputError(f"cannot write {path}: it is a folder. Give a file name.")
-    check_outputs(inputs, paths)
-    for path in paths:
-        check_target(path, overwrite)
-    for path in pictures:
-        check_picture(path)
+def _list_jobs(
+    image: str, mask: str | None, out: str | None, overlay: Path | None, comparison: Path | None
+) -> list[Job]:
+    """Return the photos to fill: those of a folder, pattern or list, or one."""
+    if is_batch(image):
+        if out is None or out == STREAM:
+            raise click.UsageError("A batch of photos needs a folder for its results: --out FOLDER.")
+        return find_jobs(image, mask, Path(out), overlays=overlay, comparisons=comparison)
+    if mask is None:
+        raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
+    if image == STREAM and mask == STREAM:
+        raise click.UsageError("Only one of IMAGE and MASK can come from standard input.")
+    target = _choose_output(image, out)
+    return [Job(_open_source(image), _open_source(mask), target, overlay, comparison)]
 
 
-def _write_stdout(data: bytes) -> None:
-    try:
-        if sys.stdout is None:
-            raise OSError("it is closed")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise  # whoever read it wants no more, which click takes care of
-    except OSError as error:
-        raise OutputError(f"the result cannot be written to standard output: {error.strerror or error}.") from error
+def run_jobs(
+    inpainter: Inpainter,
+    jobs: list[Job],
+    options: FillOptions,
+    *,
+    overwrite: bool,
+    resume: bool,
+    report: Path | None,
+) -> int:
+    """Fill all jobs, show the progress, write the report, and return the exit status.
+
+    After Ctrl-C, photos in work are finished, and the report has a row for every result on disk.
+
+    Args:
+        inpainter: The model.
+        jobs: The photos to fill.
+        options: How to fill them.
+        overwrite: Replace existing results.
+        resume: Skip jobs whose result exists.
+        report: Path of the report.
+
+    Returns:
+        0, 1 if a photo failed, or :data:`INTERRUPTED`.
+
+    Raises:
+        OutputError: The report cannot be written.
+    """
+    finished: dict[Job, JobResult] = {}
+
+    def note(result: JobResult) -> None:
+        finished[result.job] = result
+
+    started, interrupted = time.perf_counter(), False
+    stream = fill_jobs(inpainter, jobs, options=options, overwrite=overwrite, resume=resume, on_result=note)
+    with Interrupt() as interrupt, Progress(len(jobs), unit="photo") as progress:
+        try:
+            interrupt.armed = True
+            with closing(stream):
+                for result in stream:
+                    _show(progress, result)
+            interrupt.armed = False
+        except KeyboardInterrupt:
+            interrupt.armed = False
+            interrupted = True
+            for job in jobs[progress.num_done :]:
+                if job in finished:
+                    _show(progress, finished[job])
+        progress.close()
+        results = [finished[job] for job in jobs if job in finished]
+        seconds = time.perf_counter() - started
+        model = inpainter.bundle.manifest.name
+        if len(jobs) > 1 or not count_statuses(results)["failed"]:
+            click.echo(f"{_summarise(jobs, results, seconds)} ({model}, {inpainter.engine})", err=True)
+        if report is not None:
+            engine = inpainter.engine
+            write_report(report, results, model=model, engine=engine, seconds=seconds, interrupted=interrupted)
+    if interrupted:
+        click.echo("interrupted; every file that was written is complete. Go on with --resume.", err=True)
+        return INTERRUPTED
+    return 1 if count_statuses(results)["failed"] else 0
+
+
+def _show(progress: Progress, result: JobResult) -> None:
+    progress.advance()
+    if result.status == "failed":
+        progress.print_line(f"error: {result.error}")
+
+
+def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str:
+    """Return what was done: in detail for one photo, in numbers for a batch."""
+    if len(jobs) == len(results) == 1 and results[0].status == "filled":
+        (result,) = results
+        (width, height), place = result.size, result.job.out
+        name = place if isinstance(place, Path) else "stdout"
+        return f"{name}: filled {result.hole:.1%} of {width}x{height} px in {result.seconds:.2f} s"
+    counts = count_statuses(results)
+    shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")
+    return f"{shown} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} photos/s"
 
 
 @click.command()
 @click.argument("image")
 @click.argument("mask", required=False)
 @click.option(
-    "-o", "--out", help="Result, or the folder of many results. Default: IMAGE with _filled in its name; - is stdout."
+    "-o",
+    "--out",
+    help="Result; for a batch, the folder of the results. - is standard output. Default: IMAGE with _filled in its "
+    "name.",
 )
-@click.option("--model", type=click.Path(path_type=Path), help="Bundle. Default: the one that ships with the package.")
+@click.option(
+    "--bundle",
+    "--model",
+    "bundle",
+    type=click.Path(path_type=Path),
+    help="Folder of the model. Default: the model that ships with the package.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
-@click.option("--resume", is_flag=True, help="Many images: pass over those whose result exists.")
+@click.option("--resume", is_flag=True, help="Skip photos whose result exists.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Many images: write what became of each, as JSON. --resume replaces that of the earlier run.",
+    help="Write what became of each photo to this JSON file. --resume replaces the report of the earlier run.",
 )
-@click.option("--invert-mask", is_flag=True, help="Black is the hole instead of white.")
+@click.option("--invert-mask", is_flag=True, help="Black marks the hole instead of white.")
 @click.option(
     "--mask-threshold",
     type=click.IntRange(1, 255),
     default=MASK_THRESHOLD,
     show_default=True,
-    help="Level from which on a pixel of the mask is white.",
+    help="Lowest level of the mask that counts as white.",
 )
 @click.option(
     "--mask-from",
     type=click.Choice(["luminance", "alpha"]),
     default="luminance",
     show_default=True,
-    help="alpha: the transparent pixels of MASK are the hole, and become opaque.",
+    help="alpha: the transparent pixels of MASK are the hole; they become opaque.",
 )
-@click.option("--resize-mask", is_flag=True, help="Fit a mask of another size by nearest neighbour.")
+@click.option("--resize-mask", is_flag=True, help="Resize a mask of another size, by nearest neighbour.")
 @click.option(
     "--dilate",
     type=click.IntRange(0, MAX_GROWTH),
     default=0,
     show_default=True,
-    help="Grow the hole by so many pixels, for masks that follow an object too closely.",
+    help="Pixels to grow the hole by, for masks that follow an object too closely.",
 )
 @click.option(
     "--feather",
     type=click.IntRange(0, MAX_GROWTH),
     default=0,
     show_default=True,
-    help="Pixels over which the fill leads over into the photo, in the ring that --dilate adds.",
+    help="Width in pixels of the transition from fill to photo, in the ring that --dilate adds.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
     default="auto",
     show_default=True,
-    help="whole: the photo at once. crop: each hole with its neighbourhood, thick ones at a lower resolution. tile: "
+    help="whole: the photo at once. crop: each hole with its neighbourhood, thick holes at a lower resolution. tile: "
     "the neighbourhood in overlapping tiles. auto: crops, and tiles for huge holes.",
 )
 @click.option(
     "--max-memory",
     type=click.IntRange(min=1),
     metavar="MIB",
-    help=f"Bound on the memory of the process. Default: {DEFAULT_MB}, or what the photo itself needs.",
+    help=f"Bound on the memory of the process. Default: {DEFAULT_MB}, or as much as the photo needs.",
 )
 @click.option(
     "--save-overlay",
     type=click.Path(path_type=Path),
-    help="Write the photo with its hole tinted; for many photos a folder.",
+    help="Write the photo with its hole tinted; for a batch, a folder.",
 )
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
-    help="Write photo, hole and result side by side; for many photos a folder.",
+    help="Write photo, hole and result side by side; for a batch, a folder.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["auto", *ENGINES]),
     default="auto",
     show_default=True,
-    help="Who computes. auto: the fastest that works here (wp doctor shows them).",
+    help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", *PRECISIONS]),
     default="auto",
     show_default=True,
-    help="Of the arithmetic, float32 of the weights too. auto: the engine's fastest that was verified.",
+    help="Arithmetic precision; float32 means exact weights too. auto: the engine's fastest verified precision.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 def command(
     image: str,
     mask: str | None,
     out: str | None,
-    model: Path | None,
+    bundle: Path | None,
     overwrite: bool,
     resume: bool,
     report: Path | None,
@@ -188,15 +271,16 @@ def command(
     precision: Precision | Auto,
     threads: int | None,
 ) -> None:
-    """Fill the part of IMAGE that is white in MASK. Either may be - for stdin.
+    """Fill the part of IMAGE that is white in MASK. Either may be - for standard input.
 
-    IMAGE and MASK may be folders: images are paired with masks of the same name (or name_mask, name_mask000) at the
-    same place, the tree is kept under --out. IMAGE may also be a pattern in quotes, or a list (.csv or .jsonl with
-    image, mask and, if wanted, out); MASK may be one mask for all. Exit status 1 if any failed.
+    For a batch of photos, IMAGE and MASK are folders. Each image is paired with masks of the same name (or name_mask,
+    name_mask000) at the same place, and the tree is kept under --out. IMAGE may also be a pattern in quotes, or a list
+    (.csv or .jsonl with image, mask and optionally out). MASK may be one mask for all images. The exit status is 1 if
+    any photo failed.
     """
-    # Pillow warns from 89 megapixels on; up to its limit, which read_photo reports, such photos are fine.
+    # Pillow warns above 89 megapixels. Photos up to its limit are fine, and read_photo reports larger ones.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    # What it says of broken EXIF, this package says in a line of its own.
+    # This package reports broken EXIF in a line of its own.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     options = FillOptions(
         invert_mask=invert_mask,
@@ -207,50 +291,17 @@ def command(
         feather=feather,
         strategy=strategy,
     )
-    open_inpainter = partial(
-        Inpainter, model, engine=engine, precision=precision, threads=threads, max_memory_mb=max_memory
-    )
-    model_files = list((model or default_bundle_folder()).glob("*"))
-    if is_many(image):
-        if out is None or out == STREAM:
-            raise click.UsageError("Many images need a folder for their results: --out FOLDER.")
-        if overwrite and resume:
-            raise click.UsageError("--overwrite and --resume contradict each other.")
-        jobs = with_pictures(find_jobs(image, mask, Path(out)), Path(out), save_overlay, compare)
-        folders = [folder for folder in (Path(out), save_overlay, compare) if folder is not None]
-        check_files(jobs, [Path(image), *model_files], folders, report, overwrite=overwrite, resume=resume)
-        with open_inpainter(streams=min(threads or count_cores(), MAX_STREAMS)) as inpainter:
-            sys.exit(fill_many(inpainter, jobs, options, overwrite=overwrite, resume=resume, report=report))
-    if mask is None:
-        raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
-    if resume or report is not None:
-        raise click.UsageError("--resume and --report are for many images: folders, a pattern or a list.")
-    if image == STREAM and mask == STREAM:
-        raise click.UsageError("only one of IMAGE and MASK can come from stdin.")
-    path = _output_path(image, out)
-    inputs = [Path(argument) for argument in (image, mask) if argument != STREAM]
-    pictures = [picture for picture in (save_overlay, compare) if picture is not None]
-    _check_files([*inputs, *model_files], path, pictures, overwrite)
-    photo = read_photo(_source(image))
-    check_output(photo, path)
-    hole = options.read_mask(_source(mask), photo.size)
-    width, height = photo.size
-    if sys.stderr.isatty() and width * height > SLOW_PIXELS:
-        click.echo(f"filling {width}x{height} px ...", err=True)
-    with open_inpainter() as inpainter:
-        started = time.perf_counter()
-        filled = inpainter.fill_photo(photo, hole, options)
-        seconds = time.perf_counter() - started
-    data = encode_photo(filled, path)
-    if path is None:
-        _write_stdout(data)
-    else:
-        with write_file(path, overwrite=overwrite) as temporary:
-            temporary.write_bytes(data)
-    if save_overlay is not None or compare is not None:
-        write_pictures(photo, hole, filled, options, save_overlay, compare, overwrite=overwrite)
-    click.echo(
-        f"{path or 'stdout'}: filled {hole.mean():.1%} of {width}x{height} px in {seconds:.2f} s "
-        f"({inpainter.bundle.manifest.name}, {inpainter.engine})",
-        err=True,
-    )
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume contradict each other.")
+    jobs = _list_jobs(image, mask, out, save_overlay, compare)
+    inputs = [*([] if image == STREAM else [Path(image)]), *(bundle or default_bundle_folder()).glob("*")]
+    check_jobs(jobs, inputs, report, overwrite=overwrite, resume=resume)
+    with Inpainter(
+        bundle,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        max_memory_mb=max_memory,
+        streams=min(threads or count_cores(), MAX_STREAMS, len(jobs)),
+    ) as inpainter:
+        sys.exit(run_jobs(inpainter, jobs, options, overwrite=overwrite, resume=resume, report=report))

@@ -1,25 +1,16 @@
-"""Regions: together they hold every hole, they never overlap, and they stay near the holes."""
+"""Regions contain every hole with context, never overlap and stay near the holes."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from wavepaint.runtime.filling.regions import CELL, MIN_CONTEXT, MIN_SIDE, find_regions
-
-
-@st.composite
-def holes(draw: st.DrawFn) -> np.ndarray:
-    height, width = draw(st.integers(1, 900)), draw(st.integers(1, 900))
-    mask = np.zeros((height, width), dtype=bool)
-    for _ in range(draw(st.integers(1, 6))):
-        top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
-        mask[top : top + draw(st.integers(1, 120)), left : left + draw(st.integers(1, 120))] = True
-    return mask
+from tests.unit.filling.conftest import draw_masks
+from wavepaint.runtime.filling.regions import CELL, MIN_CONTEXT, MIN_SIDE, find_regions, measure_thickness
 
 
-@settings(max_examples=80, deadline=None)
-@given(mask=holes())
-def test_regions_cover_every_hole_once_with_context(mask: np.ndarray) -> None:
+@settings(max_examples=60, deadline=None)
+@given(mask=draw_masks(largest=900))
+def test_regions_contain_every_hole_once_with_context(mask: np.ndarray) -> None:
     regions = find_regions(mask)
     count = np.zeros(mask.shape, dtype=int)
     for region in regions:
@@ -37,13 +28,13 @@ def test_regions_cover_every_hole_once_with_context(mask: np.ndarray) -> None:
     assert (count[mask] == 1).all()
 
 
-def test_far_holes_of_a_large_photo_are_separate() -> None:
+def test_distant_holes_of_a_large_photo_are_separate() -> None:
     mask = np.zeros((3000, 4000), dtype=bool)
     mask[100:120, 100:140] = True
     mask[2900:2950, 3900:3990] = True
     regions = find_regions(mask)
     assert len(regions) == 2
-    assert sum(region.width * region.height for region in regions) <= 2 * MIN_SIDE**2 * 1.3
+    assert sum(region.num_pixels for region in regions) <= 2 * MIN_SIDE**2 * 1.3
 
 
 def test_one_stroke_across_many_cells_is_one_region() -> None:
@@ -59,5 +50,20 @@ def test_a_hole_at_the_border_still_gets_a_whole_region() -> None:
     assert [(r.top, r.bottom, r.left, r.right) for r in find_regions(mask)] == [(0, 193, 0, 40)]
 
 
-def test_no_hole_no_region() -> None:
+def test_a_mask_without_a_hole_has_no_region() -> None:
     assert find_regions(np.zeros((10, 10), dtype=bool)) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(hole=draw_masks(largest=60))
+def test_thickness_is_the_side_of_the_largest_square(hole: np.ndarray) -> None:
+    best = np.zeros(np.array(hole.shape) + 1, int)
+    for y, x in np.argwhere(hole):
+        best[y + 1, x + 1] = 1 + min(best[y, x + 1], best[y + 1, x], best[y, x])
+    assert measure_thickness(hole) == best.max()
+
+
+def test_thickness_of_large_holes_is_nearly_right() -> None:
+    hole = np.zeros((5000, 7000), bool)
+    hole[123:2456, 789:6000] = True
+    assert measure_thickness(hole) == pytest.approx(2333, abs=15)

@@ -1,4 +1,4 @@
-"""Pairing images and masks: by name, by tree, by list, never two results of one name."""
+"""Images are paired with masks by name, tree or list, and no two results have the same name."""
 
 import json
 import os
@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from wavepaint.errors import ImageError, OutputError
-from wavepaint.runtime.jobs import Job, find_jobs, is_many
+from wavepaint.runtime.jobs import Job, check_jobs
+from wavepaint.runtime.pairing import find_jobs, is_batch
 
 
 @pytest.fixture
@@ -27,7 +28,11 @@ def make(*names: str) -> None:
 
 
 def pairs(jobs: list[Job]) -> list[tuple[str, str | None, str]]:
-    return [(job.image.as_posix(), job.mask and job.mask.as_posix(), job.out.as_posix()) for job in jobs]
+    found = []
+    for job in jobs:
+        image, *mask = (path.as_posix() for path in job.inputs)
+        found.append((image, mask[0] if mask else None, job.outputs[0].as_posix()))
+    return found
 
 
 def test_folders_are_paired_by_name_and_the_tree_is_kept(tree: Path) -> None:
@@ -41,14 +46,14 @@ def test_folders_are_paired_by_name_and_the_tree_is_kept(tree: Path) -> None:
     ]
 
 
-def test_one_folder_may_hold_both(tree: Path) -> None:
+def test_one_folder_may_contain_images_and_masks(tree: Path) -> None:
     make("d/a.png", "d/a_mask000.png", "d/b.png", "d/b_mask.png")
     expected = [("d/a.png", "d/a_mask000.png", "o/a.png"), ("d/b.png", "d/b_mask.png", "o/b.png")]
     assert pairs(find_jobs("d", None, Path("o"))) == expected
     assert pairs(find_jobs("d", "d", Path("o"))) == expected
 
 
-def test_one_mask_serves_all(tree: Path) -> None:
+def test_one_mask_may_serve_all_images(tree: Path) -> None:
     make("i/a.jpg", "i/b.jpg", "i/mask.png")
     assert [job.mask for job in find_jobs("i", "i/mask.png", Path("o"))] == [Path("i/mask.png")] * 2
 
@@ -56,15 +61,15 @@ def test_one_mask_serves_all(tree: Path) -> None:
 def test_patterns_reach_any_depth(tree: Path) -> None:
     make("i/a.jpg", "i/x/b.jpg", "i/x/c.png", "mask.png")
     found = find_jobs("i/**/*.jpg", "mask.png", Path("o"))
-    assert [job.out.as_posix() for job in found] == ["o/a.jpg", "o/x/b.jpg"]
-    assert is_many("i/*.jpg")
-    assert not is_many("i/a.jpg")
+    assert [out for _, _, out in pairs(found)] == ["o/a.jpg", "o/x/b.jpg"]
+    assert is_batch("i/*.jpg")
+    assert not is_batch("i/a.jpg")
     Path("i/[1].jpg").write_bytes(Path("i/a.jpg").read_bytes())
-    assert not is_many("i/[1].jpg")  # a file of that very name
+    assert not is_batch("i/[1].jpg")  # a file of that very name
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_lists_are_relative_to_themselves(tree: Path, suffix: str) -> None:
+def test_paths_in_a_list_are_relative_to_the_list(tree: Path, suffix: str) -> None:
     Path("l").mkdir()
     rows = [{"image": "a.jpg", "mask": "m/a.png"}, {"image": "../b.jpg", "mask": "m/b.png", "out": "deep/c.jpg"}]
     if suffix == ".csv":
@@ -78,34 +83,34 @@ def test_lists_are_relative_to_themselves(tree: Path, suffix: str) -> None:
     ]
 
 
-def test_an_image_without_a_mask_is_a_job_that_fails_not_the_end(tree: Path) -> None:
+def test_an_image_without_a_mask_is_a_job_without_a_mask(tree: Path) -> None:
     make("i/a.jpg", "i/b.jpg", "m/a.png")
     assert pairs(find_jobs("i", "m", Path("o"))) == [("i/a.jpg", "m/a.png", "o/a.jpg"), ("i/b.jpg", None, "o/b.jpg")]
 
 
-def test_former_results_below_the_images_are_not_filled_again(tree: Path) -> None:
+def test_earlier_results_below_the_images_are_not_filled_again(tree: Path) -> None:
     make("i/a.jpg", "i/out/a.jpg", "m/a.png")
     assert pairs(find_jobs("i", "m", Path("i/out"))) == [("i/a.jpg", "m/a.png", "i/out/a.jpg")]
 
 
 @pytest.mark.parametrize("out", [".", "..", "i/../.", "o"])
-def test_the_results_folder_may_hold_the_images_folder(tree: Path, out: str) -> None:
+def test_the_results_folder_may_contain_the_images_folder(tree: Path, out: str) -> None:
     make("i/x/a.jpg", "m/x/a.png")
-    assert [job.image.as_posix() for job in find_jobs("i", "m", Path(out))] == ["i/x/a.jpg"]
-    assert [job.image.as_posix() for job in find_jobs("i/*/*.jpg", "m/x/a.png", Path(out))] == ["i/x/a.jpg"]
+    assert [image for image, _, _ in pairs(find_jobs("i", "m", Path(out)))] == ["i/x/a.jpg"]
+    assert [image for image, _, _ in pairs(find_jobs("i/*/*.jpg", "m/x/a.png", Path(out)))] == ["i/x/a.jpg"]
 
 
-def test_a_list_is_split_at_line_ends_alone(tree: Path) -> None:
+def test_a_list_is_split_only_at_line_ends(tree: Path) -> None:
     name = "a\u2028b\x85c.jpg"
     Path("l.jsonl").write_text(
         json.dumps({"image": name, "mask": "m.png"}, ensure_ascii=False) + '\r\n\n{"image": "d.jpg", "mask": "m.png"}'
     )
     Path("l.csv").write_text(f'image,mask\n{name},m.png\n"d\n.jpg",m.png\n')
-    assert [job.image.name for job in find_jobs("l.jsonl", None, Path("o"))] == [name, "d.jpg"]
-    assert [job.image.name for job in find_jobs("l.csv", None, Path("o"))] == [name, "d\n.jpg"]
+    assert [job.inputs[0].name for job in find_jobs("l.jsonl", None, Path("o"))] == [name, "d.jpg"]
+    assert [job.inputs[0].name for job in find_jobs("l.csv", None, Path("o"))] == [name, "d\n.jpg"]
 
 
-def test_a_lists_results_stay_in_the_results_folder(tree: Path) -> None:
+def test_the_results_of_a_list_stay_in_the_results_folder(tree: Path) -> None:
     for name in ("../x.png", "a/../../x.png", str(tree / "x.png"), "..", ".", "a/.."):
         Path("l.jsonl").write_text(json.dumps({"image": "a.jpg", "mask": "m.png", "out": name}))
         with pytest.raises(OutputError, match=r"line 1 of l\.jsonl has the result .*--out"):
@@ -117,16 +122,20 @@ def test_a_lists_results_stay_in_the_results_folder(tree: Path) -> None:
     assert pairs(find_jobs("l.jsonl", None, Path("o"))) == [("a.jpg", "m.png", "o/b/c.png")]
 
 
-def test_what_cannot_be_paired_is_refused(tree: Path) -> None:
+def test_images_that_cannot_be_paired_are_refused(tree: Path) -> None:
     make("i/a.jpg", "m/other.png", "empty/notes.txt")
     with pytest.raises(
         ImageError, match=r"none of the 1 images has a mask in m.*a\.png, a_mask\.png or a_mask000\.png"
     ):
         find_jobs("i", "m", Path("o"))
-    with pytest.raises(ImageError, match="holds no image to fill"):
+    with pytest.raises(ImageError, match="contains no image to fill"):
         find_jobs("empty", "m", Path("o"))
     with pytest.raises(ImageError, match="neither a mask nor a folder"):
         find_jobs("i", "nothing", Path("o"))
+
+
+def check(images: str, masks: str | None, out: Path) -> None:
+    check_jobs(find_jobs(images, masks, out), [Path(images)], overwrite=True, resume=False)
 
 
 def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) -> None:
@@ -137,27 +146,31 @@ def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) ->
     for suffix in ("jpg", "png"):
         make(f"i/{suffix}/a.{suffix}")
         with pytest.raises(OutputError, match=rf"a\.{suffix} is one of the inputs"):
-            find_jobs(f"i/{suffix}", "m.png", Path(f"i/{suffix}"))
+            check(f"i/{suffix}", "m.png", Path(f"i/{suffix}"))
     Path("l.csv").write_text("image,mask,out\ni/a.jpg,m.png,l.csv\n")
     with pytest.raises(OutputError, match=r"l\.csv is one of the inputs"):
-        find_jobs("l.csv", None, Path())
+        check("l.csv", None, Path())
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("l.csv", "image\na.jpg\n", "line 2 of l.csv names no image and mask"),
-        ("l.jsonl", "{broken\n", "line 1 of l.jsonl is no JSON"),
-        ("l.jsonl", '["a.jpg"]\n', "line 1 of l.jsonl names no image and mask"),
-        ("l.csv", "", "holds no image to fill"),
-        ("l.csv", "image,mask\na.jpg,m\0.png\n", r"line 2 of l.csv has 'm\\x00.png' where a file's name is expected"),
-        ("l.csv", f"image,mask\na.jpg,{'m' * 131_073}\n", "line 2 of l.csv is no CSV: field larger than"),
-        ("l.jsonl", '{"image": "\\ud800.jpg", "mask": "m.png"}\n', r"line 1 of l.jsonl has '\\ud800.jpg' where a file"),
-        ("l.jsonl", '{"image": "a.jpg", "mask": ["m.png"]}\n', "line 1 of l.jsonl has .* where a file's name"),
-        ("l.jsonl", "[" * 100_000, "line 1 of l.jsonl is no JSON"),
+        ("l.csv", "image\na.jpg\n", "line 2 of l.csv does not name an image and a mask"),
+        ("l.jsonl", "{broken\n", "line 1 of l.jsonl is not JSON"),
+        ("l.jsonl", '["a.jpg"]\n', "line 1 of l.jsonl does not name an image and a mask"),
+        ("l.csv", "", "contains no image to fill"),
+        ("l.csv", "image,mask\na.jpg,m\0.png\n", r"line 2 of l.csv has 'm\\x00.png' where a file name is expected"),
+        ("l.csv", f"image,mask\na.jpg,{'m' * 131_073}\n", "line 2 of l.csv is not CSV: field larger than"),
+        (
+            "l.jsonl",
+            '{"image": "\\ud800.jpg", "mask": "m.png"}\n',
+            r"line 1 of l.jsonl has '\\ud800.jpg' where",
+        ),
+        ("l.jsonl", '{"image": "a.jpg", "mask": ["m.png"]}\n', "line 1 of l.jsonl has .* where a file name"),
+        ("l.jsonl", "[" * 100_000, "line 1 of l.jsonl is not JSON"),
     ],
 )
-def test_lists_that_make_no_sense_are_refused(tree: Path, name: str, text: str, message: str) -> None:
+def test_broken_lists_are_refused(tree: Path, name: str, text: str, message: str) -> None:
     Path(name).write_text(text)
     with pytest.raises(ImageError, match=message):
         find_jobs(name, None, Path("o"))
@@ -169,7 +182,7 @@ def test_a_list_that_does_not_exist_is_refused(tree: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
-def test_a_list_that_is_no_file_is_refused(tree: Path) -> None:
+def test_a_list_that_is_not_a_file_is_refused(tree: Path) -> None:
     os.mkfifo("l.csv")
     with pytest.raises(ImageError, match=r"the list l\.csv is neither a file nor a folder"):
         find_jobs("l.csv", None, Path("o"))

@@ -1,0 +1,223 @@
+"""Pairing photos with masks: folders, patterns and lists become jobs."""
+
+import csv
+import glob
+import io
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+from wavepaint.atomic import exists
+from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning, printable
+from wavepaint.runtime.images.encode import is_written
+from wavepaint.runtime.jobs import Job
+
+LIST_SUFFIXES = (".csv", ".jsonl")
+_MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether an argument is a pattern such as ``photos/*.jpg`` and not a file of that very name."""
+    return glob.has_magic(text) and not exists(Path(text))
+
+
+def is_batch(text: str) -> bool:
+    """Return whether an argument names a batch of photos: a folder, a pattern, or a CSV or JSONL list."""
+    return Path(text).is_dir() or is_pattern(text) or Path(text).suffix.lower() in LIST_SUFFIXES
+
+
+def find_jobs(
+    images: str, masks: str | None, out: Path, *, overlays: Path | None = None, comparisons: Path | None = None
+) -> list[Job]:
+    """Pair images with masks.
+
+    Args:
+        images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list. A list is CSV with a
+            header, or JSON lines, with ``image``, ``mask`` and optionally ``out``; its paths are relative to the list.
+        masks: A folder, or one mask for all images. None for a list, and for a folder that contains both, as LaMa's
+            tools write it (``name.png``, ``name_mask000.png``). In a folder the mask of ``name.*`` is ``name.*``,
+            ``name_mask.*`` or ``name_mask*NNN*.*`` at the same place in the tree. An image with several masks is
+            filled once for each, and the results are named after the masks.
+        out: Folder of the results, which keeps the images' tree.
+        overlays: Folder of pictures with the hole tinted, named after the results, as PNG.
+        comparisons: Folder of pictures side by side, likewise.
+
+    Returns:
+        The jobs, in the order of the images' paths or of the list. If ``out`` lies in the images' tree, its files are
+        results of earlier runs and are not filled again.
+
+    Raises:
+        ImageError: No image was found, no image has a mask, or the list is broken.
+        OutputError: Two results have the same name, a list's result lies outside of ``out``, or results and pictures
+            share a folder.
+        ConfigError: Masks are given for a list.
+    """
+    if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
+        if masks is not None:
+            raise ConfigError(f"the list {images} names its masks itself: leave MASK ({masks}) out.")
+        jobs = list(_read_list(Path(images), out))
+    else:
+        jobs = _pair_files(images, masks, out)
+    if not jobs:
+        raise ImageError(f"{images} contains no image to fill (of the kinds {', '.join(sorted(_list_suffixes()))}).")
+    if all(job.mask is None for job in jobs):
+        image = jobs[0].inputs[0]
+        raise ImageError(
+            f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for {printable(image)}, "
+            f"{printable(f'{image.stem}.png, {image.stem}_mask.png or {image.stem}_mask000.png')} at the same place."
+        )
+    _check_names(jobs)
+    return _add_pictures(jobs, out, overlays, comparisons)
+
+
+def _pair_files(images: str, masks: str | None, out: Path) -> list[Job]:
+    """Pair the images of a folder or pattern with one mask or a folder of masks."""
+    root, found = _find_images(images)
+    if root.resolve() in out.resolve().parents:
+        found = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
+    if masks is not None and Path(masks).is_file():
+        return [Job(path, Path(masks), out / path.relative_to(root)) for path in found if path != Path(masks)]
+    folder = root if masks is None else Path(masks)
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is neither a mask nor a folder of masks.")
+    return list(_pair_by_name(root, found, folder, out))
+
+
+@cache
+def _list_suffixes() -> frozenset[str]:
+    Image.init()
+    return frozenset(suffix for suffix in Image.EXTENSION if is_written(suffix))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _list_suffixes() and path.is_file() and not path.name.startswith(".")
+
+
+def _walk(root: Path) -> list[Path]:
+    """Return the images in a tree; a folder that cannot be read causes a warning and is skipped."""
+
+    def warn(error: OSError) -> None:
+        warnings.warn(
+            f"{error.filename} cannot be read ({error.strerror}) and is skipped.", WavePaintWarning, stacklevel=4
+        )
+
+    files = (Path(folder, name) for folder, _, names in os.walk(root, onerror=warn) for name in names)
+    return sorted(path for path in files if _is_image(path))
+
+
+def _find_images(images: str) -> tuple[Path, list[Path]]:
+    """Return the tree's root and the images in it."""
+    root = Path(images)
+    if is_pattern(images):
+        matches = glob.glob(images, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
+        found = sorted(path for path in map(Path, matches) if _is_image(path))
+        parents = [str(path.parent) for path in found]
+        return Path(os.path.commonpath(parents)) if parents else root, found
+    return root, _walk(root)
+
+
+def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
+    is_shared = folder.resolve() == root.resolve()
+    masks: dict[tuple[Path, str], list[Path]] = {}
+    stems = {(path.relative_to(root).parent, path.stem) for path in found}
+    mask_files: set[Path] = set()
+    for path in _walk(folder):
+        place, named = path.relative_to(folder).parent, _MASK_NAME.fullmatch(path.stem)
+        if named and (place, named["stem"]) in stems:
+            masks.setdefault((place, named["stem"]), []).append(path)
+            mask_files.add(path)
+        elif not is_shared:
+            masks.setdefault((place, path.stem), []).append(path)
+    for image in found:
+        if image in mask_files:
+            continue
+        place = image.relative_to(root).parent
+        own: list[Path | None] = list(masks.get((place, image.stem), []))
+        for mask in own or (None,):
+            name = f"{mask.stem}{image.suffix}" if mask is not None and len(own) > 1 else image.name
+            yield Job(image, mask, out / place / name)
+
+
+def _read_list(path: Path, out: Path) -> Iterator[Job]:
+    for number, row in _read_rows(path):
+        place = f"line {number} of {printable(path)}"
+        if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
+            raise ImageError(f"{place} does not name an image and a mask: expected both, and optionally out.")
+        image, mask = (path.parent / _check_name(row[key], place) for key in ("image", "mask"))
+        result = os.path.normpath(_check_name(row.get("out") or image.name, place))
+        if result == os.curdir or Path(result).anchor or Path(result).parts[0] == os.pardir:
+            raise OutputError(
+                f"{place} has the result {printable(result)}: expected a file name relative to the folder of the "
+                "results (--out), and inside that folder."
+            )
+        yield Job(image, mask, out / result)
+
+
+def _read_rows(path: Path) -> Iterator[tuple[int, object]]:
+    """Yield the number and content of each row."""
+    name = printable(path)
+    if exists(path) and not path.is_file():
+        raise ImageError(f"the list {name} is neither a file nor a folder: expected a file.")
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(f"the list {name} cannot be read: {error}.") from error
+    if path.suffix.lower() == ".csv":
+        reader = csv.DictReader(io.StringIO(text))
+        try:
+            for row in reader:
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise ImageError(f"line {reader.reader.line_num} of {name} is not CSV: {error}.") from error
+        return
+    # Not splitlines, which also splits at characters that may occur in a JSON string, such as U+2028.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ImageError(f"line {number} of {name} is not JSON: {error}.") from error
+
+
+def _check_name(name: object, place: str) -> str:
+    """Return a path from a list, if a file can have that name."""
+    try:
+        if isinstance(name, str) and b"\0" not in os.fsencode(name):
+            return name
+    except UnicodeEncodeError:  # a lone surrogate
+        pass
+    shown = ascii(name)
+    raise ImageError(f"{place} has {shown[:60]}{'...' * (len(shown) > 60)} where a file name is expected.")
+
+
+def _check_names(jobs: Iterable[Job]) -> None:
+    results: dict[object, Job] = {}
+    for job in jobs:
+        former = results.setdefault(job.out, job)
+        if former is not job:
+            raise OutputError(
+                f"{printable(former.image)} and {printable(job.image)} would both become {printable(job.out)}. Rename "
+                "one, or name the results in a list."
+            )
+
+
+def _add_pictures(jobs: list[Job], out: Path, overlays: Path | None, comparisons: Path | None) -> list[Job]:
+    """Return the jobs with places for their pictures."""
+    chosen = [folder.resolve() for folder in (out, overlays, comparisons) if folder is not None]
+    if len(set(chosen)) < len(chosen):
+        raise OutputError("results and pictures need different folders (--out, --save-overlay, --compare).")
+
+    def locate(job: Job, folder: Path | None) -> Path | None:
+        if folder is None:
+            return None
+        # The suffix stays in the name, since a.jpg and a.png may be in one folder.
+        name = job.outputs[0].relative_to(out)
+        return folder / name.with_name(f"{name.name}.png")
+
+    return [replace(job, overlay=locate(job, overlays), comparison=locate(job, comparisons)) for job in jobs]
