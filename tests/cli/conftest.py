@@ -5,11 +5,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from wavepaint.cli import main
+from tests.fakes.inpainter import fake_inpainter
+from wavepaint.cli import infer, main
 
 Wp = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
@@ -46,6 +48,12 @@ def wp_here(monkeypatch: pytest.MonkeyPatch) -> Wp:
         return subprocess.CompletedProcess(sys.argv, status, *written)
 
     return run
+
+
+@pytest.fixture
+def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``wp_here("infer", ...)`` use a model that returns photos unchanged, for tests of everything around it."""
+    monkeypatch.setattr(infer, "Inpainter", lambda *arguments, **options: nullcontext(fake_inpainter()))
 
 
 def assert_refused(result: "subprocess.CompletedProcess[bytes]", *words: str, status: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""``wp infer`` on broken files: one line that says what is wrong, and no file."""
+"""``wp infer`` refuses broken files in one line and writes nothing."""
 
 import struct
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PHOTO, OTHER = Image.fromarray(RGB), Image.fromarray(255 - RGB)
 
 
 def taller(data: bytes) -> bytes:
-    """A PNG whose header claims twice as many lines as there are, with a right checksum."""
+    """Return a PNG whose header claims twice as many lines as there are, with a valid checksum."""
     width, height, rest = struct.unpack(">II5s", data[16:29])
     return data[:8] + chunk(b"IHDR", struct.pack(">II5s", width, 2 * height, rest)) + data[33:]
 
@@ -37,13 +37,14 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.usefixtures("fake_model")
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_photo_or_mask_is_one_line_and_no_file(wp: Wp, name: str, tmp_path: Path) -> None:
+def test_a_broken_photo_or_mask_causes_one_line_and_no_file(wp_here: Wp, name: str, tmp_path: Path) -> None:
     make, words = BROKEN[name]
     (tmp_path / name).write_bytes(make())
-    size = (80, 128) if name.startswith("taller") else PHOTO.size  # a mask of another size is refused for that
+    size = (80, 128) if name.startswith("taller") else PHOTO.size  # a mask must have the photo's size
     PHOTO.resize(size).save(tmp_path / "good.png")
     good, broken, out = tmp_path / "good.png", tmp_path / name, tmp_path / "out.png"
     for arguments in ((broken, good), (good, broken)) if name.startswith("taller") else ((broken, good),):
-        assert_refused(wp("infer", *arguments, "-o", out), name, words)
+        assert_refused(wp_here("infer", *arguments, "-o", out), name, words)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(("good.png", name))

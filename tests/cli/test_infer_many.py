@@ -1,4 +1,4 @@
-"""wp infer over many photographs: nothing lost, nothing half-written, and one bad file never the end."""
+"""``wp infer`` on a batch of photos: complete files only, and a broken photo does not stop the others."""
 
 import json
 import os
@@ -18,12 +18,13 @@ from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.jobs import Job, find_jobs
+from wavepaint.runtime.jobs import Job
+from wavepaint.runtime.pairing import find_jobs
 
 
 @pytest.fixture
 def folders(tmp_path: Path, photo: np.ndarray, hole: np.ndarray) -> Path:
-    """Six photographs in a tree, with masks; one of each is broken."""
+    """Six photos in a tree, with masks; one photo and one mask are broken."""
     for number in range(6):
         place = "deep/er" if number % 2 else "."
         for kind, pixels in (("images", np.roll(photo, number * 7, axis=1)), ("masks", hole)):
@@ -39,16 +40,16 @@ def read(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-def test_a_tree_is_filled_and_what_is_broken_is_told(
-    wp: Wp, folders: Path, half_bundle: Bundle, photo: np.ndarray, hole: np.ndarray
+def test_a_tree_is_filled_except_for_broken_files(
+    wp_here: Wp, folders: Path, tiny_bundle: Bundle, photo: np.ndarray, hole: np.ndarray
 ) -> None:
-    arguments = [folders / "images", folders / "masks", "-o", folders / "out", "--model", half_bundle.folder]
-    result = wp("infer", *arguments, "--report", folders / "report.json")
+    arguments = [folders / "images", folders / "masks", "-o", folders / "out", "--bundle", tiny_bundle.folder]
+    result = wp_here("infer", *arguments, "--report", folders / "report.json")
     message = result.stderr.decode()
     assert result.returncode == 1
     assert "Traceback" not in message
     assert "4 filled, 2 failed of 6" in message
-    assert message.count("failed: ") == 2
+    assert message.count("error: ") == 2
     written = sorted(path.relative_to(folders / "out").as_posix() for path in (folders / "out").rglob("*.*"))
     assert written == ["deep/er/p1.png", "deep/er/p3.png", "p0.png", "p2.png"]
     assert np.array_equal(read(folders / "out" / "p0.png")[~hole], photo[~hole])
@@ -58,51 +59,51 @@ def test_a_tree_is_filled_and_what_is_broken_is_told(
     assert all(row["hole"] == pytest.approx(hole.mean(), abs=1e-6) for row in report["images"] if not row["error"])
 
 
-def test_results_equal_single_calls(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
-    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
+def test_results_equal_those_of_single_calls(folders: Path, tiny_bundle: Bundle) -> None:
+    with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
         jobs = find_jobs(str(folders / "images"), str(folders / "masks"), folders / "out")
         for result in fill_jobs(inpainter, jobs):
             if result.status == "filled" and result.job.mask is not None:
-                single = inpainter.fill(result.job.image, result.job.mask)
-                assert np.array_equal(read(result.job.out), np.asarray(single))
+                single = inpainter.fill(*result.job.inputs)
+                assert np.array_equal(read(result.job.outputs[0]), np.asarray(single))
 
 
-def test_existing_results_are_kept_passed_over_or_replaced(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+def test_existing_results_are_kept_skipped_or_replaced(wp_here: Wp, folders: Path, tiny_bundle: Bundle) -> None:
     (folders / "images" / "p4.png").unlink()
     (folders / "images" / "deep" / "er" / "p5.png").unlink()
-    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--model", half_bundle.folder]
+    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--bundle", tiny_bundle.folder]
     (folders / "out").mkdir()
     (folders / "out" / "p0.png").write_text("mine")
-    assert_refused(wp(*arguments), "1 of 4 results exist already", "--resume", "--overwrite")
-    resumed = wp(*arguments, "--resume")
+    assert_refused(wp_here(*arguments), "1 of 4 results exist already", "--resume", "--overwrite")
+    resumed = wp_here(*arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr.decode()
     assert "3 filled, 1 skipped of 4" in resumed.stderr.decode()
     assert (folders / "out" / "p0.png").read_text() == "mine"
-    assert wp(*arguments, "--overwrite").returncode == 0
+    assert wp_here(*arguments, "--overwrite").returncode == 0
     assert read(folders / "out" / "p0.png").ndim == 3
 
 
-def test_one_mask_and_a_pattern(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+def test_one_mask_may_serve_a_pattern(wp_here: Wp, folders: Path, tiny_bundle: Bundle) -> None:
     pattern, mask = folders / "images" / "**" / "p[123].png", folders / "masks" / "p0.png"
-    result = wp("infer", pattern, mask, "-o", folders / "out", "--model", half_bundle.folder)
+    result = wp_here("infer", pattern, mask, "-o", folders / "out", "--bundle", tiny_bundle.folder)
     assert result.returncode == 0, result.stderr.decode()
     assert "3 filled of 3" in result.stderr.decode()
 
 
-def test_pictures_of_many_keep_the_tree(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
-    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--model", half_bundle.folder]
+def test_pictures_of_a_batch_keep_the_tree(wp_here: Wp, folders: Path, tiny_bundle: Bundle) -> None:
+    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--bundle", tiny_bundle.folder]
     arguments += ["--save-overlay", folders / "overlays", "--compare", folders / "sides"]
-    assert wp(*arguments).returncode == 1
+    assert wp_here(*arguments).returncode == 1
     for kind in ("overlays", "sides"):
         written = sorted(path.relative_to(folders / kind).as_posix() for path in (folders / kind).rglob("*.*"))
         assert written == ["deep/er/p1.png.png", "deep/er/p3.png.png", "p0.png.png", "p2.png.png"]
     (folders / "out" / "p0.png").unlink()
-    resumed = wp(*arguments, "--resume")
+    resumed = wp_here(*arguments, "--resume")
     assert "1 filled, 3 skipped, 2 failed" in resumed.stderr.decode()
-    assert_refused(wp(*arguments[:-1], folders / "out", "--overwrite"), "folders of their own")
+    assert_refused(wp_here(*arguments[:-1], folders / "out", "--overwrite"), "different folders")
 
 
-def test_a_folder_that_cannot_be_read_is_told_and_passed_over(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_skipped_with_a_warning(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = os.scandir
 
     def refuse(path: str) -> object:
@@ -111,9 +112,9 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(folders: Path, mon
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.warns(WavePaintWarning, match="deep cannot be read.*Permission denied.*passed over"):
+    with pytest.warns(WavePaintWarning, match="deep cannot be read.*Permission denied.*skipped"):
         jobs = find_jobs(str(folders / "images"), str(folders / "masks"), folders / "out")
-    assert [job.image.name for job in jobs] == ["p0.png", "p2.png", "p4.png"]
+    assert [job.inputs[0].name for job in jobs] == ["p0.png", "p2.png", "p4.png"]
 
 
 @pytest.mark.parametrize(
@@ -122,14 +123,14 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(folders: Path, mon
         (("IMAGES", "MASKS"), ("--out FOLDER",), 2),
         (("IMAGES", "MASKS", "-o", "OUT", "--resume", "--overwrite"), ("contradict each other",), 2),
         (("IMAGES/p0.png",), ("Missing argument 'MASK'",), 2),
-        (("IMAGES/p0.png", "MASKS/p0.png", "--resume"), ("are for many images",), 2),
+        (("IMAGES/p0.png", "MASKS/p0.png", "--resume", "--overwrite"), ("contradict each other",), 2),
         (("IMAGES", "NOTHING", "-o", "OUT"), ("neither a mask nor a folder",), 1),
         (("list.csv", "MASKS", "-o", "OUT"), ("names its masks itself", "leave MASK"), 1),
-        (("OUT/*.png", "MASKS", "-o", "OUT"), ("holds no image to fill",), 1),
+        (("OUT/*.png", "MASKS", "-o", "OUT"), ("contains no image to fill",), 1),
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    wp: Wp, folders: Path, arguments: tuple[str, ...], words: tuple[str, ...], status: int
+def test_wrong_arguments_are_refused(
+    wp_here: Wp, folders: Path, arguments: tuple[str, ...], words: tuple[str, ...], status: int
 ) -> None:
     places = {"IMAGES": "images", "MASKS": "masks", "OUT": "out", "NOTHING": "nothing"}
     shown = [
@@ -138,16 +139,16 @@ def test_what_makes_no_sense_is_refused(
         else argument
         for argument in arguments
     ]
-    assert_refused(wp("infer", *shown), *words, status=status)
+    assert_refused(wp_here("infer", *shown), *words, status=status)
     assert not (folders / "out").exists()
 
 
-def test_an_engine_that_fails_in_the_middle_costs_its_photo_alone(
-    folders: Path, half_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+def test_a_failure_of_the_engine_affects_only_its_photo(
+    folders: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wavepaint.errors import EngineError
 
-    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
+    with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
         run, calls = inpainter._session.run, []
 
         def fail_once(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -164,12 +165,12 @@ def test_an_engine_that_fails_in_the_middle_costs_its_photo_alone(
     assert sum(result.status == "filled" for result in results) == 3
 
 
-def test_leaving_early_leaves_whole_files_and_no_threads(folders: Path, half_bundle: Bundle) -> None:
+def test_leaving_early_leaves_complete_files_and_no_threads(folders: Path, tiny_bundle: Bundle) -> None:
     jobs = [
         Job(folders / "images" / "p0.png", folders / "masks" / "p0.png", folders / "out" / f"{n}.png")
         for n in range(40)
     ]
-    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
+    with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
         results = fill_jobs(inpainter, jobs)
         next(results)
         results.close()  # type: ignore[attr-defined]
@@ -180,16 +181,16 @@ def test_leaving_early_leaves_whole_files_and_no_threads(folders: Path, half_bun
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_ctrl_c_leaves_whole_files_and_resume_goes_on(wp: Wp, folders: Path, half_bundle: Bundle) -> None:
+def test_ctrl_c_leaves_complete_files_and_resume_continues(wp: Wp, folders: Path, tiny_bundle: Bundle) -> None:
     rows = [{"image": "images/p0.png", "mask": "masks/p0.png", "out": f"{n}.png"} for n in range(400)]
     (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    arguments = ["infer", folders / "list.jsonl", "-o", folders / "out", "--model", half_bundle.folder]
+    arguments = ["infer", folders / "list.jsonl", "-o", folders / "out", "--bundle", tiny_bundle.folder]
     arguments += ["--report", folders / "report.json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "wavepaint", *map(str, arguments)],
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests as a background job of a shell has Ctrl-C ignored, which children inherit.
+        # A background job of a shell ignores Ctrl-C, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
@@ -200,12 +201,12 @@ def test_ctrl_c_leaves_whole_files_and_resume_goes_on(wp: Wp, folders: Path, hal
     os.kill(process.pid, signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
-    assert "interrupted; every file that was written is whole" in message
+    assert "interrupted; every file that was written is complete" in message
     assert "Traceback" not in message
     written = list((folders / "out").iterdir())
     assert all(read(path).shape == (300, 451, 3) for path in written)
     report = json.loads((folders / "report.json").read_text())
-    assert {row["out"] for row in report["images"]} == {*map(str, written)}  # also what was finished while it stopped
+    assert {row["out"] for row in report["images"]} == {*map(str, written)}  # including those finished while it stopped
     assert report["interrupted"]
     (folders / "list.jsonl").write_text("\n".join(map(json.dumps, rows[: len(written) + 2])))
     resumed = wp(*arguments, "--resume")

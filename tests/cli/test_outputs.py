@@ -1,4 +1,4 @@
-"""No output of any command may be one of its inputs, and what cannot be written is told before the work."""
+"""No output of a command may be one of its inputs, and outputs that cannot be written are refused before the work."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from wavepaint.errors import OutputError
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Photos, masks, a bundle and checkpoints, none of which must change."""
+    """Photos, masks, a bundle and checkpoints, which must not change."""
     for name in ("photos/p.png", "photos/q.png", "masks/p.png", "masks/q.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / name)
@@ -35,8 +35,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-ONE = "infer photos/p.png masks/p.png --model bundles/b --overwrite -o"
-MANY = "infer photos masks --model bundles/b --overwrite -o out"
+ONE = "infer photos/p.png masks/p.png --bundle bundles/b --overwrite -o"
+MANY = "infer photos masks --bundle bundles/b --overwrite -o out"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_no_output_may_be_an_input(folder: Path, command: str) -> None:
         ("infer photos masks -o out --report race.json", "race.json exists already"),
     ],
 )
-def test_what_could_not_be_written_is_refused_before_the_work(folder: Path, command: str, message: str) -> None:
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(folder: Path, command: str, message: str) -> None:
     before = contents(folder)
     with pytest.raises(OutputError, match=message):
         wp.main(command.split(), standalone_mode=False)

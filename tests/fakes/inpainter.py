@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from wavepaint.errors import WavePaintError
 from wavepaint.runtime.filling.options import FillOptions
-from wavepaint.runtime.images import Photo
+from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.inpainter import Inpainter
 
 
