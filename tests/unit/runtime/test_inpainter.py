@@ -1,4 +1,4 @@
-"""The Python API on a real engine: sizes, kinds of images, known pixels, warnings and refusals."""
+"""The Python API on a real engine: sizes, kinds of images, known pixels, warnings and errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,6 @@ from wavepaint import Inpainter
 from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
 from wavepaint.runtime.filling.options import FillOptions
-from wavepaint.runtime.sizes import SizeRange
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def inpainter(tiny_bundle: Bundle) -> Iterator[Inpainter]:
         yield opened
 
 
-def test_fills_the_hole_and_nothing_else(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+def test_only_pixels_of_the_hole_are_changed(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
     filled = np.asarray(inpainter.fill(photo, hole))
     assert filled.shape == photo.shape
     assert np.array_equal(filled[~hole], photo[~hole])
@@ -30,7 +29,7 @@ def test_fills_the_hole_and_nothing_else(inpainter: Inpainter, photo: np.ndarray
 
 
 @pytest.mark.parametrize(("bundle", "thickest"), [("", 128), ("tiny_bundle", 171)], ids=["crops of 192", "unknown"])
-def test_the_crops_of_training_say_which_holes_pass_at_full_resolution(
+def test_the_crop_size_of_training_decides_which_holes_pass_at_full_resolution(
     bundle: str, thickest: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Inpainter(request.getfixturevalue(bundle).folder if bundle else None, engine="ort-cpu", threads=1) as opened:
@@ -46,13 +45,13 @@ def test_the_crops_of_training_say_which_holes_pass_at_full_resolution(
             assert passed.pop() == (side if side == thickest else side // 2) ** 2
 
 
-def test_what_lies_in_the_hole_does_not_matter(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+def test_pixels_in_the_hole_do_not_affect_the_result(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
     other = photo.copy()
     other[hole] = 255 - other[hole]
     assert np.array_equal(np.asarray(inpainter.fill(photo, hole)), np.asarray(inpainter.fill(other, hole)))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),
@@ -60,7 +59,7 @@ def test_what_lies_in_the_hole_does_not_matter(inpainter: Inpainter, photo: np.n
     share=st.floats(0.01, 0.99),
     channels=st.sampled_from([1, 2, 3, 4, 16]),
 )
-def test_any_size_any_kind_known_pixels_are_bit_identical(
+def test_known_pixels_of_any_size_and_kind_are_bit_identical(
     inpainter: Inpainter, height: int, width: int, seed: int, share: float, channels: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -80,7 +79,7 @@ def test_any_size_any_kind_known_pixels_are_bit_identical(
         assert np.array_equal(filled[..., -1], image[..., -1])
 
 
-def test_a_single_pixel(inpainter: Inpainter) -> None:
+def test_a_single_pixel_is_returned_or_refused(inpainter: Inpainter) -> None:
     pixel = np.array([[[1, 2, 3]]], np.uint8)
     with pytest.warns(WavePaintWarning):
         assert np.array_equal(np.asarray(inpainter.fill(pixel, np.array([[False]]))), pixel)
@@ -93,7 +92,7 @@ def test_an_empty_mask_returns_the_image_and_warns(inpainter: Inpainter, photo: 
         assert np.array_equal(np.asarray(inpainter.fill(photo, np.zeros(photo.shape[:2], bool))), photo)
 
 
-def test_sizes_that_differ_are_named(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
+def test_an_error_names_sizes_that_differ(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
     with pytest.raises(ImageError, match="451x300.*mask 200x100.*--resize-mask"):
         inpainter.fill(photo, np.zeros((100, 200), bool))
     with pytest.raises(ImageError, match="One of them is turned: draw the mask on the upright photo"):
@@ -122,12 +121,12 @@ def test_the_transparent_part_of_a_picture_can_be_the_hole(
 
 
 def test_a_smooth_photo_stays_smooth_at_a_lower_resolution(tiny_bundle: Bundle) -> None:
-    """Colours of the hole must not leak into what is known when a region is scaled down."""
-    image = np.full((900, 900, 3), 90, np.uint8)
-    mask = np.zeros((900, 900), bool)
-    mask[100:800, 100:800] = True
+    """Scaling a region down must not mix colours of the hole into known pixels."""
+    image = np.full((600, 600, 3), 90, np.uint8)
+    mask = np.zeros((600, 600), bool)
+    mask[100:500, 100:500] = True
     image[mask] = 255
-    with Inpainter(tiny_bundle.folder) as inpainter:
+    with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
         low, high = (
             np.asarray(inpainter.fill(image, mask, FillOptions(strategy=strategy))).astype(int)
             for strategy in ("crop", "whole")
@@ -135,7 +134,7 @@ def test_a_smooth_photo_stays_smooth_at_a_lower_resolution(tiny_bundle: Bundle) 
     assert abs(low[mask].mean() - high[mask].mean()) < 10
 
 
-def test_attributes_and_closing(tiny_bundle: Bundle, photo: np.ndarray, hole: np.ndarray) -> None:
+def test_the_engine_is_named_and_closed(tiny_bundle: Bundle, photo: np.ndarray, hole: np.ndarray) -> None:
     inpainter = Inpainter(tiny_bundle.folder, engine="ort-cpu")
     assert inpainter.engine.startswith("ONNX Runtime")
     assert inpainter.engine.endswith("CPU float32")
@@ -145,7 +144,7 @@ def test_attributes_and_closing(tiny_bundle: Bundle, photo: np.ndarray, hole: np
         inpainter.fill(photo, hole)
 
 
-def test_arguments_that_make_no_sense(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_arguments_out_of_range_are_refused(tiny_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="max_memory_mb is 0 MiB.*--max-memory"):
         Inpainter(tiny_bundle.folder, max_memory_mb=0)
     with pytest.raises(ConfigError, match="streams is 0"):
@@ -167,31 +166,3 @@ def test_many_threads_share_one_inpainter(inpainter: Inpainter, photo: np.ndarra
     with ThreadPoolExecutor(4) as pool:
         for filled in pool.map(lambda _: np.asarray(inpainter.fill(photo, hole)), range(8)):
             assert np.array_equal(filled, expected)
-
-
-def test_an_engine_with_a_least_and_a_largest_side_gets_nothing_else(
-    tiny_bundle: Bundle, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(0)
-    large = rng.integers(0, 256, (1000, 1300, 3), dtype=np.uint8)
-    mask = np.zeros((1000, 1300), bool)
-    mask[100:900, 200:1200] = rng.random((800, 1000)) < 0.3
-    with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
-        run, sides = inpainter._session.run, set[int]()
-
-        def note(image: np.ndarray, holes: np.ndarray) -> np.ndarray:
-            sides.update(image.shape[2:])
-            return run(image, holes)
-
-        monkeypatch.setattr(inpainter._session, "run", note)
-        monkeypatch.setattr(inpainter._session, "sizes", (SizeRange((1, 64, 64), (8, 512, 512)),))
-        small = inpainter.fill_array(photo[:20, :30], mask[190:210, 190:220])
-        assert sides == {64}
-        for strategy in ("auto", "crop", "tile"):
-            filled = inpainter.fill_array(large, mask, FillOptions(strategy=strategy))  # type: ignore[arg-type]
-            assert np.array_equal(filled[~mask], large[~mask])
-        assert min(sides) >= 64
-        assert max(sides) <= 512
-        with pytest.raises(EngineError, match="takes no batch of 1x13.*--strategy auto"):
-            inpainter.fill_array(large, mask, FillOptions(strategy="whole"))
-    assert small.shape == (20, 30, 3)
