@@ -29,7 +29,7 @@ def folders(tmp_path: Path, photo: np.ndarray, hole: np.ndarray) -> Path:
         place = "deep/er" if number % 2 else "."
         for kind, pixels in (("images", np.roll(photo, number * 7, axis=1)), ("masks", hole)):
             (tmp_path / kind / place).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(tmp_path / kind / place / f"p{number}.png")
+            Image.fromarray(pixels).save(tmp_path / kind / place / f"p{number}.png", compress_level=1)
     (tmp_path / "images" / "p4.png").write_bytes(b"noise")
     (tmp_path / "masks" / "deep" / "er" / "p5.png").write_bytes(b"")
     return tmp_path

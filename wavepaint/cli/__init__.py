@@ -63,7 +63,9 @@ def _show_own_warnings_plainly() -> None:
         line: str | None = None,
     ) -> None:
         if issubclass(category, WavePaintWarning):
-            click.echo(f"warning: {message}", err=True)
+            from wavepaint.cli.progress import print_line
+
+            print_line(f"warning: {message}")
         else:
             default(message, category, filename, lineno, file, line)
 

@@ -70,6 +70,17 @@ def test_after_ctrl_c_the_report_has_a_row_for_every_result(
     assert len(written) < len(jobs)
 
 
+def test_ctrl_c_stops_a_single_photo_at_once(
+    tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inpainter = fake_inpainter()
+    monkeypatch.setattr(type(inpainter), "fill_photos", lambda self, pairs, options: raise_interrupt())
+    status = run_jobs(inpainter, jobs[:1], FillOptions(), overwrite=False, resume=False, report=None)
+    assert status == INTERRUPTED
+    assert "0 filled of 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_report_replaces_only_the_report_of_the_run_that_is_resumed(tmp_path: Path, jobs: list[Job]) -> None:
     def check(name: str, *, overwrite: bool = False, resume: bool = False) -> None:
         check_jobs(jobs, [], tmp_path / name, overwrite=overwrite, resume=resume)
