@@ -8,18 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import TINY, randomise
+from tests.conftest import TINY, save_network
+from tests.exports import export_once
 from tests.unit.filling.conftest import draw_masks
 from wavepaint.errors import ConfigError
-from wavepaint.export.bundle import write_bundle
-from wavepaint.models.registry import build_model
+from wavepaint.export.bundle import ExportOptions
 from wavepaint.runtime.filling.canvas import Canvas, Patch
 from wavepaint.runtime.filling.memory import MIN_PIXELS, Limits
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.filling.regions import find_regions, measure_thickness
 from wavepaint.runtime.filling.strategy import MAX_CROP_PIXELS, TILE_SIDE, Strategy, fill_canvas
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 
 CUTTING: tuple[Strategy, ...] = ("auto", "crop", "tile")
 Fill = Callable[[Patch], np.ndarray]
@@ -118,13 +117,11 @@ def test_crops_and_tiles_equal_the_whole_where_the_reach_allows(
 
 
 @pytest.fixture(scope="module")
-def near_sighted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def near_sighted(export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real network without initial fill, which reaches as far as two blocks of one wavelet level."""
     folder = tmp_path_factory.mktemp("near")
-    parameters = {**TINY, "num_modules": 1, "blocks_per_module": 2, "level": 1, "prefill_levels": 0, "borrow": False}
-    model = randomise(build_model("wavepaint", parameters))
-    save_checkpoint(folder / "near.pt", model, architecture="wavepaint", parameters=parameters)
-    return write_bundle(read_checkpoint(folder / "near.pt"), folder / "near").folder
+    checkpoint = save_network(folder / "near.pt", {**TINY, "num_modules": 1, "blocks_per_module": 2, "level": 1})
+    return export_once(checkpoint, folder / "near", export_cache, ExportOptions()).folder
 
 
 def test_a_network_in_crops_and_tiles_equals_the_whole(near_sighted: Path) -> None:
