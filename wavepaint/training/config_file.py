@@ -13,11 +13,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read settings for :meth:`TrainConfig.change` from a TOML file.
 
     Raises:
-        ConfigError: The path is not a readable file, or the file is not TOML.
+        ConfigError: The file cannot be read, or is not TOML.
     """
-    if path.exists() and not path.is_file():  # reading a pipe could wait for ever
-        what = "a folder" if path.is_dir() else "a pipe or a device"
-        raise ConfigError(f"{path} is {what}: expected a TOML file (--config).")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: expected a TOML file (--config).")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -183,10 +184,14 @@ def test_files_that_are_not_toml_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.toml")
-    with pytest.raises(ConfigError, match="is a pipe or a device: expected a TOML file"):
-        read_toml(tmp_path / "pipe.toml")
+def test_settings_are_read_from_a_pipe(tmp_path: Path) -> None:
+    """Shells pass one for ``--config <(command)``."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("seed = 3\n",))
+    writer.start()
+    assert read_toml(pipe) == {"seed": 3}
+    writer.join()
 
 
 def test_unknown_recipe_is_refused() -> None:
