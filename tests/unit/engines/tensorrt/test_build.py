@@ -150,15 +150,15 @@ def test_a_library_error_belongs_to_its_thread() -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.uint8.onnx", "model.fp16.onnx", "model.bf16.onnx"])
-def test_every_precision_and_io_dtype_builds(rtx: None, half_bundle: Bundle, name: str, tmp_path: Path) -> None:
-    (artifact,) = [artifact for artifact in half_bundle.manifest.artifacts if artifact.path == name]
+def test_every_precision_and_io_dtype_builds(rtx: None, initial_fill_bundle: Bundle, name: str, tmp_path: Path) -> None:
+    (artifact,) = [artifact for artifact in initial_fill_bundle.manifest.artifacts if artifact.path == name]
     options = PlanOptions(
         profiles=(Profile(max=(2, 512, 512)), Profile(min=(1, 512, 512), opt=(1, 512, 768), max=(1, 1024, 1024))),
         targets=("sm86",),
         workspace_mb=512,
         optimization_level=2,
     )
-    details = build_plan(half_bundle.get_model(artifact), tmp_path / "p", RTX, options)
+    details = build_plan(initial_fill_bundle.get_model(artifact), tmp_path / "p", RTX, options)
     assert (tmp_path / "p").stat().st_size > 10_000
     assert len(details["profiles"]) == 2
     assert details["optimization_level"] == 2
