@@ -24,7 +24,7 @@ from wavepaint.atomic import write_folder
 from wavepaint.contract import Artifact, Model
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import torch_suite
-from wavepaint.export.fusion.wavemix import fuse
+from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, export_onnx
 from wavepaint.export.verify import describe_report, verify_session
@@ -157,7 +157,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['threads'] or 'default'}, PyTorch {report['torch']}. Command: `{report['command']}`",
         "",
         "`unfused` is the network as the authors wrote it, `transposed` and `phases` are the two exact fusions "
-        "([export/fusion/wavemix.py](../../../export/fusion/wavemix.py)). Each row was compared with PyTorch float32 "
+        "([export/fusion/fuse.py](../../../export/fusion/fuse.py)). Each row was compared with PyTorch float32 "
         "in 10 cases before it was timed: largest error, least PSNR inside the hole.",
     ]
     for network, result in report["results"].items():

@@ -22,7 +22,8 @@ from wavepaint.errors import CheckpointError, ConfigError, OutputError
 from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import Image
 from wavepaint.export.cost import measure_cost
-from wavepaint.export.fusion.wavemix import Upsampling, fuse
+from wavepaint.export.fusion.fuse import fuse
+from wavepaint.export.fusion.upsampling import Upsampling
 from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
@@ -61,7 +62,7 @@ class ExportOptions:
     """What a bundle is to hold.
 
     Attributes:
-        fusion: Rewrite the network exactly into a cheaper one first; see :mod:`wavepaint.export.fusion.wavemix`.
+        fusion: Rewrite the network exactly into a cheaper one first; see :mod:`wavepaint.export.fusion.fuse`.
         upsampling: Form of the block's upsampling; None takes what is fastest for each precision's engines.
         precisions: "float16" and "bfloat16" beside float32, which is always there.
         io_dtypes: "uint8" beside float32 edges, which are always there; see :mod:`wavepaint.export.byte_io`.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from wavepaint.errors import VerificationError
 from wavepaint.export.cases import Case
-from wavepaint.export.fusion.wavemix import fold_batch_norms
+from wavepaint.export.fusion.batch_norm import fold_batch_norms
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 from wavepaint.runtime.engines.comparison import HALF_MIN_PSNR_DB, min_psnr_hole_db
 

@@ -96,7 +96,8 @@ def _normalise_batch(
 
 
 def _crop_like(x: Any, like: Any) -> Any:
-    return op.Slice(x, op.Constant(value_ints=[0, 0, 0, 0]), op.Shape(like))
+    starts: Any = op.Constant(value_ints=[0, 0, 0, 0])
+    return op.Slice(x, starts, op.Shape(like))
 
 
 _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {

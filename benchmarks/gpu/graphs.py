@@ -26,7 +26,7 @@ from wavepaint.contract import IoDtype, default_bundle_folder
 from wavepaint.errors import ConfigError
 from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion.wavemix import fuse
+from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import export_onnx
 

@@ -13,14 +13,15 @@ from torch.utils.flop_counter import flop_registry
 from wavepaint.bench.entrants import BASELINES, DEFAULT
 from wavepaint.contract import PadMode, assets_folder
 from wavepaint.errors import ConfigError
-from wavepaint.export.fusion.wavemix import Upsampling, fuse
+from wavepaint.export.fusion.fuse import fuse
+from wavepaint.export.fusion.upsampling import Upsampling
 from wavepaint.export.precision import HalfPrecision, to_half
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.weights.checkpoint import read_checkpoint
 
 SEED = 0
 UPSAMPLING: Upsampling = "transposed"
-"""The exact form that files in half precision have; see :mod:`wavepaint.export.fusion.wavemix`."""
+"""The exact form that files in half precision have; see :mod:`wavepaint.export.fusion.fuse`."""
 
 TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "tiny-wavepaint": (

@@ -19,7 +19,7 @@ from benchmarks.gpu.plans import Alive
 from wavepaint.bench.entrants import DEFAULT
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion.wavemix import fuse
+from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import HalfPrecision
 from wavepaint.optional import require
 from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus

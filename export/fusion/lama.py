@@ -1,7 +1,7 @@
 """Exact fusion of LaMa: BatchNorms into the convolutions before them, and the decoder's upsampling in phases.
 
-An FFC layer's BatchNorms follow sums of two branches, so each goes into the last convolutions of both. The Fourier
-transforms stay: :mod:`wavepaint.ops.dft`.
+An FFC layer's BatchNorms follow sums of two branches, so each goes into the last convolution of both branches. The
+Fourier transforms stay as they are: :mod:`wavepaint.ops.dft`.
 """
 
 import copy
@@ -22,7 +22,7 @@ def fold_ffc_layer(layer: FFCLayer) -> None:
         if isinstance(batch_norm, nn.BatchNorm2d):
             _fold_last(ffc, first, batch_norm)
             if getattr(ffc, second) is not None:
-                _fold_last(ffc, second, _without_shift(batch_norm))  # the shift of a sum is added once
+                _fold_last(ffc, second, _without_shift(batch_norm))  # the sum needs the shift once
             setattr(layer, norm, nn.Identity())
 
 

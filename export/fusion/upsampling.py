@@ -1,14 +1,18 @@
-"""Convolutions made of weights, and the exact forms of an upsampling by a ConvTranspose of stride 2."""
+"""Exact forms of an upsampling by a ConvTranspose of stride 2, and convolutions with given weights."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Upsampling = Literal["phases", "transposed"]
+"""The form of a WaveMix block's ConvTranspose; see :mod:`wavepaint.export.fusion.fuse`."""
+
 
 def make_conv(weight: Tensor, bias: Tensor | None, like: Tensor, *, stride: int = 1, padding: int = 0) -> nn.Conv2d:
-    """Return a convolution with these weights in the precision and on the device of ``like``."""
+    """Return a convolution with the given weights, with the dtype and device of ``like``."""
     out_channels, in_channels, height, width = weight.shape
     conv = nn.Conv2d(in_channels, out_channels, (height, width), stride, padding, bias=bias is not None)
     conv = conv.to(like)
@@ -51,7 +55,7 @@ _PHASE_TAPS = {4: ((3, 1), (2, 0)), 3: ((1,), (2, 0))}
 
 
 def has_phases(layer: nn.ConvTranspose2d) -> bool:
-    """Say whether :class:`PhaseConvs` knows a layer: a ConvTranspose that doubles the size, 4x4 or 3x3."""
+    """Return whether :class:`PhaseConvs` can replace a layer: a 4x4 or 3x3 ConvTranspose that doubles the size."""
     return (
         layer.kernel_size in ((4, 4), (3, 3))
         and (layer.stride, layer.padding) == ((2, 2), (1, 1))
@@ -63,9 +67,9 @@ def has_phases(layer: nn.ConvTranspose2d) -> bool:
 class PhaseConvs(nn.Module):
     """ConvTranspose of stride 2 and padding 1 as four convolutions, one for each phase of the output grid.
 
-    Kernel 4: even output rows 2i weigh input rows (i - 1, i) by taps (3, 1), odd ones (i, i + 1) by taps (2, 0).
-    Kernel 3 with output padding 1: even rows weigh row i by tap 1, odd ones (i, i + 1) by taps (2, 0). So for columns.
-    The arithmetic is the same.
+    Kernel 4: even output rows 2i weight input rows (i - 1, i) with taps (3, 1), odd ones (i, i + 1) with taps (2, 0).
+    Kernel 3 with output padding 1: even rows weight row i with tap 1, odd ones (i, i + 1) with taps (2, 0). Columns
+    likewise. The number of multiply-accumulates stays the same.
     """
 
     def __init__(self, up: nn.ConvTranspose2d) -> None:

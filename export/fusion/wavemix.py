@@ -1,109 +1,30 @@
-"""Exact fusion: rewrites of a network that reorder linear maps and change nothing else.
+"""Exact fusion of WaveMix and WavePaint: stem, blocks and decoder. See :mod:`wavepaint.export.fusion.fuse`."""
 
-Neighbouring linear maps (convolutions, the wavelet transform, BatchNorm in evaluation mode, concatenation) are
-composed wherever the composition costs fewer multiply-accumulates (MAC), borders included:
-
-* wavelet transform and the 1x1 convolution behind it: one convolution of stride 2 on a quarter of the channels, of
-  the same cost as the 1x1 alone, at every level;
-* the two stem convolutions: one 5x5 (or 7x7) convolution; the first row and column, where the zero padding between
-  the two makes a difference, are computed by the original pair on thin strips;
-* the decoder (ConvTranspose, BatchNorm, concatenation with the image, 1x1 to 3 channels): one ConvTranspose to 3
-  channels and a 3x3 colour matrix (to 5, where detail is borrowed); the ConvTranspose as a 2x2 convolution to four
-  times as many channels and a pixel shuffle, which engines run faster than a ConvTranspose with few outputs;
-* BatchNorm behind a convolution: into its weights.
-
-A BatchNorm that stands *before* a zero-padded convolution (WavePaint's ``depthconv``) stays: its shift must not reach
-into the padding, so it cannot be folded exactly.
-
-What remains is mostly the block's ConvTranspose 4x4 of stride 2. It has two exact forms, and engines differ in which
-they run faster (:data:`Upsampling`, ``benchmarks/upsampling.py``):
-
-* ``"transposed"``: as it is;
-* ``"phases"``: four 2x2 convolutions, one for each phase of the output grid. With the Haar wavelet the phases are
-  never interleaved between blocks: the next block's 1x1 reduction and residual sum act on each alone, and its 2x2
-  wavelet convolution of stride 2 is a 1x1 convolution of the four.
-
-Weights are composed in float64 and rounded once; BatchNorms are folded in the precision of the network.
-"""
-
-import copy
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wavepaint.export.fusion.lama import fold_ffc_layer, fold_fourier_unit, upsample_in_phases
-from wavepaint.export.fusion.upsampling import PhaseUpsample, SubPixelUpsample, get_bias, interleave, make_conv
-from wavepaint.models.lama import FFCLayer, FourierUnit, LaMa
+from wavepaint.export.fusion.batch_norm import drop_batch_norms
+from wavepaint.export.fusion.upsampling import (
+    PhaseUpsample,
+    SubPixelUpsample,
+    Upsampling,
+    get_bias,
+    interleave,
+    make_conv,
+)
 from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock
 from wavepaint.models.wavepaint import WaveMixModule
-
-Upsampling = Literal["phases", "transposed"]
-"""The form of the block's ConvTranspose; see the module's text."""
-
-
-def fuse(network: nn.Module, *, upsampling: Upsampling = "phases") -> nn.Module:
-    """Return a fused copy of a network, in evaluation mode; the original is not touched.
-
-    Equal to the original up to rounding: 1e-5 in float32 and 1e-10 in float64 on values near 1. Modules that this
-    file does not know are kept, with BatchNorms folded where they directly follow a convolution in a ``Sequential``.
-    """
-    return _rewrite(copy.deepcopy(network).eval(), upsampling).requires_grad_(False)
-
-
-def _rewrite(module: nn.Module, upsampling: Upsampling) -> nn.Module:
-    if isinstance(module, WaveMixModule):
-        return FusedWaveMixModule(module, upsampling)
-    if isinstance(module, ResidualBlocks) and upsampling == "phases" and all(map(_is_haar_block, module)):
-        return PhaseBlocks(module)
-    if isinstance(module, WaveMixBlock):
-        return FusedWaveMixBlock(module, upsampling)
-    for name, child in module.named_children():
-        setattr(module, name, _rewrite(child, upsampling))
-    _fold_in_place(module)
-    if isinstance(module, LaMa) and upsampling == "phases":
-        upsample_in_phases(module.model)
-    if isinstance(module, nn.Sequential):
-        return _fuse_stem(_fold_batch_norms(module))
-    return module
-
-
-def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode whose BatchNorms behind a convolution are in its weights, names unchanged."""
-    network = copy.deepcopy(network).eval()
-    for module in network.modules():
-        _fold_in_place(module)
-    return network
-
-
-def _fold_in_place(layers: nn.Module) -> None:
-    if isinstance(layers, FFCLayer):
-        fold_ffc_layer(layers)
-    elif isinstance(layers, FourierUnit):
-        fold_fourier_unit(layers)
-    if not isinstance(layers, nn.Sequential):
-        return
-    for index in range(1, len(layers)):
-        former, layer = layers[index - 1], layers[index]
-        if isinstance(layer, nn.BatchNorm2d) and isinstance(former, nn.Conv2d | nn.ConvTranspose2d):
-            layers[index - 1] = fuse_conv_bn_eval(former, layer, transpose=isinstance(former, nn.ConvTranspose2d))
-            layers[index] = nn.Identity()
-
-
-def _fold_batch_norms(layers: nn.Sequential) -> nn.Sequential:
-    """Fold, and drop what does nothing."""
-    _fold_in_place(layers)
-    return nn.Sequential(*(layer for layer in layers if not isinstance(layer, nn.Dropout | nn.Identity)))
+from wavepaint.ops.dwt import HAAR
 
 
 class FusedStem(nn.Module):
-    """Two 3x3 convolutions, the second of stride 2, as one; see the module's text.
+    """Two 3x3 convolutions, the second of stride 2, as one.
 
-    With strides s and 2 the composed kernel has 2s + 3 taps. Output row i >= 1 reads input rows from 2si - s - 1 on,
-    so from the s - 1 th on for the first of them; only for s = 1 does the last one read a row of zeros behind the end.
+    With strides s and 2 the composed kernel has 2s + 3 taps. Output row i >= 1 starts at input row 2si - s - 1, so
+    row 1 starts at s - 1. Only for s = 1 does the last row read a row of zeros beyond the end.
     """
 
     def __init__(self, first: nn.Conv2d, second: nn.Conv2d) -> None:
@@ -135,7 +56,7 @@ class FusedStem(nn.Module):
         return torch.cat([top, torch.cat([left, self.composed(inside)], dim=3)], dim=2)
 
 
-def _fuse_stem(layers: nn.Sequential) -> nn.Sequential:
+def fuse_stem(layers: nn.Sequential) -> nn.Sequential:
     """Compose the first two layers if they are a stem of known shape and the composition is cheaper."""
     if len(layers) < 2:
         return layers
@@ -152,7 +73,7 @@ def _fuse_stem(layers: nn.Sequential) -> nn.Sequential:
 
 
 class FusedWaveMixBlock(nn.Module):
-    """A WaveMix block whose wavelet transforms have gone into the convolutions behind them."""
+    """A WaveMix block with its wavelet transforms composed into the convolutions behind them."""
 
     def __init__(self, block: WaveMixBlock, upsampling: Upsampling) -> None:
         super().__init__()
@@ -175,7 +96,7 @@ class FusedWaveMixBlock(nn.Module):
             self.bands.append(make_conv(composed, get_bias(mix).double(), mix.weight, stride=2))
             if n < block.level:
                 self.coarser.append(make_conv(weight[:, 4 * channels :, None, None], None, mix.weight))
-            rest = _fold_batch_norms(nn.Sequential(*list(layers)[1:]))
+            rest = drop_batch_norms(nn.Sequential(*list(layers)[1:]))
             up = rest[-1]
             assert isinstance(up, nn.ConvTranspose2d)
             if upsampling == "phases":
@@ -194,13 +115,13 @@ class FusedWaveMixBlock(nn.Module):
 
 
 class PhaseWaveMixBlock(FusedWaveMixBlock):
-    """A fused Haar block on a feature map that is kept as the four phases of its grid, each (N, C, H/2, W/2)."""
+    """A fused Haar block on a feature map given as the four phases of its grid, each (N, C, H/2, W/2)."""
 
     def __init__(self, block: WaveMixBlock) -> None:
         super().__init__(block, "phases")
         finest = self.bands[0]
         assert isinstance(finest, nn.Conv2d)
-        # Of every 2x2 patch each phase holds one pixel.
+        # Each phase contains one pixel of every 2x2 patch.
         stacked = finest.weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
         self.bands[0] = make_conv(stacked, finest.bias, finest.weight)
         *feedforward, upsample = self.rest[0].children()
@@ -216,15 +137,11 @@ class PhaseWaveMixBlock(FusedWaveMixBlock):
         return self.rest[0](hidden)  # type: ignore[no-any-return]
 
 
-def _is_haar_block(module: nn.Module) -> bool:
-    return isinstance(module, WaveMixBlock) and module.dwt.wavelet in ("haar", "db1")
-
-
 class PhaseBlocks(ResidualBlocks):
-    """Residual Haar blocks between which the phases are not interleaved; H and W must be even."""
+    """Residual Haar blocks that keep the phases apart between them; H and W must be even."""
 
-    def __init__(self, blocks: ResidualBlocks) -> None:
-        super().__init__(PhaseWaveMixBlock(block) for block in blocks if isinstance(block, WaveMixBlock))
+    def __init__(self, blocks: Sequence[WaveMixBlock]) -> None:
+        super().__init__(PhaseWaveMixBlock(block) for block in blocks)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         phases = [x_NCHW[:, :, y::2, x::2] for y in (0, 1) for x in (0, 1)]
@@ -233,16 +150,24 @@ class PhaseBlocks(ResidualBlocks):
         return interleave(phases)
 
 
+def fuse_blocks(blocks: ResidualBlocks, upsampling: Upsampling) -> ResidualBlocks:
+    """Fuse every block, and keep the phases apart between blocks where all of them allow it."""
+    wavemix = [block for block in blocks if isinstance(block, WaveMixBlock)]
+    if upsampling == "phases" and all(block.dwt.wavelet in HAAR for block in wavemix):
+        return PhaseBlocks(wavemix)
+    return ResidualBlocks(FusedWaveMixBlock(block, upsampling) for block in wavemix)
+
+
 class FusedWaveMixModule(nn.Module):
-    """A module of WavePaint whose decoder is one narrow upsampling and a colour matrix."""
+    """A WavePaint module with one narrow upsampling and a colour matrix as its decoder."""
 
     def __init__(self, module: WaveMixModule, upsampling: Upsampling) -> None:
         super().__init__()
         self.in_channels = module.in_channels
-        self.conv = _fuse_stem(module.conv)
-        self.layers = _rewrite(module.layers, upsampling)
+        self.conv = fuse_stem(module.conv)
+        self.layers = fuse_blocks(module.layers, upsampling)
         self.depthconv = module.depthconv
-        up = _fold_batch_norms(module.decoder1)[0]
+        up = drop_batch_norms(module.decoder1)[0]
         to_rgb = module.decoder2[0]
         assert isinstance(up, nn.ConvTranspose2d)
         assert isinstance(to_rgb, nn.Conv2d)

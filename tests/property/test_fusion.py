@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import randomise
 from tests.property.networks import lama_parameters, wavepaint_parameters
-from wavepaint.export.fusion.upsampling import PhaseUpsample, SubPixelUpsample, has_phases
-from wavepaint.export.fusion.wavemix import FusedStem, PhaseBlocks, Upsampling, fuse
+from wavepaint.export.fusion.fuse import fuse
+from wavepaint.export.fusion.upsampling import PhaseUpsample, SubPixelUpsample, Upsampling, has_phases
+from wavepaint.export.fusion.wavemix import FusedStem, PhaseBlocks
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}

@@ -18,7 +18,7 @@ from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, LIBRARIES, Libra
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 if TYPE_CHECKING:
-    from wavepaint.export.fusion.wavemix import Upsampling
+    from wavepaint.export.fusion.upsampling import Upsampling
 
 AUTO, NONE = "auto", "none"
 DEFAULT_SHAPES, DEFAULT_BATCHES = "64,512,1024", "1,1,4"

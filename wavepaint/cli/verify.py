@@ -100,7 +100,7 @@ def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artif
     from wavepaint.export.layers import MIN_SNR_DB, compare_layers, onnx_layers, torch_layers
 
     if network is not None:
-        from wavepaint.export.fusion.wavemix import fuse
+        from wavepaint.export.fusion.fuse import fuse
 
         details = artifact.details
         fused = fuse(network, upsampling=details["upsampling"]) if details["fused"] else network

@@ -13,9 +13,10 @@ from tests.conftest import TINY, randomise
 from tests.fakes.bundle import make_model
 from wavepaint.contract import Bundle
 from wavepaint.errors import VerificationError
+from wavepaint.export import bundle
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion.wavemix import fuse
+from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import TypedLayer, to_half
 from wavepaint.models.registry import build_model
 from wavepaint.runtime.engines.ort import OrtSession
@@ -86,31 +87,31 @@ def test_the_guard_measures_bfloat16_likewise() -> None:
     assert strict.min_psnr_hole_db >= 55
 
 
-def test_a_bundle_of_every_precision(half_bundle: Bundle) -> None:
-    assert [(a.path, a.precision) for a in half_bundle.manifest.artifacts if a.io_dtype == "float32"] == [
+def test_a_bundle_of_every_precision(initial_fill_bundle: Bundle) -> None:
+    assert [(a.path, a.precision) for a in initial_fill_bundle.manifest.artifacts if a.io_dtype == "float32"] == [
         ("model.onnx", "float32"),
         ("model.fp16.onnx", "float16"),
         ("model.bf16.onnx", "bfloat16"),
     ]
-    manifest = json.loads((half_bundle.folder / "manifest.json").read_text())
+    manifest = json.loads((initial_fill_bundle.folder / "manifest.json").read_text())
     for report in manifest["verification"]["model.fp16.onnx"]:
         assert report["passed"]
         assert report["min_psnr_hole_db"] >= 50
     for name, kind in (("fp16", onnx.TensorProto.FLOAT16), ("bf16", onnx.TensorProto.BFLOAT16)):
-        model = onnx.load(half_bundle.folder / f"model.{name}.onnx")
+        model = onnx.load(initial_fill_bundle.folder / f"model.{name}.onnx")
         onnx.checker.check_model(model, full_check=True)
         kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
         assert kind in kinds
         assert kinds <= {kind, onnx.TensorProto.FLOAT}  # what bfloat16 does not hold stays in float32
         io_dtype = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
         assert io_dtype == {onnx.TensorProto.FLOAT}
-    with OrtSession(make_model(half_bundle.folder / "model.fp16.onnx", precision="float16")) as session:
+    with OrtSession(make_model(initial_fill_bundle.folder / "model.fp16.onnx", precision="float16")) as session:
         _, image, mask = CASES[1]
         known = np.broadcast_to(mask == 0, image.shape)
         assert np.array_equal(session.run(image, mask)[known], image[known])
 
 
-def test_the_upsampling_has_the_form_its_engines_run_fastest(half_bundle: Bundle, tiny_checkpoint: Path) -> None:
+def test_the_upsampling_has_the_form_its_engines_run_fastest(half_bundle: Bundle) -> None:
     forms = {a.precision: a.details["upsampling"] for a in half_bundle.manifest.artifacts}
     assert forms == {"float32": "phases", "float16": "transposed", "bfloat16": "phases"}
     transposed = {
@@ -121,7 +122,17 @@ def test_the_upsampling_has_the_form_its_engines_run_fastest(half_bundle: Bundle
     assert transposed == {"model.fp16.onnx", "model.fp16.uint8.onnx"}
 
 
-def test_a_form_can_be_chosen(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_form_of_the_upsampling_can_be_chosen(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[torch.nn.Module] = []
+
+    def stop(network: torch.nn.Module, *arguments: object, **options: object) -> None:
+        exported.append(network)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundle, "export_onnx", stop)
     options = ExportOptions(upsampling="transposed")
-    bundle = write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "bundle", options=options)
-    assert any(n.op_type == "ConvTranspose" for n in onnx.load(bundle.folder / "model.onnx").graph.node)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "bundle", options=options)
+    assert any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in exported[0].modules())

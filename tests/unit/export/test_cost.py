@@ -14,7 +14,7 @@ from wavepaint.contract import Bundle, default_bundle_folder
 from wavepaint.errors import OutputError
 from wavepaint.export import cost
 from wavepaint.export.cost import measure_cost
-from wavepaint.export.fusion.wavemix import fuse
+from wavepaint.export.fusion.fuse import fuse
 from wavepaint.models.registry import build_model
 
 

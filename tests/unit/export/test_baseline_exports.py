@@ -12,7 +12,7 @@ from tests.conftest import randomise
 from wavepaint.contract import Bundle
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
-from wavepaint.export.fusion.wavemix import fuse
+from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.models.registry import HyperParameters, build_model
 from wavepaint.runtime.engines.registry import open_session
