@@ -20,7 +20,7 @@ from wavepaint.runtime.inpainter import Inpainter
 
 @pytest.fixture(scope="module")
 def byte_session(initial_fill_bundle: Bundle) -> Iterator[OrtSession]:
-    with OrtSession(make_model(half_bundle.folder / "model.uint8.onnx", io_dtype="uint8")) as session:
+    with OrtSession(make_model(initial_fill_bundle.folder / "model.uint8.onnx", io_dtype="uint8")) as session:
         yield session
 
 
