@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from tests.conftest import TINY, FULL, randomise
+from tests.conftest import FULL, TINY, randomise
 from tests.fakes.bundle import make_model
 from wavepaint.contract import Artifact, Bundle, IoDtype, read_bundle
 from wavepaint.errors import (
