@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle on disk, whole or not at all."""
+"""Export a checkpoint, verify it and write it as a bundle, complete or not at all."""
 
 import copy
 import platform
@@ -26,7 +26,7 @@ from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import Upsampling
 from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.precision import to_half
-from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, InpaintingGraph, export_onnx
+from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, OPSETS, InpaintingGraph, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_model
 from wavepaint.models.network import Network
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
@@ -39,9 +39,9 @@ OnStage = Callable[[str], None]
 class _Form:
     """How a precision is exported.
 
-    ``upsampling`` is the form that runs fastest where the precision is used. ONNX Runtime, for which float32 is, runs
-    the phases 1.6 times as fast as the ConvTranspose; OpenVINO, which serves a float16 file in bfloat16, runs the
-    ConvTranspose 1.2 times as fast as the phases; TensorRT-RTX 1.7 has no ConvTranspose in bfloat16.
+    ``upsampling`` is the form that runs fastest in the engines that use the precision. ONNX Runtime uses float32, and
+    runs the phases 1.6 times as fast as the ConvTranspose. OpenVINO runs a float16 file in bfloat16, and the
+    ConvTranspose 1.2 times as fast as the phases. TensorRT-RTX 1.7 has no ConvTranspose in bfloat16.
     """
 
     suffix: str
@@ -59,15 +59,19 @@ _FORMS: dict[Precision, _Form] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What a bundle is to hold.
+    """Contents of a bundle.
 
     Attributes:
-        fusion: Rewrite the network exactly into a cheaper one first; see :mod:`wavepaint.export.fusion.fuse`.
-        upsampling: Form of the block's upsampling; None takes what is fastest for each precision's engines.
-        precisions: "float16" and "bfloat16" beside float32, which is always there.
-        io_dtypes: "uint8" beside float32 edges, which are always there; see :mod:`wavepaint.export.byte_io`.
-        opset: Of ONNX; None takes the one that the most engines read.
-        engines: Which to build; None for none.
+        fusion: First rewrite the network into an equal one that costs less; see :mod:`wavepaint.export.fusion.fuse`.
+        upsampling: Form of the blocks' upsampling; None takes the fastest for each precision.
+        precisions: Precisions in addition to float32: "float16", "bfloat16".
+        io_dtypes: "uint8" adds models with uint8 inputs and outputs (:mod:`wavepaint.export.byte_io`) to those with
+            float32 inputs and outputs.
+        opset: Version of ONNX's operator set; None takes the one that most engines read.
+        engines: Engines to build; None builds none.
+
+    Raises:
+        ConfigError: An opset that cannot be written.
     """
 
     fusion: bool = True
@@ -77,11 +81,22 @@ class ExportOptions:
     opset: int | None = None
     engines: EngineRequest | None = None
 
+    def __post_init__(self) -> None:
+        if self.opset is None:
+            return
+        if self.opset not in OPSETS:
+            raise ConfigError(f"the opset is {self.opset}: expected {OPSETS[0]} to {OPSETS[-1]} (--opset).")
+        if "bfloat16" in self.precisions and self.opset < BFLOAT16_OPSET:
+            raise ConfigError(
+                f"the opset is {self.opset}: bfloat16 needs {BFLOAT16_OPSET} or newer, because Conv does not take "
+                "bfloat16 before (--opset)."
+            )
+
 
 def torch_suite(network: nn.Module, size_multiple: int) -> Suite:
-    """Run a network in PyTorch over the cases that exports are compared in."""
-    graph = copy.deepcopy(InpaintingGraph(network)).eval()  # a copy, since exports keep the usual layout
-    graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in which PyTorch is fastest on CPUs
+    """Run a network in PyTorch on the cases that exports are verified with."""
+    graph = copy.deepcopy(InpaintingGraph(network)).eval()  # a copy: exports keep the default layout
+    graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # fastest on CPUs
 
     def run(image: Image, mask: Image) -> Image:
         with torch.inference_mode():
@@ -92,7 +107,7 @@ def torch_suite(network: nn.Module, size_multiple: int) -> Suite:
 
 
 class _BundleWriter:
-    """Exports into an unfinished folder and keeps what the manifest will say."""
+    """Export into an unfinished folder, and collect the manifest's entries."""
 
     def __init__(
         self, folder: Path, network: Network, size_multiple: int, options: ExportOptions, on_stage: OnStage
@@ -107,7 +122,7 @@ class _BundleWriter:
         self.reports: dict[str, list[Report]] = {}
 
     def add_precision(self, precision: Precision) -> None:
-        """Export a precision, with every kind of edges that is asked for, and compare each with the original.
+        """Export a precision with every I/O dtype, and compare each model with the original.
 
         Raises:
             VerificationError: It differs by more than the budget.
@@ -120,7 +135,7 @@ class _BundleWriter:
         if options.fusion:
             details["upsampling"] = upsampling
         if form.dtype is not None:
-            self.on_stage(f"looking for layers that {precision} does not hold")
+            self.on_stage("finding the layers that need float32")
             half = to_half(network, self.suite.cases, dtype=form.dtype)
             network = half.network
             details["kept_float32"] = half.kept_float32
@@ -149,7 +164,7 @@ class _BundleWriter:
 
 
 def _require_space(folder: Path, network: nn.Module, options: ExportOptions) -> None:
-    """Refuse a disk that cannot hold the ONNX files, before minutes of work; plans may need more."""
+    """Refuse a disk that is too small for the ONNX files, before minutes of work. Plans may need more."""
     num_weights = sum(tensor.numel() for tensor in network.state_dict().values())
     bytes_per_weight = 4 + 2 * len(options.precisions)
     needed = num_weights * bytes_per_weight * (1 + len(options.io_dtypes))
@@ -177,30 +192,25 @@ def write_bundle(
     Args:
         checkpoint: The weights.
         out: The bundle's folder.
-        name: Its short name; the folder's by default.
-        options: What it is to hold.
-        overwrite: Replace a former bundle; until the new one is complete it stays as it is.
-        on_stage: Told of each stage, for people who wait.
-        on_progress: Told of the progress of each engine.
-        on_skip: Told of engines that cannot be built here, if they are not required.
+        name: The bundle's short name; the folder's name by default.
+        options: Contents of the bundle.
+        overwrite: Replace an existing bundle, once the new one is complete.
+        on_stage: Called with a description of each stage.
+        on_progress: Called with the progress of each engine build.
+        on_skip: Called with each optional engine that cannot be built here, and the reason.
 
     Raises:
-        CheckpointError: Not an inpainting network, or weights that do not fit.
+        CheckpointError: Not an inpainting network, or weights that do not match it.
         VerificationError: An export differs from PyTorch by more than its budget.
         EngineError: A required engine cannot be built here.
-        ConfigError: Options that make no sense.
+        ConfigError: Engine options that do not fit the network.
         OutputError: ``out`` exists, or cannot be written.
     """
     options = options or ExportOptions()
-    if options.opset is not None and "bfloat16" in options.precisions and options.opset < BFLOAT16_OPSET:
-        raise ConfigError(
-            f"the opset is {options.opset}, and bfloat16 needs {BFLOAT16_OPSET} or newer (--opset): before, Conv does "
-            "not take it."
-        )
     architecture = checkpoint.architecture
     if architecture.task != "inpainting":
         raise CheckpointError(
-            f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); bundles hold inpainting ones."
+            f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); expected an inpainting network."
         )
     network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)

@@ -1,9 +1,9 @@
-"""Byte edges: everything around the network, inside the file.
+"""uint8 inputs and outputs: all pre- and post-processing inside the ONNX file.
 
-:func:`add_byte_io` wraps a model with float32 edges so that a client in any language pushes the bytes of an image
-and of a mask and gets the bytes of the result: threshold, normalisation, padding to the size multiple, crop, rounding
-and composition are nodes of the graph. They do what :mod:`wavepaint.runtime` does in Python, in the same order and in
-float32, so known pixels are bit-identical and others differ by at most one level.
+:func:`add_byte_io` wraps a model with float32 inputs and outputs. A client in any language then sends the bytes of an
+image and a mask, and receives the bytes of the result. Threshold, normalisation, padding to the size multiple, crop,
+rounding and composition become nodes of the graph. They repeat the Python code of :mod:`wavepaint.runtime` in the same
+order, in float32, so known pixels are bit-identical and others differ by at most one level.
 """
 
 from typing import Any
@@ -15,16 +15,16 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, MASK_THRESHOLD, OUTPUT_IMAGE, PadMode
 
 _INNER = "float/"
-"""Prefix of the former inputs and outputs."""
+"""Prefix of the wrapped model's inputs and outputs."""
 
 
 def add_byte_io(model: ModelProto, size_multiple: int, padding: PadMode) -> ModelProto:
-    """Return a copy of a model with uint8 edges by the contract; see the module's text.
+    """Return a copy of a model that takes and returns uint8, by the contract.
 
     Args:
-        model: With float32 edges by the contract.
-        size_multiple: What its height and width must be multiples of.
-        padding: The manifest's.
+        model: A model with float32 inputs and outputs, by the contract.
+        size_multiple: Its height and width must be multiples of this.
+        padding: The manifest's padding mode.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph = model.graph
@@ -54,7 +54,7 @@ def _constants(size_multiple: int) -> list[TensorProto]:
         "peak": np.float32(255),
         "low": np.float32(0),
         "high": np.float32(1),
-        # Between the levels: masks are whole numbers, so the comparison is exact.
+        # Between two levels, so comparing integers with it is exact.
         "threshold": np.float32(MASK_THRESHOLD - 0.5),
         "zero": np.array(0, np.int64),
         "one": np.array(1, np.int64),
@@ -69,14 +69,14 @@ def _constants(size_multiple: int) -> list[TensorProto]:
 
 
 def _node(operator: str, inputs: str, output: str, **attributes: Any) -> NodeProto:
-    """Return a node; names without a slash belong to the edges."""
+    """Return a node; names without a slash get the prefix ``edges/``."""
     names = [name if "/" in name or name in (INPUT_IMAGE, INPUT_MASK) else f"edges/{name}" for name in inputs.split()]
     output = output if "/" in output or output == OUTPUT_IMAGE else f"edges/{output}"
     return helper.make_node(operator, names, [output], name=f"edges/{operator}/{output}", **attributes)
 
 
 def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
-    """From bytes (N, H, W, C) to the network's padded float32 (N, C, H, W)."""
+    """Convert bytes (N, H, W, C) to the network's padded float32 (N, C, H, W)."""
     nodes = [
         _node("Cast", "image", "image_levels", to=TensorProto.FLOAT),
         _node("Cast", "mask", "mask_levels", to=TensorProto.FLOAT),
@@ -94,7 +94,7 @@ def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
         ]
         if size_multiple == 1:
             continue
-        # Mirrored as often as a small image needs: position i of the padded axis reads min(t, far - t) with
+        # A small image is mirrored several times: position i of the padded axis reads min(t, far - t), where
         # t = i mod period. "symmetric" repeats the border, "reflect" does not.
         mirror = {
             "symmetric": [
@@ -132,7 +132,7 @@ def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
 
 
 def _after() -> list[NodeProto]:
-    """From the network's float32 to bytes: crop, round, compose."""
+    """Convert the network's float32 to bytes: crop, round, compose."""
     return [
         _node("Slice", f"{_INNER}{OUTPUT_IMAGE} start height_1 axis_height", "filled_rows"),
         _node("Slice", "filled_rows start width_1 axis_width", "filled_NCHW"),
@@ -140,7 +140,7 @@ def _after() -> list[NodeProto]:
         _node("Clip", "filled_values low high", "filled_clipped"),
         _node("Mul", "filled_clipped peak", "filled_raised"),
         _node("Round", "filled_raised", "filled_levels"),
-        # Levels are whole numbers up to 255, exact in float32 (and even in bfloat16).
+        # Levels are integers up to 255, exact in float32 and even in bfloat16.
         _node("Where", "hole filled_levels image_levels", "levels"),
         _node("Cast", "levels", OUTPUT_IMAGE, to=TensorProto.UINT8),
     ]

@@ -1,4 +1,4 @@
-"""What exports are compared on: sizes, batches, kinds of mask, extremes, photographs. Needs numpy and Pillow alone."""
+"""Inputs for verification: sizes, batches, kinds of mask, extremes, photographs. Needs only numpy and Pillow."""
 
 from collections.abc import Iterator
 
@@ -20,8 +20,8 @@ VERIFICATION_PHOTOS = assets_folder() / "verification"
 def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
     """Return (name, image (N, 3, H, W), mask (N, 1, H, W)) over sizes, batches and kinds of mask, float32.
 
-    Sizes are the smallest that is allowed, non-square ones, and 96 to 256 pixels; images are noise, gradients, black
-    and white, and the two photographs that ship with the package.
+    Sizes are the smallest allowed one, non-square ones, and 96 to 256 pixels. Images are noise, gradients, black,
+    white, and the two photographs that ship with the package.
     """
     rng = np.random.default_rng(seed)
     m = size_multiple

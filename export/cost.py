@@ -1,4 +1,4 @@
-"""What a run of an exported model costs: multiply-accumulates, and the memory it holds at its height."""
+"""The cost of running an exported model: multiply-accumulates and peak activation memory."""
 
 import json
 import math
@@ -14,20 +14,20 @@ from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
 from wavepaint.errors import OutputError
 
 SIDE = 256
-"""Height and width of the image that is measured; transforms over whole rows cost more a pixel at larger sizes."""
+"""Side of the measured image, in pixels. Transforms over whole rows cost more per pixel at larger sizes."""
 
 _BYTES = {"float": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1, "uint8": 1, "double": 8}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of an image of 256x256 pixels, each divided by the number of pixels.
+    """Cost per pixel of an image of 256x256 pixels.
 
     Attributes:
         macs_per_pixel: Multiply-accumulates of convolutions and matrix products.
-        activation_bytes_per_pixel: Most bytes that tensors alive at one time take. A tensor lives from the node that
-            makes it to the last that reads it, in the file's order, without any reuse in place. What an engine adds
-            (its own layouts, scratch, what its allocator does not give back) is the engine's factor.
+        activation_bytes_per_pixel: Largest sum of the tensors alive at one time, in bytes. A tensor lives from the
+            node that writes it to the last node that reads it, in the file's order, without reuse in place. Engines
+            need more, for their layouts, scratch memory and allocators; each has a factor for that.
     """
 
     macs_per_pixel: float
@@ -35,7 +35,7 @@ class Cost:
 
 
 def measure_cost(path: Path, size_multiple: int) -> Cost:
-    """Return the cost of an ONNX model with float32 edges, from the shapes that ONNX Runtime's profile tells.
+    """Return the cost of an ONNX model with float32 inputs and outputs, from the shapes in ONNX Runtime's profile.
 
     Raises:
         OutputError: The profile could not be written to the folder of temporary files.
@@ -56,7 +56,7 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
 
 
 def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Run a model once, as it stands, and return shape and bytes of every tensor that its nodes make."""
+    """Run a model once, unoptimized, and return the shape and the bytes of every tensor that its nodes write."""
     image, mask = np.zeros((1, 3, side, side), np.float32), np.ones((1, 1, side, side), np.float32)
     shapes: dict[str, tuple[int, ...]] = {INPUT_IMAGE: image.shape, INPUT_MASK: mask.shape}
     sizes = {INPUT_IMAGE: image.nbytes, INPUT_MASK: mask.nbytes}
@@ -66,14 +66,14 @@ def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[st
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         options.enable_profiling = True
-        options.intra_op_num_threads = 1  # a second one saves little of one run, and spins
+        options.intra_op_num_threads = 1  # a second thread saves little in one run, and spins
         options.profile_file_prefix = str(Path(folder) / "run")
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         session.run(None, {INPUT_IMAGE: image, INPUT_MASK: mask})
         profile = Path(session.end_profiling())
         try:
             events = json.loads(profile.read_text())
-        except (OSError, ValueError) as error:  # ONNX Runtime does not say that it could not write all of it
+        except (OSError, ValueError) as error:  # ONNX Runtime does not report a failed write
             raise OutputError(
                 f"ONNX Runtime's profile in {folder} is incomplete, probably because that disk is full. Free some "
                 "space there, or name another folder for temporary files in TMPDIR."

@@ -1,8 +1,8 @@
-"""Comparing two forms of a network layer by layer: where do they part?
+"""Compare two forms of a network layer by layer, to find where they diverge.
 
-Exported nodes carry the names of the PyTorch modules they come from. The last node of every innermost module is that
-layer's output, and is tapped as an output of the graph; the same names are found in another export, or as modules in
-PyTorch. Layers that the two do not have in common, such as another form of the upsampling, are left out.
+Exported nodes carry the names of the PyTorch modules that they come from. The last node of each innermost module is
+that layer's output, and becomes an output of the graph. The other form is another export or the network in PyTorch, with
+layers of the same names. Layers that only one of the two has, such as another form of the upsampling, are left out.
 """
 
 import ast
@@ -31,18 +31,19 @@ RunLayers = Callable[[Image, Image], Layers]
 """(image, mask) -> the output of every layer, in the order in which they run."""
 
 MIN_SNR_DB = {"float32": 95.0, "float16": 40.0, "bfloat16": 20.0}
-"""Least signal-to-noise ratio of a layer. A value rounded once has about 150, 72 and 54 dB; rounding adds up over a
-network's depth, and layers whose sums cancel lose more. The default model's worst layers have 108, 45 and 23."""
+"""Smallest signal-to-noise ratio of a layer that passes. A value rounded once has about 150, 72 and 54 dB. Rounding
+errors add up over a network's depth, and layers with cancelling sums lose more: the default model's worst layers have
+108, 45 and 23 dB."""
 
 _TAP = "layer/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerComparison:
-    """How far a layer's outputs are apart, over all cases.
+    """The difference between a layer's outputs, over all cases.
 
-    ``snr_db`` is the smallest ratio of the reference's energy to the error's; None where the two are equal, and where
-    values are not finite.
+    ``snr_db`` is the smallest ratio of the reference's energy to the error's; None if the two are equal, or if values
+    are not finite.
     """
 
     layer: str
@@ -79,7 +80,7 @@ def tap_layers(model: onnx.ModelProto) -> list[str]:
 
 
 def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
-    """Return the layers of an exported model with float32 edges, run in ONNX Runtime (bfloat16: in OpenVINO).
+    """Return the layers of an exported model with float32 inputs and outputs, run in ONNX Runtime (bfloat16: OpenVINO).
 
     Raises:
         EngineError: The engine is not installed, or refuses the tapped model.
@@ -156,10 +157,10 @@ def compare_layers(
     """Compare every layer the two have in common, in the candidate's order.
 
     Args:
-        candidate: The form that is judged.
-        reference: What it is compared with.
+        candidate: The form to judge.
+        reference: The form to compare it with.
         cases: Inputs.
-        min_snr_db: Least signal-to-noise ratio of a layer that passes.
+        min_snr_db: Smallest signal-to-noise ratio of a layer that passes.
     """
     worst: dict[str, tuple[float, float, int]] = {}
     for _, image, mask in cases:

@@ -1,4 +1,4 @@
-"""Engines for a bundle: which plans to build, and what the manifest says of them. Needs neither torch nor onnx."""
+"""Build a bundle's engine plans and their manifest entries. Needs neither torch nor onnx."""
 
 import itertools
 import shutil
@@ -24,7 +24,7 @@ _PREFERRED = ("float16", "bfloat16", "float32")
 Verify = Callable[[Model], list[Report]]
 
 OnSkip = Callable[[Library, str], None]
-"""Told of an engine that is not built and why."""
+"""Called with an engine that is not built, and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,14 @@ class EngineRequest:
     """Which plans to build.
 
     Attributes:
-        libraries: Who builds.
-        required: Whether a library that cannot build here is an error; otherwise it is passed over.
-        precisions: Of the models to build from; empty for the best the bundle has: float16, bfloat16, float32.
-        target_groups: For each plan the compute capabilities it is for; one empty group is the library's own choice.
-        options: The rest, the same for all; its targets do not count.
+        libraries: The libraries that build.
+        required: A library that cannot build here is an error; otherwise it is skipped.
+        precisions: Precisions of the models to build from. Empty takes the bundle's best: float16, bfloat16, float32.
+        target_groups: Compute capabilities for each plan. An empty group leaves the choice to the library.
+        options: Further options, the same for all plans. Their targets are ignored.
 
     Raises:
-        ConfigError: No group of targets.
+        ConfigError: There is no group of targets.
     """
 
     libraries: tuple[Library, ...] = LIBRARIES
@@ -53,23 +53,23 @@ class EngineRequest:
             raise ConfigError("there is no group of targets: expected at least one, which may be empty (--sm).")
 
     def get_targets(self, library: Library) -> tuple[tuple[str, ...], ...]:
-        """Return the groups for a library: targets mean TensorRT-RTX, unless TensorRT alone is asked for."""
+        """Return the groups for a library. Targets apply to TensorRT-RTX, unless only TensorRT is requested."""
         if not get_library(library).takes_targets and (not self.required or len(self.libraries) > 1):
             return ((),)
         return self.target_groups
 
 
 def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -> list[Library]:
-    """Return the libraries that can build here, so that what cannot is known before any long work.
+    """Return the libraries that can build here, before any long work.
 
     Args:
         request: Which plans to build.
-        size_multiple: What the model's height and width must be multiples of.
-        on_skip: Told of libraries that are passed over.
+        size_multiple: The model's height and width must be multiples of this.
+        on_skip: Called with each library that is skipped.
 
     Raises:
         EngineError: A required library cannot build here.
-        ConfigError: Profiles or targets that make no sense.
+        ConfigError: Invalid profiles or targets.
     """
     for profile in request.options.profiles:
         profile.require_multiple(size_multiple)
@@ -109,20 +109,20 @@ def build_engines(
 
     Args:
         models: The bundle's models so far, in its folder.
-        request: Which to build, of libraries that :func:`find_builders` found.
-        verify: Runs a plan that fits the GPU here and compares it.
-        on_stage: Told of each plan before it is built.
-        on_progress: Told of each plan's progress.
-        on_skip: Told of what could not be built, if it was not required.
+        request: Which plans to build, with the libraries that :func:`find_builders` returns.
+        verify: Runs a plan that fits the GPU here, and compares it.
+        on_stage: Called with each plan before it is built.
+        on_progress: Called with each plan's progress.
+        on_skip: Called with each optional plan that cannot be built.
 
     Returns:
-        The entries of the new plans, and for each its reports. What fails verification is left out, like what cannot be
-        built.
+        The entries of the new plans, and the reports of each. Plans that cannot be built or fail verification are left
+        out.
 
     Raises:
         EngineError: A required engine cannot be built here.
         VerificationError: A required engine differs by more than its budget.
-        ConfigError: Profiles or targets that make no sense.
+        ConfigError: Invalid profiles or targets.
     """
     built: list[Artifact] = []
     reports: dict[str, list[Report]] = {}
@@ -176,18 +176,18 @@ def add_engines(
     on_progress: OnProgress = lambda phase, share: None,
     on_skip: OnSkip = lambda library, reason: None,
 ) -> Bundle:
-    """Copy a bundle and add engines to the copy, whole or not at all.
+    """Copy a bundle and add engines to the copy, completely or not at all.
 
     Args:
         bundle: A checked bundle.
         out: The new bundle's folder; with ``overwrite`` it may be the old one's.
         request: Which engines to build; a plan of the same name is built again.
-        overwrite: Replace a former bundle.
-        on_stage: See :func:`build_engines`; so for ``on_progress`` and ``on_skip``.
+        overwrite: Replace an existing bundle.
+        on_stage: See :func:`build_engines`, also for ``on_progress`` and ``on_skip``.
 
     Raises:
         EngineError: A required engine cannot be built here, or none can.
-        ConfigError: Profiles, targets or precisions that make no sense.
+        ConfigError: Invalid profiles, targets or precisions.
         OutputError: ``out`` exists, or cannot be written.
     """
     manifest = bundle.manifest

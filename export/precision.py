@@ -1,11 +1,10 @@
-"""Half precision that is proved: float32 at the edges, float16 or bfloat16 inside, and float32 where that fails.
+"""Half precision with a proof: float32 inputs and outputs, float16 or bfloat16 inside, and float32 where that fails.
 
-The precision is written into the network before export, so that the file is strongly typed: TensorRT 11 and
-TensorRT-RTX know no other way, and every other engine reads it as well. The known pixels are composed in float32 and
-stay bit-identical.
+The precision is written into the network before the export, so the file is strongly typed. TensorRT 11 and TensorRT-RTX
+need that, and every other engine reads it too. Known pixels are composed in float32 and stay bit-identical.
 
-A guard runs the half network, emulated, beside the float32 one. Where a value overflows or the error passes the
-budget, it finds a smallest set of layers that have to stay in float32, by bisection (U. Junker, "QuickXplain: Preferred
+A guard runs the emulated half network beside the float32 one. If a value overflows or the error exceeds the budget, the
+guard finds a smallest set of layers that must stay in float32, by bisection (U. Junker, "QuickXplain: Preferred
 Explanations and Relaxations for Over-Constrained Problems", 2004).
 """
 
@@ -30,14 +29,14 @@ FLAGS = {torch.float16: "--fp16", torch.bfloat16: "--bf16"}
 
 
 class TypedLayer(nn.Module):
-    """A layer in a precision of its own, which takes its input to it.
+    """A layer in a precision of its own, to which it casts its input.
 
-    The output is not taken back: so a large value passes from one float32 layer to the next, and sums of different
-    precisions are float32.
+    The output keeps that precision, so a large value passes from one float32 layer to the next. Sums of two precisions
+    are float32.
 
-    ``emulated`` computes in float32 what is rounded to the precision before and after, as engines do that multiply in
-    half and add in float32. PyTorch's own float16 convolutions on a CPU take 40 to 100 times as long. Its matrix
-    products do not, so that a Fourier transform, which rounds between its products as well, runs as it will.
+    ``emulated`` rounds inputs and outputs to the precision and computes in float32, like engines that multiply in half
+    and add in float32. PyTorch's float16 convolutions take 40 to 100 times as long on a CPU. Its matrix products do
+    not, so Fourier transforms, which also round between their products, are not emulated.
     """
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype, *, emulated: bool) -> None:
@@ -68,11 +67,11 @@ class HalfPrecision(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class HalfResult:
-    """A half network and what the guard found.
+    """A half network with the guard's findings.
 
     Attributes:
-        network: Takes and returns float32.
-        kept_float32: Names of the layers that stayed in float32.
+        network: The network, with float32 inputs and outputs.
+        kept_float32: Names of the layers that stay in float32.
         min_psnr_hole_db: Smallest PSNR inside the hole against float32 over the cases.
     """
 
@@ -100,9 +99,9 @@ def _with_half_layers(network: nn.Module, kept: Sequence[str], dtype: torch.dtyp
 
 
 def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tensor], enough_db: float) -> float:
-    """Return the smallest PSNR inside the hole, minus infinity where a value is not finite.
+    """Return the smallest PSNR inside the hole in dB, or minus infinity if a value is not finite.
 
-    The first case below ``enough_db`` ends it: how far below does not matter.
+    The measurement stops at the first case below ``enough_db``.
     """
     worst = math.inf
     for (_, image, mask), reference in zip(cases, expected, strict=True):
@@ -123,19 +122,19 @@ def to_half(
     min_psnr_db: float = HALF_MIN_PSNR_DB,
     dtype: torch.dtype = torch.float16,
 ) -> HalfResult:
-    """Convert a float32 inpainting network, keeping in float32 as few layers as the budget allows.
+    """Convert a float32 inpainting network, and keep as few layers in float32 as the budget allows.
 
     Args:
         network: (image, mask) -> filled image, in evaluation mode.
-        cases: Images and masks to judge by.
+        cases: Images and masks to measure with.
         min_psnr_db: Smallest PSNR inside the hole against float32, in dB.
         dtype: ``torch.float16`` or ``torch.bfloat16``.
 
     Raises:
-        VerificationError: The budget is missed even with every layer in float32, so that what overflows is a sum
-            between layers.
+        VerificationError: The budget is missed even with every layer in float32, because a sum between layers
+            overflows.
     """
-    network = fold_batch_norms(network)  # in float32: folded after rounding they would round twice
+    network = fold_batch_norms(network)  # before rounding: otherwise weights are rounded twice
     with torch.inference_mode():
         expected = [network(torch.from_numpy(i), torch.from_numpy(m)).clamp(0, 1) for _, i, m in cases]
     measured: dict[frozenset[str], float] = {}
@@ -162,8 +161,8 @@ def to_half(
     if measure([]) < min_psnr_db:
         if measure(layers) < min_psnr_db:
             raise VerificationError(
-                f"the network cannot be held in {str(dtype).removeprefix('torch.')}: even with every layer in float32 "
-                f"the PSNR inside the hole stays below {min_psnr_db:g} dB. Export it without {FLAGS[dtype]}."
+                f"the network cannot be converted to {str(dtype).removeprefix('torch.')}: with every layer in float32 "
+                f"the PSNR inside the hole is still below {min_psnr_db:g} dB. Export it without {FLAGS[dtype]}."
             )
         needed = smallest(layers, [])
     return HalfResult(

@@ -16,7 +16,7 @@ from onnxscript import opset18 as op
 from torch import Tensor, nn
 
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
-from wavepaint.errors import ConfigError, WavePaintError
+from wavepaint.errors import WavePaintError
 from wavepaint.ops.dft import share_matrices
 
 OPSET = 20
@@ -26,7 +26,7 @@ BFLOAT16_OPSET = 22
 """The first opset in which Conv takes bfloat16."""
 
 OPSETS = range(18, 24)
-"""What the exporter writes and ONNX Runtime has been seen to run."""
+"""Versions that the exporter writes and ONNX Runtime runs."""
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Key under which a node names the modules it belongs to, outermost first, as a Python list of names."""
@@ -36,10 +36,7 @@ MAX_BATCH = 1_024
 
 
 class InpaintingGraph(nn.Module):
-    """What is exported: the network, and its output clamped to the contract's range.
-
-    Known pixels are in [0, 1] already and pass unchanged.
-    """
+    """The exported graph: the network with its output clamped to [0, 1]. Known pixels pass unchanged."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -107,12 +104,12 @@ _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.batch_norm.default: _normalise_batch,
     torch.ops.wavepaint.crop_like.default: _crop_like,
 }
-"""Operators of captured networks in evaluation mode that the exporter has no translation of, with their arguments."""
+"""Translations that the exporter lacks, of operators in captured networks in evaluation mode."""
 
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence what the exporter prints of its own stages; errors still raise."""
+    """Silence the exporter's messages; errors still raise."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -128,19 +125,16 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     """Write an inpainting network as one ONNX file by the contract.
 
     Args:
-        network: (image, mask) -> filled image, in evaluation mode, on the CPU, float32. Its weights take no gradients
-            any more.
+        network: (image, mask) -> filled image, in evaluation mode, on the CPU. Its weights lose
+            ``requires_grad``.
         size_multiple: Height and width are declared as multiples of this.
         path: The file to write.
         opset: Version of ONNX's default operator set.
 
     Raises:
-        ConfigError: An opset that cannot be written.
-        WavePaintError: The exporter refuses the network, or writes what is no valid model.
+        WavePaintError: The exporter refuses the network, or writes an invalid model.
     """
-    if opset not in OPSETS:
-        raise ConfigError(f"the opset is {opset}: expected {OPSETS[0]} to {OPSETS[-1]} (--opset).")
-    graph = InpaintingGraph(network).eval().requires_grad_(False)  # gradients would be traced as well
+    graph = InpaintingGraph(network).eval().requires_grad_(False)  # the exporter would capture gradients
     try:
         with _quiet_exporter():
             program, at_other_size = _capture(graph, size_multiple)
@@ -273,7 +267,7 @@ def _name_size(one: Any, two: int, axis: int, num_axes: int) -> int | str | None
 
 
 def _find_reason(error: BaseException) -> str:
-    """Return the first line of the error that began it all; the exporter's own speaks of its stages."""
+    """Return the first line of the root error; the exporter's own message describes its stages."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -281,7 +275,7 @@ def _find_reason(error: BaseException) -> str:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Keep of the exporter's notes on each node the modules it belongs to; the rest tells of this machine's files."""
+    """Remove the exporter's metadata, which names this machine's files. Keep the names of each node's modules."""
     for node in model.graph.node:
         scopes = [note for note in node.metadata_props if note.key == SCOPES]
         del node.metadata_props[:]

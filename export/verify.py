@@ -1,4 +1,4 @@
-"""Comparing an exported model with its source, in numbers that decide."""
+"""Verify exported models: run them on every engine here, compare them with a reference, and report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,18 +26,18 @@ from wavepaint.runtime.images.arrays import quantize
 Reference = Callable[[Image, Image], Image]
 
 SOURCE = "PyTorch"
-"""How the reference's name begins where it is the source itself."""
+"""Start of the reference's name if the reference is the source network."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What models with float32 edges are compared with.
+    """Inputs and expected outputs for models with float32 inputs and outputs.
 
     Attributes:
         cases: Inputs.
-        expected: For each case what the reference gave, (N, 3, H, W) in [0, 1].
-        reference: The reference's name, for people.
-        way: The way that gave it, where it is one of the bundle's own: it is not compared with itself.
+        expected: The reference's output for each case, (N, 3, H, W) in [0, 1].
+        reference: The reference's human-readable name.
+        execution: How the reference ran, if it is one of the bundle's own models; it is not compared with itself.
     """
 
     cases: Sequence[Case]
@@ -67,7 +67,7 @@ def own_suite(model: Model) -> Suite:
 
 
 def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Comparison]:
-    """Run every case of a size that the session takes through one with float32 edges and compare."""
+    """Run a session with float32 inputs and outputs on every case of a size that it takes, and compare."""
     return [
         compare(name, image, mask, session.run(image, mask), expected, budget)
         for (name, image, mask), expected in zip(suite.cases, suite.expected, strict=True)
@@ -78,9 +78,9 @@ def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Compa
 def verify_byte_session(
     session: Session, floats: Session, cases: Sequence[ByteCase], padding: PadMode, budget: Budget
 ) -> list[Comparison]:
-    """Run every case through a session with uint8 edges, and through Python around the one with float32 edges.
+    """Compare a session with uint8 inputs and outputs with the Python path around one with float32 inputs and outputs.
 
-    Cases of a size that one of them does not take are left out.
+    Cases of a size that one of the two does not take are left out.
     """
     comparisons = []
     for name, image, mask in cases:
@@ -105,7 +105,7 @@ def verify_byte_session(
 
 
 def summarise(reports: Sequence[Report]) -> list[Report]:
-    """Return reports for the manifest: of the cases only those that failed, and nothing of engines missing here."""
+    """Return reports for the manifest, with only the failed cases, and without engines that are missing here."""
     return [
         {**report, "cases": [case for case in report["cases"] if not case["passed"]]}
         for report in reports
@@ -114,7 +114,7 @@ def summarise(reports: Sequence[Report]) -> list[Report]:
 
 
 def describe_arithmetic(report: Report) -> str:
-    """Say which precision a report is of: "float32", or "float32 on float16 weights"."""
+    """Return a report's precision: "float32", or "float32 on float16 weights"."""
     arithmetic = report["precision"]
     weights = report.get("weights") or arithmetic
     return arithmetic if weights == arithmetic else f"{arithmetic} on {weights} weights"

@@ -183,7 +183,7 @@ def test_engines_are_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> No
         (["--engine", "tensorrt-rtx", "--shapes", "64,32,128"], ["expected min <= opt <= max"]),
         (["--engine", "tensorrt-rtx", "--shapes", "64,100,128"], ["multiples of 8", "96 or 104"]),
         (["--engine", "tensorrt-rtx", "--batches", "1,2,4", "--batches", "1,2,4"], ["1 --shapes and 2 --batches"]),
-        (["--engine", "auto", "--engine", "tensorrt"], ["stand alone"]),
+        (["--engine", "auto", "--engine", "tensorrt"], ["cannot be combined"]),
         (["--fp16", "--optimization-level", "7"], ["expected 0 to 5"]),
         (["--fp16", "--workspace", "0"], ["workspace is 0 MiB"]),
         (["--sm", "86"], ["need an --engine"]),

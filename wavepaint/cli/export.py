@@ -1,6 +1,5 @@
-"""wp export: turn a checkpoint into a verified bundle, and build engines."""
+"""wp export: export a checkpoint to a verified bundle, and build engines."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from wavepaint.atomic import check_outputs
+from wavepaint.cli.progress import Progress
 from wavepaint.contract import Bundle, IoDtype, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import EngineRequest, add_engines
@@ -22,24 +22,6 @@ if TYPE_CHECKING:
 
 AUTO, NONE = "auto", "none"
 DEFAULT_SHAPES, DEFAULT_BATCHES = "64,512,1024", "1,1,4"
-
-
-class _ProgressLine:
-    """One line on a terminal that says how far an engine's build is; silent elsewhere."""
-
-    WIDTH = 70
-
-    def __init__(self) -> None:
-        self.shows = sys.stderr.isatty()
-        self.last = -1
-
-    def __call__(self, phase: str, share: float) -> None:
-        percent = int(share * 100)
-        if self.shows and percent != self.last:
-            self.last = percent
-            bar = "#" * (percent // 4)
-            text = f"  [{bar:<25}] {percent:3} % {phase}"[: self.WIDTH]
-            click.echo(f"\r{text:<{self.WIDTH}}", nl=percent == 100, err=True)
 
 
 def _triple(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, Any, Any]:
@@ -87,7 +69,9 @@ def _request(
 ) -> EngineRequest | None:
     """Return the engines to build, None for none."""
     if len(engines) > 1 and (AUTO in engines or NONE in engines):
-        raise ConfigError(f"--engine {AUTO} and --engine {NONE} stand alone; name libraries otherwise.")
+        raise ConfigError(
+            f"--engine {AUTO} and --engine {NONE} cannot be combined with other engines. Name the libraries instead."
+        )
     if engines == (NONE,) or (not engines and not wanted_by_default):
         if options_given:
             raise ConfigError("--shapes, --batches, --sm, --workspace and --optimization-level need an --engine.")
@@ -121,21 +105,30 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
 @click.option("--name", help="Short name in the manifest. Default: the folder's name.")
-@click.option("--fp16", is_flag=True, help="Add a float16 model, float32 where float16 does not hold, and engines.")
-@click.option("--bf16", is_flag=True, help="Add a bfloat16 model, likewise.")
+@click.option(
+    "--fp16",
+    is_flag=True,
+    help="Add a float16 model, and engines. Layers that float16 is too imprecise for stay in float32.",
+)
+@click.option("--bf16", is_flag=True, help="Add a bfloat16 model in the same way.")
 @click.option(
     "--io",
     "io_dtype",
     type=click.Choice(["float32", "uint8"]),
     default="float32",
     show_default=True,
-    help="uint8: add models that take and give bytes of any size, with all pre- and post-processing inside.",
+    help="uint8: add models with uint8 inputs and outputs of any size, and all pre- and post-processing inside.",
 )
-@click.option("--fusion/--no-fusion", default=True, show_default=True, help="Exact rewrites that save arithmetic.")
+@click.option(
+    "--fusion/--no-fusion",
+    default=True,
+    show_default=True,
+    help="Rewrite the network into an equal one that costs less.",
+)
 @click.option(
     "--upsampling",
     type=click.Choice(["phases", "transposed"]),
-    help="Form of the blocks' upsampling. Default: what is fastest for each precision's engines.",
+    help="Form of the blocks' upsampling. Default: the fastest for each precision.",
 )
 @click.option("--opset", type=int, help="ONNX opset, 18 to 23. Default: 20, and 22 for bfloat16.")
 @click.option(
@@ -143,13 +136,13 @@ def _report(bundle: Bundle, out: Path) -> None:
     "engines",
     multiple=True,
     type=click.Choice([AUTO, NONE, *LIBRARIES]),
-    help="Engines to build; may be repeated. auto: every one this machine can. Default: auto with --fp16 or --bf16 or "
-    "where SOURCE is a bundle, else none.",
+    help="Engine to build; repeatable. auto: every engine that this machine can build. Default: auto with --fp16, "
+    "--bf16 or a bundle as SOURCE, else none.",
 )
 @click.option(
     "--shapes",
     multiple=True,
-    help=f"Engine: smallest, best and largest size, sides or WIDTHxHEIGHT; repeat for more profiles. Default: "
+    help=f"Engine: smallest, best and largest size, as sides or WIDTHxHEIGHT; repeatable for more profiles. Default: "
     f"{DEFAULT_SHAPES}.",
 )
 @click.option("--batches", multiple=True, help=f"Engine: the same for the batch. Default: {DEFAULT_BATCHES}.")
@@ -158,14 +151,14 @@ def _report(bundle: Bundle, out: Path) -> None:
     multiple=True,
     help="TensorRT-RTX: compute capabilities to build for ahead of time, such as 86,89, or any; repeatable.",
 )
-@click.option("--workspace", type=int, help="Engine: most scratch memory of a layer, in MiB.")
-@click.option("--optimization-level", type=int, help="Engine: 0 (quick build) to 5 (quick engine).")
+@click.option("--workspace", type=int, help="Engine: scratch memory limit of a layer, in MiB.")
+@click.option("--optimization-level", type=int, help="Engine: 0 (fast build) to 5 (fast engine).")
 @click.option(
     "--timing-cache",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TensorRT: file of measured kernels, kept between builds. Default: in this package's cache folder.",
+    help="TensorRT: file that caches kernel timings between builds. Default: in this package's cache folder.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a former bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def command(
     source: Path,
     out: Path,
@@ -185,10 +178,10 @@ def command(
     timing_cache: Path | None,
     overwrite: bool,
 ) -> None:
-    """Export SOURCE to ONNX, verify it against PyTorch, build engines of it and pack it as a bundle.
+    """Export SOURCE to ONNX, verify it against PyTorch, build engines and write it all as a bundle.
 
-    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors), or a bundle, to which engines are added; that needs
-    no PyTorch. Engines are built from the models that --fp16 and --bf16 name, else from the best precision there is.
+    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors), or a bundle to add engines to; that needs no PyTorch.
+    Engines are built from the models in the precisions of --fp16 and --bf16, else from the best precision there is.
     """
     options = PlanOptions(
         profiles=_profiles(shapes, batches),
@@ -198,40 +191,36 @@ def command(
     )
     given = bool(shapes or batches or sm or workspace is not None or optimization_level is not None or timing_cache)
     request = _request(engines, fp16 or bf16 or source.is_dir(), sm, options, options_given=given)
-    callbacks: dict[str, Any] = {
-        "overwrite": overwrite,
-        "on_stage": lambda stage: click.echo(f"{stage} ...", err=True),
-        "on_progress": _ProgressLine(),
-        "on_skip": lambda library, reason: click.echo(f"no {library} engine: {reason}", err=True),
-    }
     precisions = tuple(name for name, is_asked in (("float16", fp16), ("bfloat16", bf16)) if is_asked)
     if request is not None:
         request = replace(request, precisions=precisions)
     adds_to_source = source.is_dir() and out.is_dir() and source.samefile(out)
     inputs = [] if adds_to_source else [source, *source.glob("*")]
     check_outputs(inputs, [out, *([timing_cache] if timing_cache is not None else [])])
-    if source.is_dir():
-        if request is None or io_dtype != "float32":
-            raise ConfigError(
-                f"{source} is a bundle, to which engines can be added (--engine) but no edges. Export its checkpoint."
-            )
-        bundle = add_engines(read_bundle(source), out, request, **callbacks)
-    else:
-        from wavepaint.export.bundle import ExportOptions, write_bundle
-        from wavepaint.weights.checkpoint import read_checkpoint
+    if source.is_dir() and (request is None or io_dtype != "float32"):
+        raise ConfigError(
+            f"{source} is a bundle, to which only engines can be added (--engine). Export its checkpoint instead."
+        )
+    with Progress(None) as progress:
+        callbacks: dict[str, Any] = {
+            "overwrite": overwrite,
+            "on_stage": lambda stage: progress.print_line(f"{stage} ..."),
+            "on_progress": lambda phase, share: progress.describe(f"{phase} {share:.0%}"),
+            "on_skip": lambda library, reason: progress.print_line(f"no {library} engine: {reason}"),
+        }
+        if request is not None and source.is_dir():
+            bundle = add_engines(read_bundle(source), out, request, **callbacks)
+        else:
+            from wavepaint.export.bundle import ExportOptions, write_bundle
+            from wavepaint.weights.checkpoint import read_checkpoint
 
-        bundle = write_bundle(
-            read_checkpoint(source),
-            out,
-            name=name,
-            options=ExportOptions(
+            export_options = ExportOptions(
                 fusion=fusion,
                 upsampling=upsampling,
                 precisions=precisions,
                 io_dtypes=(cast(IoDtype, io_dtype),),
                 opset=opset,
                 engines=request,
-            ),
-            **callbacks,
-        )
+            )
+            bundle = write_bundle(read_checkpoint(source), out, name=name, options=export_options, **callbacks)
     _report(bundle, out)

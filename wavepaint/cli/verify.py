@@ -1,4 +1,4 @@
-"""wp verify: run a bundle's models here and compare them with their source."""
+"""wp verify: run a bundle's models here, and compare them with a reference."""
 
 import dataclasses
 import json
@@ -155,13 +155,15 @@ def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to compare with, in PyTorch.")
-@click.option("--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first to go astray.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report to this file as well.")
+@click.option(
+    "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first one over its budget."
+)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the report to this file.")
 @click.option(
     "--store/--no-store",
     default=False,
     show_default=True,
-    help="Add the report to the bundle's manifest, where wp infer looks for what is verified.",
+    help="Add the report to the bundle's manifest, from which wp infer chooses verified engines.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing --json file.")
 def command(
@@ -169,13 +171,13 @@ def command(
 ) -> None:
     """Run every model of BUNDLE (default: the one that ships with the package) on every engine here, and compare.
 
-    The reference is --against in PyTorch, else the bundle's float32 model in ONNX Runtime. Exit status 1 if any
-    model fails. An engine that reduces the precision by itself and misses the budget is told ("not held"), and once
-    that is stored it is not chosen by wp infer. --store keeps what is known of other engines and GPUs, and what was
-    compared with the checkpoint until that is compared again.
+    The reference is the checkpoint --against in PyTorch, else the bundle's float32 model in ONNX Runtime. The exit
+    status is 1 if any model fails. An engine that lowers the precision by itself and misses the budget is reported as
+    "not held"; with --store, wp infer no longer chooses it. --store keeps reports of other engines and GPUs, and keeps
+    reports against the checkpoint until that comparison is repeated.
     """
     if store and bundle is None:
-        raise click.UsageError("--store needs BUNDLE: the model that ships keeps the reports it came with.")
+        raise click.UsageError("--store needs BUNDLE: the reports of the model that ships cannot be changed.")
     if json_path is not None:
         read = [*(bundle or default_bundle_folder()).glob("*"), *([against] if against is not None else [])]
         check_outputs(read, [json_path])

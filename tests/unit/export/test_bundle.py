@@ -232,7 +232,7 @@ def test_an_opset_that_cannot_be_written_is_refused(tiny_checkpoint: Path, tmp_p
 
 def test_bfloat16_needs_a_newer_opset(tiny_checkpoint: Path, tmp_path: Path) -> None:
     options = ExportOptions(precisions=("bfloat16",), opset=20)
-    with pytest.raises(ConfigError, match="opset is 20, and bfloat16 needs 22 or newer"):
+    with pytest.raises(ConfigError, match="opset is 20: bfloat16 needs 22 or newer"):
         write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out", options=options)
     assert not list(tmp_path.iterdir())
 

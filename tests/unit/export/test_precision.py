@@ -74,7 +74,7 @@ def test_a_network_that_cannot_be_held_is_refused() -> None:
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             return image + (mask * 60_000 + mask * 60_000) * 1e-6
 
-    with pytest.raises(VerificationError, match="cannot be held in float16.*without --fp16"):
+    with pytest.raises(VerificationError, match="cannot be converted to float16.*without --fp16"):
         to_half(Overflowing(), CASES)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import TINY
+from tests.conftest import FULL as WITH_INITIAL_FILL
 from tests.unit.training.conftest import Run, finish
 from tests.unit.training.runs import CONFIG, Recorder
 from wavepaint.errors import CheckpointError
@@ -20,7 +20,7 @@ from wavepaint.training.loop import Trainer
 from wavepaint.training.run_folder import BEST
 from wavepaint.weights.checkpoint import read_checkpoint
 
-FULL = CONFIG.change({"hyper_parameters": TINY, "optimization": {"steps": 3}})
+FULL = CONFIG.change({"hyper_parameters": WITH_INITIAL_FILL, "optimization": {"steps": 3}})
 """A run of a network with initial fill and borrowed detail."""
 
 
@@ -37,13 +37,13 @@ def make_case() -> tuple[Tensor, Tensor]:
 
 def compute_shifted_detail(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return the initial fill and the first shifted detail."""
-    levels = fill_levels(image * (1 - mask), mask, TINY["prefill_levels"])
+    levels = fill_levels(image * (1 - mask), mask, WITH_INITIAL_FILL["prefill_levels"])
     return levels[0], shift_details(levels[0], levels[4], mask, 16)[:, :3]
 
 
 @torch.no_grad()
 def test_network_starts_at_the_initial_fill_and_learns(full_run: Run) -> None:
-    model = WavePaint(WavePaintConfig(**TINY))
+    model = WavePaint(WavePaintConfig(**WITH_INITIAL_FILL))
     model.start_from_initial_fill()
     image, mask = make_case()
     initial_fill, detail = compute_shifted_detail(image, mask)
