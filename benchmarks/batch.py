@@ -1,25 +1,24 @@
-"""How much faster many photographs are filled together than one by one, and how near that is to the engine's limit.
+"""How much faster is a batch of photos filled than the same photos one by one, and how near is that to the limit?
 
-Five ways run over the same photographs and the same kind of files, in turn and repeatedly:
+Five modes run over the same photos and file types, in alternating rounds:
 
-* one by one: decode, fill and encode, each after the other, as a loop over ``wp infer`` in one process would;
+* one by one: decode, fill and encode one photo after another;
 * overlapped: the batch pipeline with one stream, which has all threads;
 * streams: the batch pipeline with one stream for each thread, as ``wp infer FOLDER`` runs it;
-* files alone: decode and encode, one after the other, nothing filled;
-* engine alone: patches of the same sizes through the engine in as many streams, nothing decoded and nothing encoded.
+* files alone: decode and encode one photo after another, and fill nothing;
+* engine alone: run patches of the same sizes through the engine in as many streams, and touch no file.
 
-More than the limit no pipeline reaches: the engine uses all threads by itself, so its time and the files' time, shared
-by the threads, add up.
+No pipeline can exceed the limit: the engine uses all threads by itself, so its time and the files' time, divided among
+the threads, add up.
 
-Masks are drawn here, a few boxes on each photo, with a fixed seed. Writes batch.json and batch.md into a new folder.
+The script draws the masks, three boxes on each photo, with a fixed seed. Writes batch.json and batch.md into a new
+folder.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ import click
 import numpy as np
 from PIL import Image
 
-from wavepaint.atomic import write_folder
-from wavepaint.machine import describe_machine
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
+from wavepaint.runtime.engines.openvino import cpu_precisions
 from wavepaint.runtime.engines.session import Precision, Session
 from wavepaint.runtime.images import read_mask, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
@@ -54,7 +53,7 @@ def draw_masks(photos: list[Path], folder: Path) -> list[Path]:
 
 
 def find_sizes(inpainter: Inpainter, jobs: list[Job]) -> list[tuple[int, ...]]:
-    """Return the shapes of the image tensors that filling the jobs takes through the engine."""
+    """Return the shapes of the image tensors that pass through the engine when the jobs are filled."""
     shapes: list[tuple[int, ...]] = []
     session = inpainter._session
     run = session.run
@@ -71,7 +70,7 @@ def find_sizes(inpainter: Inpainter, jobs: list[Job]) -> list[tuple[int, ...]]:
 
 
 def run_engine(session: Session, shapes: list[tuple[int, ...]], streams: int) -> None:
-    """Run batches of the shapes in so many threads."""
+    """Run batches of the shapes, with one thread for each stream."""
     batches = {shape: np.random.default_rng(0).random(shape, dtype=np.float32) for shape in set(shapes)}
 
     def run(shape: tuple[int, ...]) -> None:
@@ -84,7 +83,7 @@ def run_engine(session: Session, shapes: list[tuple[int, ...]], streams: int) ->
 def race(
     photos: list[Path], suffix: str, engine: EngineName, precision: Precision | Auto, threads: int, rounds: int
 ) -> dict[str, Any]:
-    """Return images a second of each way, the median over alternating rounds, and the engine's name."""
+    """Return the median images/s of each mode over alternating rounds, and the engine's name."""
     rates: dict[str, list[float]] = {}
     with (
         tempfile.TemporaryDirectory() as work,
@@ -102,11 +101,13 @@ def race(
         def one_by_one() -> None:
             for job in jobs:
                 assert job.mask is not None
+                assert isinstance(job.out, Path)
                 write_photo(one.fill_photo(read_photo(job.image), read_mask(job.mask)), job.out, overwrite=True)
 
         def files_alone() -> None:
             for job in jobs:
                 assert job.mask is not None
+                assert isinstance(job.out, Path)
                 read_mask(job.mask)
                 write_photo(read_photo(job.image), job.out, overwrite=True)
 
@@ -117,7 +118,7 @@ def race(
 
             return run
 
-        executions = {
+        modes: dict[str, Callable[[], None]] = {
             "one by one": one_by_one,
             "overlapped": together(one),
             "streams": together(many),
@@ -125,7 +126,7 @@ def race(
             "engine alone": lambda: run_engine(many._session, shapes, threads),
         }
         for number in range(rounds + 1):
-            for name, run in executions.items():
+            for name, run in modes.items():
                 started = time.perf_counter()
                 run()
                 if number:  # the first round warms up
@@ -148,22 +149,22 @@ def race(
 
 
 def markdown(report: dict[str, Any]) -> str:
-    executions = list(report["rows"][0]["images_per_s"])
+    modes = list(report["rows"][0]["images_per_s"])
     lines = [
-        "# Filling many photographs",
+        "# Filling a batch of photos",
         "",
         f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels on "
         f"average, three boxes of 16 to 64 pixels each, {report['threads']} threads, {report['rounds']} rounds, "
-        f"{report['machine']['processor']}. Images a second (median), and times one by one "
-        "(median of the rounds' ratios, since machines drift). Command: "
+        f"{report['machine']['processor']}. Median images/s, and in parentheses the median ratio to "
+        "one by one of the same round. Command: "
         f"`{report['command']}`",
         "",
-        "| engine | result | " + " | ".join(executions) + " | limit | streams reach |",
-        "|---|---|" + "---|" * (len(executions) + 2),
+        "| engine | result | " + " | ".join(modes) + " | limit | streams reach |",
+        "|---|---|" + "---|" * (len(modes) + 2),
     ]
     for row in report["rows"]:
         rates = row["images_per_s"]
-        cells = [f"{rates[execution]:.1f} ({row['times_one_by_one'][execution]:.2f})" for execution in executions]
+        cells = [f"{rates[mode]:.1f} ({row['times_one_by_one'][mode]:.2f})" for mode in modes]
         cells += [f"{row['limit']:.1f}", f"{row['share_of_limit']:.0%}"]
         lines.append(f"| {row['engine']} | {row['suffix'][1:].upper()} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -174,7 +175,7 @@ def markdown(report: dict[str, Any]) -> str:
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternating rounds.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="CPU threads.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(photos: Path, out: Path, rounds: int, threads: int, overwrite: bool) -> None:
     """Time the batch pipeline on the JPEG files in the folder PHOTOS."""
     found = sorted(photos.glob("*.jpg"))
@@ -182,13 +183,10 @@ def main(photos: Path, out: Path, rounds: int, threads: int, overwrite: bool) ->
     for path in found:
         with Image.open(path) as image:
             areas.append(image.width * image.height / 1e6)
-    executions: list[tuple[EngineName, Precision]] = [
-        ("ort-cpu", "float32"), ("openvino", "float32"), ("openvino", "bfloat16")
-    ]  # fmt: skip
+    executions: list[tuple[EngineName, Precision]] = [("ort-cpu", "float32")]
+    executions += [("openvino", precision) for precision in cpu_precisions()]
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python benchmarks/batch.py PHOTOS -o DIR --rounds {rounds} --threads {threads}",
-        "machine": describe_machine(),
+        **describe_run("batch"),
         "num_photos": len(found),
         "megapixels": float(np.mean(areas)),
         "rounds": rounds,
@@ -199,10 +197,9 @@ def main(photos: Path, out: Path, rounds: int, threads: int, overwrite: bool) ->
             for suffix in (".jpg", ".png")
         ],
     }
-    with write_folder(out, overwrite=overwrite) as folder:
-        (folder / "batch.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "batch.md").write_text(markdown(report))
-    click.echo(markdown(report))
+    page = markdown(report)
+    write_report(out, "batch", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """Which form of an export is fastest? Unfused and both fused forms, in every precision and CPU engine, in one run.
 
 Every export is compared with PyTorch before it is timed. Rounds alternate (A B A B ...), so that a drift of the
-machine's speed hits all alike; only one session is open at a time, since the idle threads of another would spin on its
-cores. Weights are random: speed does not depend on them. Writes exports.json and exports.md into a new folder.
+machine's speed affects all forms alike. Only one session is open at a time, because the idle threads of another would
+spin on its cores. Weights are random, which are as fast as trained ones. Writes exports.json and exports.md into a new
+folder.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,19 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from wavepaint import __version__
-from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Model
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.contract import Artifact, Model, Report
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import torch_suite
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, export_onnx
 from wavepaint.export.verify import describe_report, verify_session
-from wavepaint.machine import describe_machine
 from wavepaint.models.registry import HyperParameters, build_model, get_architecture
 from wavepaint.runtime.engines.comparison import choose_budget, make_report
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.registry import find_runnable, open_execution
-from wavepaint.runtime.engines.session import Session, make_batch
+from wavepaint.runtime.engines.session import Precision, Session, make_batch
 from wavepaint.training.recipes import get_recipe
 
 NETWORKS: dict[str, HyperParameters] = {
@@ -47,7 +44,7 @@ NETWORKS: dict[str, HyperParameters] = {
     "default": get_recipe("default-textures").hyper_parameters,
 }
 FORMS = ("unfused", "transposed", "phases")
-DTYPES = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES: dict[Precision, torch.dtype | None] = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
 WARMUP_CALLS, CALLS = 2, 5
 
 
@@ -59,14 +56,14 @@ class Cell:
     execution: ExecutionConfig
     engine_name: str = ""
     latencies_ms: list[float] = field(default_factory=list)
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Report | None = None
 
     def open(self, threads: int | None) -> Session:
         return open_execution(self.execution, threads=threads)
 
 
 def gmac(network: torch.nn.Module, side: int) -> float:
-    """Count the multiply-accumulates, in thousand millions, of one image."""
+    """Return the billions of multiply-accumulates for one image."""
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.no_grad(), counter:
         network.to("meta")(torch.zeros(1, 3, side, side), torch.zeros(1, 1, side, side))
@@ -74,7 +71,7 @@ def gmac(network: torch.nn.Module, side: int) -> float:
 
 
 def export_cells(network: torch.nn.Module, multiple: int, folder: Path, cases: Any) -> Iterator[Cell]:
-    """Export every form in every precision; yield a cell for each engine that runs it."""
+    """Export every form in every precision, and yield a cell for each engine that runs it."""
     for form in FORMS:
         shaped = network if form == "unfused" else fuse(network, upsampling=form)  # type: ignore[arg-type]
         for precision, dtype in DTYPES.items():
@@ -104,9 +101,10 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
             budget = choose_budget(cell.execution.artifact, cell.execution.arithmetic)
             with cell.open(threads) as session:
                 cell.engine_name = session.engine
-                cell.report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
-            if not cell.report["passed"]:
-                click.echo(f"  {describe_report(cell.report)}", err=True)
+                report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
+            cell.report = report
+            if not report["passed"]:
+                click.echo(f"  {describe_report(report)}", err=True)
         for number in range(rounds):
             click.echo(f"  round {number + 1} of {rounds} ...", err=True)
             for cell in cells:
@@ -123,7 +121,7 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
 
 
 def summarise(cell: Cell, cells: list[Cell], rounds: int) -> dict[str, Any]:
-    """Return a row; the ratio is the median over the rounds, against the unfused export of the same kind."""
+    """Return a row of the table; ratios are medians over the rounds."""
 
     def per_round(other: Cell) -> Any:
         return np.median(np.reshape(other.latencies_ms, (rounds, CALLS)), axis=1)
@@ -142,8 +140,8 @@ def summarise(cell: Cell, cells: list[Cell], rounds: int) -> dict[str, Any]:
         "p90_ms": float(np.percentile(cell.latencies_ms, 90)),
         "ratio_to_unfused": float(np.median(per_round(twins[0]) / per_round(cell))) if twins else None,
         "ratio_to_first": float(np.median(per_round(cells[0]) / per_round(cell))),
-        "max_error": cell.report["max_error"],
-        "min_psnr_hole_db": cell.report["min_psnr_hole_db"],
+        "max_error": cell.report["max_error"] if cell.report else None,
+        "min_psnr_hole_db": cell.report["min_psnr_hole_db"] if cell.report else None,
     }
 
 
@@ -166,19 +164,18 @@ def markdown(report: dict[str, Any]) -> str:
             "",
             f"## {network}",
             "",
-            f"Thousand million multiply-accumulates an image: {counts}.",
+            f"GMAC for one image: {counts}.",
             "",
-            "| engine | arithmetic | file | form | p50 (p10 to p90) ms | images/s | to unfused | to the first row | "
-            "largest error | PSNR dB |",
-            "|---|---|---|---|---|---|---|---|---|---|",
         ]
+        header = ("engine", "arithmetic", "file", "form", "p50 (p10 to p90) ms", "images/s", "to unfused")
+        rows: list[tuple[str, ...]] = [(*header, "to the first row", "largest error", "PSNR dB")]
         for row in sorted(result["rows"], key=lambda r: (r["engine"] != "", r["engine"], r["arithmetic"], r["file"])):
             ratio = "-" if row["ratio_to_unfused"] is None else f"{row['ratio_to_unfused']:.2f}"
-            lines.append(
-                f"| {row['engine']} | {row['arithmetic']} | {row['file']} | {row['form']} | {row['p50_ms']:.1f} "
-                f"({row['p10_ms']:.1f} to {row['p90_ms']:.1f}) | {1e3 / row['p50_ms']:.1f} | {ratio} | "
-                f"{row['ratio_to_first']:.2f} | {row['max_error']:.1e} | {row['min_psnr_hole_db']:.1f} |"
-            )
+            times = f"{row['p50_ms']:.1f} ({row['p10_ms']:.1f} to {row['p90_ms']:.1f})"
+            names = (row["engine"], row["arithmetic"], row["file"], row["form"])
+            values = (f"{row['ratio_to_first']:.2f}", f"{row['max_error']:.1e}", f"{row['min_psnr_hole_db']:.1f}")
+            rows.append((*names, times, f"{1e3 / row['p50_ms']:.1f}", ratio, *values))
+        lines += make_markdown_table(rows)
     return "\n".join(lines) + "\n"
 
 
@@ -187,7 +184,7 @@ def markdown(report: dict[str, Any]) -> str:
 @click.option("--size", "side", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
 @click.option("--rounds", type=click.IntRange(min=3), default=5, show_default=True, help="Alternating rounds.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(out: Path, side: int, rounds: int, threads: int | None, overwrite: bool) -> None:
     """Time unfused and fused exports in every precision and CPU engine."""
     results = {}
@@ -195,21 +192,16 @@ def main(out: Path, side: int, rounds: int, threads: int | None, overwrite: bool
         click.echo(name, err=True)
         results[name] = race(parameters, side, rounds, threads)
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python benchmarks/exports.py -o DIR --size {side} --rounds {rounds}"
-        + (f" --threads {threads}" if threads else ""),
-        "wavepaint": __version__,
+        **describe_run("exports"),
         "torch": str(torch.__version__),
-        "machine": describe_machine(),
         "threads": threads,
         "side": side,
         "rounds": rounds,
         "results": results,
     }
-    with write_folder(out, overwrite=overwrite) as folder:
-        (folder / "exports.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "exports.md").write_text(markdown(report))
-    click.echo(markdown(report))
+    page = markdown(report)
+    write_report(out, "exports", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

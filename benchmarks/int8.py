@@ -1,16 +1,14 @@
-"""Would int8 pay? The shipped model with explicit quantize and dequantize nodes, calibrated on photographs.
+"""Does int8 pay? The model that ships with explicit quantize and dequantize nodes, calibrated on photos.
 
-Convolutions are quantized by ONNX Runtime's static quantization (weights per channel, symmetric; activations by their
-extremes over the calibration photographs); once all of them, once all but the first and last of each module, through
-which the image itself passes. Each is compared with the float32 model inside the holes of other photographs and timed
+ONNX Runtime's static quantization quantizes the convolutions (weights per channel and symmetric, activations by their
+extremes over the calibration photos): first all of them, then all except the first and last of each module, through
+which the image itself passes. Each form is compared with the float32 model inside the holes of other photos, and timed
 beside float32 and bfloat16. Writes int8.json and int8.md into a new folder.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +20,23 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
-from wavepaint.atomic import write_folder
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, Precision, default_bundle_folder, read_bundle
-from wavepaint.machine import describe_machine
+from wavepaint.bench.report import describe_run, write_report
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, default_bundle_folder, read_bundle
 from wavepaint.runtime.engines.comparison import min_psnr_hole_db
 from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
+from wavepaint.runtime.engines.openvino import cpu_precisions
 from wavepaint.runtime.engines.registry import open_execution
+from wavepaint.runtime.engines.session import Precision
 
 SIDE, WARMUP_CALLS, CALLS = 256, 2, 10
 
 
 def load_cases(folder: Path, count: int, seed: int) -> list[tuple[Any, Any]]:
-    """Return (image, mask) of photographs with a brush stroke and a box, (1, 3, S, S) and (1, 1, S, S)."""
+    """Return photos (1, 3, S, S) with masks (1, 1, S, S) of a stroke and a box."""
     rng = np.random.default_rng(seed)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if len(paths) < count:
-        raise click.UsageError(f"{folder} holds {len(paths)} photos: expected {count} or more.")
+        raise click.UsageError(f"{folder} has {len(paths)} photos: expected {count} or more.")
     cases = []
     for path in paths[:count]:
         with Image.open(path) as photo:
@@ -51,7 +50,9 @@ def load_cases(folder: Path, count: int, seed: int) -> list[tuple[Any, Any]]:
     return cases
 
 
-class Reader(CalibrationDataReader):  # type: ignore[misc]
+class Reader(CalibrationDataReader):
+    """Feeds the calibration with cases."""
+
     def __init__(self, cases: list[tuple[Any, Any]]) -> None:
         self.cases: Iterator[tuple[Any, Any]] = iter(cases)
 
@@ -61,7 +62,7 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def edge_layers(path: Path) -> list[str]:
-    """Return the convolutions that read the image or write the correction: the stem, the colours, the upsampling."""
+    """Return the convolutions that read the image or write the correction: stem, colours, upsampling."""
     model = onnx.load(path)
     weights = ("conv.0.first", "conv.0.second", "conv.0.composed", "colour", "upsample.conv")
     return [
@@ -98,7 +99,7 @@ def describe_psnr(row: dict[str, Any]) -> str:
 @click.option("--judge", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of other photos.")
 @click.option("--rounds", type=click.IntRange(min=3), default=5, show_default=True, help="Alternating rounds.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="CPU threads.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, overwrite: bool) -> None:
     """Measure the quality and the speed of int8."""
     bundle = read_bundle(default_bundle_folder())
@@ -123,6 +124,7 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
             ("int8, inner convolutions", "inner.onnx", "openvino", "float32"),
             ("int8, inner convolutions, rest bfloat16", "inner.onnx", "openvino", "bfloat16"),
         ]
+        cells = [cell for cell in cells if cell[2] != "openvino" or cell[3] in cpu_precisions()]
         latencies: dict[int, list[float]] = {index: [] for index in range(len(cells))}
         expected: list[Any] = []
         for round_number in range(rounds):
@@ -152,21 +154,18 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
                             latencies[index].append((time.perf_counter() - started) * 1e3)
     for index, row in enumerate(rows):
         row["p50_ms"] = float(np.median(latencies[index]))
-    machine = describe_machine()
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python benchmarks/int8.py -o DIR --calibrate PHOTOS --judge OTHER_PHOTOS --rounds {rounds} "
-        f"--threads {threads}",
+        **describe_run("int8"),
         "onnxruntime": onnxruntime.__version__,
-        "machine": machine,
         "rows": rows,
     }
+    machine = report["machine"]
     lines = [
         "# int8",
         "",
         f"{report['date'][:10]}, default model, {SIDE}x{SIDE} pixels, batch 1, {rounds} alternating rounds of {CALLS} "
         f"calls, {threads} threads, {machine['processor']}, quantized by ONNX Runtime {onnxruntime.__version__} on 32 "
-        f"photographs, judged on 10 others inside their holes against float32. Command: `{report['command']}`",
+        f"photos, compared with float32 inside the holes of 10 others. Command: `{report['command']}`",
         "",
         "| form | engine | p50 ms | PSNR to float32: least, median | MB |",
         "|---|---|---|---|---|",
@@ -176,11 +175,9 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
             for row in rows
         ),
     ]
-    text = "\n".join(lines) + "\n"
-    with write_folder(out, overwrite=overwrite) as target:
-        (target / "int8.json").write_text(json.dumps(report, indent=2) + "\n")
-        (target / "int8.md").write_text(text)
-    click.echo(text)
+    page = "\n".join(lines) + "\n"
+    write_report(out, "int8", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

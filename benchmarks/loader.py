@@ -1,25 +1,23 @@
 """How many crops a second does the loader deliver, from a folder, a tar and a zip, with and without augmentation?
 
-Each way loads every photo twice. In the first pass photos are read and decoded; in the second they come from memory,
-as far as the same process met them before (with two about half) and they fit there: a data set far larger than memory
-is always in its first pass. Nothing is trained meanwhile, so that the loader has the machine for itself. Processes are
-started before the clock is, and are busy with what follows when it stops.
+Each case loads every photo twice. The first pass reads and decodes the photos. The second takes them from memory if the
+same process met them before (with two processes about half of them) and they fit there; a data set far larger than
+memory is always in its first pass. Nothing is trained, so the loader has the machine to itself. The clock starts after
+the processes and stops before their work ends.
 
-The fastest of a few alternating rounds counts, and the load of the machine is written down: others may use it. The
-processor time of a crop, which they hardly change, is told for loading without processes of its own.
+The fastest of several alternating rounds counts. The report has the load of the machine, since others may use it, and
+for loading in the main process the CPU time of a crop, which other work hardly changes.
 
-Crops are of --size pixels with thin, medium and thick masks; "plain" scales, crops and flips, "full" changes
-perspective (0.02) and colour (0.2) besides. Writes loader.json and loader.md into a new folder.
+Crops have --size pixels and thin, medium and thick masks. "plain" scales, crops and flips; "full" also changes
+perspective (0.02) and colour (0.2). Writes loader.json and loader.md into a new folder.
 """
 
 import itertools
-import json
 import os
 import tarfile
 import tempfile
 import time
 import zipfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +27,16 @@ import PIL
 import torch
 from torch.utils.data import DataLoader
 
-from wavepaint import __version__
-from wavepaint.atomic import write_folder
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
-from wavepaint.machine import describe_machine
 from wavepaint.training.crops import RandomCrops, read_batches
 
 WORKERS = (0, 1, 2)
 BATCH = 16
 AHEAD = 8
-"""Batches after the last that is timed: else processes would idle before the end."""
+"""Batches after the last timed one, so that no process idles before the end."""
 CHANGES: dict[str, dict[str, float]] = {"plain": {}, "full": {"perspective": 0.02, "colour": 0.2}}
 
 
@@ -54,7 +50,7 @@ def pack(photos: Path, names: list[str], folder: Path) -> dict[str, Path]:
 
 
 def time_passes(source: PhotoSource, augmentation: Augmentation, workers: int) -> dict[str, list[float]]:
-    """Return images a second, and milliseconds of this process's CPU an image, of the first and the second pass."""
+    """Return images/s and this process's CPU milliseconds for an image, in the first and the second pass."""
     number = len(source.names) // BATCH
     crops = RandomCrops(
         source,
@@ -82,11 +78,11 @@ def time_passes(source: PhotoSource, augmentation: Augmentation, workers: int) -
 
 
 def measure(sources: dict[str, PhotoSource], size: int, rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each way: both passes, the fastest of alternating rounds."""
-    executions = list(itertools.product(sources, CHANGES, WORKERS))
-    passes: dict[tuple[str, str, int], list[dict[str, list[float]]]] = {execution: [] for execution in executions}
+    """Return a row for each case: both passes, the fastest of alternating rounds."""
+    cases = list(itertools.product(sources, CHANGES, WORKERS))
+    passes: dict[tuple[str, str, int], list[dict[str, list[float]]]] = {case: [] for case in cases}
     for _ in range(rounds):
-        for kind, changes, workers in executions:
+        for kind, changes, workers in cases:
             augmentation = Augmentation(crop_size=size, min_scale=0.25, max_scale=1.0, **CHANGES[changes])  # type: ignore[arg-type]
             passes[kind, changes, workers].append(time_passes(sources[kind], augmentation, workers))
     rows = []
@@ -111,11 +107,11 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['date'][:10]}, {report['num_photos']} photographs of {report['megapixels']:.2f} megapixels and "
         f"{report['kilobytes']:.0f} kB on average, crops of {report['size']} pixels in batches of {BATCH}, "
         f"{report['rounds']} alternating rounds, {report['machine']['processor']}, {report['machine']['cores']} cores, "
-        f"PyTorch {report['torch']}, Pillow {report['pillow']}. Images a second, the fastest round. While it ran, "
-        f"others used the machine: a load of {report['load_before']:.1f} at the beginning, {report['load_after']:.1f} "
-        f"at the end, of which up to {max(WORKERS) + 1} are its own. Command: `{report['command']}`",
+        f"PyTorch {report['torch']}, Pillow {report['pillow']}. Images/s of the fastest round. The machine's load was "
+        f"{report['load_before']:.1f} at the beginning and {report['load_after']:.1f} at the end, of which up to "
+        f"{max(WORKERS) + 1} is the script's own. Command: `{report['command']}`",
         "",
-        "| photos in a | augmentation | workers | first pass (decoding) | second (from memory) | CPU time a crop |",
+        "| photos in a | augmentation | workers | first pass (decoding) | second pass (memory) | CPU time per crop |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
@@ -132,7 +128,7 @@ def markdown(report: dict[str, Any]) -> str:
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of the crops.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Alternating rounds.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(photos: Path, out: Path, size: int, rounds: int, overwrite: bool) -> None:
     """Time the loader on the photos below the folder PHOTOS."""
     torch.set_num_threads(1)
@@ -142,10 +138,7 @@ def main(photos: Path, out: Path, size: int, rounds: int, overwrite: bool) -> No
         sources = {kind: open_source(path) for kind, path in pack(photos, names, Path(work)).items()}
         rows = measure(sources, size, rounds)
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python benchmarks/loader.py PHOTOS -o DIR --size {size} --rounds {rounds}",
-        "machine": describe_machine(),
-        "wavepaint": __version__,
+        **describe_run("loader"),
         "torch": str(torch.__version__),
         "pillow": PIL.__version__,
         "numpy": np.__version__,
@@ -158,10 +151,9 @@ def main(photos: Path, out: Path, size: int, rounds: int, overwrite: bool) -> No
         "load_after": os.getloadavg()[0],
         "rows": rows,
     }
-    with write_folder(out, overwrite=overwrite) as written:
-        (written / "loader.json").write_text(json.dumps(report, indent=2) + "\n")
-        (written / "loader.md").write_text(markdown(report))
-    click.echo(markdown(report))
+    page = markdown(report)
+    write_report(out, "loader", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

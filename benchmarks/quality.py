@@ -1,17 +1,16 @@
 """How well do bundles fill, against OpenCV's Telea and Navier-Stokes?
 
-Photos are scaled so that their shorter side is --size and cropped in the middle; masks are the fixed validation masks
-of ``wp train``; with --mask-scale those of a smaller size, enlarged, since large photographs have large holes. PSNR,
-SSIM and L1 are means over the photos, inside the hole only; LPIPS (AlexNet, with the authors' weights) is given inside
-the hole, in the 16 pixels around it, where seams show, and over the whole image. Writes quality.json, quality.md and
-one picture a mask kind into a new folder.
+Photos are scaled so that their shorter side is --size, and cropped in the middle. Masks are the fixed validation masks
+of ``wp train``; --mask-scale enlarges those of a smaller size, because large photos have large holes. PSNR, SSIM and L1
+are means over the photos inside the hole. LPIPS (AlexNet, with the authors' weights) is measured inside the hole, in
+the 16 pixels around it, where seams show, and over the whole image. Writes quality.json, quality.md and one picture for
+each mask kind into a new folder.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from wavepaint import Inpainter, __version__
-from wavepaint.atomic import write_folder
+from wavepaint import Inpainter
+from wavepaint.bench.classical import Classical
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.data.validation_set import load_validation
 from wavepaint.grid import make_grid, mark_hole
-from wavepaint.machine import describe_machine
 from wavepaint.metrics import image_quality
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
@@ -39,10 +38,9 @@ from wavepaint.training.losses.reconstruction import dilate_mask
 Pixels = NDArray[np.uint8]
 Method = Callable[[Pixels, Pixels], Pixels]
 
-TELEA_RADIUS = 3
 PREFILL_LEVELS = 8
 MAX_ROWS, PICTURE_PIXELS = 10, 27 * 256 * 256
-"""Of the pictures: rows, and pixels in a column."""
+"""Rows of a picture, and pixels of a column."""
 FIGURES = {
     "psnr_hole_db": ("PSNR in the hole", "{:.2f} dB"),
     "ssim_hole": ("SSIM in the hole", "{:.4f}"),
@@ -53,8 +51,13 @@ FIGURES = {
 }
 
 
-def opencv(flag: int) -> Method:
-    return lambda image, mask: np.asarray(cv2.inpaint(image, mask, TELEA_RADIUS, flag), np.uint8)
+def open_opencv(name: str) -> Method:
+    fill, _ = Classical(name).open()
+    return lambda image, mask: fill(image[None], mask[None, ..., None])[0]
+
+
+def fill_with(inpainter: Inpainter, image: Pixels, mask: Pixels) -> Pixels:
+    return np.asarray(inpainter.fill(image, mask > 0))
 
 
 def to_tensor(image: Pixels) -> Tensor:
@@ -72,21 +75,22 @@ def load_pairs(source: PhotoSource, size: int, kind: str, mask_scale: int) -> li
 
 
 def untrained(*, borrow: bool) -> Method:
-    """Return what a network has to begin with: the prefill, or that with a share of borrowed detail."""
+    """Return the fill of an untrained network: the initial fill, with or without borrowed detail."""
     network = WavePaint(WavePaintConfig(prefill_levels=PREFILL_LEVELS, borrow=borrow)).eval()
     network.start_from_initial_fill()
 
     @torch.inference_mode()
     def fill(image: Pixels, mask: Pixels) -> Pixels:
-        filled = network(to_tensor(image), torch.from_numpy(mask)[None, None].float()).clamp(0, 1)
-        return np.round(filled[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        filled: Tensor = network(to_tensor(image), torch.from_numpy(mask)[None, None].float()).clamp(0, 1)
+        pixels: Pixels = np.round(filled[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        return pixels
 
     return fill
 
 
 @torch.inference_mode()
 def measure_lpips(lpips: LPIPS, output: Pixels, image: Pixels, mask: Pixels) -> tuple[float, float, float]:
-    """Return LPIPS inside the hole, in the ring around it, and of the whole image."""
+    """Return LPIPS inside the hole, in the ring around it, and over the whole image."""
     hole = torch.from_numpy(mask)[None, None].float()
     ring = dilate_mask(hole, HOLE_MARGIN) - hole
     at_pixels = lpips(to_tensor(output), to_tensor(image), spatial=True)
@@ -101,7 +105,7 @@ def score(
     outputs: list[Pixels] = []
     seconds = 0.0
     for image, mask in pairs:
-        hidden = np.where(mask[..., None] > 0, np.uint8(0), image)  # no method may see what it has to guess
+        hidden = np.where(mask[..., None] > 0, np.uint8(0), image)  # no method may see what it must fill
         started = time.perf_counter()
         outputs.append(method(hidden, mask))
         seconds += time.perf_counter() - started
@@ -141,14 +145,16 @@ def markdown(report: dict[str, Any]) -> str:
     "bundles",
     multiple=True,
     metavar="[NAME=]FOLDER",
-    help="May be repeated. Default: the one that ships with the package.",
+    help="A bundle; repeatable. Default: the one that ships.",
 )
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
 @click.option(
     "--mask-scale", type=click.IntRange(min=1), default=1, show_default=True, help="Enlarge the holes; divides --size."
 )
-@click.option("--lpips-weights", type=click.Path(path_type=Path), help="LPIPS's weights; without them no LPIPS.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option(
+    "--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS; without them it is left out."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(
     photos: Path,
     out: Path,
@@ -173,11 +179,11 @@ def main(
             inpainters[name or inpainter.bundle.manifest.name] = inpainter
         methods: dict[str, Method] = {}
         for name, inpainter in inpainters.items():
-            methods[name] = lambda image, mask, inpainter=inpainter: np.asarray(inpainter.fill(image, mask > 0))
-        methods["OpenCV Telea"] = opencv(cv2.INPAINT_TELEA)
-        methods["OpenCV Navier-Stokes"] = opencv(cv2.INPAINT_NS)
-        methods["prefill alone"] = untrained(borrow=False)
-        methods["prefill and borrowed detail"] = untrained(borrow=True)
+            methods[name] = partial(fill_with, inpainter)
+        methods["OpenCV Telea"] = open_opencv("telea")
+        methods["OpenCV Navier-Stokes"] = open_opencv("navier-stokes")
+        methods["initial fill"] = untrained(borrow=False)
+        methods["initial fill and borrowed detail"] = untrained(borrow=True)
         for kind in MASK_KINDS:
             pairs = load_pairs(source, size, kind, mask_scale)
             scored = {name: score(method, pairs, lpips) for name, method in methods.items()}
@@ -189,12 +195,7 @@ def main(
             pictures[kind] = make_grid(grid, ("hole", *scored, "original"))
             click.echo(f"{kind}: done", err=True)
         report = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": f"python benchmarks/quality.py PHOTOS -o DIR --size {size}"
-            + f" --mask-scale {mask_scale}" * (mask_scale > 1)
-            + " --bundle BUNDLE" * len(bundles)
-            + " --lpips-weights WEIGHTS" * bool(lpips),
-            "wavepaint": __version__,
+            **describe_run("quality"),
             "opencv": cv2.__version__,
             "models": {
                 name: {
@@ -203,17 +204,13 @@ def main(
                 }
                 for name, inpainter in inpainters.items()
             },
-            "machine": describe_machine(),
             "num_photos": len(source.names),
             "masks": {kind: describe_kind(kind) for kind in MASK_KINDS},
             "results": results,
         }
-    with write_folder(out, overwrite=overwrite) as folder:
-        (folder / "quality.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "quality.md").write_text(markdown(report))
-        for kind, picture in pictures.items():
-            picture.save(folder / f"{kind}.jpg", quality=72)
-    click.echo(markdown(report))
+    page = markdown(report)
+    write_report(out, "quality", report, page, overwrite=overwrite, pictures=pictures)
+    click.echo(page)
 
 
 if __name__ == "__main__":

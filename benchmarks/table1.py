@@ -1,50 +1,49 @@
-"""Table 1 of "Resource-efficient Image Inpainting", made again on the machine at hand: CNN, LaMa, WaveMix-Inpainting.
+"""Table 1 of "Resource-efficient Image Inpainting" on this machine: CNN, LaMa and WaveMix-Inpainting.
 
-Images a second are measured at the paper's 96x96 and at 256x256, one image a call, in eager PyTorch (what the paper
-timed, on a GPU) and in ONNX Runtime and OpenVINO on the CPU, in alternating rounds of one run: ratios between rows
-compare with the paper's, absolute times do not. With --photos, seconds an epoch are the median step of this
-repository's own trainer at the paper's batch of 40, times the 2,000 steps that its 80,000 training images make; nothing
-is trained to an end. LaMa is trained there as the others are, its generator alone with the paper's loss. Quality is
-told of a trained --bundle alone, on the same photos, SSIM over the whole 96x96 image and PSNR inside the hole; the
-paper's FID needs the weights of an Inception network, which this project does not have.
+Images/s are measured at the paper's 96x96 and at 256x256 with batch 1, in eager PyTorch (which the paper timed on a
+GPU) and in ONNX Runtime and OpenVINO on the CPU, in alternating rounds of one run. Compare the ratios between rows with
+the paper's, not the absolute times.
 
-The paper does not say which configuration has its 14 M parameters, so that this one is inferred. It has one module and
-halves the input (section 2). Of the numbers of blocks in its ablation (3, 5, 7) seven are best throughout (tables 2 and
-3). The authors' published script (github.com/remag2069/WaveMix-Inpainting) has seven blocks as well, mult 2 and
-ff_channel 128, with 128 channels and, in a comment, 256; its four modules of 128 channels make 10.7 M. One module of
-seven such blocks has 2.7 to 7.2 M with 128 channels and 1 to 4 wavelet levels, and with 256 channels 6.5, 10.2, 13.88
-and 17.6 M. Only level 3 rounds to 14 M; it is one of the two levels (2 and 3) that did well on a halved input in the
-ablation. Other widths and factors that the paper does not mention come as near.
+With --photos, the seconds of an epoch are the median step of this repository's trainer at the paper's batch of 40,
+times the 2,000 steps of its 80,000 training images; no training is completed. All models, LaMa included, train only
+their generator with the paper's loss.
+
+Quality is measured only for a trained --bundle, on the same photos: SSIM over the whole 96x96 image and PSNR inside the
+hole. The paper's FID needs the weights of an Inception network, which this project does not have.
+
+The paper does not name the configuration with its 14 M parameters, so this script infers it. The network has one module
+and halves the input (section 2). Its ablation has 3, 5 and 7 blocks, and 7 are best throughout (tables 2 and 3). The
+authors' published script (github.com/remag2069/WaveMix-Inpainting) also has 7 blocks, mult 2 and ff_channel 128, with
+128 channels and, in a comment, 256; its four modules of 128 channels have 10.7 M. One module of 7 such blocks has 2.7
+to 7.2 M with 128 channels and 1 to 4 wavelet levels, and with 256 channels 6.5, 10.2, 13.88 and 17.6 M. Only level 3
+rounds to 14 M, and it is one of the two levels (2 and 3) that did well on a halved input in the ablation. Other widths
+and factors, which the paper does not mention, come as near.
 
 Writes table1.json and table1.md into a new folder.
 """
 
-import json
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from wavepaint import Inpainter, __version__
-from wavepaint.atomic import check_target, write_folder
+from wavepaint import Inpainter
+from wavepaint.atomic import check_target
 from wavepaint.bench.cells import ON_CPU, Result, list_cells
 from wavepaint.bench.classical import Pixels
 from wavepaint.bench.entrants import BASELINES, Subject, open_subject
 from wavepaint.bench.quality import MASKS, load_pairs, measure_quality
 from wavepaint.bench.race import race
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError
-from wavepaint.machine import describe_machine
 from wavepaint.metrics import image_quality
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.training.config import TrainConfig
@@ -67,7 +66,7 @@ NOISY_VARIATION = 0.1
 
 
 class StepClock:
-    """A run's reporter that only notes when each step ended."""
+    """A reporter of a training run that only notes when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -81,10 +80,10 @@ class StepClock:
 
 
 def time_epoch(name: str, photos: Path, steps: int) -> float:
-    """Return the seconds of an epoch of the paper, from the median of so many steps behind the first."""
+    """Return the seconds of one of the paper's epochs, from the median of ``steps`` steps after the first."""
     architecture, parameters = BASELINES[name]
     config = replace(get_recipe("wavemix-stl10"), architecture=architecture, hyper_parameters=parameters)
-    # One step more than is timed: neither a validation nor the end of an epoch falls among them.
+    # One step more than is timed, so that neither a validation nor the end of an epoch falls among them.
     length = {"steps": steps + 2, "steps_per_epoch": steps + 2, "batch_size": BATCH}
     config = config.change({"data": {"test_fraction": 0.0}, "optimization": length})
     clock = StepClock()
@@ -94,7 +93,7 @@ def time_epoch(name: str, photos: Path, steps: int) -> float:
 
 
 def score(bundle: Path, photos: PhotoSource) -> dict[str, float]:
-    """Return a bundle's quality on photos of 96x96 with medium holes."""
+    """Return a bundle's quality on 96x96 photos with medium holes."""
     ssims: list[float] = []
     pairs = load_pairs(photos, SIDE)
     truth = iter(pairs)
@@ -115,18 +114,18 @@ def find_rate(results: Sequence[Result], name: str, engine: str, side: int) -> f
 
 
 def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
-    """Return the page: a table of both tables' columns, and images a second of each engine over LaMa's."""
+    """Return the page: this machine's table, then the paper's."""
     machine = report["machine"]
     epoch_head = f"s an epoch ({report['steps']} steps, extrapolated)" if report["epoch_s"] else "s an epoch"
     header = ["model", "M parameters", *(f"{e} {s}x{s}" for e in ON_CPU for s in SIZES), epoch_head, "SSIM", "FID"]
     lines = [
-        "# Table 1 again",
+        "# Table 1 on this machine",
         "",
         f"{report['date'][:10]}, {machine['processor']}, {machine['cores']} cores, threads: {report['threads']}, "
         f"{report['rounds']} alternating rounds; the paper: one NVIDIA 1080 with 12 GB. Command: `{report['command']}`",
         "",
-        "Images a second, float32, one image a call, each with its ratio to LaMa's; rows compare with each other, not "
-        "with the paper's. Weights are random unless a bundle is named. Seconds an epoch are those of 80,000 images.",
+        "Images/s in float32 with batch 1, each with its ratio to LaMa's. Compare rows with each other, not with the "
+        "paper's. Weights are random unless a bundle is named. An epoch has 80,000 images.",
         "",
         "| " + " | ".join(header) + " |",
         "|" + "---|" * len(header),
@@ -151,13 +150,13 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
         )
     problems = [f"- {r.model} in {r.engine} at {r.height}x{r.height}: {r.problem}" for r in results if r.problem]
     noise = max((r.variation or 0.0 for r in results), default=0.0)
-    told = f"Rounds vary by up to {noise:.0%}"
+    note = f"Rounds vary by up to {noise:.0%}"
     if noise > NOISY_VARIATION:
-        told += (
-            ": something else was using this machine. Ratios within one column are of alternating rounds and suffer "
+        note += (
+            ": something else was using this machine. Ratios within one column come from alternating rounds and suffer "
+            "least. The seconds of an epoch were measured one model after another and suffer most"
         )
-        told += "least; the seconds an epoch are of one model after another and suffer most"
-    lines += ["", f"{told}.", *problems]
+    lines += ["", f"{note}.", *problems]
     return "\n".join(lines) + "\n"
 
 
@@ -166,22 +165,26 @@ def parse_bundles(pairs: Sequence[str]) -> dict[str, Path]:
     for pair in pairs:
         name, _, folder = pair.partition("=")
         if name not in ROWS or not folder or not Path(folder).is_dir():
-            raise ConfigError(f"{pair!r} is no bundle of a row: expected {'|'.join(ROWS)}=FOLDER (--bundle).")
+            raise ConfigError(f"{pair!r} names no bundle of a row: expected {'|'.join(ROWS)}=FOLDER (--bundle).")
         bundles[name] = Path(folder)
     return bundles
 
 
 @click.command()
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
-@click.option("--photos", type=click.Path(path_type=Path), help="Folder of photos to train steps and to measure on.")
-@click.option("--bundle", "bundles", multiple=True, help="cnn=FOLDER, lama=... : a trained bundle; repeatable.")
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Training steps that are timed."
-)
+@click.option("--photos", type=click.Path(path_type=Path), help="Folder of photos for training steps and quality.")
+@click.option("--bundle", "bundles", multiple=True, help="A trained bundle, such as cnn=FOLDER; repeatable.")
+@click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Timed training steps.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Alternating rounds.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.5, show_default=True, help="Of a cell in a round.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="Least time of a cell in a round.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(
     out: Path,
     photos: Path | None,
@@ -192,12 +195,12 @@ def main(
     threads: int | None,
     overwrite: bool,
 ) -> None:
-    """Make Table 1 again; what was not asked for says "not measured"."""
+    """Measure Table 1 on this machine; omitted parts say "not measured"."""
     check_target(out, overwrite)
     trained = parse_bundles(bundles)
     scenes = open_source(photos) if photos is not None else None
     if trained and scenes is None:
-        raise ConfigError("the quality of a --bundle is measured on photos: name a folder of them (--photos).")
+        raise ConfigError("the quality of a --bundle is measured on photos: name a folder with photos (--photos).")
     subjects: list[Subject] = []
     for name in ROWS:
         bundle = open_subject(str(trained[name])).bundle if name in trained else open_subject(name).bundle
@@ -215,10 +218,7 @@ def main(
         click.echo(f"training steps of {name}", err=True)
         epochs[name] = time_epoch(name, photos, steps)  # type: ignore[arg-type]
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "benchmarks/table1.py", *_without_folders(sys.argv[1:])]),
-        "wavepaint": __version__,
-        "machine": describe_machine(),
+        **describe_run("table1"),
         "threads": threads or "each engine's choice",
         "rounds": rounds,
         "seconds": seconds,
@@ -230,19 +230,9 @@ def main(
         "epoch_s": epochs,
         "quality": {name: score(folder, scenes) for name, folder in trained.items() if scenes},
     }
-    with write_folder(out, overwrite=overwrite) as folder:
-        (folder / "table1.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "table1.md").write_text(markdown(report, results))
-    click.echo(markdown(report, results))
-
-
-def _without_folders(arguments: Sequence[str]) -> list[str]:
-    """Return the command's arguments with the reader's own folders as words."""
-    told = list(arguments)
-    for index, argument in enumerate(told[:-1]):
-        if argument in ("-o", "--out", "--photos"):
-            told[index + 1] = "PHOTOS" if argument == "--photos" else "DIR"
-    return told
+    page = markdown(report, results)
+    write_report(out, "table1", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

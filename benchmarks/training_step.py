@@ -1,14 +1,13 @@
-"""How long does a training step take, and where does it go?
+"""How long does a training step take, in which precision and with which losses?
 
-Steps of recipes on random crops in memory, so that no loader is waited for: the network's forward and backward passes,
-losses, discriminator and optimizer, as ``wp train`` takes them. Each variant runs in alternating rounds; the median of
-a variant's steps counts. Compared with `benchmarks/loader.py` it says how many loader processes an accelerator needs.
+Steps run on random crops in memory, so that they wait for no loader: the network's forward and backward passes, losses,
+discriminator and optimizer, as in ``wp train``. The variants alternate, and the median of a variant's steps counts.
+Together with `benchmarks/loader.py` it shows how many loader processes an accelerator needs. Writes training-step.json
+and training-step.md into a new folder.
 """
 
-import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ import click
 import numpy as np
 import torch
 
-from wavepaint import __version__
-from wavepaint.atomic import write_folder
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
-from wavepaint.machine import describe_machine
 from wavepaint.metrics.lpips import load_lpips
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import LossConfig, TrainConfig
@@ -34,7 +31,7 @@ WARMUP_STEPS = 2
 
 
 def make_variants(recipe: str, *, with_lpips: bool) -> dict[str, TrainConfig]:
-    """Return a recipe with its losses, without them, and in other layouts and precisions."""
+    """Return the recipe with its own losses, with L1 only, and in other layouts and precisions."""
     config = get_recipe(recipe)
     variants = {
         "L1 alone, float32": config.change({"optimization": {"precision": "float32"}}),
@@ -52,7 +49,7 @@ def make_variants(recipe: str, *, with_lpips: bool) -> dict[str, TrainConfig]:
     return variants
 
 
-class StreamContext:
+class Variant:
     """One variant, ready to step."""
 
     def __init__(self, config: TrainConfig, device: torch.device, lpips_weights: Path | None) -> None:
@@ -78,7 +75,8 @@ class StreamContext:
             torch.from_numpy(masks).float().to(device),
         )
         self.parts = [batch] * settings.discriminator_steps
-        self.device, self.step, self.seconds = device, 0, []  # type: ignore[var-annotated]
+        self.step = 0
+        self.seconds: list[float] = []
 
     def take_step(self, *, timed: bool) -> None:
         started = time.perf_counter()
@@ -97,7 +95,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['threads']} thread(s), {report['machine']['processor']}, PyTorch {report['torch']}. "
         f"Command: `{report['command']}`",
         "",
-        "| step | median ms | crops a second | against the first |",
+        "| step | median ms | crops/s | speed against the first |",
         "|---|---|---|---|",
     ]
     first = report["rows"][0]["median_ms"]
@@ -110,12 +108,12 @@ def markdown(report: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
-@click.option("--recipe", default="default-textures", show_default=True, help="Whose steps.")
-@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Timed steps of each.")
+@click.option("--recipe", default="default-textures", show_default=True, help="The recipe to time.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Timed steps of each variant.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
 @click.option("--device", help="Default: a GPU if there is one.")
-@click.option("--lpips-weights", type=click.Path(path_type=Path), help="For recipes that need them.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS, if a recipe needs them.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(
     out: Path, recipe: str, steps: int, threads: int, device: str | None, lpips_weights: Path | None, overwrite: bool
 ) -> None:
@@ -123,29 +121,25 @@ def main(
     torch.set_num_threads(threads)
     place = pick_device(device, DistributedContext())
     variants = make_variants(recipe, with_lpips=lpips_weights is not None)
-    lanes = {name: StreamContext(config, place, lpips_weights) for name, config in variants.items()}
+    running = {name: Variant(config, place, lpips_weights) for name, config in variants.items()}
     for number in range(WARMUP_STEPS + steps):
         click.echo(f"round {number + 1} of {WARMUP_STEPS + steps}", err=True)
-        for lane in lanes.values():
-            lane.take_step(timed=number >= WARMUP_STEPS)
+        for variant in running.values():
+            variant.take_step(timed=number >= WARMUP_STEPS)
     config = get_recipe(recipe)
     batch_size = config.optimization.batch_size
     rows = [
         {
             "variant": name,
-            "median_ms": float(np.median(lane.seconds)) * 1e3,
-            "crops_per_s": batch_size / float(np.median(lane.seconds)),
-            "seconds": lane.seconds,
+            "median_ms": float(np.median(variant.seconds)) * 1e3,
+            "crops_per_s": batch_size / float(np.median(variant.seconds)),
+            "seconds": variant.seconds,
         }
-        for name, lane in lanes.items()
+        for name, variant in running.items()
     ]
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python benchmarks/training_step.py -o DIR --recipe {recipe} --steps {steps} --threads {threads}"
-        + " --lpips-weights WEIGHTS" * (lpips_weights is not None),
-        "wavepaint": __version__,
+        **describe_run("training_step"),
         "torch": str(torch.__version__),
-        "machine": describe_machine(),
         "device": str(place),
         "threads": threads,
         "recipe": recipe,
@@ -154,10 +148,9 @@ def main(
         "steps": steps,
         "rows": rows,
     }
-    with write_folder(out, overwrite=overwrite) as folder:
-        (folder / "training-step.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "training-step.md").write_text(markdown(report))
-    click.echo(markdown(report))
+    page = markdown(report)
+    write_report(out, "training-step", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,21 @@
-"""The block's upsampling, ConvTranspose 4x4 of stride 2, in every exact form that was thought of.
+"""Which exact form of the block's upsampling, a ConvTranspose 4x4 of stride 2, is fastest?
 
-Each form stands between what surrounds it in a network: a 1x1 convolution before it, the residual sum and the next
-block's 1x1 reduction behind it. Writes upsampling.json and upsampling.md into a new folder.
+Each form is timed with its surroundings in a network: a 1x1 convolution before it, the residual sum and the next
+block's 1x1 reduction after it. Writes upsampling.json and upsampling.md into a new folder.
 
-* transposed: as it is;
+* transposed: the ConvTranspose itself;
 * sub-pixel: one 2x2 convolution to four times the channels on the padded grid, pixel shuffle and crop;
 * phases, interleaved: four 2x2 convolutions, one for each phase of the output grid, and a pixel shuffle;
-* phases, apart: the same, and the phases are never interleaved;
-* Winograd, rows: each phase's 2-tap filter over rows by F(2, 2), 3 products instead of 4;
-* Winograd, both: over rows and columns, 9 products instead of 16.
+* phases, apart: the same without the pixel shuffle;
+* Winograd, rows: each phase's 2-tap filter over rows by F(2, 2), with 3 products instead of 4;
+* Winograd, both: over rows and columns, with 9 products instead of 16.
 
 Source of the last two: A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), section 4.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavepaint.atomic import write_folder
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.export.fusion.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample
 from wavepaint.export.to_onnx import OPSET
-from wavepaint.machine import describe_machine
 
 WARMUP_CALLS, CALLS = 3, 10
 ENGINES = ("ONNX Runtime float32", "OpenVINO float32", "OpenVINO bfloat16")
@@ -42,10 +39,14 @@ _SOURCES = ((0, 1, 2), (2, 3, 4))
 
 
 def _transform(x_NCHW: Tensor, axis: int) -> list[Tensor]:
-    """Return the five inputs of both phases' products along an axis that is padded by one on either side."""
+    """Return the five inputs of both phases' products along an axis that is padded by one on each side."""
     stop = x_NCHW.shape[axis] - 3
     d = [x_NCHW.narrow(axis, k, stop)[(slice(None),) * axis + (slice(None, None, 2),)] for k in range(4)]
     return [d[0] - d[1], d[1], d[1] - d[2], d[2], d[2] - d[3]]
+
+
+def _list_phases(up: nn.ConvTranspose2d) -> list[nn.Conv2d]:
+    return [conv for conv in PhaseConvs(up).convs if isinstance(conv, nn.Conv2d)]
 
 
 def _conv(weight_OIHW: Tensor, bias: Tensor | None) -> nn.Conv2d:
@@ -63,7 +64,7 @@ class WinogradRows(nn.Module):
     def __init__(self, up: nn.ConvTranspose2d) -> None:
         super().__init__()
         self.products = nn.ModuleList()
-        for phase in PhaseConvs(up).convs:
+        for phase in _list_phases(up):
             filters = torch.einsum("ay,oiyx->aoix", _FILTER, phase.weight.detach().double())
             for row in range(3):
                 self.products.append(_conv(filters[row][:, :, None], phase.bias if row == 1 else None))
@@ -87,7 +88,7 @@ class WinogradBoth(nn.Module):
     def __init__(self, up: nn.ConvTranspose2d) -> None:
         super().__init__()
         self.products = nn.ModuleList()
-        for phase in PhaseConvs(up).convs:
+        for phase in _list_phases(up):
             filters = torch.einsum("ay,bx,oiyx->aboi", _FILTER, _FILTER, phase.weight.detach().double())
             for row in range(3):
                 for column in range(3):
@@ -112,7 +113,7 @@ class WinogradBoth(nn.Module):
 
 
 class Surrounded(nn.Module):
-    """An upsampling with a 1x1 convolution before it, a residual sum and a 1x1 reduction behind it."""
+    """An upsampling with a 1x1 convolution before it, and a residual sum and a 1x1 reduction after it."""
 
     def __init__(self, upsampling: nn.Module, before: nn.Conv2d, reduction: nn.Conv2d) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class Surrounded(nn.Module):
 
 
 def make_forms(channels: int) -> tuple[dict[str, nn.Module], Tensor, Tensor]:
-    """Return the forms, an input (1, 2C, S, S) and a residual (1, C, 2S, 2S), which stands in for phases as well."""
+    """Return the forms, an input (1, 2C, S, S), and a residual (1, C, 2S, 2S), which also serves as phases."""
     torch.manual_seed(0)
     up = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1)
     assert up.bias is not None
@@ -157,7 +158,7 @@ def open_engine(engine: str, path: Path, threads: int) -> Callable[[dict[str, An
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return lambda feed: session.run(None, feed)  # type: ignore[no-any-return]
+        return lambda feed: session.run(None, feed)
     import openvino
 
     hint = "bf16" if engine.endswith("bfloat16") else "f32"
@@ -171,7 +172,8 @@ def race(channels: int, rounds: int, threads: int) -> dict[str, dict[str, Any]]:
     exact = forms["transposed"](x, [grid])[0].detach()
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        feeds, paths = {}, {}
+        feeds: dict[str, Any] = {}
+        paths: dict[str, Path] = {}
         for name, form in forms.items():
             apart = not isinstance(form.upsampling, nn.ConvTranspose2d | SubPixelUpsample | PhaseUpsample)
             residuals = _split(grid) if apart else [grid]
@@ -210,7 +212,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['date'][:10]}, {report['channels']} channels, 64x64 to 128x128 pixels, {report['rounds']} "
         f"alternating rounds of {CALLS} calls, {report['threads']} threads, {machine['processor']}. Milliseconds, and "
-        f"times the ConvTranspose's speed. Command: `{report['command']}`",
+        f"the speed relative to the ConvTranspose. Command: `{report['command']}`",
         "",
         "| form | " + " | ".join(ENGINES) + " | largest difference |",
         "|---|" + "---|" * (len(ENGINES) + 1),
@@ -223,26 +225,22 @@ def markdown(report: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
-@click.option("--channels", type=click.IntRange(min=4), default=128, show_default=True, help="Of the feature map.")
+@click.option("--channels", type=click.IntRange(min=4), default=128, show_default=True, help="Feature channels.")
 @click.option("--rounds", type=click.IntRange(min=3), default=5, show_default=True, help="Alternating rounds.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="CPU threads.")
-@click.option("--overwrite", is_flag=True, help="Replace a former report.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(out: Path, channels: int, rounds: int, threads: int, overwrite: bool) -> None:
     """Time the forms of the upsampling in ONNX Runtime and OpenVINO."""
     report = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python benchmarks/upsampling.py -o DIR --channels {channels} --rounds {rounds} "
-        f"--threads {threads}",
-        "machine": describe_machine(),
+        **describe_run("upsampling"),
         "channels": channels,
         "rounds": rounds,
         "threads": threads,
         "rows": race(channels, rounds, threads),
     }
-    with write_folder(out, overwrite=overwrite) as folder:
-        (folder / "upsampling.json").write_text(json.dumps(report, indent=2) + "\n")
-        (folder / "upsampling.md").write_text(markdown(report))
-    click.echo(markdown(report))
+    page = markdown(report)
+    write_report(out, "upsampling", report, page, overwrite=overwrite)
+    click.echo(page)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Racing models, engines and precisions against each other on the machine at hand: what ``wp bench`` runs."""
+"""Benchmarks of models, engines and precisions: the implementation of ``wp bench``."""

@@ -1,8 +1,8 @@
-"""The cells of a race, model by engine by precision by size by batch, and what becomes of each."""
+"""The cells of a benchmark, one for each model, execution, size and batch, and the results measured for them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from wavepaint.bench.classical import OPENCV, Classical
 from wavepaint.bench.entrants import Entrant, Subject
 from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import list_fastest
 from wavepaint.runtime.engines.session import make_batch
 
 PYTORCH = "pytorch"
+TorchEngine = Literal["pytorch", "pytorch-graph", "torch-compile"]
+TORCH_ENGINES: tuple[TorchEngine, ...] = get_args(TorchEngine)
+TF32 = "tf32"
 ON_CPU = ("ort-cpu", "openvino", PYTORCH)
 
 Tensor = NDArray[Any]
@@ -22,38 +26,57 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
+class TorchConfig:
+    """A way to run a network in PyTorch, on the GPU if PyTorch sees one.
+
+    Attributes:
+        engine: "pytorch" launches one operation after another, "pytorch-graph" replays a CUDA graph, "torch-compile"
+            compiles.
+        arithmetic: "float32" is exact, "tf32" is PyTorch's default (convolutions on a GPU round to TensorFloat-32), and
+            "float16" runs the fused network in half precision, channels last.
+    """
+
+    engine: TorchEngine
+    arithmetic: Literal["float32", "tf32", "float16"]
+
+
+EAGER = TorchConfig("pytorch", "float32")
+TORCH_ON_GPU = (
+    EAGER,
+    TorchConfig("pytorch", "tf32"),
+    *(TorchConfig(engine, "float16") for engine in TORCH_ENGINES),
+)
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One entry of the race: a model in a way (None: eager PyTorch), or a method of OpenCV, at a size."""
+    """One model or OpenCV method (``execution`` is None) at one size and batch."""
 
     subject: Entrant
-    execution: ExecutionConfig | None
+    execution: ExecutionConfig | TorchConfig | None
     height: int
     width: int
     batch: int
 
     @property
     def engine(self) -> str:
-        """Engine's name on the command line; OpenCV's own is :data:`OPENCV`."""
-        return OPENCV if isinstance(self.subject, Classical) else self.execution.engine if self.execution else PYTORCH
+        """The engine's name on the command line."""
+        return self.execution.engine if self.execution else OPENCV
 
     @property
     def precision(self) -> str:
-        """Of the arithmetic."""
-        return (
-            "uint8"
-            if isinstance(self.subject, Classical)
-            else self.execution.arithmetic
-            if self.execution
-            else "float32"
-        )
+        """Arithmetic precision."""
+        return self.execution.arithmetic if self.execution else "uint8"
 
     @property
     def has_quality(self) -> bool:
-        """Whether what it fills in means anything: not with random weights, which the networks in PyTorch have too."""
-        return isinstance(self.subject, Classical) or (self.subject.is_trained and self.execution is not None)
+        """Whether to score its fills: only OpenCV and trained weights in an engine."""
+        return isinstance(self.subject, Classical) or (
+            self.subject.is_trained and isinstance(self.execution, ExecutionConfig)
+        )
 
     def make_inputs(self) -> tuple[Tensor, Tensor]:
-        """Return the batch that is timed: noise and a box hole, as bytes with channels last for OpenCV."""
+        """Return the batch to time: noise with a box hole, as bytes with channels last for OpenCV."""
         image, mask = make_batch(self.batch, self.height, self.width)
         if isinstance(self.subject, Classical):
             to_bytes = [np.round(tensor.transpose(0, 2, 3, 1) * 255).astype(np.uint8) for tensor in (image, mask)]
@@ -61,33 +84,37 @@ class Cell:
         return image, mask
 
     def count_gmac(self) -> float:
-        """Return the thousand million multiply-accumulates of one image; 0 for OpenCV."""
+        """Return the billions of multiply-accumulates for one image; 0 for OpenCV."""
         if isinstance(self.subject, Classical):
             return 0.0
         return self.subject.bundle.manifest.macs_per_pixel * self.height * self.width / 1e9
 
     def count_least_bytes(self) -> float | None:
-        """Return the fewest bytes that a call moves, by the manifest; None off the CPU's engines.
+        """Return a lower bound for the bytes that one call moves; None except for ONNX Runtime and OpenVINO on a CPU.
 
-        Every weight once, and once all tensors that are alive at the moment when they take most memory, both in the
-        precision of the arithmetic. Each of them is written or read at least once. What is written and read more often
-        than once, and what lives at other moments, is not in it, so that this is a floor.
+        The bound counts every weight once, and once every tensor that is alive when the tensors take most memory, both
+        in the arithmetic precision.
         """
-        if isinstance(self.subject, Classical) or self.execution is None or self.engine not in ON_CPU:
+        if isinstance(self.subject, Classical) or not isinstance(self.execution, ExecutionConfig):
+            return None
+        if self.engine not in ON_CPU:
             return None
         manifest = self.subject.bundle.manifest
         activations = manifest.activation_bytes_per_pixel * self.height * self.width * self.batch / _BYTES["float32"]
         return (activations + manifest.num_parameters) * _BYTES[self.precision]
 
     def describe(self) -> dict[str, Any]:
-        """Return those fields of a :class:`Result` that are known before anything is run."""
+        """Return the fields of a :class:`Result` that are known before a measurement."""
         subject = self.subject
         own: dict[str, Any] = {"weights": "none", "num_parameters": 0, "file_bytes": 0}
         if isinstance(subject, Subject):
+            file_bytes = 0
+            if isinstance(self.execution, ExecutionConfig):
+                file_bytes = subject.bundle.locate(self.execution.artifact).stat().st_size
             own = {
                 "weights": "trained" if subject.is_trained else "random",
                 "num_parameters": subject.bundle.manifest.num_parameters,
-                "file_bytes": subject.bundle.locate(self.execution.artifact).stat().st_size if self.execution else 0,
+                "file_bytes": file_bytes,
             }
         place = {"engine": self.engine, "precision": self.precision, "height": self.height, "width": self.width}
         return {"model": subject.name, **own, **place, "batch": self.batch, "gmac": self.count_gmac()}
@@ -95,32 +122,35 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a cell.
+    """The measurements for one cell.
 
     Attributes:
         model: The subject's name.
-        weights: "trained", "random", or "none" for what has no weights.
+        weights: "trained", "random", or "none" for methods without weights.
         engine: Name on the command line.
         label: Engine, version and device; empty if it did not open.
-        precision: Of the arithmetic.
-        height: In pixels; ``width`` likewise.
-        batch: Images a call.
-        num_parameters: Of the model.
-        gmac: Thousand million multiply-accumulates of one image of this size.
-        file_bytes: Of the exported model; 0 in PyTorch.
-        problem: Why it was not timed; empty if it was.
-        psnr_db: Inside the hole against the model's reference engine; None for the reference itself and in PyTorch.
-        hole_psnr_db: Quality: PSNR inside the hole against the photos, mean; None without photos or trained weights.
-        hole_ssim: SSIM likewise.
-        num_calls: Timed calls; the following are None without any.
-        p50_ms: Median latency of a call; ``p90_ms`` and ``p99_ms`` likewise.
+        precision: Arithmetic precision.
+        height: In pixels.
+        width: In pixels.
+        batch: Images in a call.
+        num_parameters: The model's number of weights.
+        gmac: Billions of multiply-accumulates for one image of this size.
+        file_bytes: Size of the exported model; 0 in PyTorch.
+        problem: Why the cell was not timed; empty if it was.
+        psnr_db: PSNR inside the hole against the model's float32 reference; None for the reference itself.
+        hole_psnr_db: Quality: mean PSNR inside the hole against the photos; None without photos or trained weights.
+        hole_ssim: Quality: mean SSIM inside the hole, likewise.
+        num_calls: Timed calls. The latencies and rates are None without any.
+        p50_ms: Median latency of a call, with the copies to a device and back; ``p90_ms`` and ``p99_ms`` likewise.
         images_per_s: ``batch`` over the median latency.
         variation: Standard deviation of the rounds' medians over their mean.
-        peak_memory_mb: Largest resident memory of the process in a call, above what it held before it opened the model.
-        device_memory_mb: What the first GPU's memory was filled with by opening the model and its first calls; None
-            without one.
-        roofline: Share reached of what this engine and precision reach in plain convolutions; None if not measured.
-        copy_share: Share reached of the rate of copying memory, by :meth:`Cell.count_least_bytes`: at least so much.
+        compute_ms: Median time of a call without copies, in calls enqueued back to back; None if not measurable.
+        peak_memory_mb: Largest resident memory of the process during the first calls, above its memory before.
+        device_memory_mb: Memory of the first GPU that opening and the first calls took; None without a GPU.
+        roofline: Share of the highest measured rate of multiply-accumulates; None if not measured.
+        layer_roofline: Share of the layer-by-layer roofline of a GPU; None if not measured.
+        copy_share: Share of the memory's copy rate that is surely reached, see :meth:`Cell.count_least_bytes`.
+        run: Number of the run that measured it, counted in a record that several runs share.
     """
 
     model: str
@@ -144,13 +174,21 @@ class Result:
     p99_ms: float | None = None
     images_per_s: float | None = None
     variation: float | None = None
+    compute_ms: float | None = None
     peak_memory_mb: float | None = None
     device_memory_mb: float | None = None
     roofline: float | None = None
+    layer_roofline: float | None = None
     copy_share: float | None = None
+    run: int = 1
+
+    @property
+    def compute_images_per_s(self) -> float | None:
+        """Images a second without copies; None if not measured."""
+        return self.batch / self.compute_ms * 1e3 if self.compute_ms else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -161,37 +199,36 @@ def list_cells(
     *,
     engines: Sequence[str],
     precisions: Sequence[str] = (),
+    torch_configs: Sequence[TorchConfig] | None = None,
 ) -> list[Cell]:
-    """Return the cells, those that compete side by side.
+    """Return the cells, with cells that compete next to each other.
 
     Args:
-        subjects: The models, and methods of OpenCV, which race whatever engines and precisions are asked for.
+        subjects: Models, and methods of OpenCV, which ignore ``engines`` and ``precisions``.
         sizes: Heights and widths; rounded up to each model's size multiple.
-        batches: Images a call.
-        engines: Names on the command line, and :data:`PYTORCH`.
-        precisions: Of the arithmetic; empty for all.
+        batches: Images in a call.
+        engines: Names of engines and :data:`TORCH_ENGINES`.
+        precisions: Arithmetic precisions; empty for all.
+        torch_configs: Ways to run PyTorch; None lists every way on a machine with a GPU, and eager float32 otherwise.
     """
+    if torch_configs is None:
+        torch_configs = TORCH_ON_GPU if find_gpus() else (EAGER,)
     cells = [
         cell
         for side in sizes
         for batch in batches
         for subject in subjects
-        for cell in _list_cells(subject, side, batch, engines, precisions)
+        for cell in _list_cells(subject, side, batch, torch_configs)
+        if cell.engine == OPENCV or (cell.engine in engines and (not precisions or cell.precision in precisions))
     ]
     order = [*dict.fromkeys((cell.height, cell.batch, cell.engine, cell.precision) for cell in cells)]
     return sorted(cells, key=lambda cell: order.index((cell.height, cell.batch, cell.engine, cell.precision)))
 
 
-def _list_cells(
-    subject: Entrant, side: int, batch: int, engines: Sequence[str], precisions: Sequence[str]
-) -> list[Cell]:
+def _list_cells(subject: Entrant, side: int, batch: int, torch_configs: Sequence[TorchConfig]) -> list[Cell]:
     if isinstance(subject, Classical):
         return [Cell(subject, None, side, side, batch)]
     multiple = subject.bundle.manifest.size_multiple
     rounded = -(-side // multiple) * multiple
-    executions: list[ExecutionConfig | None] = [
-        execution for execution in list_fastest(subject.bundle) if execution.engine in engines
-    ]
-    executions += [None] if PYTORCH in engines else []
-    cells = [Cell(subject, execution, rounded, rounded, batch) for execution in executions]
-    return [cell for cell in cells if not precisions or cell.precision in precisions]
+    executions: list[ExecutionConfig | TorchConfig] = [*list_fastest(subject.bundle), *torch_configs]
+    return [Cell(subject, execution, rounded, rounded, batch) for execution in executions]

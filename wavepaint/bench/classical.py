@@ -1,7 +1,7 @@
-"""OpenCV's classical inpainting, which has no weights: Telea's fast marching and the Navier-Stokes method.
+"""OpenCV's classical inpainting methods, which have no weights: Telea's fast marching and the Navier-Stokes method.
 
-Neither knows engines, precisions or batches: photos of 8 bits are filled one after another on one core, in a time that
-grows with the hole.
+They ignore engines, precisions and batches: 8-bit photos are filled one after another on one core, and the time grows
+with the hole.
 
 Sources: A. Telea, "An Image Inpainting Technique Based on the Fast Marching Method" (2004); M. Bertalmio et al.,
 "Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting" (2001).
@@ -19,7 +19,7 @@ from wavepaint.optional import require
 
 OPENCV = "opencv"
 RADIUS = 3
-"""Pixels around each that are looked at, as OpenCV's examples have it."""
+"""Radius of the neighbourhood in pixels, as in OpenCV's examples."""
 
 METHODS = {"telea": "INPAINT_TELEA", "navier-stokes": "INPAINT_NS"}
 """OpenCV's flag by name."""
@@ -29,18 +29,18 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Classical:
-    """A method of OpenCV that races beside the models; ``name`` is one of :data:`METHODS`."""
+    """An OpenCV method; ``name`` is one of :data:`METHODS`."""
 
     name: str
 
     def open(self) -> tuple[Callable[[Pixels, Pixels], Pixels], str]:
-        """Return what fills a batch, and a label with OpenCV's version.
+        """Return a function that fills a batch, and a label with OpenCV's version.
 
-        It takes images (N, H, W, 3) and masks (N, H, W, 1), both uint8, whatever is not 0 being hole, and returns
-        images; known pixels are the images' own.
+        The function takes images (N, H, W, 3) and masks (N, H, W, 1), both uint8 with every nonzero mask value a hole,
+        and returns the images with known pixels unchanged. It raises EngineError if OpenCV fails.
 
         Raises:
-            EngineError: OpenCV is not installed, or, of the returned function, it failed.
+            EngineError: OpenCV is not installed.
         """
         cv2: Any = require("cv2", extra=OPENCV)
         flag = getattr(cv2, METHODS[self.name])

@@ -1,6 +1,7 @@
-"""What is raced: bundles with trained weights, and baselines with random ones, which say all about speed.
+"""The competitors: bundles with trained weights, baselines with random weights, and OpenCV's methods.
 
-A baseline is exported once, as any checkpoint is (fused, verified against PyTorch), and kept in the cache folder.
+Random weights are as fast as trained ones. A baseline is exported once, fused and verified like any checkpoint, and
+cached.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from wavepaint import __version__
 from wavepaint.atomic import write_folder
 from wavepaint.bench.classical import METHODS, Classical
 from wavepaint.cache import cache_folder
-from wavepaint.contract import Bundle, default_bundle_folder, read_bundle
+from wavepaint.contract import Bundle, assets_folder, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError, ConfigError
 from wavepaint.optional import require
 
@@ -42,49 +43,58 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
         {"num_modules": 1, "blocks_per_module": 7, "final_dim": 256, "mult": 2, "ff_channel": 128, "level": 3},
     ),
 }
-"""Architecture and hyper-parameters by name. How the last one's were found is told in benchmarks/table1.py."""
+"""Architecture and hyper-parameters by name. benchmarks/table1.py explains the choice for the last one."""
+
+_SEED = 0
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One model of a race.
+    """One model.
 
     Attributes:
-        name: For tables.
+        name: Its name in tables.
         bundle: Its exports.
-        is_trained: Whether its weights mean anything; those of baselines are random.
+        is_trained: Whether its weights are trained; those of baselines are random.
     """
 
     name: str
     bundle: Bundle
     is_trained: bool
 
-    def build_network(self) -> "nn.Module":
-        """Build the network in PyTorch, with random weights: speed does not depend on them."""
-        from wavepaint.models.registry import build_model
+    @property
+    def has_network(self) -> bool:
+        """Whether :meth:`build_network` returns the weights that the bundle was exported from."""
+        return self.name == DEFAULT or self.name in BASELINES
 
-        return build_model(self.bundle.manifest.architecture, self.bundle.manifest.hyper_parameters).eval()
+    def build_network(self) -> "nn.Module":
+        """Build the PyTorch network, with random weights if it is neither the default model nor a baseline."""
+        from wavepaint.weights.checkpoint import read_checkpoint
+
+        if self.name == DEFAULT:
+            return read_checkpoint(assets_folder() / "default.pt").build().eval()
+        return _build_random(self.bundle.manifest.architecture, self.bundle.manifest.hyper_parameters)
 
 
 Entrant = Subject | Classical
 
 
 def open_entrant(name: str, *, on_stage: Callable[[str], None] = lambda stage: None) -> Entrant:
-    """Return a method of OpenCV by its name, or open a model as :func:`open_subject` does, with its errors."""
+    """Return the OpenCV method of that name, or open a model; see :func:`open_subject`."""
     return Classical(name) if name in METHODS else open_subject(name, on_stage=on_stage)
 
 
 def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: None) -> Subject:
-    """Open a model by the name of a baseline, as ``default``, or as a bundle's folder.
+    """Open a model.
 
     Args:
-        name: What to open.
-        on_stage: Told of each stage where a baseline has to be exported first.
+        name: The name of a baseline, ``default``, or a bundle's folder.
+        on_stage: Receives the name of each stage if a baseline must be exported.
 
     Raises:
-        ConfigError: No such baseline, and no folder of that name.
+        ConfigError: No such baseline or folder.
         EngineError: A baseline must be exported, and PyTorch is not installed.
-        BundleError: The folder is no bundle.
+        BundleError: The folder is not a bundle.
     """
     if name == DEFAULT:
         return Subject(name, read_bundle(default_bundle_folder()), True)
@@ -106,18 +116,14 @@ def _open_baseline(name: str, on_stage: Callable[[str], None]) -> Bundle:
     if folder.exists():
         try:
             return read_bundle(folder)
-        except BundleError:  # damaged, or of another version
+        except BundleError:  # damaged, or written by another version
             shutil.rmtree(folder, ignore_errors=True)
     require("torch", extra="train")
-    import torch
-
     from wavepaint.export.bundle import ExportOptions, write_bundle
-    from wavepaint.models.registry import build_model
     from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 
-    with torch.random.fork_rng(), write_folder(folder.with_name(f"{folder.name}-weights"), overwrite=True) as work:
-        torch.manual_seed(0)
-        network = build_model(architecture, parameters)
+    with write_folder(folder.with_name(f"{folder.name}-weights"), overwrite=True) as work:
+        network = _build_random(architecture, parameters)
         save_checkpoint(work / f"{name}.pt", network, architecture=architecture, parameters=parameters)
         checkpoint = read_checkpoint(work / f"{name}.pt")
         return write_bundle(
@@ -128,3 +134,14 @@ def _open_baseline(name: str, on_stage: Callable[[str], None]) -> Bundle:
             overwrite=True,
             on_stage=lambda stage: on_stage(f"{name} (random weights, once): {stage}"),
         )
+
+
+def _build_random(architecture: str, parameters: dict[str, Any]) -> "nn.Module":
+    """Build a network whose weights depend only on the seed, so that it equals its export."""
+    import torch
+
+    from wavepaint.models.registry import build_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return build_model(architecture, parameters).eval()

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from wavepaint.bench.cells import PYTORCH, Result
+from wavepaint.bench.cells import TORCH_ENGINES, Result
 from wavepaint.bench.classical import OPENCV
 from wavepaint.bench.entrants import Subject
 from wavepaint.contract import assets_folder
@@ -25,20 +25,20 @@ CALLS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
-    """Medians in milliseconds for one JPEG photo and its PNG mask, filled as a whole.
+class StageTimes:
+    """Median milliseconds for one JPEG photo and its PNG mask, filled as a whole.
 
     Attributes:
         model: The subject's name.
         engine: Name on the command line.
-        precision: Of the arithmetic.
+        precision: Arithmetic precision.
         side: Height and width in pixels.
         decode_ms: From the files' bytes to pixels.
         prepare_ms: From pixels to the engine's tensors, and from its output into the photo.
         engine_ms: The engine, with its copies to a device and back.
-        copy_in_ms: Of that, the copy to the device; None where there is none.
-        compute_ms: Of that, computing alone; None where the engine does not tell.
-        copy_out_ms: Of that, the copy back.
+        copy_in_ms: The part of ``engine_ms`` that copies to the device; None without a device.
+        compute_ms: The part that computes; None if the engine does not measure it.
+        copy_out_ms: The part that copies back.
         encode_ms: From pixels to a JPEG's bytes.
     """
 
@@ -55,23 +55,23 @@ class Split:
     encode_ms: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 def find_fastest(results: Sequence[Result]) -> list[Result]:
-    """Return for every model and size the fastest cell of one image a call; PyTorch and OpenCV fill no files here."""
+    """Return the fastest result with batch 1 for each model and size, apart from PyTorch and OpenCV."""
     fastest: dict[tuple[str, int], Result] = {}
     for result in results:
-        if result.p50_ms is not None and result.batch == 1 and result.engine not in (PYTORCH, OPENCV):
+        if result.p50_ms is not None and result.batch == 1 and result.engine not in (*TORCH_ENGINES, OPENCV):
             key = (result.model, result.height)
             if key not in fastest or result.p50_ms < (fastest[key].p50_ms or 0):
                 fastest[key] = result
     return list(fastest.values())
 
 
-def measure_split(subject: Subject, result: Result, *, threads: int | None = None) -> Split:
-    """Fill a photo of a cell's size several times in its engine and precision."""
+def measure_stages(subject: Subject, result: Result, *, threads: int | None = None) -> StageTimes:
+    """Fill a photo of a cell's size several times in its engine and precision, and time the stages."""
     photo_bytes, mask_bytes = _make_files(result.height)
     spent: dict[str, list[float]] = {"decode": [], "fill": [], "compute": [], "encode": []}
     with Inpainter(
@@ -105,7 +105,7 @@ def measure_split(subject: Subject, result: Result, *, threads: int | None = Non
         parts = session.time_parts(*batches[0], num_runs=CALLS)
     spent["decode"] = [sum(pair) for pair in zip(spent["decode"][::2], spent["decode"][1::2], strict=True)]
     decode, fill, compute, encode = (statistics.median(times[1:]) * 1e3 for times in spent.values())
-    return Split(
+    return StageTimes(
         model=result.model,
         engine=result.engine,
         precision=result.precision,
@@ -135,9 +135,9 @@ def _make_files(side: int) -> tuple[bytes, bytes]:
     return photo.getvalue(), mask.getvalue()
 
 
-def make_split_rows(splits: Sequence[Split]) -> list[tuple[str, ...]]:
-    """Return a table's rows, its header first."""
-    columns = {
+def make_stage_rows(times: Sequence[StageTimes]) -> list[tuple[str, ...]]:
+    """Return a table's rows, the header first; a column without any value is left out."""
+    titles = {
         "decode ms": "decode_ms",
         "cut and paste ms": "prepare_ms",
         "engine ms": "engine_ms",
@@ -146,10 +146,10 @@ def make_split_rows(splits: Sequence[Split]) -> list[tuple[str, ...]]:
         "copy out": "copy_out_ms",
         "encode ms": "encode_ms",
     }
-    told = {title: name for title, name in columns.items() if any(getattr(s, name) is not None for s in splits)}
-    rows = [("model", "fastest engine", "size", *told)]
-    for split in splits:
-        values = (getattr(split, name) for name in told.values())
-        times = ("" if value is None else f"{value:.1f}" for value in values)
-        rows.append((split.model, f"{split.engine} {split.precision}", f"{split.side}x{split.side}", *times))
+    columns = {title: name for title, name in titles.items() if any(getattr(t, name) is not None for t in times)}
+    rows = [("model", "fastest engine", "size", *columns)]
+    for t in times:
+        values = (getattr(t, name) for name in columns.values())
+        texts = ("" if value is None else f"{value:.1f}" for value in values)
+        rows.append((t.model, f"{t.engine} {t.precision}", f"{t.side}x{t.side}", *texts))
     return rows

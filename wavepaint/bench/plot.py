@@ -1,4 +1,4 @@
-"""A race as a picture: images a second of every model in every engine, and against quality where that was measured."""
+"""A picture of the results: images/s of every model in every engine, and against quality if that was measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,28 +11,28 @@ from wavepaint.optional import require
 
 
 def check_plot(path: Path) -> None:
-    """Refuse, before any work is done, what :func:`write_plot` could not do after it.
+    """Refuse a plot that :func:`write_plot` could not write, before any work is done.
 
     Raises:
         EngineError: matplotlib is not installed.
-        OutputError: It draws no files of that suffix.
+        OutputError: matplotlib writes no files of that suffix.
     """
     require("matplotlib", extra="plot")
     from matplotlib.backend_bases import FigureCanvasBase
 
     kinds = FigureCanvasBase.get_supported_filetypes()
     if path.suffix and path.suffix.lstrip(".").lower() not in kinds:
-        raise OutputError(f"{path}: a plot is drawn as {', '.join(sorted(kinds))}, not as {path.suffix}. Use .png.")
+        raise OutputError(f"{path}: a plot can be {', '.join(sorted(kinds))}, not {path.suffix}. Use .png.")
 
 
 def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> None:
-    """Draw images a second, with a whisker to the p90 latency, and, if there are photos' scores, against PSNR.
+    """Draw images/s with a whisker to the p90 latency, and images/s against PSNR if quality was measured.
 
-    A row for each size and batch, since only cells of one compete.
+    Each size and batch has a row of its own, since only their cells compete.
 
     Raises:
         EngineError: matplotlib is not installed.
-        OutputError: The file exists already, or cannot be written.
+        OutputError: The file exists, or cannot be written.
     """
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
@@ -41,8 +41,10 @@ def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> Non
     contests = list(dict.fromkeys((r.height, r.batch) for r in timed))
     colours = {model: f"C{index}" for index, model in enumerate(dict.fromkeys(r.model for r in timed))}
     has_quality = any(r.hole_psnr_db is not None for r in timed)
-    num_ways = max((len(_list_executions([r for r in timed if (r.height, r.batch) == c])) for c in contests), default=1)
-    widths = [2 + 1.1 * num_ways, 4.5] if has_quality else [2 + 1.1 * num_ways]
+    num_executions = max(
+        (len(_list_executions([r for r in timed if (r.height, r.batch) == c])) for c in contests), default=1
+    )
+    widths = [2 + 1.1 * num_executions, 4.5] if has_quality else [2 + 1.1 * num_executions]
     num_rows = max(len(contests), 1)
     figure = Figure(figsize=(sum(widths), 0.6 + 3.2 * num_rows), layout="constrained")
     panels = figure.subplots(num_rows, len(widths), squeeze=False, width_ratios=widths)
@@ -88,7 +90,7 @@ def _draw_throughput(axes: Any, timed: Sequence[Result], colours: dict[str, str]
         whiskers = [slow, [0.0] * len(own)]
         axes.bar(places, rates, width * 0.95, yerr=whiskers, capsize=2, label=model, color=colour)
     axes.set_xticks(range(len(executions)), [f"{engine}\n{precision}" for engine, precision in executions], fontsize=8)
-    axes.set_ylabel("images a second\n(whisker: p90 latency)")
+    axes.set_ylabel("images/s\n(whisker: p90 latency)")
     axes.set_yscale("log")
     axes.grid(axis="y", alpha=0.3)
 
@@ -97,13 +99,13 @@ def _draw_quality(axes: Any, scored: Sequence[Result], colours: dict[str, str]) 
     for r in scored:
         axes.plot(r.images_per_s, r.hole_psnr_db, "o", color=colours[r.model])
         place = (r.images_per_s, r.hole_psnr_db)
-        # Slanted, since one model stands at one height in every engine.
+        # Slanted, since a model has the same PSNR in every engine.
         axes.annotate(
             f"{r.engine} {r.precision}", place, xytext=(3, 3), textcoords="offset points", fontsize=6, rotation=45
         )
     axes.set_xscale("log")
-    axes.xaxis.set_minor_formatter("")  # within one decade they run into one another
-    axes.set_xlabel("images a second")
+    axes.xaxis.set_minor_formatter("")  # within one decade they would overlap
+    axes.set_xlabel("images/s")
     axes.set_ylabel("PSNR inside the hole, dB")
     axes.margins(0.35)
     axes.grid(alpha=0.3)

@@ -1,7 +1,8 @@
 """Where the time of a run goes, by operator: ONNX Runtime's own profile, and OpenVINO's performance counters.
 
-Each engine names its operators after its own rewriting of the graph: ONNX Runtime by type, OpenVINO by type and kernel
-(``ref`` is its plain, unvectorized one). Measuring costs some time itself, so that totals lie above the race's.
+The names are those of the graph as the engine rewrote it: operator types in ONNX Runtime, operator types and kernels in
+OpenVINO (``ref`` is its plain, unvectorized kernel). Profiling takes time itself, so the totals exceed those of
+:mod:`wavepaint.bench.race`.
 """
 
 import json
@@ -15,20 +16,21 @@ from wavepaint.bench.cells import Cell
 from wavepaint.bench.entrants import Subject
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
 from wavepaint.optional import require
+from wavepaint.runtime.engines.engine import ExecutionConfig
 
 PROFILED = ("ort-cpu", "openvino")
 CALLS = 3
-NUM_TOLD = 6
+NUM_SHOWN = 6
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 Event = tuple[str, float]
-"""What ran, and for how many milliseconds."""
+"""An operator's name and its milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One type of operator: its name in the engine, how many there are, their time, and its share of all time."""
+    """One operator type: the engine's name for it, the number of nodes, their time and their share of all time."""
 
     name: str
     num_nodes: int
@@ -38,16 +40,16 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The fastest of some runs of a cell.
+    """The profile of the fastest of several runs of a cell.
 
     Attributes:
         model: The subject's name.
         engine: Name on the command line.
-        precision: Of the arithmetic.
+        precision: Arithmetic precision.
         height: In pixels.
-        batch: Images a call.
+        batch: Images in a call.
         total_ms: Sum over all operators.
-        operators: All of them, by their time.
+        operators: All of them, the slowest first.
     """
 
     model: str
@@ -59,7 +61,7 @@ class Profile:
     operators: tuple[Operator, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -67,18 +69,19 @@ def measure_profile(cell: Cell, *, threads: int | None = None) -> Profile | None
     """Profile a cell.
 
     Args:
-        cell: A model in a way.
+        cell: A model in an engine.
         threads: CPU threads; None leaves the choice to the engine.
 
     Returns:
-        None for engines that are not :data:`PROFILED`.
+        None for engines without a profile; see :data:`PROFILED`.
 
     Raises:
         EngineError: The engine is not installed.
     """
-    if cell.engine not in PROFILED or cell.execution is None or not isinstance(cell.subject, Subject):
+    execution = cell.execution
+    if not (cell.engine in PROFILED and isinstance(execution, ExecutionConfig) and isinstance(cell.subject, Subject)):
         return None
-    path = cell.subject.bundle.locate(cell.execution.artifact)
+    path = cell.subject.bundle.locate(execution.artifact)
     image, mask = cell.make_inputs()
     inputs = {INPUT_IMAGE: image, INPUT_MASK: mask}
     profile = _profile_ort if cell.engine == "ort-cpu" else _profile_openvino
@@ -101,7 +104,7 @@ def measure_profile(cell: Cell, *, threads: int | None = None) -> Profile | None
 
 
 def _profile_ort(path: Path, inputs: dict[str, Any], precision: str, threads: int | None) -> list[list[Event]]:
-    """Return the events of each call but the first."""
+    """Return the events of each call except the first."""
     ort = require("onnxruntime", extra="cpu")
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -113,10 +116,10 @@ def _profile_ort(path: Path, inputs: dict[str, Any], precision: str, threads: in
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         for _ in range(CALLS + 1):
             session.run(None, inputs)
-        told = json.loads(Path(session.end_profiling()).read_text())
+        recorded = json.loads(Path(session.end_profiling()).read_text())
     events = [
         (str(event["args"]["op_name"]), event["dur"] / 1e3)
-        for event in told
+        for event in recorded
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     ]
     length = len(events) // (CALLS + 1)
@@ -124,7 +127,7 @@ def _profile_ort(path: Path, inputs: dict[str, Any], precision: str, threads: in
 
 
 def _profile_openvino(path: Path, inputs: dict[str, Any], precision: str, threads: int | None) -> list[list[Event]]:
-    """Return the events of each call but the first."""
+    """Return the events of each call except the first."""
     core: Any = require("openvino", extra="openvino").Core()
     config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1", "PERF_COUNT": "YES"}
     if threads is not None:
@@ -137,18 +140,18 @@ def _profile_openvino(path: Path, inputs: dict[str, Any], precision: str, thread
             [
                 (f"{info.node_type} ({info.exec_type})", info.real_time.total_seconds() * 1e3)
                 for info in request.profiling_info
-                if info.real_time.total_seconds() > 0  # what was folded away or takes no time
+                if info.real_time.total_seconds() > 0  # nodes that were folded away take none
             ]
         )
     return calls[1:]
 
 
 def make_profile_rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
-    """Return a table's rows, its header first: of each profile the operators that take most, and the others' sum."""
+    """Return a table's rows, the header first: the slowest operators of each profile, and the sum of the others."""
     rows: list[tuple[str, ...]] = [("model", "engine", "operator", "size", "nodes", "ms", "share")]
     for profile in profiles:
-        told, others = profile.operators[:NUM_TOLD], profile.operators[NUM_TOLD:]
-        lines = [(operator.name, operator.num_nodes, operator.ms) for operator in told]
+        shown, others = profile.operators[:NUM_SHOWN], profile.operators[NUM_SHOWN:]
+        lines = [(operator.name, operator.num_nodes, operator.ms) for operator in shown]
         if others:
             lines.append(
                 ("others", sum(operator.num_nodes for operator in others), sum(operator.ms for operator in others))

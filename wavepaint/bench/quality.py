@@ -1,8 +1,8 @@
-"""How well a model fills: PSNR and SSIM inside the holes of photos that the reader brings.
+"""How well a model fills: PSNR and SSIM inside the holes of photos that the user brings.
 
-The package ships no photos for this: those that exports are verified on were trained on. Photos are scaled so that
-their shorter side is the cell's and cropped in the middle; the holes are the medium ones of ``wp train``'s validation,
-the same every time.
+The package ships no photos for this, since the shipped ones were trained on. Photos are scaled so that their shorter
+side is the cell's, and cropped in the middle. The holes are the medium ones of ``wp train``'s validation, the same in
+every run.
 """
 
 import statistics
@@ -20,28 +20,28 @@ from wavepaint.metrics import image_quality
 MASKS: MaskKind = "medium"
 
 MAX_PSNR_DB = 100.0
-"""A hole that is filled without any error counts so much, lest one such photo decide a mean."""
+"""PSNR of a hole that is filled without error, so that one such photo does not decide a mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Means over pairs, inside the hole: PSNR in dB for a peak of 1, and SSIM."""
+    """Means over photos, inside the hole: PSNR in dB for a peak of 1, and SSIM."""
 
     psnr_db: float
     ssim: float
 
 
 def load_pairs(photos: PhotoSource, side: int) -> list[Pair]:
-    """Return photos of a size, (S, S, 3), with their holes, (S, S).
+    """Return photos of one size, (S, S, 3) uint8, with their holes, (S, S).
 
     Raises:
-        TrainingError: None of them can be decoded.
+        TrainingError: No photo can be decoded.
     """
     return load_validation(photos, photos.names, size=side, masks=MaskSampler((MASKS,)))
 
 
 def measure_quality(fill: Callable[[Pixels, Pixels], Pixels], pairs: Sequence[Pair]) -> Quality:
-    """Return how near a filling comes to the photos.
+    """Compare fills with the photos.
 
     Args:
         fill: Takes an image (S, S, 3) uint8, black in the hole, and its mask, and returns the filled image.
@@ -49,7 +49,7 @@ def measure_quality(fill: Callable[[Pixels, Pixels], Pixels], pairs: Sequence[Pa
     """
     scores = []
     for photo, mask in pairs:
-        hidden = np.where(mask[..., None] > 0, np.uint8(0), photo)  # nobody may see what it has to guess
+        hidden = np.where(mask[..., None] > 0, np.uint8(0), photo)  # no method may see what it must fill
         filled = fill(hidden, mask) / 255
         psnr_db = min(image_quality.psnr(filled, photo / 255, mask), MAX_PSNR_DB)
         scores.append((psnr_db, image_quality.ssim(filled, photo / 255, mask)))

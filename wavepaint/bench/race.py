@@ -1,42 +1,50 @@
-"""The race: cells are checked before they are timed, and timed in alternating rounds.
+"""Checking and timing cells in one process.
 
-Rounds alternate (A B A B ...) so that a machine whose speed drifts is unfair to nobody. A cell that fails says why, and
-the others go on.
+Cells of one size and batch are timed in alternating rounds (A B A B ...), so that a drift of the machine's speed
+affects all of them alike. If a cell fails, its result says why, and the others continue.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wavepaint.bench.cells import Cell, Result, Tensor
+from wavepaint.bench.cells import Cell, Result, Tensor, TorchConfig
 from wavepaint.bench.classical import Classical, Pixels
 from wavepaint.bench.entrants import Subject
 from wavepaint.bench.quality import Quality, load_pairs, measure_quality
+from wavepaint.bench.runners import Runner, open_runner, run_exactly
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import Pair
 from wavepaint.errors import WavePaintError
 from wavepaint.machine import peak_memory_mb, reset_peak_memory
 from wavepaint.metrics.image_quality import psnr
-from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import count_used_memory_mb
-from wavepaint.runtime.engines.registry import open_execution
 from wavepaint.runtime.engines.session import first_line
 
-Run = Callable[[Tensor, Tensor], Any]
-
-WARMUP_CALLS = 2
+WARMUP_CALLS = 3
+"""The first call prepares a size, the second captures a CUDA graph, the third replays it."""
 
 MIN_PSNR_DB = 45.0
-"""Least PSNR inside the hole against the model's first float32 engine, whole model on noise. Bundles hold 50 dB on the
-cases they are verified in; this catches an engine that computes something else on this machine."""
+"""Least PSNR inside the hole against the float32 reference, for the whole model on noise. Bundles reach 50 dB on the
+cases they are verified on; this limit catches an engine that computes something else on this machine."""
+
+CHANGES_KNOWN_PIXELS = "it changes known pixels"
+NOT_FINITE = "its output contains NaN or infinite values"
+
+_BURST_MS = 20.0
+"""Duration of the calls that are enqueued back to back, so that launching the first one does not count."""
+_MAX_BURST_CALLS = 2000
 
 
-class _Lane:
-    """A cell that is being raced."""
+class _Entry:
+    """A cell in the race."""
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -46,41 +54,38 @@ class _Lane:
         self.quality: Quality | None = None
         self.peak_memory_mb: float | None = None
         self.device_memory_mb: float | None = None
-        self.run: Run | None = None
+        self.runner: Runner | None = None
         self.rounds: list[list[float]] = []
+        self.compute_ms: list[float] = []
 
     def fail(self, error: Exception) -> None:
-        """Time it no more, and say why."""
-        self.run = None
-        self.problem = "out of memory" if isinstance(error, MemoryError) else first_line(error)
+        """Take the cell out of the race and note the reason."""
+        self.runner = None
+        known = isinstance(error, WavePaintError | RuntimeError)
+        self.problem = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
+        if isinstance(error, MemoryError):
+            self.problem = "out of memory"
         self.rounds.clear()
+        self.compute_ms.clear()
 
-    def finish(self, ceiling: float | None, copy_gb_per_s: float | None) -> Result:
-        """Return what came of it.
-
-        Args:
-            ceiling: The way's thousand million multiply-accumulates a second at best.
-            copy_gb_per_s: The memory's.
-        """
-        cell = self.cell
+    def make_result(self) -> Result:
+        """Return the result."""
         times = [latency for latencies in self.rounds for latency in latencies]
         measured: dict[str, Any] = {}
         if times:
             p50, p90, p99 = (float(value) for value in np.percentile(times, (50, 90, 99)))
             medians = [statistics.median(latencies) for latencies in self.rounds]
-            least_bytes = cell.count_least_bytes()
             measured = {
                 "num_calls": len(times),
                 "p50_ms": p50,
                 "p90_ms": p90,
                 "p99_ms": p99,
-                "images_per_s": cell.batch / p50 * 1e3,
+                "images_per_s": self.cell.batch / p50 * 1e3,
                 "variation": statistics.pstdev(medians) / statistics.fmean(medians),
-                "roofline": cell.count_gmac() * cell.batch / (p50 / 1e3) / ceiling if ceiling else None,
-                "copy_share": least_bytes / (p50 * 1e6) / copy_gb_per_s if least_bytes and copy_gb_per_s else None,
+                "compute_ms": statistics.median(self.compute_ms) if self.compute_ms else None,
             }
         return Result(
-            **cell.describe(),
+            **self.cell.describe(),
             label=self.label,
             problem=self.problem,
             psnr_db=self.psnr_db,
@@ -98,143 +103,143 @@ def race(
     threads: int | None = None,
     rounds: int = 5,
     seconds: float = 1.0,
-    ceilings: Callable[[ExecutionConfig], float | None] = lambda execution: None,
-    copy_gb_per_s: float | None = None,
     photos: PhotoSource | None = None,
+    plans: Path | None = None,
+    in_pytorch: bool = False,
     on_progress: Callable[[str], None] = lambda text: None,
+    on_step: Callable[[Cell], None] = lambda cell: None,
+    on_problem: Callable[[Cell, str], None] = lambda cell, problem: None,
 ) -> list[Result]:
-    """Check and time cells.
+    """Check and time cells; return their results in order of size and batch.
 
     Args:
-        cells: Which; see :func:`list_cells`.
+        cells: See :func:`wavepaint.bench.cells.list_cells`.
         threads: CPU threads; None leaves the choice to each engine.
         rounds: Alternating rounds.
-        seconds: Least time of each cell in each round; at least one call.
-        ceilings: Returns the thousand million multiply-accumulates a second that a way reaches at its best.
-        copy_gb_per_s: What memory reaches in copying, read and written; None if not measured.
-        photos: Quality is measured on these, where weights are trained; None for none.
-        on_progress: Told what is going on.
+        seconds: Least time for each cell in each round; at least one call is made.
+        photos: Measure quality on these photos, for trained weights; None for no quality.
+        plans: See :func:`wavepaint.bench.runners.open_runner`.
+        in_pytorch: Compare with PyTorch float32 if the model's weights are known, not with its first float32 cell.
+        on_progress: Receives a status line.
+        on_step: Called before a cell is opened, and before each of its rounds.
+        on_problem: Called when a cell fails.
     """
+
+    def attempt(entry: _Entry, act: Callable[[], None]) -> None:
+        on_step(entry.cell)
+        try:
+            act()
+        except Exception as error:  # engines raise all kinds of exceptions
+            entry.fail(error)
+            on_problem(entry.cell, entry.problem)
+
     results: list[Result] = []
-    # Those of one size and batch compete; between groups memory is freed.
-    for (side, batch), group in _groups(cells):
+    # Cells of one size and batch are open together; between groups their memory is freed.
+    for (side, batch), group in _group(cells):
         with ExitStack() as stack:
-            lanes = [_Lane(cell) for cell in group]
+            entries = [_Entry(cell) for cell in group]
             references: dict[str, Tensor] = {}
             pairs = load_pairs(photos, side) if photos is not None else []
-            for lane in lanes:
-                on_progress(f"{side}x{side}, batch {batch}: checking {lane.cell.subject.name} in {lane.cell.engine}")
-                _open(lane, stack, references, threads)
-                _score(lane, pairs)
+            for entry in entries:
+                on_progress(f"{side}x{side}, batch {batch}: checking {entry.cell.subject.name} in {entry.cell.engine}")
+                open_entry = partial(_open, entry, stack, threads, plans)
+                attempt(entry, partial(_prepare, entry, open_entry, references, pairs, in_pytorch=in_pytorch))
             for number in range(rounds):
                 on_progress(f"{side}x{side}, batch {batch}: round {number + 1} of {rounds}")
-                for lane in lanes:
-                    _time(lane, seconds)
-            results += [
-                lane.finish(ceilings(lane.cell.execution) if lane.cell.execution else None, copy_gb_per_s)
-                for lane in lanes
-            ]
+                for entry in entries:
+                    if entry.runner is not None:
+                        attempt(entry, partial(_time, entry, seconds))
+            results += [entry.make_result() for entry in entries]
     return results
 
 
-def _groups(cells: Sequence[Cell]) -> Iterator[tuple[tuple[int, int], list[Cell]]]:
+def _group(cells: Sequence[Cell]) -> Iterator[tuple[tuple[int, int], list[Cell]]]:
     for key in dict.fromkeys((cell.height, cell.batch) for cell in cells):
         yield key, [cell for cell in cells if (cell.height, cell.batch) == key]
 
 
-def _open(lane: _Lane, stack: ExitStack, references: dict[str, Tensor], threads: int | None) -> None:
-    """Open a lane, run it, and compare it with the first float32 engine of its model."""
-    cell, subject = lane.cell, lane.cell.subject
+def _prepare(
+    entry: _Entry,
+    open_entry: Callable[[], Tensor],
+    references: dict[str, Tensor],
+    pairs: Sequence[Pair],
+    *,
+    in_pytorch: bool,
+) -> None:
+    """Open, check and score a cell."""
+    _check(entry, open_entry(), references, in_pytorch=in_pytorch)
+    _score(entry, pairs)
+
+
+def _open(entry: _Entry, stack: ExitStack, threads: int | None, plans: Path | None) -> Tensor:
+    """Open a cell, run it until it is warm, and return its output."""
     before, device_before = reset_peak_memory(), count_used_memory_mb()
-    try:
-        if isinstance(subject, Classical):
-            lane.run, lane.label = subject.open()
-        elif cell.execution is None:
-            lane.run, lane.label = _open_torch(subject, threads)
-        else:
-            session = open_execution(cell.execution, threads=threads)
-            stack.enter_context(session)
-            lane.run, lane.label = session.run, session.engine
-        for _ in range(WARMUP_CALLS):
-            output = lane.run(lane.image, lane.mask)
-        lane.peak_memory_mb = peak_memory_mb() - before
-        device_now = count_used_memory_mb()
-        if device_now is not None and device_before is not None:
-            lane.device_memory_mb = float(device_now - device_before)
-    except (WavePaintError, MemoryError, RuntimeError) as error:
-        lane.fail(error)
-        return
-    if cell.execution is not None or isinstance(subject, Classical):
-        problem = _check(lane, output, references)
-        if problem:
-            lane.fail(WavePaintError(problem))
+    entry.runner = open_runner(entry.cell, stack, threads=threads, plans=plans)
+    entry.label = entry.runner.label
+    for _ in range(WARMUP_CALLS):
+        output = entry.runner.run(entry.image, entry.mask)
+    entry.peak_memory_mb = peak_memory_mb() - before
+    device_now = count_used_memory_mb()
+    if device_now is not None and device_before is not None:
+        entry.device_memory_mb = float(device_now - device_before)
+    return output
 
 
-def _check(lane: _Lane, output: Tensor, references: dict[str, Tensor]) -> str:
-    """Return what is wrong with an output; empty if nothing is."""
-    image, known = lane.image, np.broadcast_to(lane.mask == 0, lane.image.shape)
+def _check(entry: _Entry, output: Tensor, references: dict[str, Tensor], *, in_pytorch: bool) -> None:
+    """Raise WavePaintError if an output is wrong; note its PSNR against the reference."""
+    cell, subject, image = entry.cell, entry.cell.subject, entry.image
+    if isinstance(cell.execution, TorchConfig) and isinstance(subject, Subject) and not subject.has_network:
+        return  # its weights are not those of the bundle
+    known = np.broadcast_to(entry.mask == 0, image.shape)
     if not np.isfinite(output).all():
-        return "its output holds NaN or infinite values"
+        raise WavePaintError(NOT_FINITE)
     if not np.array_equal(output[known], image[known]):
-        return "it changes known pixels"
-    name = lane.cell.subject.name
-    if lane.cell.precision == "float32":
-        reference = references.setdefault(name, output)
-        if reference is output:
-            return ""
-    elif name not in references:
-        return ""
-    lane.psnr_db = min(psnr(output[~known], references[name][~known]), 200.0)
-    return "" if lane.psnr_db >= MIN_PSNR_DB else f"it differs from float32: {lane.psnr_db:.1f} dB inside the hole"
+        raise WavePaintError(CHANGES_KNOWN_PIXELS)
+    if isinstance(subject, Classical):
+        return
+    if in_pytorch and subject.has_network and subject.name not in references:
+        references[subject.name] = run_exactly(subject, image, entry.mask)
+    if cell.precision == "float32" and references.setdefault(subject.name, output) is output:
+        return
+    if subject.name in references:
+        entry.psnr_db = min(psnr(output[~known], references[subject.name][~known]), 200.0)
+        if entry.psnr_db < MIN_PSNR_DB:
+            raise WavePaintError(f"it differs from float32: {entry.psnr_db:.1f} dB inside the hole")
 
 
-def _score(lane: _Lane, pairs: Sequence[Pair]) -> None:
-    """Measure how well a lane fills, where that means anything."""
-    run = lane.run
-    if run is None or not pairs or not lane.cell.has_quality:
+def _score(entry: _Entry, pairs: Sequence[Pair]) -> None:
+    """Measure how well a cell fills, unless its weights are random."""
+    runner = entry.runner
+    if runner is None or not pairs or not entry.cell.has_quality:
         return
 
     def fill(image: Pixels, mask: Pixels) -> Pixels:
-        if isinstance(lane.cell.subject, Classical):
-            return np.asarray(run(image[None], mask[None, ..., None])[0], np.uint8)
+        if isinstance(entry.cell.subject, Classical):
+            return np.asarray(runner.run(image[None], mask[None, ..., None])[0], np.uint8)
         tensor = (image[None].transpose(0, 3, 1, 2) / 255).astype(np.float32)
-        filled = run(np.ascontiguousarray(tensor), mask[None, None].astype(np.float32))[0]
+        filled = runner.run(np.ascontiguousarray(tensor), mask[None, None].astype(np.float32))[0]
         pixels: Pixels = np.round(np.clip(filled.transpose(1, 2, 0), 0, 1) * 255).astype(np.uint8)
         return pixels
 
-    try:
-        lane.quality = measure_quality(fill, pairs)
-    except (WavePaintError, MemoryError) as error:
-        lane.fail(error)
+    entry.quality = measure_quality(fill, pairs)
 
 
-def _open_torch(subject: Subject, threads: int | None) -> tuple[Run, str]:
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-    network = subject.build_network()
-
-    def run(image: Tensor, mask: Tensor) -> Any:
-        with torch.inference_mode():
-            return network(torch.from_numpy(image), torch.from_numpy(mask))
-
-    return run, f"PyTorch {torch.__version__} eager"
-
-
-def _time(lane: _Lane, seconds: float) -> None:
-    if lane.run is None:
-        return
+def _time(entry: _Entry, seconds: float) -> None:
+    """Time one round; a round that fails leaves no times."""
+    runner = entry.runner
+    assert runner is not None
     latencies: list[float] = []
     finish = time.perf_counter() + seconds
-    try:
-        if not lane.rounds or lane.rounds[-1][-1] < seconds * 1e3:
-            lane.run(lane.image, lane.mask)  # the others had the caches, which matters little where a call takes long
-        while not latencies or time.perf_counter() < finish:
-            started = time.perf_counter()
-            lane.run(lane.image, lane.mask)
-            latencies.append((time.perf_counter() - started) * 1e3)
-    except (WavePaintError, MemoryError, RuntimeError) as error:
-        lane.fail(error)
-        return
-    lane.rounds.append(latencies)
+    if not entry.rounds or entry.rounds[-1][-1] < seconds * 1e3:
+        runner.run(entry.image, entry.mask)  # refills the caches, which matters little if a call takes long
+    while not latencies or time.perf_counter() < finish:
+        started = time.perf_counter()
+        runner.run(entry.image, entry.mask)
+        latencies.append((time.perf_counter() - started) * 1e3)
+    num_calls = min(max(math.ceil(_BURST_MS / statistics.median(latencies)), 2), _MAX_BURST_CALLS)
+    finish = time.perf_counter() + seconds / 2
+    while (burst_ms := runner.time_compute(entry.image, entry.mask, num_calls)) is not None:
+        entry.compute_ms.append(burst_ms)
+        if time.perf_counter() >= finish:
+            break
+    entry.rounds.append(latencies)

@@ -1,34 +1,80 @@
-"""What a race came to, for people: a table, Markdown, and a comparison with a former race."""
+"""Tables of a benchmark's results for a terminal and in Markdown, and the comparison with an earlier benchmark."""
 
 import json
-from collections.abc import Sequence
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wavepaint import __version__
+from wavepaint.atomic import write_folder
 from wavepaint.bench.cells import Result
 from wavepaint.bench.classical import OPENCV
+from wavepaint.bench.verdicts import Criterion
 from wavepaint.errors import ConfigError
+from wavepaint.machine import describe_machine
 
 HEADER = (
     "model", "engine", "precision", "size", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "vs", "GMAC/s",
     "of roof", "of copy", "MB",
 )  # fmt: skip
 DEVICE_HEADER = ("GPU MB",)
+COMPUTE_HEADER = ("compute ms", "images/s", "of layers' roof", "dB to float32")
+"""Columns of a GPU, where calls are also timed without copies."""
 QUALITY_HEADER = ("PSNR dB", "SSIM")
-"""Inside the hole; only where something that was raced has them."""
-_LEFT = 3
-"""Columns of text, aligned to the left."""
+_NUM_LEFT = 3
+"""Number of text columns, aligned to the left."""
 
 Key = tuple[str, str, str, int, int, int]
 
 
 def make_key(row: dict[str, Any]) -> Key:
-    """Return what identifies a cell in every race."""
+    """Return the values that identify a cell in every benchmark."""
     return (row["model"], row["engine"], row["precision"], row["height"], row["width"], row["batch"])
 
 
+def describe_run(script: str = "") -> dict[str, Any]:
+    """Return date, command, version and machine as plain values.
+
+    Args:
+        script: Name of a script in benchmarks/, whose arguments lose the folders of their paths; empty for ``wp``.
+    """
+    command = ["python", f"benchmarks/{script}.py"] if script else ["wp"]
+    arguments = [Path(one).name if script and os.sep in one else one for one in sys.argv[1:]]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([*command, *arguments]),
+        "wavepaint": __version__,
+        "machine": describe_machine(),
+    }
+
+
+def write_report(
+    out: Path,
+    name: str,
+    content: dict[str, Any],
+    page: str,
+    *,
+    overwrite: bool,
+    pictures: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a folder with NAME.json, NAME.md, and pictures as JPEG files by their names.
+
+    Raises:
+        OutputError: The folder exists, unless ``overwrite``, or cannot be written.
+    """
+    with write_folder(out, overwrite=overwrite) as folder:
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+        (folder / f"{name}.md").write_text(page)
+        for title, picture in (pictures or {}).items():
+            picture.save(folder / f"{title}.jpg", quality=72)
+
+
 def find_ratio(result: Result, results: Sequence[Result], rival: str) -> float | None:
-    """Return images a second over the rival's in the same engine, precision and batch at the same size."""
+    """Return images/s over the rival's in the same engine, precision, batch and size; None if it was not timed."""
     for other in results:
         same = (other.engine, other.precision, other.batch) == (result.engine, result.precision, result.batch)
         close = abs(other.height - result.height) < 32  # sizes are rounded up to each model's multiple
@@ -38,71 +84,70 @@ def find_ratio(result: Result, results: Sequence[Result], rival: str) -> float |
 
 
 def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
-    """Return the table's rows; a cell that was not timed says why in place of its figures."""
+    """Return the table's rows; a cell that was not timed has its problem in place of its times."""
     rows: list[tuple[str, ...]] = []
-    told_quality = _has_quality(results)
+    has_device, has_compute, has_quality = _find_columns(results)
     for r in results:
         head = (r.model, r.engine, r.precision, f"{r.width}x{r.height}", str(r.batch))
-        if r.images_per_s is None or r.p50_ms is None:
+        if r.images_per_s is None:
             rows.append((*head, r.problem))
             continue
-        ratio = find_ratio(r, results, rival)
-        rows.append(
-            (
-                *head,
-                f"{r.p50_ms:.1f}",
-                f"{r.p90_ms:.1f}",
-                f"{r.p99_ms:.1f}",
-                f"{r.images_per_s:.1f}",
-                f"{ratio:.2f}" if ratio else "",
-                f"{r.gmac * r.images_per_s:.0f}" if r.gmac else "",
-                f"{r.roofline:.0%}" if r.roofline else "",
-                f"{r.copy_share:.1%}" if r.copy_share else "",
-                _number(r.peak_memory_mb, ".0f"),
-                *((_number(r.device_memory_mb, ".0f"),) if _has_device(results) else ()),
-                *(_describe_quality(r) if told_quality else ()),
-            )
+        row = (
+            *head,
+            *(_format(value, ".1f") for value in (r.p50_ms, r.p90_ms, r.p99_ms, r.images_per_s)),
+            _format(find_ratio(r, results, rival), ".2f"),
+            f"{r.gmac * r.images_per_s:.0f}" if r.gmac else "",
+            _format(r.roofline, ".0%"),
+            _format(r.copy_share, ".1%"),
+            _format(r.peak_memory_mb, ".0f"),
         )
+        if has_device:
+            row += (_format(r.device_memory_mb, ".0f"),)
+        if has_compute:
+            row += (
+                _format(r.compute_ms, ".3f"),
+                _format(r.compute_images_per_s, ".0f"),
+                _format(r.layer_roofline, ".0%"),
+                _format(r.psnr_db, ".1f"),
+            )
+        if has_quality:
+            row += (_format(r.hole_psnr_db, ".2f"), _format(r.hole_ssim, ".4f"))
+        rows.append(row)
     return rows
 
 
-def _number(value: float | None, form: str) -> str:
+def _format(value: float | None, form: str) -> str:
     return "" if value is None else f"{value:{form}}"
 
 
-def _has_device(results: Sequence[Result]) -> bool:
-    return any(r.device_memory_mb is not None for r in results)
+def _find_columns(results: Sequence[Result]) -> tuple[bool, bool, bool]:
+    """Return whether any result has device memory, compute times, and quality."""
+    return (
+        any(r.device_memory_mb is not None for r in results),
+        any(r.compute_ms is not None for r in results),
+        any(r.hole_psnr_db is not None for r in results),
+    )
 
 
-def _has_quality(results: Sequence[Result]) -> bool:
-    return any(r.hole_psnr_db is not None for r in results)
-
-
-def _describe_quality(r: Result) -> tuple[str, str]:
-    if r.hole_psnr_db is None or r.hole_ssim is None:
-        return ("", "")
-    return (f"{r.hole_psnr_db:.2f}", f"{r.hole_ssim:.4f}")
-
-
-def _header(rival: str, results: Sequence[Result]) -> tuple[str, ...]:
+def _make_header(rival: str, results: Sequence[Result]) -> tuple[str, ...]:
     header = tuple(f"vs {rival}" if column == "vs" else column for column in HEADER)
-    device = DEVICE_HEADER if _has_device(results) else ()
-    return (*header, *device, *(QUALITY_HEADER if _has_quality(results) else ()))
+    parts = zip((DEVICE_HEADER, COMPUTE_HEADER, QUALITY_HEADER), _find_columns(results), strict=True)
+    return (*header, *(column for part, is_there in parts if is_there for column in part))
 
 
 def make_table(results: Sequence[Result], rival: str) -> str:
     """Return a table for a terminal."""
-    header, rows = _header(rival, results), make_rows(results, rival)
+    header, rows = _make_header(rival, results), make_rows(results, rival)
     timed = [row for row in rows if len(row) == len(header)]
-    lines = iter(align([header, *timed], _LEFT).splitlines())
-    told = [next(lines)]
+    lines = iter(align([header, *timed], _NUM_LEFT).splitlines())
+    table = [next(lines)]
     for row in rows:
-        told.append(next(lines) if row in timed else "  ".join(row))
-    return "\n".join(told)
+        table.append(next(lines) if row in timed else "  ".join(row))
+    return "\n".join(table)
 
 
 def align(rows: Sequence[tuple[str, ...]], num_left: int) -> str:
-    """Return rows of one length in columns, the first ones aligned to the left."""
+    """Return rows of one length in columns, the first ``num_left`` aligned to the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -117,37 +162,39 @@ def make_markdown(
     report: dict[str, Any],
     results: Sequence[Result],
     rival: str,
-    splits: Sequence[tuple[str, ...]] = (),
-    profiles: Sequence[tuple[str, ...]] = (),
+    sections: Mapping[str, Sequence[tuple[str, ...]]] | None = None,
+    criteria: Sequence[Criterion] = (),
 ) -> str:
-    """Return the race as a page.
+    """Return the results as a Markdown page.
 
     Args:
-        report: What the JSON holds.
-        results: The race's.
+        report: The content of the JSON file.
+        results: The results.
         rival: The model that ratios refer to.
-        splits: Rows of where a photo's time goes, the header first; none for none.
-        profiles: Rows of where the engine's time goes, likewise.
+        sections: Further tables by title, their header first; empty ones are left out.
+        criteria: The verdicts of the GPU proof.
     """
     machine = report["machine"]
+    copy = f" Memory copies at {report['copy_gb_per_s']:.1f} GB/s." if report["copy_gb_per_s"] else ""
     lines = [
         "# Race",
         "",
         f"{report['date'][:10]}, {machine['processor']}, {machine['cores']} cores, "
-        f"threads: {report['threads'] or 'all'}, {report['rounds']} alternating rounds. Memory copies at "
-        f"{report['copy_gb_per_s']:.1f} GB/s. Command: `{report['command']}`",
+        f"threads: {report['threads'] or 'all'}, {report['rounds']} alternating rounds.{copy} "
+        f"Command: `{report['command']}`",
+        *_describe_proof(report, criteria),
         "",
         f"Timed on noise with a square hole of {report['hole_share']:.0%} of the image. `of roof` is the share of the "
-        "multiply-accumulates that the engine reaches in plain convolutions; `of copy` the share of the memory's "
-        "rate of copying that is surely reached: every weight once and once the tensors that are alive when they take "
-        "most memory, which is a floor.",
-        *_tell_notes(report, results),
+        "multiply-accumulates per second that plain convolutions reach. `of copy` is the share of the memory's copy "
+        "rate that is reached at least: it counts every weight once, and once all tensors that are alive when they "
+        "take most memory.",
+        *_make_notes(report, results),
         "",
-        *_make_table([_header(rival, results), *make_rows(results, rival)]),
+        *make_markdown_table([_make_header(rival, results), *make_rows(results, rival)]),
         "",
     ]
     models = {r.model: r for r in results if r.weights != "none"}
-    lines += _make_table(
+    lines += make_markdown_table(
         [
             ("model", "weights", "million parameters", "GMAC at 256x256"),
             *(
@@ -156,59 +203,108 @@ def make_markdown(
             ),
         ]
     )
-    if splits:
-        lines += ["", "Where the time of one photo goes:", "", *_make_table(splits)]
-    if profiles:
-        lines += ["", "Where the engine's time goes, by its own profile:", "", *_make_table(profiles)]
+    for title, rows in (sections or {}).items():
+        if rows:
+            lines += ["", f"{title}:", "", *make_markdown_table(rows)]
     return "\n".join(lines) + "\n"
 
 
-def _tell_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
-    """Return what a reader must know of quality and of OpenCV, each behind an empty line."""
+def _describe_proof(report: dict[str, Any], criteria: Sequence[Criterion]) -> list[str]:
+    """Return the runs, the card and the verdicts of a GPU proof."""
+    if not criteria:
+        return []
+    lines = ["", "## Criteria", ""]
+    lines += make_markdown_table(
+        [("criterion", "verdict", "measured"), *((c.wanted, f"**{c.verdict}**", c.found) for c in criteria)]
+    )
+    card = report.get("card")
+    if card:
+        lines += [
+            "",
+            f"Roofs of {card['name']}: {card['gmac_per_s']:.0f} GMAC/s, {card['copy_gb_per_s']:.0f} GB/s copied.",
+        ]
+    lines += [""]
+    lines += [
+        f"- Run {n}: {run['date']}, `{run['command']}` {run['stopped']}" for n, run in enumerate(report["runs"], 1)
+    ]
+    return [*lines, "", "## Cells"]
+
+
+def _make_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
+    """Return what a reader must know about quality, OpenCV and compute times, each after an empty line."""
     notes = []
-    if _has_quality(results):
+    _, has_compute, has_quality = _find_columns(results)
+    if has_quality:
         notes += [
             "",
-            f"Quality: means over {report['num_photos']} photos, inside medium holes that are the same for all "
-            f"({report['masks']}); none is shown where weights are random.",
+            f"Quality: means over {report['num_photos']} photos, inside medium holes that are the same for all models "
+            f"({report['masks']}); models with random weights have none.",
+        ]
+    if has_compute:
+        notes += [
+            "",
+            "`compute ms` is the time of a call without copies, in calls enqueued back to back, and the `images/s` "
+            "after it is its rate; in float16 `of roof` counts that rate against the card's peak. `of layers' roof` "
+            "lets each layer be bound by arithmetic or memory and everything between layers be free. `dB to float32` "
+            "is the PSNR inside the hole against PyTorch float32 with TF32 off; random weights flatter it.",
         ]
     if any(r.engine == OPENCV and r.images_per_s for r in results):
         notes += [
             "",
-            "OpenCV's methods fill 8-bit images one after another on one core, in a time that grows with the hole; "
-            "that of a network does not depend on it.",
+            "OpenCV's methods fill 8-bit images one after another on one core, in a time that grows with the hole. "
+            "The time of a network does not depend on the hole.",
         ]
     return notes
 
 
-def _make_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a Markdown table, the header first; short rows are filled up."""
+def make_markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, the header first; short rows are padded."""
     width = len(rows[0])
-    told = ["| " + " | ".join((*row, *[""] * (width - len(row)))) + " |" for row in rows]
-    return [told[0], "|" + "---|" * width, *told[1:]]
+    lines = [
+        "| " + " | ".join(cell.replace("|", "/") for cell in (*row, *[""] * (width - len(row)))) + " |" for row in rows
+    ]
+    return [lines[0], "|" + "---|" * width, *lines[1:]]
+
+
+def read_results(path: Path, option: str) -> dict[str, Any]:
+    """Read the JSON file of an earlier benchmark.
+
+    Args:
+        path: The file.
+        option: The option that named it, for messages.
+
+    Raises:
+        ConfigError: The file cannot be read, or has other content.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        for row in content["results"]:
+            make_key(row), row["p50_ms"]
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error} ({option}).") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not the --json file of a race ({error!r}; {option}).") from error
+    return content
 
 
 def find_slowdowns(results: Sequence[Result], former: Path, margin: float) -> list[str]:
-    """Return what has become slower than in a former race by more than a margin, in words.
+    """Return a sentence for every cell that is slower than in an earlier benchmark by more than a margin.
 
     Args:
-        results: The new race.
-        former: The JSON of the former one.
+        results: The new results.
+        former: The JSON file of the earlier benchmark.
         margin: 0.1 allows 10 % more latency.
 
     Raises:
-        ConfigError: The file is no such JSON, or holds none of these cells.
+        ConfigError: The file has other content, or none of these cells.
     """
-    try:
-        rows = json.loads(former.read_text())["results"]
-        before = {make_key(row): row["p50_ms"] for row in rows if row["p50_ms"]}
-    except OSError as error:
-        raise ConfigError(f"{former} cannot be read: {error.strerror or error} (--compare).") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{former} is not the --json file of a race ({error}).") from error
+    rows = read_results(former, "--compare")["results"]
+    before = {make_key(row): row["p50_ms"] for row in rows if row["p50_ms"]}
     both = [(r, before[make_key(r.as_dict())]) for r in results if r.p50_ms and make_key(r.as_dict()) in before]
     if not both:
-        raise ConfigError(f"{former} holds none of these models, engines and sizes, so there is nothing to compare.")
+        raise ConfigError(
+            f"{former} has none of these models, engines and sizes, so there is nothing to compare (--compare)."
+        )
     return [
         f"{r.model} in {r.engine} {r.precision} at {r.width}x{r.height}, batch {r.batch}: {r.p50_ms:.1f} ms, "
         f"was {p50:.1f} ({r.p50_ms / p50 - 1:+.0%})"

@@ -1,7 +1,8 @@
-"""The roof: what an engine and a precision reach on this machine in the plainest arithmetic, and memory in copying.
+"""The roofline: how fast an engine computes plain convolutions on this machine, and how fast memory is copied.
 
-The roof over multiply-accumulates is a chain of 3x3 convolutions of 128 channels, the size networks of this kind are
-made of, run through the same engine in the same precision. Copying is measured in numpy, with as many threads.
+The arithmetic roof is a chain of 3x3 convolutions of 128 channels, which is what these networks consist of, in the same
+engine and precision. Copies are measured in numpy, with as many threads.
+
 Source of the idea: S. Williams, A. Waterman, D. Patterson, "Roofline" (2009).
 """
 
@@ -9,12 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from wavepaint.bench.cells import Cell, Result
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact, Model
-from wavepaint.errors import EngineError, WavePaintError
+from wavepaint.errors import WavePaintError
 from wavepaint.machine import count_cores
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import ExecutionConfig
@@ -28,7 +31,7 @@ COPY_BYTES = 1 << 28
 
 
 def _write_convolutions(path: Path, *, half: bool) -> None:
-    """Write the chain as a model with the contract's tensors, weights small enough to stay finite."""
+    """Write the chain as a model with the contract's tensors and weights small enough to stay finite."""
     onnx = require("onnx", extra="train")
     helper, numbers = onnx.helper, onnx.numpy_helper
     kind, dtype = (onnx.TensorProto.FLOAT16, np.float16) if half else (onnx.TensorProto.FLOAT, np.float32)
@@ -58,10 +61,10 @@ def _write_convolutions(path: Path, *, half: bool) -> None:
 def measure_matrix_rate(
     execution: ExecutionConfig, *, threads: int | None = None, seconds: float = 1.0
 ) -> float | None:
-    """Return thousand million multiply-accumulates a second of the chain in a way, the best of its runs.
+    """Return the chain's GMAC/s in an engine and precision, the best of its runs.
 
     Returns:
-        None where it cannot be measured: without the onnx package, or where the engine refuses it.
+        None without the onnx package, or if the engine refuses the chain.
     """
     artifact = Artifact(path="chain.onnx", kind="onnx", precision=execution.artifact.precision)
     image, mask = make_batch(1, SIDE, SIDE)
@@ -71,13 +74,13 @@ def measure_matrix_rate(
             _write_convolutions(path, half=artifact.precision == "float16")
             chain = ExecutionConfig(execution.engine, Model(path, artifact), execution.arithmetic)
             with open_execution(chain, threads=threads) as session:
-                return GMAC / _best_seconds(lambda: session.run(image, mask), seconds)
-        except (EngineError, WavePaintError):
+                return GMAC / best_seconds(lambda: session.run(image, mask), seconds)
+        except WavePaintError:
             return None
 
 
 def measure_copy_rate(threads: int | None = None, *, seconds: float = 1.0) -> float:
-    """Return how many GB a second are read and written in copying, with so many threads; None for every core."""
+    """Return GB/s read and written by copies in memory, in this number of threads; None for every core."""
     num_threads = threads or count_cores()
     source = np.ones(COPY_BYTES, np.uint8)
     target = np.zeros_like(source)
@@ -89,11 +92,23 @@ def measure_copy_rate(threads: int | None = None, *, seconds: float = 1.0) -> fl
         def copy() -> None:
             list(pool.map(lambda part: np.copyto(target[part], source[part]), parts))
 
-        return 2 * COPY_BYTES / 1e9 / _best_seconds(copy, seconds)
+        return 2 * COPY_BYTES / 1e9 / best_seconds(copy, seconds)
 
 
-def _best_seconds(run: Callable[[], object], seconds: float) -> float:
-    """Return the shortest time of several runs: a roof is what can be reached, not what usually is."""
+def add_shares(cell: Cell, result: Result, gmac_per_s: float | None, copy_gb_per_s: float | None) -> Result:
+    """Return a result with the shares it reaches of both roofs; None for a roof that was not measured."""
+    if result.p50_ms is None:
+        return result
+    least_bytes = cell.count_least_bytes()
+    return replace(
+        result,
+        roofline=result.gmac * cell.batch / (result.p50_ms / 1e3) / gmac_per_s if gmac_per_s else None,
+        copy_share=least_bytes / (result.p50_ms * 1e6) / copy_gb_per_s if least_bytes and copy_gb_per_s else None,
+    )
+
+
+def best_seconds(run: Callable[[], object], seconds: float) -> float:
+    """Return the shortest time of several runs, since a roof is the rate that can be reached."""
     run()
     best, finish = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < finish or best == float("inf"):

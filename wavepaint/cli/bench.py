@@ -1,30 +1,34 @@
-"""wp bench: race models, engines and precisions on this machine."""
+"""wp bench: compare models, engines and precisions on this machine."""
 
 import importlib.util
-import json
-import shlex
 import sys
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from wavepaint import __version__
 from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.bench import report
-from wavepaint.bench.cells import ON_CPU, PYTORCH, Cell, Result, list_cells
+from wavepaint.bench.card import Card, add_card_shares
+from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
 from wavepaint.bench.entrants import DEFAULT, Entrant, Subject, open_entrant
-from wavepaint.bench.photo_stages import Split, find_fastest, make_split_rows, measure_split
+from wavepaint.bench.photo_stages import StageTimes, find_fastest, make_stage_rows, measure_stages
 from wavepaint.bench.plot import check_plot, write_plot
 from wavepaint.bench.profile import PROFILED, Profile, make_profile_rows, measure_profile
 from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import race
-from wavepaint.bench.roofline import measure_copy_rate, measure_matrix_rate
+from wavepaint.bench.record import Record
+from wavepaint.bench.roofline import add_shares, measure_copy_rate, measure_matrix_rate
+from wavepaint.bench.verdicts import MODELS, Criterion, judge, list_proof_cells
+from wavepaint.bench.worker import Limits, Worker, WorkerLostError, race_in_child, send_card
+from wavepaint.cache import cache_folder
+from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
-from wavepaint.machine import describe_machine
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
@@ -32,9 +36,14 @@ from wavepaint.runtime.engines.session import make_batch
 
 RIVAL = "lama"
 NOISY_VARIATION = 0.1
+GPU_PROOF = "gpu-proof"
+STEP_LIMIT_S = 300.0
+
+Show = Callable[[str], None]
+"""Shows a status line."""
 
 
-def _numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
+def _parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
     if text is None:
         return None
     try:
@@ -46,64 +55,114 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -
     return numbers
 
 
-def _names(text: str, known: tuple[str, ...], option: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
+def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")] if text else []
     for name in names:
         if name not in known:
             raise ConfigError(f"unknown {name!r}: expected some of {', '.join(known)} ({option}).")
     return names
 
 
-def _tell(text: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{text[:100]:<100}", nl=False, err=True)
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """The command line; see the options' help."""
 
+    bundles: tuple[Path, ...]
+    models: str | None
+    engines: str | None
+    precisions: str | None
+    sizes: list[int] | None
+    batch: list[int] | None
+    threads: int | None
+    rounds: int | None
+    seconds: float | None
+    quick: bool
+    photos: Path | None
+    profile: bool
+    preset: str | None
+    dry_run: bool
+    resume: bool
+    retry_failed: bool
+    time_limit: float | None
+    cell_limit: float | None
+    json_path: Path | None
+    markdown: Path | None
+    plot: Path | None
+    compare: Path | None
+    margin: float
+    overwrite: bool
 
-def _open_subjects(names: list[str], chosen: bool) -> list[Entrant]:
-    """Open the models; what was not named and cannot be had here is told and left out."""
-    subjects: list[Entrant] = []
-    for name in names:
-        try:
-            subjects.append(open_entrant(name, on_stage=_tell))
-        except EngineError as error:
-            if chosen:
-                raise
-            click.echo(f"not raced: {name}: {error}", err=True)
-    return subjects
+    @property
+    def is_isolated(self) -> bool:
+        """Whether cells run in a child process."""
+        limits = (self.time_limit, self.cell_limit)
+        return self.preset is not None or self.resume or any(limit is not None for limit in limits)
+
+    def choose_rounds(self) -> tuple[int, float]:
+        """Return the number of rounds, and the seconds for each cell in each round."""
+        rounds, seconds = (2, 0.2) if self.quick else (5, 1.0)
+        if self.preset is not None:
+            rounds, seconds = (2, 0.02) if self.dry_run else (3, 0.6)
+        return self.rounds or rounds, seconds if self.seconds is None else self.seconds
 
 
 @click.command()
 @click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "--models",
-    help="Names and bundles, with commas; telea and navier-stokes are OpenCV's (opencv extra). Default: BUNDLES (or "
-    "the model that ships), wavepaint and lama.",
+    help="Names and bundles, separated by commas; telea and navier-stokes are OpenCV's methods (opencv extra). "
+    "Default: BUNDLES (or the model that ships), wavepaint and lama.",
 )
-@click.option("--engines", help=f"Of {', '.join((*ENGINES, PYTORCH))}. Default: those of this machine.")
-@click.option("--precisions", help=f"Of {', '.join(PRECISIONS)}. Default: all.")
-@click.option("--sizes", callback=_numbers, help="Sides in pixels. Default: 256,512; 256 with --quick.")
-@click.option("--batch", default="1", show_default=True, callback=_numbers, help="Images a call.")
+@click.option(
+    "--engines",
+    help=f"Some of {', '.join((*ENGINES, *TORCH_ENGINES))}. Default: the runtime's engines that suit this machine.",
+)
+@click.option("--precisions", help=f"Some of {', '.join((*PRECISIONS, TF32))}. Default: all.")
+@click.option("--sizes", callback=_parse_numbers, help="Sides in pixels. Default: 256,512; 256 with --quick.")
+@click.option("--batch", callback=_parse_numbers, help="Images in a call, such as 1,4. Default: 1.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Alternating rounds. Default: 5; 2 with --quick.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
-    help="Least time of a cell in a round. Default: 1; a fifth with --quick.",
+    help="Least time for each cell in each round. Default: 1; 0.2 with --quick.",
 )
-@click.option("--quick", is_flag=True, help="To see that all works.")
+@click.option("--quick", is_flag=True, help="Measure less, to see that everything works.")
 @click.option(
     "--photos",
     type=click.Path(path_type=Path),
-    help="Measure PSNR and SSIM on the photos of this folder, inside medium holes, where weights are trained.",
+    help="Measure PSNR and SSIM on the photos of this folder, inside medium holes, for trained weights.",
 )
-@click.option("--profile", is_flag=True, help=f"Tell which operators take the time, in {' and '.join(PROFILED)}.")
+@click.option("--profile", is_flag=True, help=f"Show which operators take the time, in {' and '.join(PROFILED)}.")
+@click.option(
+    "--preset",
+    type=click.Choice([GPU_PROOF]),
+    help="gpu-proof: what WavePaint's engines reach on this GPU against LaMa, with verdicts. --models, --engines, "
+    "--precisions, --sizes and --batch narrow it. See docs/gpu-host.md.",
+)
+@click.option("--dry-run", is_flag=True, help="With --preset: small cells on the CPU, to try everything but the GPU.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Start no cell after this time. Cells run in a child process, which may crash or hang.",
+)
+@click.option(
+    "--cell-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help=f"Give a cell up that takes longer to open or to time a round. Cells run in a child process. Default there: "
+    f"{STEP_LIMIT_S:g}.",
+)
+@click.option("--resume", is_flag=True, help="Keep the results in the --json file and measure only the missing ones.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: measure the cells that failed again.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results to this file.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the results as a page.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the results (plot extra).")
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
-    help="Compare with a former --json file; exit status 1 if anything became slower by more than the margin.",
+    help="Compare with an earlier --json file; exit status 1 if a cell became slower by more than the margin.",
 )
 @click.option(
     "--margin",
@@ -113,176 +172,249 @@ def _open_subjects(names: list[str], chosen: bool) -> list[Entrant]:
     help="Share of latency that --compare allows.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-def command(
-    bundles: tuple[Path, ...],
-    models: str | None,
-    engines: str | None,
-    precisions: str | None,
-    sizes: list[int] | None,
-    batch: list[int],
-    threads: int | None,
-    rounds: int | None,
-    seconds: float | None,
-    quick: bool,
-    photos: Path | None,
-    profile: bool,
-    json_path: Path | None,
-    markdown: Path | None,
-    plot: Path | None,
-    compare: Path | None,
-    margin: float,
-    overwrite: bool,
-) -> None:
-    """Race BUNDLES against WavePaint and LaMa as their papers have them, in every engine that works here.
+def command(**values: Any) -> None:
+    """Race BUNDLES against WavePaint and LaMa as in their papers, in every engine that works here.
 
-    Every cell is checked before it is timed, rounds alternate, and what cannot run says why. Baselines have random
-    weights, which is all the same for speed; they are exported once, which needs the train extra, and kept in the
-    cache folder. Quality is told of trained weights alone, on photos that you bring. Sizes are rounded up to each
-    model's multiple. One run compares; figures of different runs or machines do not.
+    Every cell is checked before it is timed, rounds alternate, and a cell that cannot run says why. Baselines have
+    random weights, which are as fast as trained ones. They are exported once, which needs the train extra, and cached.
+    Quality is measured only for trained weights, on photos that you bring. Sizes are rounded up to each model's
+    multiple. Compare figures only within one run on one machine.
     """
-    scenes = open_source(photos) if photos is not None else None
-    sizes = sizes or ([256] if quick else [256, 512])
-    rounds = rounds or (2 if quick else 5)
-    seconds = seconds if seconds is not None else (0.2 if quick else 1.0)
-    own = [str(path) for path in bundles] or [DEFAULT]
-    names = models.split(",") if models else [*own, "wavepaint", RIVAL]
-    _check_files(names, scenes, [json_path, markdown, plot], plot, compare, overwrite)
-    here = tuple(ENGINES) if find_gpus() else ON_CPU
-    chosen = _names(engines, (*ENGINES, PYTORCH), "--engines") if engines else [*here]
-    wanted = _names(precisions, PRECISIONS, "--precisions") if precisions else []
-    if PYTORCH in chosen and importlib.util.find_spec("torch") is None:
-        chosen.remove(PYTORCH)
-        click.echo('PyTorch is not installed and not timed: pip install "wavepaint[train]" adds it.', err=True)
-    subjects = _open_subjects([name.strip() for name in names], models is not None)
-    cells = list_cells(subjects, sizes, batch, engines=chosen, precisions=wanted)
-    if not cells:
-        raise WavePaintError("nothing is left to time: no model runs in these engines and precisions.")
-    roofs: dict[tuple[str, str, str], float | None] = {}
+    options = _Options(**values)
+    photos = open_source(options.photos) if options.photos is not None else None
+    _check_files(options, photos)
+    stages: list[StageTimes] = []
+    with Progress(None) as progress:
+        cells, subjects = _choose_cells(options, progress.describe)
+        record = _start_record(options, photos)
+        if options.is_isolated:
+            _race_in_child(cells, options, record, progress.describe)
+        else:
+            _race_here(cells, options, record, photos, progress.describe)
+            stages = _measure_stages(subjects, record.results, options.threads, progress.describe)
+        profiles = _measure_profiles(cells, record.results, options, progress.describe)
+    criteria = judge(record.results, is_dry=options.dry_run) if options.preset is not None else []
+    record.content |= {
+        "splits": [one.as_dict() for one in stages],
+        "profiles": [profile.as_dict() for profile in profiles],
+        "criteria": [asdict(criterion) for criterion in criteria],
+    }
+    sections = {
+        "Where the time of one photo goes, filled as a whole": make_stage_rows(stages) if stages else [],
+        "Where the engine's time goes, by its own profile": make_profile_rows(profiles) if profiles else [],
+    }
+    _write(options, record, sections, criteria)
+    _conclude(options, record.results)
 
-    def ceiling(execution: ExecutionConfig) -> float | None:
-        key = (execution.engine, execution.arithmetic, execution.artifact.precision)
-        if key not in roofs:
-            _tell(f"measuring the roof of {execution.engine} {execution.arithmetic}")
-            roofs[key] = measure_matrix_rate(execution, threads=threads, seconds=min(seconds, 1.0))
-        return roofs[key]
 
-    copy_gb_per_s = measure_copy_rate(threads, seconds=min(seconds, 1.0))
-    results = race(
-        cells,
-        threads=threads,
-        rounds=rounds,
-        seconds=seconds,
-        ceilings=ceiling,
-        copy_gb_per_s=copy_gb_per_s,
-        photos=scenes,
-        on_progress=_tell,
-    )
-    splits = _split(subjects, results, threads)
-    timed = {report.make_key(result.as_dict()) for result in results if result.p50_ms is not None}
-    profiles = (
-        _profile([cell for cell in cells if report.make_key(cell.describe()) in timed], threads) if profile else []
-    )
-    _tell("")
-    click.echo(report.make_table(results, RIVAL))
-    split_rows = make_split_rows(splits) if splits else []
-    profile_rows = make_profile_rows(profiles) if profiles else []
-    if splits:
-        click.echo(f"\nWhere the time of one photo goes, filled as a whole:\n{report.align(split_rows, 3)}")
-    if profiles:
-        click.echo(f"\nWhere the engine's time goes, by its own profile:\n{report.align(profile_rows, 3)}")
-    content: dict[str, Any] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["wp", *sys.argv[1:]]),
-        "wavepaint": __version__,
-        "machine": describe_machine(),
-        "threads": threads,
+def _check_files(options: _Options, photos: PhotoSource | None) -> None:
+    """Refuse inputs and outputs that would fail after minutes of work."""
+    if options.dry_run and options.preset is None:
+        raise click.UsageError("--dry-run needs --preset.")
+    if options.resume and options.json_path is None:
+        raise click.UsageError("--resume needs the --json file to resume from.")
+    if options.retry_failed and not options.resume:
+        raise click.UsageError("--retry-failed needs --resume.")
+    outputs = (options.json_path, options.markdown, options.plot)
+    written = [path for path in outputs if path is not None]
+    names = options.models.split(",") if options.models else [str(path) for path in options.bundles]
+    read = [file for name in names for file in Path(name.strip()).glob("*")]
+    read += [photos.root, *(photos.root / name for name in photos.names)] if photos is not None else []
+    read += [options.compare] if options.compare is not None else []
+    check_outputs(read, written)
+    for path in written:
+        check_target(path, options.overwrite or options.resume)
+    if options.plot is not None:
+        check_plot(options.plot)
+    if options.compare is not None and not options.compare.is_file():
+        raise ConfigError(f"{options.compare} does not exist: expected the --json file of a race (--compare).")
+
+
+def _start_record(options: _Options, photos: PhotoSource | None) -> Record:
+    rounds, seconds = options.choose_rounds()
+    run = {
+        **report.describe_run(),
+        "threads": options.threads,
         "rounds": rounds,
         "seconds": seconds,
         "hole_share": float(make_batch(1, 256, 256)[1].mean()),
-        "num_photos": len(scenes.names) if scenes else 0,
+        "num_photos": len(photos.names) if photos else 0,
         "masks": describe_kind(MASKS),
-        "copy_gb_per_s": copy_gb_per_s,
-        "matrix_gmac_per_s": {" ".join(key): rate for key, rate in roofs.items()},
-        "results": [result.as_dict() for result in results],
-        "splits": [split.as_dict() for split in splits],
-        "profiles": [profile.as_dict() for profile in profiles],
+        "copy_gb_per_s": None,
+        "matrix_gmac_per_s": {},
     }
-    page = report.make_markdown(content, results, RIVAL, split_rows, profile_rows)
-    _write(content, page, results, json_path, markdown, plot, overwrite)
-    _judge(results, compare, margin)
+    return Record(options.json_path, run, resume=options.resume, is_dry=options.dry_run)
 
 
-def _split(subjects: list[Entrant], results: list[Result], threads: int | None) -> list[Split]:
+def _choose_cells(options: _Options, show: Show) -> tuple[list[Cell], list[Entrant]]:
+    engines = _parse_names(options.engines, (*ENGINES, *TORCH_ENGINES), "--engines")
+    precisions = _parse_names(options.precisions, (*PRECISIONS, TF32), "--precisions")
+    has_gpu = bool(find_gpus())
+    if options.preset is not None and not options.dry_run and not has_gpu:
+        raise ConfigError("no NVIDIA driver or GPU was found here (--preset). --dry-run tries everything but the GPU.")
+    names = [str(path) for path in options.bundles] or [DEFAULT]
+    names = [*names, "wavepaint", RIVAL]
+    if options.preset is not None:
+        names = [DEFAULT] if options.dry_run else [*MODELS, *map(str, options.bundles)]
+    if options.models:
+        names = [name.strip() for name in options.models.split(",")]
+    if options.preset is None and engines and importlib.util.find_spec("torch") is None:
+        engines = [engine for engine in engines if engine not in TORCH_ENGINES] or engines
+        click.echo('PyTorch is not installed and not timed: pip install "wavepaint[train]" adds it.', err=True)
+    subjects = _open_subjects(names, show, skip_missing=options.models is None)
+    if options.preset is not None:
+        cells = [
+            cell
+            for cell in list_proof_cells(subjects, is_dry=options.dry_run)
+            if (not engines or cell.engine in engines)
+            and (not precisions or cell.precision in precisions)
+            and (not options.sizes or cell.height in options.sizes)
+            and (not options.batch or cell.batch in options.batch)
+        ]
+    else:
+        sizes = options.sizes or ([256] if options.quick else [256, 512])
+        chosen = engines or (ENGINES if has_gpu else ON_CPU)
+        cells = list_cells(subjects, sizes, options.batch or [1], engines=chosen, precisions=precisions)
+    if not cells:
+        raise WavePaintError("nothing is left to time: no model runs in these engines, precisions, sizes and batches.")
+    return cells, subjects
+
+
+def _open_subjects(names: list[str], show: Show, *, skip_missing: bool) -> list[Entrant]:
+    """Open the models; on request leave out a model that cannot be opened here, with a line that says why."""
+    subjects: list[Entrant] = []
+    for name in names:
+        try:
+            subjects.append(open_entrant(name, on_stage=show))
+        except EngineError as error:
+            if not skip_missing:
+                raise
+            print_line(f"not raced: {name}: {error}")
+    return subjects
+
+
+def _race_here(cells: list[Cell], options: _Options, record: Record, photos: PhotoSource | None, show: Show) -> None:
+    """Race the cells in this process, and add the shares of the roofs that they reach."""
+    rounds, seconds = options.choose_rounds()
+    copy_gb_per_s = measure_copy_rate(options.threads, seconds=min(seconds, 1.0))
+    results = race(cells, threads=options.threads, rounds=rounds, seconds=seconds, photos=photos, on_progress=show)
+    roofs: dict[str, float | None] = {}
+    by_key = {report.make_key(cell.describe()): cell for cell in cells}
+    for result in results:
+        cell = by_key[report.make_key(result.as_dict())]
+        execution, roof = cell.execution, None
+        if isinstance(execution, ExecutionConfig) and result.p50_ms is not None:
+            key = f"{execution.engine} {execution.arithmetic} {execution.artifact.precision}"
+            if key not in roofs:
+                show(f"measuring the roof of {execution.engine} {execution.arithmetic}")
+                roofs[key] = measure_matrix_rate(execution, threads=options.threads, seconds=min(seconds, 1.0))
+            roof = roofs[key]
+        record.add([add_shares(cell, result, roof, copy_gb_per_s)])
+    record.content |= {"copy_gb_per_s": copy_gb_per_s, "matrix_gmac_per_s": roofs}
+
+
+def _race_in_child(cells: list[Cell], options: _Options, record: Record, show: Show) -> None:
+    """Race the cells that the record lacks in a child process, and save the record after every group."""
+    started = time.time()
+    rounds, seconds = options.choose_rounds()
+    is_proof = options.preset is not None
+    race_options = {
+        "threads": options.threads,
+        "rounds": rounds,
+        "seconds": seconds,
+        "photos": options.photos,
+        "plans": cache_folder() / "bench" / "plans" if is_proof else None,
+        "in_pytorch": is_proof,
+    }
+    deadline = float("inf") if options.time_limit is None else started + options.time_limit
+    limits = Limits(step_s=options.cell_limit or STEP_LIMIT_S, deadline=deadline)
+    by_key = {report.make_key(cell.describe()): cell for cell in cells}
+    pending = record.list_pending(cells, retry_failed=options.retry_failed)
+    known = [] if options.retry_failed else record.results
+    worker = Worker(hide_gpus=options.dry_run)
+
+    def keep(results: list[Result]) -> None:
+        if card := record.content.get("card"):
+            results = [add_card_shares(by_key[report.make_key(r.as_dict())], r, Card(**card)) for r in results]
+        record.add(results)
+        record.save()
+
+    is_done = False
+    try:
+        if is_proof and record.content.get("card") is None and not limits.is_over:
+            show("measuring the card")
+            try:
+                for _, card in worker.run(limits, send_card):
+                    record.content["card"] = asdict(card)
+            except WorkerLostError as error:
+                print_line(f"the card was not measured: {error}")
+        is_done = race_in_child(pending, race_options, worker, limits, known=known, keep=keep, on_progress=show)
+    except KeyboardInterrupt:
+        print_line("stopping")
+    finally:
+        worker.close()
+        if not is_done:
+            record.stop(f"stopped after {time.time() - started:.0f} s; the same command goes on (--resume)")
+        record.save()
+
+
+def _measure_stages(
+    subjects: Sequence[Entrant], results: list[Result], threads: int | None, show: Show
+) -> list[StageTimes]:
     models = {subject.name: subject for subject in subjects if isinstance(subject, Subject)}
-    splits = []
+    stages = []
     for result in find_fastest(results):
-        _tell(f"{result.height}x{result.height}: where the time of {result.model} goes")
-        splits.append(measure_split(models[result.model], result, threads=threads))
-    return splits
+        show(f"{result.height}x{result.height}: where the time of {result.model} goes")
+        stages.append(measure_stages(models[result.model], result, threads=threads))
+    return stages
 
 
-def _profile(cells: list[Cell], threads: int | None) -> list[Profile]:
+def _measure_profiles(cells: list[Cell], results: list[Result], options: _Options, show: Show) -> list[Profile]:
+    timed = {report.make_key(result.as_dict()) for result in results if result.p50_ms is not None}
     profiles = []
-    for cell in cells:
-        _tell(f"{cell.height}x{cell.height}: profiling {cell.subject.name} in {cell.engine} {cell.precision}")
-        profiles.append(measure_profile(cell, threads=threads))
+    for cell in cells if options.profile else ():
+        if report.make_key(cell.describe()) in timed:
+            show(f"{cell.height}x{cell.height}: profiling {cell.subject.name} in {cell.engine} {cell.precision}")
+            profiles.append(measure_profile(cell, threads=options.threads))
     return [profile for profile in profiles if profile is not None]
 
 
-def _check_files(
-    models: list[str],
-    photos: PhotoSource | None,
-    outputs: list[Path | None],
-    plot: Path | None,
-    compare: Path | None,
-    overwrite: bool,
-) -> None:
-    """Refuse before minutes of work what could not be done after them."""
-    written = [path for path in outputs if path is not None]
-    read = [file for name in models for file in Path(name.strip()).glob("*")]
-    read += [photos.root, *(photos.root / name for name in photos.names)] if photos is not None else []
-    read += [compare] if compare is not None else []
-    check_outputs(read, written)
-    for path in written:
-        check_target(path, overwrite)
-    if plot is not None:
-        check_plot(plot)
-    if compare is not None and not compare.is_file():
-        raise ConfigError(f"{compare} does not exist: expected the --json file of a race (--compare).")
-
-
 def _write(
-    content: dict[str, Any],
-    page: str,
-    results: list[Result],
-    json_path: Path | None,
-    markdown: Path | None,
-    plot: Path | None,
-    overwrite: bool,
+    options: _Options, record: Record, sections: dict[str, list[tuple[str, ...]]], criteria: list[Criterion]
 ) -> None:
-    if json_path is not None:
-        with write_file(json_path, overwrite=overwrite) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-    if markdown is not None:
-        with write_file(markdown, overwrite=overwrite) as temporary:
+    """Print the tables and write the files."""
+    results = record.results
+    click.echo(report.make_table(results, RIVAL))
+    for title, rows in sections.items():
+        if rows:
+            click.echo(f"\n{title}:\n{report.align(rows, 3)}")
+    if criteria:
+        click.echo("")
+    for criterion in criteria:
+        click.echo(f"{criterion.verdict}: {criterion.wanted}: {criterion.found}")
+    replaces = options.overwrite or options.resume
+    record.save(overwrite=replaces or options.is_isolated)
+    if options.markdown is not None:
+        page = report.make_markdown(record.content, results, RIVAL, sections, criteria)
+        with write_file(options.markdown, overwrite=replaces) as temporary:
             temporary.write_text(page)
-    if plot is not None:
-        write_plot(plot, results, overwrite=overwrite)
+    if options.plot is not None:
+        write_plot(options.plot, results, overwrite=replaces)
 
 
-def _judge(results: list[Result], compare: Path | None, margin: float) -> None:
-    """Tell what a reader must know; exit with 1 if nothing was timed or something became slower."""
+def _conclude(options: _Options, results: list[Result]) -> None:
+    """Print what a reader must know; exit with 1 if nothing was timed or a cell became slower."""
     noisy = max((result.variation or 0.0 for result in results), default=0.0)
     if noisy > NOISY_VARIATION:
         click.echo(f"warning: rounds vary by up to {noisy:.0%}; something else is using this machine.", err=True)
     if any(result.weights == "random" for result in results):
-        click.echo("Baselines have random weights: they say all about speed and nothing about quality.", err=True)
+        click.echo("Baselines have random weights: their speed counts, their quality does not.", err=True)
     if all(result.p50_ms is None for result in results):
-        raise WavePaintError("nothing could be timed. wp doctor says what is missing.")
-    if compare is not None:
-        slower = report.find_slowdowns(results, compare, margin)
+        raise WavePaintError("nothing could be timed. wp doctor shows what is missing.")
+    if options.compare is not None:
+        slower = report.find_slowdowns(results, options.compare, options.margin)
         for line in slower:
             click.echo(f"slower: {line}", err=True)
         if slower:
             sys.exit(1)
-        click.echo(f"nothing is slower than in {compare} by more than {margin:.0%}.", err=True)
+        click.echo(f"nothing is slower than in {options.compare} by more than {options.margin:.0%}.", err=True)

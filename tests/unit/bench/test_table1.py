@@ -1,4 +1,4 @@
-"""Table 1 again: what it tells of what was measured, and of what was not."""
+"""Table 1 of the paper on this machine: the script's page, and its measurements of steps and quality."""
 
 import importlib.util
 from pathlib import Path
@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY, TINY
-from tests.unit.test_bench import make_result
-from wavepaint.bench.entrants import BASELINES
-from wavepaint.contract import Bundle
+from tests.conftest import REPOSITORY
+from tests.unit.bench.results import make_result
+from wavepaint.bench.entrants import BASELINES, Subject
 from wavepaint.data.sources import open_source
 from wavepaint.errors import ConfigError
+
+LITTLE = {"num_modules": 1, "blocks_per_module": 1, "final_dim": 8, "mult": 2, "ff_channel": 8, "level": 1}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_every_row_is_a_baseline_with_the_papers_number_of_parameters(table1: Mo
     assert set(table1.ROWS) == set(table1.PAPER) <= set(BASELINES)
 
 
-def test_the_page_tells_ratios_to_lama_and_what_was_not_measured(table1: ModuleType) -> None:
+def test_the_page_has_ratios_to_lama_and_says_what_was_not_measured(table1: ModuleType) -> None:
     rates = {"cnn": 5.0, "lama": 20.0, "wavemix-inpainting": 10.0}  # milliseconds
     results = [make_result(name, ms, height=96, width=96, num_parameters=12_000_000) for name, ms in rates.items()]
     report = {
@@ -39,12 +40,12 @@ def test_the_page_tells_ratios_to_lama_and_what_was_not_measured(table1: ModuleT
     }  # fmt: skip
     rows = [line for line in table1.markdown(report, results).splitlines() if line.startswith("| ")]
     header, cnn, lama, wavemix, _, paper_cnn, *_ = [[c.strip() for c in row.strip("|").split("|")] for row in rows]
-    told = [dict(zip(header, row, strict=True)) for row in (cnn, lama, wavemix)]
-    assert [row["ort-cpu 96x96"] for row in told] == ["200.00 (4.00)", "50.00 (1.00)", "100.00 (2.00)"]
-    assert {row["ort-cpu 256x256"] for row in told} == {"not measured"}
-    assert {row["s an epoch"] for row in told} == {"not measured"}
-    assert [row["SSIM"] for row in told] == ["0.500", "not measured", "not measured"]
-    assert {row["FID"] for row in told} == {"not measured"}
+    cells = [dict(zip(header, row, strict=True)) for row in (cnn, lama, wavemix)]
+    assert [row["ort-cpu 96x96"] for row in cells] == ["200.00 (4.00)", "50.00 (1.00)", "100.00 (2.00)"]
+    assert {row["ort-cpu 256x256"] for row in cells} == {"not measured"}
+    assert {row["s an epoch"] for row in cells} == {"not measured"}
+    assert [row["SSIM"] for row in cells] == ["0.500", "not measured", "not measured"]
+    assert {row["FID"] for row in cells} == {"not measured"}
     assert paper_cnn == ["Custom CNN", "12", "192 (1.71)", "665 (0.14)", "0.850", "86.373"]
 
 
@@ -65,23 +66,23 @@ def test_an_epoch_is_timed_with_the_trainer_itself(
 ) -> None:
     for name in ("a", "b"):
         Image.fromarray(photo).save(tmp_path / f"{name}.png")
-    monkeypatch.setitem(BASELINES, "cnn", ("wavepaint", TINY))
+    monkeypatch.setitem(BASELINES, "cnn", ("wavepaint", LITTLE))
     monkeypatch.setattr(table1, "BATCH", 2)
     ends: list[float] = []
     monkeypatch.setattr(
         table1.StepClock, "on_step", lambda clock, step, loss, images_per_s: clock.ends.append(2.0**step)
     )
-    monkeypatch.setattr(table1.Trainer, "_save", lambda trainer, name, figures=None: ends.append(trainer.step))
-    # Ends of 2, 4 and 8 seconds: steps of 2 and 4 behind the first.
+    monkeypatch.setattr(table1.Trainer, "_save_last", lambda trainer: ends.append(trainer.step))
+    # Steps end at 2, 4 and 8 seconds, so those after the first take 2 and 4.
     assert table1.time_epoch("cnn", tmp_path, 2) == pytest.approx(3 * 80_000 / 2)
     assert ends == [3]
 
 
 def test_a_bundles_quality_is_ssim_of_the_whole_image_and_of_the_hole(
-    table1: ModuleType, half_bundle: Bundle, tmp_path: Path, photo: np.ndarray
+    table1: ModuleType, subject: Subject, tmp_path: Path, photo: np.ndarray
 ) -> None:
     Image.fromarray(photo).save(tmp_path / "a.png")
-    quality = table1.score(half_bundle.folder, open_source(tmp_path))
+    quality = table1.score(subject.bundle.folder, open_source(tmp_path))
     assert quality["ssim_hole"] < quality["ssim"] < 1  # most of the image is known
     assert 0 < quality["psnr_hole_db"] < 100
 
@@ -89,5 +90,5 @@ def test_a_bundles_quality_is_ssim_of_the_whole_image_and_of_the_hole(
 def test_a_bundle_of_no_row_is_refused(table1: ModuleType, tmp_path: Path) -> None:
     assert table1.parse_bundles([f"cnn={tmp_path}"]) == {"cnn": tmp_path}
     for wrong in (f"unet={tmp_path}", f"cnn={tmp_path / 'nowhere'}", "cnn"):
-        with pytest.raises(ConfigError, match=r"is no bundle of a row.*--bundle"):
+        with pytest.raises(ConfigError, match=r"names no bundle of a row.*--bundle"):
             table1.parse_bundles([wrong])
