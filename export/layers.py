@@ -1,8 +1,9 @@
 """Compare two forms of a network layer by layer, to find where they diverge.
 
 Exported nodes carry the names of the PyTorch modules that they come from. The last node of each innermost module is
-that layer's output, and becomes an output of the graph. The other form is another export or the network in PyTorch, with
-layers of the same names. Layers that only one of the two has, such as another form of the upsampling, are left out.
+that layer's output, and becomes an output of the graph. The other form is another export or the network in PyTorch,
+with layers of the same names. Layers that only one of the two has, such as another form of the upsampling, are left
+out.
 """
 
 import ast

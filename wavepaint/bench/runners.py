@@ -197,7 +197,7 @@ def fuse_in_half(subject: Subject) -> Any:
     """Return the PyTorch network as float16 files have it: fused, in half precision, and channels last."""
     import torch
 
-    from wavepaint.export.fusion.wavemix import fuse
+    from wavepaint.export.fusion.fuse import fuse
     from wavepaint.export.precision import HalfPrecision
 
     fused: Any = fuse(subject.build_network(), upsampling="transposed").half()
