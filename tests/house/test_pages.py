@@ -84,8 +84,8 @@ def test_wp_commands_of_all_pages_parse() -> None:
         command.make_context(arguments[0], arguments[1:], parent=context)
 
 
-FOREIGN = {"--dry-run", "--prepared"}
-"""Options of scripts in benchmarks/, which pages name."""
+FOREIGN = {"--python-version"}
+"""Options of other programs, which pages name."""
 
 
 def test_options_that_pages_name_exist() -> None:
