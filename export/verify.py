@@ -129,7 +129,7 @@ def merge_reports(kept: Sequence[Report], made: Sequence[Report], sha256: str) -
     Args:
         kept: The former reports.
         made: The new ones.
-        sha256: Of the form's file: former reports of another file are left out.
+        sha256: Hash of the form's file; former reports of another file are left out.
     """
 
     def replaces(new: Report, old: Report) -> bool:
