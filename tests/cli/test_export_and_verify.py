@@ -1,4 +1,4 @@
-"""wp export and wp verify as people run them: what they say, what they refuse, what they leave behind."""
+"""wp export and wp verify as commands: output, refusals and written files."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def test_verify_compares_with_the_bundles_own_float32_model(wp: Wp, copy: Path) 
     assert all(report["engine"].startswith("OpenVINO") for report in own)  # ONNX Runtime's would be of itself
 
 
-def test_verify_stores_what_it_finds_only_where_it_is_asked_to(wp: Wp, tmp_path: Path) -> None:
+def test_verify_changes_the_manifest_only_with_store(wp: Wp, tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle").folder
     before = (folder / "manifest.json").read_bytes()
     assert wp("verify", folder).returncode == 0
@@ -133,7 +133,7 @@ def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp: Wp, copy: 
     assert "model.bf16.onnx" in result.stdout.decode()
 
 
-def test_another_checkpoint_is_refused_or_told_of(wp: Wp, copy: Path, tmp_path: Path) -> None:
+def test_another_checkpoint_is_refused_or_warned_about(wp: Wp, copy: Path, tmp_path: Path) -> None:
     other = {**TINY, "num_modules": 1}
     save_checkpoint(tmp_path / "other.pt", build_model("wavepaint", other), architecture="wavepaint", parameters=other)
     assert_refused(wp("verify", copy, "--against", tmp_path / "other.pt"), "of other hyper-parameters", "tiny.pt")
@@ -146,7 +146,7 @@ def test_another_checkpoint_is_refused_or_told_of(wp: Wp, copy: Path, tmp_path: 
     assert "is not the file that" in result.stderr.decode()
 
 
-def test_export_builds_what_it_can_and_says_what_it_could_not(wp: Wp, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_export_builds_possible_engines_and_names_the_others(wp: Wp, tiny_checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     result = wp("export", tiny_checkpoint, "-o", tmp_path / "out", "--fp16", "--sm", "86,89", "--shapes", "64,256,512")
     message = result.stderr.decode()
@@ -190,7 +190,7 @@ def test_engines_are_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> No
         (["--opset", "11"], ["opset is 11", "18 to 23"]),
     ],
 )
-def test_export_refuses_what_makes_no_sense(
+def test_export_refuses_invalid_options(
     wp: Wp, tiny_checkpoint: Path, tmp_path: Path, options: list[str], words: list[str]
 ) -> None:
     if "tensorrt-rtx" in options:
@@ -204,6 +204,6 @@ def test_shapes_that_are_no_numbers_are_a_usage_error(wp: Wp, tiny_checkpoint: P
     assert_refused(result, "'64,big' is not min,opt,max, such as 64,512,1024", status=2)
 
 
-def test_a_bundle_takes_engines_alone(wp: Wp, copy: Path, tmp_path: Path) -> None:
+def test_only_engines_can_be_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> None:
     assert_refused(wp("export", copy, "-o", tmp_path / "out", "--io", "uint8"), "is a bundle", "Export its checkpoint")
     assert_refused(wp("export", copy, "-o", tmp_path / "out", "--engine", "none"), "is a bundle", "--engine")

@@ -1,4 +1,4 @@
-"""LaMa and the custom CNN through the bundle writer: every engine, every precision, both kinds of edges."""
+"""LaMa and the custom CNN as bundles: every engine, every precision, both I/O dtypes."""
 
 from collections import Counter
 from pathlib import Path

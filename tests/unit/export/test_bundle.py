@@ -1,4 +1,4 @@
-"""Bundles: complete, verified, unaltered, or refused."""
+"""Bundles are complete, verified and unaltered, or refused."""
 
 import shutil
 import subprocess
@@ -44,7 +44,7 @@ from wavepaint.runtime.engines.session import Session
 from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
 
 
-def test_the_manifest_says_everything(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
+def test_manifest_is_complete(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
     manifest = read_bundle(tiny_bundle.folder).manifest
     assert manifest == tiny_bundle.manifest
     assert manifest.architecture == "wavepaint"
@@ -86,7 +86,7 @@ def test_an_export_without_fusion_in_the_oldest_opset_computes_the_same(
     assert "DepthToSpace" in types[1]
 
 
-def test_the_graph_is_dynamic_and_clean(tiny_bundle: Bundle) -> None:
+def test_graph_has_variable_sizes_and_only_plain_operators(tiny_bundle: Bundle) -> None:
     model = onnx.load(tiny_bundle.folder / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
     shapes = {
@@ -247,7 +247,7 @@ def test_an_operator_onnx_lacks_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_tells_nothing_of_the_machine_it_was_made_on(tiny_bundle: Bundle) -> None:
+def test_export_contains_no_paths_of_the_machine(tiny_bundle: Bundle) -> None:
     content = (tiny_bundle.folder / "model.onnx").read_bytes()
     assert str(Path.cwd()).encode() not in content
     assert b".py" not in content
@@ -265,12 +265,12 @@ def test_an_export_tells_nothing_of_the_machine_it_was_made_on(tiny_bundle: Bund
         ("float32", "uint8", "bfloat16", HALF_BUDGET),
     ],
 )
-def test_what_a_form_may_differ_by(precision: str, io_dtype: IoDtype, arithmetic: str, expected: Budget) -> None:
+def test_budget_of_each_form(precision: str, io_dtype: IoDtype, arithmetic: str, expected: Budget) -> None:
     artifact = Artifact(path="model.onnx", kind="onnx", precision=precision, io_dtype=io_dtype)
     assert choose_budget(artifact, arithmetic) is expected
 
 
-def test_precision_an_engine_reduces_by_itself_is_told_and_stops_nothing() -> None:
+def test_precision_lowered_by_the_engine_is_reported_without_failing() -> None:
     name, image, mask = CASES[1]
     expected = (image * (1 - mask)).astype(np.float32)
     bad = compare(name, image, mask, expected + 0.02 * mask, expected, HALF_BUDGET)
@@ -300,7 +300,7 @@ def test_networks_for_other_tasks_are_refused(tmp_path: Path) -> None:
 CASES = verification_cases(8)
 
 
-def test_cases_cover_what_they_should() -> None:
+def test_cases_cover_batches_shapes_and_empty_masks() -> None:
     shapes = {image.shape for _, image, _ in CASES}
     assert {shape[0] for shape in shapes} >= {1, 2, 3}
     assert any(shape[2] != shape[3] for shape in shapes)

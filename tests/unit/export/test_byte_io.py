@@ -1,4 +1,4 @@
-"""Byte edges: any client's bytes in, bytes out, as the Python path does it."""
+"""uint8 inputs and outputs give what the Python path gives."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_a_batch_equals_its_images(byte_session: OrtSession, photo: np.ndarray, 
         assert level_difference(together[index], alone[0]) <= 1
 
 
-def test_what_is_in_the_hole_does_not_matter(byte_session: OrtSession, photo: np.ndarray, hole: np.ndarray) -> None:
+def test_content_of_the_hole_does_not_matter(byte_session: OrtSession, photo: np.ndarray, hole: np.ndarray) -> None:
     image, mask = photo[None, :160, :320], hole[None, :160, :320, None].astype(np.uint8) * np.uint8(255)
     spoilt = np.where(mask > 0, np.uint8(17), image)
     assert np.array_equal(byte_session.run(image, mask), byte_session.run(spoilt, mask))
@@ -87,7 +87,7 @@ def test_tensors_that_break_the_contract_are_named(
         byte_session.run(image, mask)
 
 
-def test_the_edges_are_what_the_contract_says(half_bundle: Bundle) -> None:
+def test_inputs_and_outputs_match_the_contract(half_bundle: Bundle) -> None:
     model = onnx.load(half_bundle.folder / "model.fp16.uint8.onnx")
     onnx.checker.check_model(model, full_check=True)
     for value, channels in ((model.graph.input[0], 3), (model.graph.input[1], 1), (model.graph.output[0], 3)):
@@ -101,7 +101,7 @@ def test_the_edges_are_what_the_contract_says(half_bundle: Bundle) -> None:
     ]
 
 
-def test_a_model_that_takes_any_size_gets_no_padding(tmp_path: Path) -> None:
+def test_model_for_any_size_is_not_padded(tmp_path: Path) -> None:
     node = onnx.helper.make_node
     make = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(

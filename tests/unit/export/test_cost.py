@@ -1,4 +1,4 @@
-"""What a run costs, against PyTorch's own count of operations and tensors counted by hand."""
+"""The measured cost equals PyTorch's count of operations, and memory counted by hand."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from wavepaint.export.fusion.fuse import fuse
 from wavepaint.models.registry import build_model
 
 
-def test_multiply_accumulates_are_those_that_pytorch_counts(tiny_bundle: Bundle) -> None:
+def test_multiply_accumulates_equal_pytorchs_count(tiny_bundle: Bundle) -> None:
     network = fuse(randomise(build_model("wavepaint", TINY)), upsampling="phases")
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(1, 3, 256, 256), torch.ones(1, 1, 256, 256))
     assert tiny_bundle.manifest.macs_per_pixel == pytest.approx(counter.get_total_flops() / 2 / 256**2, rel=0.01)
 
 
-def test_memory_is_that_of_the_tensors_alive_at_one_time(tmp_path: Path) -> None:
+def test_memory_is_the_peak_of_live_tensors(tmp_path: Path) -> None:
     """image and mask, 4 channels, live with a (8) until it is made; a lives with b (8) and c (16)."""
     weight = numpy_helper.from_array(np.ones((8, 4, 1, 1), np.float32), "weight")
     nodes = [
@@ -48,7 +48,7 @@ def test_memory_is_that_of_the_tensors_alive_at_one_time(tmp_path: Path) -> None
     assert cost.macs_per_pixel == 8 * 4
 
 
-def test_a_profile_that_a_full_disk_cut_short_is_told_in_one_line(
+def test_profile_cut_short_by_a_full_disk_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class CutShort(cost.ort.InferenceSession):  # type: ignore[name-defined]

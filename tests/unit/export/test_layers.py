@@ -1,4 +1,4 @@
-"""Layers of a network in PyTorch, taken without leaving a trace in it."""
+"""Layer outputs of a PyTorch network are read without leaving hooks in it."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ class Small(nn.Module):
         return output
 
 
-def test_hooks_are_there_only_while_the_layers_are_taken() -> None:
+def test_hooks_are_removed_after_every_run() -> None:
     network = Small()
     layers = torch_layers(network)
     image, mask = np.ones((1, 3, 4, 4), np.float32), np.zeros((1, 1, 4, 4), np.float32)

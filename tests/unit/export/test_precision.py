@@ -1,4 +1,4 @@
-"""Half precision: held where it holds, kept in float32 where it does not, and never for known pixels."""
+"""Half precision inside the budget, float32 for layers that need it, known pixels bit for bit."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def overflowing(layer: str) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_an_ordinary_network_is_held_entirely(fused: bool) -> None:
+def test_ordinary_network_is_converted_entirely(fused: bool) -> None:
     network = randomise(build_model("wavepaint", TINY))
     result = to_half(fuse(network) if fused else network, CASES)
     assert result.kept_float32 == []
@@ -46,7 +46,7 @@ def test_an_ordinary_network_is_held_entirely(fused: bool) -> None:
     assert {p.dtype for p in result.network.parameters()} == {torch.float16}
 
 
-def test_the_layers_that_overflow_are_found_and_kept() -> None:
+def test_overflowing_layers_stay_in_float32() -> None:
     network = overflowing("feedforward.3")
     result = to_half(network, CASES)
     # The large value is written by one layer and read by the next: both have to know numbers of that size.
@@ -56,7 +56,7 @@ def test_the_layers_that_overflow_are_found_and_kept() -> None:
     assert result.min_psnr_hole_db >= 50
 
 
-def test_known_pixels_are_bit_identical_and_the_original_is_not_touched() -> None:
+def test_known_pixels_are_bit_identical_and_the_original_is_unchanged() -> None:
     network = randomise(build_model("wavepaint", PLAIN))
     before = copy.deepcopy(network.state_dict())
     half = to_half(network, CASES).network
@@ -69,7 +69,7 @@ def test_known_pixels_are_bit_identical_and_the_original_is_not_touched() -> Non
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_a_network_that_cannot_be_held_is_refused() -> None:
+def test_network_that_overflows_between_layers_is_refused() -> None:
     class Overflowing(torch.nn.Module):
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             return image + (mask * 60_000 + mask * 60_000) * 1e-6
@@ -111,7 +111,7 @@ def test_a_bundle_of_every_precision(initial_fill_bundle: Bundle) -> None:
         assert np.array_equal(session.run(image, mask)[known], image[known])
 
 
-def test_the_upsampling_has_the_form_its_engines_run_fastest(half_bundle: Bundle) -> None:
+def test_each_precision_has_its_fastest_upsampling(half_bundle: Bundle) -> None:
     forms = {a.precision: a.details["upsampling"] for a in half_bundle.manifest.artifacts}
     assert forms == {"float32": "phases", "float16": "transposed", "bfloat16": "phases"}
     transposed = {

@@ -1,4 +1,4 @@
-"""Reports of verification: whom they speak of, which of them stay, and what ``auto`` makes of them."""
+"""Verification reports: which engine they belong to, which are kept, and how ``auto`` uses them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -77,14 +77,14 @@ def with_reports(bundle: Bundle, **reports: list[Report]) -> Bundle:
         ("", "CPU", None),
     ],
 )
-def test_a_report_is_of_one_engine_on_one_kind_of_device(label: str, device: str | None, engine: str | None) -> None:
+def test_report_belongs_to_one_engine_on_one_kind_of_device(label: str, device: str | None, engine: str | None) -> None:
     found = report(label, device=device)
     if device is None:
         del found["device"]
     assert find_engine(found) == engine
 
 
-def test_a_failed_run_on_cuda_says_nothing_of_the_cpu(bundle: Bundle) -> None:
+def test_failure_on_cuda_does_not_count_on_the_cpu(bundle: Bundle) -> None:
     suspect = with_reports(bundle, float32=[report(CUDA, passed=False), report(ORT)])
     assert [execution.arithmetic for execution in list_candidates(suspect, "ort-cuda")] == ["float16"]
     assert [execution.arithmetic for execution in list_candidates(suspect, "ort-cpu")] == ["float32", "float16"]
@@ -96,7 +96,7 @@ def test_reports_of_other_engines_devices_and_precisions_are_kept() -> None:
     assert merge_reports(kept, [new], SHA256) == [*kept, new]
 
 
-def test_a_report_takes_the_place_of_its_former_self_whatever_the_version() -> None:
+def test_report_replaces_that_of_another_version_of_its_engine() -> None:
     former, new = report("OpenVINO 2025.0 CPU"), report("OpenVINO 2026.4.1 CPU")
     assert merge_reports([former], [new], SHA256) == [new]
 
@@ -108,7 +108,7 @@ def test_a_comparison_with_the_bundle_itself_never_replaces_one_with_the_source(
     assert merge_reports([weak], [strong], SHA256) == [strong]
 
 
-def test_what_failed_stays_failed_until_a_report_as_strong_passes(bundle: Bundle) -> None:
+def test_failure_stands_until_an_equally_strong_report_passes(bundle: Bundle) -> None:
     failed = report("OpenVINO 2025.0 CPU", "bfloat16", passed=False)
     weak, other = report(precision="bfloat16", reference=ITSELF), report(ORT, "bfloat16")
     model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
@@ -119,13 +119,13 @@ def test_what_failed_stays_failed_until_a_report_as_strong_passes(bundle: Bundle
     assert is_verified(with_reports(bundle, float32=merged), execution)
 
 
-def test_what_failed_on_one_gpu_and_passed_on_another_has_passed() -> None:
+def test_pass_on_one_gpu_replaces_failure_on_another() -> None:
     failed, passed = report(CUDA, passed=False, device="NVIDIA A100"), report(CUDA)
     assert merge_reports([failed], [passed], SHA256) == [passed]
     assert merge_reports([passed], [failed], SHA256) == [passed, failed]
 
 
-def test_a_report_says_nothing_of_another_file(bundle: Bundle) -> None:
+def test_report_of_another_file_is_ignored(bundle: Bundle) -> None:
     of_another = report(ORT, passed=False, sha256="b" * 64)
     assert merge_reports([of_another], [], SHA256) == []
     model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
@@ -140,7 +140,7 @@ def test_a_model_is_not_compared_with_itself(bundle: Bundle, monkeypatch: pytest
     assert all(found["sha256"] == bundle.manifest.files["model.onnx"]["sha256"] for found in reports)
 
 
-def test_one_engine_that_fails_to_run_is_reported_as_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_fails_to_run_is_named_in_its_report(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
     model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
     suite = make_suite(8, lambda image, mask: image, "nothing")
@@ -151,7 +151,7 @@ def test_one_engine_that_fails_to_run_is_reported_as_itself(bundle: Bundle, monk
     assert all("cannot load" in found["error"] and found["weights"] == "float32" for found in reports)
 
 
-def test_auto_prefers_what_is_verified(bundle: Bundle) -> None:
+def test_auto_prefers_verified_engines(bundle: Bundle) -> None:
     pytest.importorskip("openvino")
     for engine in (ORT, OPENVINO):  # the slower and the faster one
         with open_session(with_reports(bundle, float32=[report(engine)])) as session:
