@@ -138,7 +138,7 @@ def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: in
     try:
         with _quiet_exporter():
             program, at_other_size = _capture(graph, size_multiple)
-            model = _translate(program, opset, at_other_size)
+            model = _translate(program, opset, at_other_size, size_multiple)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:  # torch.export raises the latter two
         raise WavePaintError(f"the network cannot be exported to ONNX: {_find_reason(error)}") from error
     _strip(model)
@@ -158,8 +158,14 @@ class _Example:
     width: int
 
 
-_EXAMPLES = (_Example(2, 36, 71), _Example(3, 67, 42))
-"""Halved a few times, rounding up, every side still differs from its counterpart and from the other sides."""
+def _choose_examples(size_multiple: int) -> tuple[_Example, _Example]:
+    """Return two examples whose sides, halved a few times, rounding up, still differ from one another.
+
+    Networks with a large size multiple get smaller ones, which stay below 500 MB up to a multiple of 512.
+    """
+    if size_multiple > 64:
+        return _Example(2, 5, 9), _Example(3, 8, 6)
+    return _Example(2, 36, 71), _Example(3, 67, 42)
 
 
 def _capture(
@@ -167,10 +173,10 @@ def _capture(
 ) -> tuple[torch.export.ExportedProgram, torch.export.ExportedProgram | None]:
     """Return the network, captured at one size and at another; or captured with symbols for sizes, and None.
 
-    Symbols take ten times as long, since PyTorch proves the size of every layer. A network that gives the same program
+    Symbols take ten times as long, because PyTorch proves the size of every layer. A network that gives the same program
     at both sizes reads none of them in Python, so it needs no symbols.
     """
-    first, second = (_capture_example(graph, size_multiple, example) for example in _EXAMPLES)
+    first, second = (_capture_example(graph, size_multiple, example) for example in _choose_examples(size_multiple))
     if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
         return first, second
     batch = torch.export.Dim("N", max=MAX_BATCH)
@@ -197,7 +203,10 @@ def _have_same_constants(first: torch.export.ExportedProgram, second: torch.expo
 
 
 def _translate(
-    program: torch.export.ExportedProgram, opset: int, at_other_size: torch.export.ExportedProgram | None
+    program: torch.export.ExportedProgram,
+    opset: int,
+    at_other_size: torch.export.ExportedProgram | None,
+    size_multiple: int,
 ) -> onnx.ModelProto:
     """Return the ONNX model of a captured network.
 
@@ -208,6 +217,7 @@ def _translate(
         program: The network.
         opset: Version of ONNX's default operator set.
         at_other_size: The same program captured at another size; None if ``program`` has symbols for sizes.
+        size_multiple: Height and width are declared as multiples of this.
     """
     program.run_decompositions = lambda *arguments, **options: program
     translated = torch.onnx.export(
@@ -222,13 +232,15 @@ def _translate(
     )
     assert translated is not None
     if at_other_size is not None:
-        _name_sizes(translated.model, at_other_size)
+        _name_sizes(translated.model, at_other_size, _choose_examples(size_multiple))
     translated.optimize()
     model: onnx.ModelProto = translated.model_proto
     return model
 
 
-def _name_sizes(model: ir.Model, at_other_size: torch.export.ExportedProgram) -> None:
+def _name_sizes(
+    model: ir.Model, at_other_size: torch.export.ExportedProgram, examples: tuple[_Example, _Example]
+) -> None:
     """Replace the sizes of an example by names, which are equal where both examples have equal sizes.
 
     Engines fuse more operators where they know that two tensors are of one size.
@@ -246,10 +258,10 @@ def _name_sizes(model: ir.Model, at_other_size: torch.export.ExportedProgram) ->
             continue
         num_axes = len(value.shape)
         sides = zip(value.shape, other.shape, strict=True)
-        value.shape = ir.Shape(_name_size(one, two, axis, num_axes) for axis, (one, two) in enumerate(sides))
+        value.shape = ir.Shape(_name_size(one, two, axis, num_axes, examples) for axis, (one, two) in enumerate(sides))
 
 
-def _name_size(one: Any, two: int, axis: int, num_axes: int) -> int | str | None:
+def _name_size(one: Any, two: int, axis: int, num_axes: int, examples: tuple[_Example, _Example]) -> int | str | None:
     """Return "32*h" or the like for a size that differs between the examples, and None where it may vary elsewhere."""
     field = {0: "batch", num_axes - 2: "height", num_axes - 1: "width"}.get(axis) if num_axes >= 4 else None
     if one == two:
@@ -257,7 +269,7 @@ def _name_size(one: Any, two: int, axis: int, num_axes: int) -> int | str | None
     if field is None:
         return None
     symbol = "N" if field == "batch" else field[0]
-    first, second = (getattr(example, field) for example in _EXAMPLES)
+    first, second = (getattr(example, field) for example in examples)
     factor, rest = divmod(two - one, second - first)
     if rest:
         return f"{symbol}_{one}_{two}"  # rounded

@@ -48,9 +48,7 @@ def test_memory_is_the_peak_of_live_tensors(tmp_path: Path) -> None:
     assert cost.macs_per_pixel == 8 * 4
 
 
-def test_profile_cut_short_by_a_full_disk_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_profile_cut_short_by_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class CutShort(cost.ort.InferenceSession):  # type: ignore[name-defined]
         def end_profiling(self) -> str:
             path = Path(super().end_profiling())
