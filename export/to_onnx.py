@@ -173,8 +173,8 @@ def _capture(
 ) -> tuple[torch.export.ExportedProgram, torch.export.ExportedProgram | None]:
     """Return the network, captured at one size and at another; or captured with symbols for sizes, and None.
 
-    Symbols take ten times as long, because PyTorch proves the size of every layer. A network that gives the same program
-    at both sizes reads none of them in Python, so it needs no symbols.
+    Symbols take several times as long, because PyTorch proves the size of every layer. A network that gives the same
+    program at both sizes reads none of them in Python, so it needs no symbols.
     """
     first, second = (_capture_example(graph, size_multiple, example) for example in _choose_examples(size_multiple))
     if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
