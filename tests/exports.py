@@ -23,7 +23,7 @@ SOURCES = (
     "runtime/**/*.py",
     "wavepaint/*.py",
     "wavepaint/assets/verification/*",
-    *(f"wavepaint/{room}/**/*.py" for room in ("metrics", "models", "ops", "weights")),
+    *(f"wavepaint/{room}/**/*.py" for room in ("contract", "metrics", "models", "ops", "weights")),
 )
 """Everything in the repository that decides what an export contains, verification reports included."""
 
