@@ -68,10 +68,11 @@ def test_results_equal_those_of_single_calls(folders: Path, tiny_bundle: Bundle)
                 assert np.array_equal(read(result.job.outputs[0]), np.asarray(single))
 
 
-def test_existing_results_are_kept_skipped_or_replaced(wp_here: Wp, folders: Path, tiny_bundle: Bundle) -> None:
+@pytest.mark.usefixtures("fake_model")
+def test_existing_results_are_kept_skipped_or_replaced(wp_here: Wp, folders: Path) -> None:
     (folders / "images" / "p4.png").unlink()
     (folders / "images" / "deep" / "er" / "p5.png").unlink()
-    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--bundle", tiny_bundle.folder]
+    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out"]
     (folders / "out").mkdir()
     (folders / "out" / "p0.png").write_text("mine")
     assert_refused(wp_here(*arguments), "1 of 4 results exist already", "--resume", "--overwrite")
@@ -83,15 +84,17 @@ def test_existing_results_are_kept_skipped_or_replaced(wp_here: Wp, folders: Pat
     assert read(folders / "out" / "p0.png").ndim == 3
 
 
-def test_one_mask_may_serve_a_pattern(wp_here: Wp, folders: Path, tiny_bundle: Bundle) -> None:
+@pytest.mark.usefixtures("fake_model")
+def test_one_mask_may_serve_a_pattern(wp_here: Wp, folders: Path) -> None:
     pattern, mask = folders / "images" / "**" / "p[123].png", folders / "masks" / "p0.png"
-    result = wp_here("infer", pattern, mask, "-o", folders / "out", "--bundle", tiny_bundle.folder)
+    result = wp_here("infer", pattern, mask, "-o", folders / "out")
     assert result.returncode == 0, result.stderr.decode()
     assert "3 filled of 3" in result.stderr.decode()
 
 
-def test_pictures_of_a_batch_keep_the_tree(wp_here: Wp, folders: Path, tiny_bundle: Bundle) -> None:
-    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out", "--bundle", tiny_bundle.folder]
+@pytest.mark.usefixtures("fake_model")
+def test_pictures_of_a_batch_keep_the_tree(wp_here: Wp, folders: Path) -> None:
+    arguments = ["infer", folders / "images", folders / "masks", "-o", folders / "out"]
     arguments += ["--save-overlay", folders / "overlays", "--compare", folders / "sides"]
     assert wp_here(*arguments).returncode == 1
     for kind in ("overlays", "sides"):
