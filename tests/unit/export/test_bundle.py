@@ -224,17 +224,14 @@ def test_a_disk_without_room_for_the_models_is_refused_before_the_work(
 
 
 @pytest.mark.parametrize("opset", [17, 99])
-def test_an_opset_that_cannot_be_written_is_refused(tiny_checkpoint: Path, tmp_path: Path, opset: int) -> None:
+def test_opset_that_cannot_be_written_is_refused(opset: int) -> None:
     with pytest.raises(ConfigError, match=f"opset is {opset}: expected 18 to 23"):
-        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out", options=ExportOptions(opset=opset))
-    assert not list(tmp_path.iterdir())
+        ExportOptions(opset=opset)
 
 
-def test_bfloat16_needs_a_newer_opset(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    options = ExportOptions(precisions=("bfloat16",), opset=20)
+def test_bfloat16_needs_a_newer_opset() -> None:
     with pytest.raises(ConfigError, match="opset is 20: bfloat16 needs 22 or newer"):
-        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "out", options=options)
-    assert not list(tmp_path.iterdir())
+        ExportOptions(precisions=("bfloat16",), opset=20)
 
 
 def test_an_operator_onnx_lacks_is_named(tmp_path: Path) -> None:
