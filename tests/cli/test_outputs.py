@@ -84,7 +84,7 @@ def test_no_output_may_be_an_input(folder: Path, command: str) -> None:
     [
         ("verify bundles/b --json /proc/report.json", "cannot write /proc/report.json"),
         ("bench --markdown /proc/page.md", "cannot write /proc/page.md"),
-        ("bench --plot plot.xyz", "a plot is drawn as .*png"),
+        ("bench --plot plot.xyz", "a plot can be .*png"),
         ("infer photos/p.png masks/p.png -o f.png --compare /proc/side.png", "cannot write /proc/side.png"),
         ("infer photos masks -o /proc/out", "cannot write /proc/out"),
         ("infer photos masks -o out --save-overlay /proc/overlays", "cannot write /proc/overlays"),
