@@ -2,9 +2,7 @@
 
 import importlib.util
 import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +10,19 @@ import click
 
 from wavepaint.atomic import check_outputs, check_target, write_file
 from wavepaint.bench import report
-from wavepaint.bench.card import Card, add_card_shares
 from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
-from wavepaint.bench.entrants import DEFAULT, Entrant, Subject, open_entrant
-from wavepaint.bench.photo_stages import StageTimes, find_fastest, make_stage_rows, measure_stages
+from wavepaint.bench.entrants import DEFAULT, Entrant, open_entrant
+from wavepaint.bench.photo_stages import StageTimes, make_stage_rows
 from wavepaint.bench.plot import check_plot, write_plot
-from wavepaint.bench.profile import PROFILED, Profile, make_profile_rows, measure_profile
+from wavepaint.bench.profile import PROFILED, make_profile_rows
 from wavepaint.bench.quality import MASKS
-from wavepaint.bench.race import race
 from wavepaint.bench.record import Record
-from wavepaint.bench.roofline import add_shares, measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.verdicts import MODELS, Criterion, judge, list_proof_cells
-from wavepaint.bench.worker import Limits, Worker, WorkerLostError, race_in_child, send_card
-from wavepaint.cache import cache_folder
+from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, Show, profile_cells, run_here, run_in_child, time_stages
 from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
-from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import make_batch
@@ -37,10 +30,6 @@ from wavepaint.runtime.engines.session import make_batch
 RIVAL = "lama"
 NOISY_VARIATION = 0.1
 GPU_PROOF = "gpu-proof"
-STEP_LIMIT_S = 300.0
-
-Show = Callable[[str], None]
-"""Shows a status line."""
 
 
 def _parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | None) -> list[int] | None:
@@ -61,49 +50,6 @@ def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[
         if name not in known:
             raise ConfigError(f"unknown {name!r}: expected some of {', '.join(known)} ({option}).")
     return names
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Options:
-    """The command line; see the options' help."""
-
-    bundles: tuple[Path, ...]
-    models: str | None
-    engines: str | None
-    precisions: str | None
-    sizes: list[int] | None
-    batch: list[int] | None
-    threads: int | None
-    rounds: int | None
-    seconds: float | None
-    quick: bool
-    photos: Path | None
-    profile: bool
-    preset: str | None
-    dry_run: bool
-    resume: bool
-    retry_failed: bool
-    time_limit: float | None
-    cell_limit: float | None
-    json_path: Path | None
-    markdown: Path | None
-    plot: Path | None
-    compare: Path | None
-    margin: float
-    overwrite: bool
-
-    @property
-    def is_isolated(self) -> bool:
-        """Whether cells run in a child process."""
-        limits = (self.time_limit, self.cell_limit)
-        return self.preset is not None or self.resume or any(limit is not None for limit in limits)
-
-    def choose_rounds(self) -> tuple[int, float]:
-        """Return the number of rounds, and the seconds for each cell in each round."""
-        rounds, seconds = (2, 0.2) if self.quick else (5, 1.0)
-        if self.preset is not None:
-            rounds, seconds = (2, 0.02) if self.dry_run else (3, 0.6)
-        return self.rounds or rounds, seconds if self.seconds is None else self.seconds
 
 
 @click.command()
@@ -180,7 +126,7 @@ def command(**values: Any) -> None:
     Quality is measured only for trained weights, on photos that you bring. Sizes are rounded up to each model's
     multiple. Compare figures only within one run on one machine.
     """
-    options = _Options(**values)
+    options = Options(**values)
     photos = open_source(options.photos) if options.photos is not None else None
     _check_files(options, photos)
     stages: list[StageTimes] = []
@@ -188,11 +134,11 @@ def command(**values: Any) -> None:
         cells, subjects = _choose_cells(options, progress.describe)
         record = _start_record(options, photos)
         if options.is_isolated:
-            _race_in_child(cells, options, record, progress.describe)
+            run_in_child(cells, options, record, progress.describe)
         else:
-            _race_here(cells, options, record, photos, progress.describe)
-            stages = _measure_stages(subjects, record.results, options.threads, progress.describe)
-        profiles = _measure_profiles(cells, record.results, options, progress.describe)
+            run_here(cells, options, record, photos, progress.describe)
+            stages = time_stages(subjects, record.results, options.threads, progress.describe)
+        profiles = profile_cells(cells, record.results, options, progress.describe)
     criteria = judge(record.results, is_dry=options.dry_run) if options.preset is not None else []
     record.content |= {
         "splits": [one.as_dict() for one in stages],
@@ -207,7 +153,7 @@ def command(**values: Any) -> None:
     _conclude(options, record.results)
 
 
-def _check_files(options: _Options, photos: PhotoSource | None) -> None:
+def _check_files(options: Options, photos: PhotoSource | None) -> None:
     """Refuse inputs and outputs that would fail after minutes of work."""
     if options.dry_run and options.preset is None:
         raise click.UsageError("--dry-run needs --preset.")
@@ -230,7 +176,7 @@ def _check_files(options: _Options, photos: PhotoSource | None) -> None:
         raise ConfigError(f"{options.compare} does not exist: expected the --json file of a race (--compare).")
 
 
-def _start_record(options: _Options, photos: PhotoSource | None) -> Record:
+def _start_record(options: Options, photos: PhotoSource | None) -> Record:
     rounds, seconds = options.choose_rounds()
     run = {
         **report.describe_run(),
@@ -246,7 +192,7 @@ def _start_record(options: _Options, photos: PhotoSource | None) -> Record:
     return Record(options.json_path, run, resume=options.resume, is_dry=options.dry_run)
 
 
-def _choose_cells(options: _Options, show: Show) -> tuple[list[Cell], list[Entrant]]:
+def _choose_cells(options: Options, show: Show) -> tuple[list[Cell], list[Entrant]]:
     engines = _parse_names(options.engines, (*ENGINES, *TORCH_ENGINES), "--engines")
     precisions = _parse_names(options.precisions, (*PRECISIONS, TF32), "--precisions")
     has_gpu = bool(find_gpus())
@@ -293,94 +239,8 @@ def _open_subjects(names: list[str], show: Show, *, skip_missing: bool) -> list[
     return subjects
 
 
-def _race_here(cells: list[Cell], options: _Options, record: Record, photos: PhotoSource | None, show: Show) -> None:
-    """Race the cells in this process, and add the shares of the roofs that they reach."""
-    rounds, seconds = options.choose_rounds()
-    copy_gb_per_s = measure_copy_rate(options.threads, seconds=min(seconds, 1.0))
-    results = race(cells, threads=options.threads, rounds=rounds, seconds=seconds, photos=photos, on_progress=show)
-    roofs: dict[str, float | None] = {}
-    by_key = {report.make_key(cell.describe()): cell for cell in cells}
-    for result in results:
-        cell = by_key[report.make_key(result.as_dict())]
-        execution, roof = cell.execution, None
-        if isinstance(execution, ExecutionConfig) and result.p50_ms is not None:
-            key = f"{execution.engine} {execution.arithmetic} {execution.artifact.precision}"
-            if key not in roofs:
-                show(f"measuring the roof of {execution.engine} {execution.arithmetic}")
-                roofs[key] = measure_matrix_rate(execution, threads=options.threads, seconds=min(seconds, 1.0))
-            roof = roofs[key]
-        record.add([add_shares(cell, result, roof, copy_gb_per_s)])
-    record.content |= {"copy_gb_per_s": copy_gb_per_s, "matrix_gmac_per_s": roofs}
-
-
-def _race_in_child(cells: list[Cell], options: _Options, record: Record, show: Show) -> None:
-    """Race the cells that the record lacks in a child process, and save the record after every group."""
-    started = time.time()
-    rounds, seconds = options.choose_rounds()
-    is_proof = options.preset is not None
-    race_options = {
-        "threads": options.threads,
-        "rounds": rounds,
-        "seconds": seconds,
-        "photos": options.photos,
-        "plans": cache_folder() / "bench" / "plans" if is_proof else None,
-        "in_pytorch": is_proof,
-    }
-    deadline = float("inf") if options.time_limit is None else started + options.time_limit
-    limits = Limits(step_s=options.cell_limit or STEP_LIMIT_S, deadline=deadline)
-    by_key = {report.make_key(cell.describe()): cell for cell in cells}
-    pending = record.list_pending(cells, retry_failed=options.retry_failed)
-    known = [] if options.retry_failed else record.results
-    worker = Worker(hide_gpus=options.dry_run)
-
-    def keep(results: list[Result]) -> None:
-        if card := record.content.get("card"):
-            results = [add_card_shares(by_key[report.make_key(r.as_dict())], r, Card(**card)) for r in results]
-        record.add(results)
-        record.save()
-
-    is_done = False
-    try:
-        if is_proof and record.content.get("card") is None and not limits.is_over:
-            show("measuring the card")
-            try:
-                for _, card in worker.run(limits, send_card):
-                    record.content["card"] = asdict(card)
-            except WorkerLostError as error:
-                print_line(f"the card was not measured: {error}")
-        is_done = race_in_child(pending, race_options, worker, limits, known=known, keep=keep, on_progress=show)
-    except KeyboardInterrupt:
-        print_line("stopping")
-    finally:
-        worker.close()
-        if not is_done:
-            record.stop(f"stopped after {time.time() - started:.0f} s; the same command goes on (--resume)")
-        record.save()
-
-
-def _measure_stages(
-    subjects: Sequence[Entrant], results: list[Result], threads: int | None, show: Show
-) -> list[StageTimes]:
-    models = {subject.name: subject for subject in subjects if isinstance(subject, Subject)}
-    stages = []
-    for result in find_fastest(results):
-        show(f"{result.height}x{result.height}: where the time of {result.model} goes")
-        stages.append(measure_stages(models[result.model], result, threads=threads))
-    return stages
-
-
-def _measure_profiles(cells: list[Cell], results: list[Result], options: _Options, show: Show) -> list[Profile]:
-    timed = {report.make_key(result.as_dict()) for result in results if result.p50_ms is not None}
-    profiles = []
-    for cell in cells if options.profile else ():
-        if report.make_key(cell.describe()) in timed:
-            show(f"{cell.height}x{cell.height}: profiling {cell.subject.name} in {cell.engine} {cell.precision}")
-            profiles.append(measure_profile(cell, threads=options.threads))
-    return [profile for profile in profiles if profile is not None]
-
-
 def _write(
-    options: _Options, record: Record, sections: dict[str, list[tuple[str, ...]]], criteria: list[Criterion]
+    options: Options, record: Record, sections: dict[str, list[tuple[str, ...]]], criteria: list[Criterion]
 ) -> None:
     """Print the tables and write the files."""
     results = record.results
@@ -402,7 +262,7 @@ def _write(
         write_plot(options.plot, results, overwrite=replaces)
 
 
-def _conclude(options: _Options, results: list[Result]) -> None:
+def _conclude(options: Options, results: list[Result]) -> None:
     """Print what a reader must know; exit with 1 if nothing was timed or a cell became slower."""
     noisy = max((result.variation or 0.0 for result in results), default=0.0)
     if noisy > NOISY_VARIATION:
