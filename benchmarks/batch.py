@@ -5,8 +5,8 @@ Five modes run over the same photos and file types, in alternating rounds:
 * one by one: decode, fill and encode one photo after another;
 * overlapped: the batch pipeline with one stream, which has all threads;
 * streams: the batch pipeline with one stream for each thread, as ``wp infer FOLDER`` runs it;
-* files alone: decode and encode one photo after another, and fill nothing;
-* engine alone: run patches of the same sizes through the engine in as many streams, and touch no file.
+* files only: decode and encode one photo after another, and fill nothing;
+* engine only: run patches of the same sizes through the engine in as many streams, and touch no file.
 
 No pipeline can exceed the limit: the engine uses all threads by itself, so its time and the files' time, divided among
 the threads, add up.
@@ -104,7 +104,7 @@ def race(
                 assert isinstance(job.out, Path)
                 write_photo(one.fill_photo(read_photo(job.image), read_mask(job.mask)), job.out, overwrite=True)
 
-        def files_alone() -> None:
+        def files_only() -> None:
             for job in jobs:
                 assert job.mask is not None
                 assert isinstance(job.out, Path)
@@ -122,8 +122,8 @@ def race(
             "one by one": one_by_one,
             "overlapped": together(one),
             "streams": together(many),
-            "files alone": files_alone,
-            "engine alone": lambda: run_engine(many._session, shapes, threads),
+            "files only": files_only,
+            "engine only": lambda: run_engine(many._session, shapes, threads),
         }
         for number in range(rounds + 1):
             for name, run in modes.items():
@@ -131,14 +131,14 @@ def race(
                 run()
                 if number:  # the first round warms up
                     rates.setdefault(name, []).append(len(jobs) / (time.perf_counter() - started))
-        alone = [
+        limits = [
             1 / (1 / engine + 1 / files / threads)
-            for engine, files in zip(rates["engine alone"], rates["files alone"], strict=True)
+            for engine, files in zip(rates["engine only"], rates["files only"], strict=True)
         ]
         return {
             "engine": many.engine,
-            "limit": float(np.median(alone)),
-            "share_of_limit": float(np.median(np.divide(rates["streams"], alone))),
+            "limit": float(np.median(limits)),
+            "share_of_limit": float(np.median(np.divide(rates["streams"], limits))),
             "suffix": suffix,
             "images_per_s": {name: float(np.median(values)) for name, values in rates.items()},
             "times_one_by_one": {

@@ -34,11 +34,11 @@ def make_variants(recipe: str, *, with_lpips: bool) -> dict[str, TrainConfig]:
     """Return the recipe with its own losses, with L1 only, and in other layouts and precisions."""
     config = get_recipe(recipe)
     variants = {
-        "L1 alone, float32": config.change({"optimization": {"precision": "float32"}}),
-        "L1 alone, float32, not channels-last": config.change(
+        "L1 only, float32": config.change({"optimization": {"precision": "float32"}}),
+        "L1 only, float32, not channels-last": config.change(
             {"optimization": {"precision": "float32", "channels_last": False}}
         ),
-        "L1 alone, bf16": config.change({"optimization": {"precision": "bf16"}}),
+        "L1 only, bf16": config.change({"optimization": {"precision": "bf16"}}),
     }
     variants = {
         name: replace(variant, loss=PLAIN, optimization=replace(variant.optimization, monitor="psnr"))
