@@ -67,7 +67,9 @@ def test_a_race_writes_every_report(wp: Wp, bundle: Path, tmp_path: Path, photo:
     assert (tmp_path / "b.png").stat().st_size > 5000
 
 
-def test_a_race_compares_with_an_earlier_one(bundle: Path, tmp_path: Path) -> None:
+def test_a_race_compares_with_an_earlier_one(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wavepaint.cli.bench_runs.measure_copy_rate", lambda threads, seconds: 10.0)
+    monkeypatch.setattr("wavepaint.cli.bench_runs.measure_matrix_rate", lambda execution, threads, seconds: 10.0)
     path = tmp_path / "b.json"
     arguments = ("--models", bundle, "--engines", "ort-cpu", "--precisions", "float32", "--sizes", 32, "--seconds", 0)
     assert run_here(*arguments, "--json", path).exit_code == 0
