@@ -57,35 +57,22 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def check_target(path: Path, overwrite: bool, flag: str = "--overwrite") -> None:
+def check_target(path: Path, overwrite: bool) -> None:
     """Refuse a file or folder that cannot be written, before any work is done.
 
     Raises:
         OutputError: ``path`` exists and ``overwrite`` is false, a file is in the way, the name is invalid, or the
             folder cannot be written.
     """
-    _check_free(path, overwrite, flag)
-    _try_writing(path.parent, path)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be written, before any work is done. The folder need not exist yet.
-
-    Raises:
-        OutputError: A file is in the way, or the deepest folder that exists cannot be written.
-    """
-    _try_writing(folder, folder)
-
-
-def _try_writing(folder: Path, path: Path) -> None:
-    existing = next(part for part in (folder, *folder.absolute().parents) if exists(part))
+    _check_free(path, overwrite)
+    existing = next(part for part in (path.parent, *path.parent.absolute().parents) if exists(part))
     with _blame(path):
         temporary, lock = _create(existing, _create_file)
         temporary.unlink()
     _release(lock)
 
 
-def _check_free(path: Path, overwrite: bool, flag: str) -> None:
+def _check_free(path: Path, overwrite: bool) -> None:
     try:
         path.stat()
     except FileNotFoundError:
@@ -96,11 +83,11 @@ def _check_free(path: Path, overwrite: bool, flag: str) -> None:
     except (OSError, ValueError) as error:  # too long, without permission, or with a NUL
         raise _cannot_write(path, error) from error
     if not overwrite:
-        raise OutputError(f"{printable(path)} exists already. Choose another name or pass {flag} to replace it.")
+        raise OutputError(f"{printable(path)} exists already. Choose another name or pass --overwrite to replace it.")
 
 
 @contextmanager
-def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite") -> Iterator[Path]:
+def write_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path. On a clean exit it becomes ``path``; on an exception it is removed.
 
     Missing parent folders are created. The temporary name keeps the suffix, because some writers choose the format by
@@ -110,14 +97,14 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
         OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written. An OSError in the caller's
             block becomes an OutputError only if it concerns the temporary path or a full disk.
     """
-    _check_free(path, overwrite, flag)
+    _check_free(path, overwrite)
     if path.is_dir():
         raise OutputError(f"cannot write {printable(path)}: it is a folder. Give a file name.")
     suffix = path.suffix if len(path.suffix) <= _MAX_SUFFIX else ""
     with _temporary(path, _create_file, suffix) as temporary:
         try:
             yield temporary
-            _check_free(path, overwrite, flag)  # another process may have created it meanwhile
+            _check_free(path, overwrite)  # another process may have created it meanwhile
             with _blame(path):
                 with temporary.open("rb+") as stream:
                     os.fsync(stream.fileno())
@@ -127,7 +114,7 @@ def write_file(path: Path, *, overwrite: bool = False, flag: str = "--overwrite"
 
 
 @contextmanager
-def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrite") -> Iterator[Path]:
+def write_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder. On a clean exit it becomes ``path``; on an exception it is removed.
 
     An earlier folder is moved aside, and removed once the new one has its name. If ``path`` is a link, the folder that
@@ -136,7 +123,7 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
     Raises:
         OutputError: As :func:`write_file`.
     """
-    _check_free(path, overwrite, flag)
+    _check_free(path, overwrite)
     if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write the folder {printable(path)}: a file of that name is in the way.")
     if path.is_symlink():
@@ -145,7 +132,7 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
         former = temporary.with_name(temporary.name + _FORMER)
         try:
             yield temporary
-            _check_free(path, overwrite, flag)
+            _check_free(path, overwrite)
             with _blame(path):
                 if path.exists():
                     path.rename(former)
@@ -155,7 +142,7 @@ def write_folder(path: Path, *, overwrite: bool = False, flag: str = "--overwrit
 
 
 def _clear(path: Path, temporary: Path, former: Path) -> None:
-    """Remove what replacing a folder left behind, wherever it was interrupted."""
+    """Remove the temporaries of a replacement, or restore the earlier folder if the new one is not in place."""
     if former.exists() and not path.exists():
         try:
             former.rename(path)
@@ -180,15 +167,15 @@ def _temporary(path: Path, create: Callable[[Path], None], suffix: str = "") -> 
     try:
         yield temporary
     except OSError as error:
-        if error.errno in _DISK_ERRORS or _names(error, temporary):
+        if error.errno in _DISK_ERRORS or _concerns(error, temporary):
             raise _cannot_write(path, error) from error
         raise
     finally:
         _release(lock)
 
 
-def _names(error: OSError, temporary: Path) -> bool:
-    """Return whether an error names a temporary, or something inside it."""
+def _concerns(error: OSError, temporary: Path) -> bool:
+    """Return whether an error names a temporary or a path inside it."""
     named = (name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike))
     return any(Path(os.fsdecode(name)).is_relative_to(temporary) for name in named)
 
@@ -269,7 +256,7 @@ class _Place(NamedTuple):
 
     @property
     def key(self) -> tuple[tuple[int, int], tuple[str, ...]]:
-        """Equal for all paths that lead to one file on any file system."""
+        """Equal for all paths that may lead to one file, even where the file system ignores case."""
         return self.file, tuple(name.casefold() for name in self.names)
 
 
@@ -354,7 +341,7 @@ def check_outputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
 def _same_output(first: Path, second: Path) -> OutputError:
     return OutputError(
         f"{printable(first)} and {printable(second)} are one file, or one lies in the other, and both would be "
-        "written. Give each output a name of its own."
+        "written. Give each output its own name."
     )
 
 
