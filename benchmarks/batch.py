@@ -27,10 +27,11 @@ import numpy as np
 from PIL import Image
 
 from wavepaint.bench.report import describe_run, write_report
+from wavepaint.contract import Precision
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.openvino import cpu_precisions
-from wavepaint.runtime.engines.session import Precision, Session
+from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.images import read_mask, read_photo, write_photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job

@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
-from wavepaint.contract import Artifact, Model, Report
+from wavepaint.contract import Artifact, Model, Precision, Report
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import torch_suite
 from wavepaint.export.fusion.fuse import fuse
@@ -30,7 +30,7 @@ from wavepaint.models.registry import HyperParameters, build_model, get_architec
 from wavepaint.runtime.engines.comparison import choose_budget, make_report
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.registry import find_runnable, open_execution
-from wavepaint.runtime.engines.session import Precision, Session, make_batch
+from wavepaint.runtime.engines.session import Session, make_batch
 from wavepaint.training.recipes import get_recipe
 
 NETWORKS: dict[str, HyperParameters] = {

@@ -21,12 +21,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
 from wavepaint.bench.report import describe_run, write_report
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, default_bundle_folder, read_bundle
-from wavepaint.runtime.engines.comparison import min_psnr_hole_db
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, Precision, default_bundle_folder, read_bundle
+from wavepaint.runtime.engines.comparison import measure_psnr_hole_db
 from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
 from wavepaint.runtime.engines.openvino import cpu_precisions
 from wavepaint.runtime.engines.registry import open_execution
-from wavepaint.runtime.engines.session import Precision
 
 SIDE, WARMUP_CALLS, CALLS = 256, 2, 10
 
@@ -135,7 +134,7 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
                         outputs = [session.run(*case) for case in cases]
                         expected = expected or outputs
                         psnrs = [
-                            min_psnr_hole_db(output, wanted, mask)
+                            measure_psnr_hole_db(output, wanted, mask)
                             for output, wanted, (_, mask) in zip(outputs, expected, cases, strict=True)
                         ]
                         rows.append(

@@ -7,7 +7,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from wavepaint.contract import IMAGE_CHANNELS, assets_folder
-from wavepaint.runtime.filling.padding import pad_side
+from wavepaint.runtime.sizes import pad_side
 
 Image = NDArray[np.float32]
 Bytes = NDArray[np.uint8]

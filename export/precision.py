@@ -20,7 +20,7 @@ from wavepaint.errors import VerificationError
 from wavepaint.export.cases import Case
 from wavepaint.export.fusion.batch_norm import fold_batch_norms
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
-from wavepaint.runtime.engines.comparison import HALF_MIN_PSNR_DB, min_psnr_hole_db
+from wavepaint.runtime.engines.comparison import HALF_MIN_PSNR_DB, measure_psnr_hole_db
 
 _TRANSFORMS = (RealDFT2d, InverseRealDFT2d)
 """Layers without weights whose sums are as long as a convolution's."""
@@ -109,7 +109,7 @@ def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tens
             output = half(torch.from_numpy(image), torch.from_numpy(mask)).clamp(0, 1)
         if not torch.isfinite(output).all():
             return -math.inf
-        worst = min(worst, min_psnr_hole_db(output.numpy(), reference.numpy(), mask))
+        worst = min(worst, measure_psnr_hole_db(output.numpy(), reference.numpy(), mask))
         if worst < enough_db:
             break
     return worst

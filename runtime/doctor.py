@@ -1,4 +1,4 @@
-"""Describe this machine, and find out which engines work on it and what the others lack."""
+"""Describe this machine, and check which engines work on it and why the others do not."""
 
 import importlib.metadata
 import os
@@ -17,6 +17,7 @@ from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
 from wavepaint.runtime.engines.ort import describe_conflict, find_packages
 from wavepaint.runtime.engines.registry import get_engine, list_fastest, open_execution
 from wavepaint.runtime.engines.session import Tensor, make_batch
+from wavepaint.runtime.sizes import pad_side
 
 _FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8",
@@ -88,7 +89,7 @@ def _memory_mb() -> int | None:
 
 
 def find_conflicts() -> list[str]:
-    """Return the problems of the installation as a whole, each with its fix."""
+    """Return the problems that concern the whole installation, each with its fix."""
     conflict = describe_conflict(find_packages())
     return [conflict] if conflict else []
 
@@ -96,10 +97,9 @@ def find_conflicts() -> list[str]:
 def check_engines(bundle: Bundle, *, threads: int | None = None) -> list[EngineCheck]:
     """Run the bundle once in every engine and precision. A failure does not stop the others.
 
-    No plan is built, because that can take minutes: an engine without a plan that fits does not work here.
+    No plan is built, because that can take minutes. An engine that needs one counts as not working.
     """
-    multiple = bundle.manifest.size_multiple
-    side = -(-SIDE // multiple) * multiple
+    side = pad_side(SIDE, bundle.manifest.size_multiple)
     image, mask = make_batch(1, side, side)
     checks: list[EngineCheck] = []
     for execution in list_fastest(bundle):

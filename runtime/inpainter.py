@@ -1,9 +1,11 @@
 """The Python API: fill the holes of photos of any size.
 
-from wavepaint import Inpainter
+Example::
 
-with Inpainter() as inpainter:
-    inpainter.fill("photo.jpg", "mask.png").save("filled.png")
+    from wavepaint import Inpainter
+
+    with Inpainter() as inpainter:
+        inpainter.fill("photo.jpg", "mask.png").save("filled.png")
 """
 
 import os
@@ -16,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.arguments import check_choice, check_int, check_type
-from wavepaint.contract import default_bundle_folder, read_bundle
+from wavepaint.contract import Precision, default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, ImageError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
-from wavepaint.runtime.engines.session import Closeable, Precision
+from wavepaint.runtime.engines.session import Closeable
 from wavepaint.runtime.filling.options import FillOptions, check_options, fit_hole
 from wavepaint.runtime.filling.scheduler import Scheduler, Task
 from wavepaint.runtime.images.photo import ImageSource, Photo
 from wavepaint.runtime.images.read import read_mask, read_photo
 
 _DEFAULT_CROP_SIZE = 256
-"""Side in pixels of the training crops if the bundle does not say it: the papers' size."""
+"""Side in pixels of the training crops if the bundle does not state it; the papers use this size."""
 
 
 class Inpainter(Closeable):
@@ -39,16 +41,16 @@ class Inpainter(Closeable):
         precision: Arithmetic precision; ``float32`` means exact weights too. ``auto`` takes the engine's fastest
             verified precision, and never one that failed verification.
         threads: CPU threads for all streams together; None lets the engine choose.
-        streams: Runs of the engine at one time, called from as many threads; they share ``threads``.
+        streams: Number of concurrent runs, each from a thread of the caller; they share ``threads``.
         max_memory_mb: Bound on the memory of the process, in MiB, with one photo being filled in each stream: larger
-            regions are filled in tiles. It relies on an estimate, measured for each engine. None: 2048, or as much as
+            regions are filled in tiles. The estimate rests on measurements of each engine. None: 2048, or as much as
             a photo needs.
-        max_batch: Most patches of one size in one call of the engine. None: as many as make it faster; 1 on CPUs.
+        max_batch: Most patches of one size in one call of the engine. None: the engine's default, 1 on CPUs.
 
     Attributes:
-        engine: The engine that runs, human-readable: engine, version, device, arithmetic, and weights if they differ.
+        engine: Human-readable engine, version, device, arithmetic precision, and that of the weights if it differs.
         streams: As the argument.
-        max_batch: As the argument, or the engine's own.
+        max_batch: As the argument, or the engine's default.
 
     Raises:
         BundleError: The bundle is missing, altered or of another version.
@@ -169,7 +171,7 @@ class Inpainter(Closeable):
 
 
 def _prepare(photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions) -> Task | Photo | WavePaintError:
-    """Return the work on a photo; the photo itself for an empty mask, or the error that prevents the work."""
+    """Return the task for a photo; the photo itself for an empty mask, or the error that prevents the task."""
     try:
         holes = fit_hole(photo, hole_HW, options)
     except ImageError as error:

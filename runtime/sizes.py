@@ -1,4 +1,4 @@
-"""Sizes that an engine takes, and the size that a patch is padded to."""
+"""Sizes that an engine takes, and the sizes that patches are padded to."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,13 @@ Size = tuple[int, int, int]
 """Batch, height and width."""
 
 
+def pad_side(side: int, multiple: int, least: int = 1) -> int:
+    """Return the smallest multiple of ``multiple`` that is at least ``side`` and at least ``least``."""
+    return -(-max(side, least) // multiple) * multiple
+
+
 class SizeRange(NamedTuple):
-    """The sizes whose batch, height and width each lie between those of ``least`` and ``most``."""
+    """The sizes with batch, height and width between those of ``least`` and ``most``, both inclusive."""
 
     least: Size = (1, 1, 1)
     most: Size = (2**31 - 1, 2**31 - 1, 2**31 - 1)
@@ -22,6 +27,6 @@ class SizeRange(NamedTuple):
         Returns:
             None if the patch is larger than the range.
         """
-        padded_height = -(-max(height, self.least[1]) // multiple) * multiple
-        padded_width = -(-max(width, self.least[2]) // multiple) * multiple
+        padded_height = pad_side(height, multiple, self.least[1])
+        padded_width = pad_side(width, multiple, self.least[2])
         return (padded_height, padded_width) if padded_height <= self.most[1] and padded_width <= self.most[2] else None

@@ -3,7 +3,6 @@
 Exports are compared with their source, and sessions on this machine with the bundle's float32 model.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,19 +16,19 @@ from wavepaint.runtime.engines.session import Session
 Image = NDArray[np.float32]
 
 FLOAT32_MAX_ERROR = 1e-5
-"""Largest absolute error allowed in float32, on values in [0, 1]: about 100 roundings of float32 near 1, or 1/400
-of one of 255 levels."""
+"""Largest absolute error allowed in float32, for values in [0, 1]: about 100 rounding errors of float32 near 1, or
+1/400 of an 8-bit level."""
 
-MAX_PLACES = 5
-"""Number of non-finite values whose places a report lists."""
+MAX_POSITIONS = 5
+"""Most non-finite values in one case whose positions a report lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits of the difference from the reference.
+    """Limits on the difference from the reference.
 
     Attributes:
-        max_error: Largest absolute error, on values in [0, 1]; None for no limit.
+        max_error: Largest absolute error, for values in [0, 1]; None for no limit.
         min_psnr_db: Smallest PSNR inside the hole; None for no limit.
     """
 
@@ -40,21 +39,21 @@ class Budget:
 FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
 
 HALF_MIN_PSNR_DB = 50.0
-"""50 dB is a root mean square error of 0.8 of 255 levels. Single pixels may differ more, so the largest error has no
+"""50 dB is a root mean square error of 0.8 8-bit levels. Single pixels may differ more, so the largest error has no
 limit."""
 
 HALF_BUDGET = Budget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
 
 BYTE_BUDGET = Budget(max_error=1.001 / 255, min_psnr_db=None)
-"""One level: one side may round a value near a half up and the other down."""
+"""One 8-bit level: a value halfway between two levels may be rounded up on one side and down on the other."""
 
 
 def choose_budget(artifact: Artifact, precision: str) -> Budget:
     """Return the budget of an artifact that is computed in a precision.
 
-    In bfloat16 a form with uint8 inputs and outputs has the budget of the float32 form it is compared with. Both are
-    compiled separately, so operators are fused and rounded at other places, and between 0.5 and 1 one step of bfloat16
-    is one level.
+    A form with uint8 inputs and outputs is compared with the form with float32 inputs and outputs. In bfloat16 it gets
+    the budget for half precision: the two forms are compiled separately, so they fuse and round differently, and
+    between 0.5 and 1 one step of bfloat16 is a whole level.
     """
     if artifact.io_dtype == "uint8" and precision != "bfloat16":
         return BYTE_BUDGET
@@ -65,8 +64,8 @@ def choose_budget(artifact: Artifact, precision: str) -> Budget:
 class Comparison:
     """The difference between output and reference in one case.
 
-    ``psnr_hole_db`` is None if both are equal inside the hole, ``ssim_hole`` if there is no hole, and the errors if the
-    output is not finite.
+    ``psnr_hole_db`` is None if both are equal inside the hole, and ``ssim_hole`` if there is no hole. Both and the
+    errors are None if the output is not finite or has the wrong shape.
     """
 
     case: str
@@ -81,14 +80,14 @@ class Comparison:
     passed: bool
 
 
-def min_psnr_hole_db(output: Image, expected: Image, mask: Image) -> float:
-    """Return the PSNR inside the holes of (N, 3, H, W); infinite for equal values and without a hole."""
+def measure_psnr_hole_db(output: Image, expected: Image, mask: Image) -> float:
+    """Return the PSNR in dB inside the holes of a batch (N, 3, H, W); infinite for equal values and without a hole."""
     value = image_quality.psnr(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
     return math.inf if math.isnan(value) else value
 
 
 def compare(case: str, image: Image, mask: Image, output: Image, expected: Image, budget: Budget) -> Comparison:
-    """Compare an output with the reference's; images are (N, 3, H, W) float32, the mask (N, 1, H, W)."""
+    """Compare an output with the expected one; images are (N, 3, H, W) float32, the mask (N, 1, H, W)."""
     hole = np.broadcast_to(mask > 0, image.shape)
     fits = output.shape == expected.shape == image.shape
     finite = np.isfinite(output)
@@ -100,14 +99,14 @@ def compare(case: str, image: Image, mask: Image, output: Image, expected: Image
         psnr_hole_db=None,
         ssim_hole=None,
         num_not_finite=int(output.size - finite.sum()),
-        not_finite_at=[[int(i) for i in place] for place in itertools.islice(np.argwhere(~finite), MAX_PLACES)],
+        not_finite_at=np.argwhere(~finite)[:MAX_POSITIONS].tolist(),
         known_identical=fits and bool(np.array_equal(output[~hole], image[~hole])),
         passed=False,
     )
     if measured.num_not_finite or not fits:
         return measured
     error = np.abs(output.astype(np.float64) - expected)
-    psnr = min_psnr_hole_db(output, expected, mask)
+    psnr = measure_psnr_hole_db(output, expected, mask)
     ssim = image_quality.ssim(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
     return replace(
         measured,
@@ -126,9 +125,9 @@ def make_report(
 ) -> Report:
     """Return the report as plain values.
 
-    A report is ``required`` to pass if the engine computes in the file's precision or a higher one. An engine may
-    reduce the precision itself, as OpenVINO does when it computes a float32 file in bfloat16. If that fails, the report
-    says so, and the engine is not chosen in this precision.
+    A report is ``required`` to pass if the engine computes in the file's precision or a higher one. If the engine
+    reduces the precision itself, as OpenVINO does when it computes a float32 file in bfloat16, a failure only means
+    that ``auto`` does not choose the engine in this precision.
     """
 
     def values(name: str) -> list[float]:
@@ -157,7 +156,7 @@ def make_report(
 
 
 def describe_failure(report: Report) -> str | None:
-    """Return which case failed first and why, or why the model did not run; None if all cases passed."""
+    """Return the first failed case and the reason, or why the model did not run; None if all cases passed."""
     if "error" in report:
         return f"{report['engine']} ({report['precision']}) failed to run: {report['error']}"
     for case in report["cases"]:
@@ -183,7 +182,7 @@ def check_session(session: Session, reference: Session) -> Report:
     """Compare a session with the bundle's float32 model on the CPU, both with float32 inputs and outputs.
 
     Args:
-        session: The session to check. It chooses the sizes.
+        session: The session to check. Its :meth:`~Session.sizes_to_check` are compared.
         reference: The float32 model.
 
     Raises:

@@ -4,11 +4,11 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Bundle, Model
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Bundle, Model, Precision
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, ExecutionConfig, OnnxEngine, OpenOptions, find_onnx_models
-from wavepaint.runtime.engines.session import Precision, Session, Tensor, check_threads, first_line
+from wavepaint.runtime.engines.session import Session, Tensor, check_threads, first_line
 
 _HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16"}
 # Measured for the default model at 512 to 1536 pixels a side: 3.4 to 3.8 and 1.8 to 1.9.
@@ -32,7 +32,7 @@ def cpu_precisions() -> list[Precision]:
 
 
 class OpenVino(OnnxEngine):
-    """OpenVINO. Its arithmetic does not depend on the file, and it runs the form of the float16 file fastest."""
+    """OpenVINO. Its arithmetic precision does not depend on the file, and it runs the float16 file fastest."""
 
     name = "openvino"
     label = "OpenVINO"
@@ -73,8 +73,8 @@ class OpenVinoSession(Session):
 
     The arithmetic precision is that of OpenVINO's kernels, not the file's: OpenVINO computes a float16 file in float32
     on float16 weights. Thread-safe: runs take turns, and each uses all threads. Two streams with half the threads each
-    were no faster. Several requests of one compiled model, each from its own thread, hung now and then in OpenVINO
-    2026.4: a thread that held Python's lock waited for one of the model's locks, whose owner waited for Python's.
+    were no faster. In OpenVINO 2026.4 several requests of one compiled model, each from its own thread, sometimes
+    deadlocked: one thread held the GIL and waited for a lock of the model, whose owner waited for the GIL.
 
     Args:
         model: An ONNX model.
@@ -93,10 +93,10 @@ class OpenVinoSession(Session):
         openvino = require("openvino", extra="openvino")
         version = openvino.get_version().split("-")[0]
         if precision not in cpu_precisions():
-            way_out = "--engine ort-cpu computes float16" if precision == "float16" else "--precision float32 is exact"
+            hint = "--engine ort-cpu computes float16" if precision == "float16" else "--precision float32 is exact"
             raise EngineError(
                 f"OpenVINO {version} computes {' and '.join(cpu_precisions())} on this processor, not {precision}: "
-                f"{way_out}, and --precision auto takes the fastest that was verified."
+                f"{hint}, and --precision auto takes the fastest that was verified."
             )
         config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1"}
         check_threads(threads)
@@ -106,14 +106,14 @@ class OpenVinoSession(Session):
             compiled: Any = _core().compile_model(path, "CPU", config)
         except Exception as error:  # OpenVINO raises RuntimeError and its subclasses
             raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
-        # A port whose tensor is only converted next also has the converted tensor's name.
+        # A port has several names if its tensor is only converted: its own and that of the converted tensor.
         found = [[port.get_names() for port in ports] for ports in (compiled.inputs, compiled.outputs)]
         expected = [[INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE]]
         if not all(
             len(ports) == len(names) and all(any(name in port for port in ports) for name in names)
             for ports, names in zip(found, expected, strict=True)
         ):
-            raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
+            raise EngineError(f"{path} has inputs and outputs {found}, expected {expected}. Export it again.")
         self.engine = f"OpenVINO {version} CPU"
         self.precision = precision
         self.memory_factor = _MEMORY_FACTORS[precision]

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model
-from wavepaint.contract import Precision as Precision
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model, Precision
 from wavepaint.errors import EngineError, EngineMemoryError
-from wavepaint.runtime.sizes import SizeRange
+from wavepaint.runtime.sizes import SizeRange, pad_side
 
 Tensor = NDArray[Any]
 """float32 or uint8, as the model's I/O dtype says."""
@@ -60,7 +59,7 @@ class Session(Closeable):
         precision: Arithmetic precision that really runs.
         weights: Precision of the stored weights; an engine may compute in a higher or lower one.
         device: "CPU", or the GPU's name.
-        memory_factor: Peak memory of a run, divided by what the live tensors of the exported float32 graph need.
+        memory_factor: Peak memory of a run, divided by the peak size of the live tensors in the exported float32 graph.
         max_batch: Number of images in one run beyond which runs are no faster.
         sizes: Ranges of sizes that can run, apart from the size multiple; most engines take any.
     """
@@ -123,7 +122,7 @@ class Session(Closeable):
             image: See :meth:`run`.
             mask: See :meth:`run`.
             num_runs: Number of runs.
-            repeats: Number of back-to-back computations in each run, whose mean is returned. With many, the launch of
+            repeats: Number of back-to-back computations in each run; their mean is returned. With many, the launch of
                 the first hardly counts.
 
         Returns:
@@ -145,7 +144,7 @@ class Session(Closeable):
     def sizes_to_check(self) -> list[tuple[int, int, int]]:
         """Return a few sizes (batch, height, width) that the session takes, for comparisons."""
         multiple = self.size_multiple
-        side = -(-256 // multiple) * multiple
+        side = pad_side(256, multiple)
         return [(2, 2 * multiple, 3 * multiple), (1, side, side)]
 
     @contextmanager
@@ -177,7 +176,7 @@ def check_threads(threads: int | None) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an engine's message that is more than a place in its source."""
+    """Return the first line of an engine's message that does not merely locate the error in the engine's source."""
     lines = (line.strip() for line in str(error).splitlines())
     informative = (line for line in lines if line and not line.startswith(("Exception from", "Check '")))
     return next(informative, type(error).__name__)

@@ -1,4 +1,4 @@
-"""The scheduler: fills photos by running their patches through an engine, several at a time where that is faster."""
+"""Fill photos by running their patches through an engine, several at a time where that is faster."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePa
 from wavepaint.runtime.filling.canvas import Canvas, Patch
 from wavepaint.runtime.filling.memory import MIN_PIXELS, Limits, limit_pixels
 from wavepaint.runtime.filling.options import FillOptions
-from wavepaint.runtime.filling.padding import pad_side, pad_to_multiple
+from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.filling.scale import Bool, Float
 from wavepaint.runtime.filling.strategy import fill_canvas
 from wavepaint.runtime.images.photo import Photo
-from wavepaint.runtime.sizes import SizeRange
+from wavepaint.runtime.sizes import SizeRange, pad_side
 
 _MAX_THICKNESS = 2 / 3
 """Thickest hole that is filled at full resolution, as a share of the side of the training crops. The model that ships,
@@ -26,7 +26,7 @@ limit makes no difference."""
 Result = Photo | WavePaintError
 
 
-class Engine(Protocol):
+class SessionLike(Protocol):
     """The part of an engine's session that the scheduler needs; see :mod:`wavepaint.runtime.engines.session`."""
 
     @property
@@ -56,7 +56,7 @@ class Task:
         yield from fill_canvas(canvas, self.options.strategy, limits)
         if self.options.mask_from == "alpha" and self.photo.has_alpha:
             pixels[..., -1][self.hole] = np.iinfo(pixels.dtype).max
-        return self.photo.with_pixels(pixels)
+        return replace(self.photo, pixels=pixels)
 
 
 class _Call(NamedTuple):
@@ -70,19 +70,19 @@ class Scheduler:
     """Runs the patches of photos through one engine, within bounds of memory and streams. Thread-safe.
 
     Args:
-        engine: The engine.
+        session: The engine's session.
         padding: numpy's mode for padding patches to the size multiple.
         crop_size: Side in pixels of the crops that the network was trained on.
         bytes_per_pixel: Peak memory of the live tensors for one pixel.
         max_batch: Most patches in one call of the engine.
         max_memory_mb: Bound on the memory of the process, in MiB; see
             :func:`~wavepaint.runtime.filling.memory.limit_pixels`.
-        streams: Runs of the engine at one time.
+        streams: Number of concurrent runs of the engine.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        session: SessionLike,
         *,
         padding: PadMode,
         crop_size: int,
@@ -91,7 +91,7 @@ class Scheduler:
         max_memory_mb: int | None,
         streams: int,
     ) -> None:
-        self._engine, self._padding, self._crop_size = engine, padding, crop_size
+        self._session, self._padding, self._crop_size = session, padding, crop_size
         self._bytes_per_pixel, self._max_batch = bytes_per_pixel, max_batch
         self._max_memory_mb, self._streams = max_memory_mb, streams
         self._turns = BoundedSemaphore(streams)
@@ -100,7 +100,7 @@ class Scheduler:
         """Fill photos, with patches of one size in one call of the engine.
 
         Returns:
-            For each task the filled photo, or the error that made it fail.
+            For each task the filled photo, or the error that prevented it.
         """
         results: list[Result | None] = []
         ready: list[tuple[Task, Limits]] = []
@@ -117,7 +117,7 @@ class Scheduler:
         if len(tasks) > 1:
             try:
                 return self._drive(tasks)
-            except EngineError:  # the photo that caused it is unknown, so each is tried by itself
+            except EngineError:  # the photo that caused it is unknown, so each is tried separately
                 pass
         return [self._fill_one(task, limits) for task, limits in tasks]
 
@@ -138,25 +138,25 @@ class Scheduler:
                 return error
 
     def _find_limits(self, photo: Photo) -> Limits:
-        """Return what may pass the engine at once for a photo.
+        """Return the limits on one run of the engine for a photo.
 
         Raises:
             ConfigError: The photo does not fit the memory.
         """
-        engine = self._engine
-        bytes_per_pixel = self._bytes_per_pixel * engine.memory_factor
+        session = self._session
+        bytes_per_pixel = self._bytes_per_pixel * session.memory_factor
         # A hole as large as the engine's largest input would have nothing known around it.
-        side = min(self._crop_size, max(min(sizes.most[1:]) for sizes in engine.sizes))
+        side = min(self._crop_size, max(min(sizes.most[1:]) for sizes in session.sizes))
         return Limits(
             max_pixels=limit_pixels(photo, bytes_per_pixel, self._max_memory_mb, self._streams),
             max_batch=self._max_batch,
             thickness=max(round(side * _MAX_THICKNESS), 1),
-            multiple=engine.size_multiple,
-            sizes=engine.sizes,
+            multiple=session.size_multiple,
+            sizes=session.sizes,
         )
 
     def _drive(self, tasks: list[tuple[Task, Limits]]) -> list[Result]:
-        """Run all tasks to their end, with the patches that are due at one time together.
+        """Run all tasks to the end. Patches of all tasks that are due at the same time run together.
 
         Raises:
             EngineError: The engine failed; which task caused it is unknown.
@@ -192,7 +192,7 @@ class Scheduler:
 
         fills: dict[int, Float] = {}
         with self._turns:
-            for call, outputs in zip(calls, self._engine.run_many(map(make_batch, calls)), strict=True):
+            for call, outputs in zip(calls, self._session.run_many(map(make_batch, calls)), strict=True):
                 for i, output in zip(call.indices, outputs, strict=True):
                     rows, columns = patches[i].hole.shape
                     fills[i] = output.transpose(1, 2, 0)[:rows, :columns]
@@ -210,7 +210,7 @@ class Scheduler:
             size = limits.pad(height, width)
             if size is None:
                 sides = pad_side(height, limits.multiple), pad_side(width, limits.multiple)
-                raise EngineError(f"{self._engine.refusal(1, *sides)}; or choose --strategy auto.")
+                raise EngineError(f"{self._session.refusal(1, *sides)}; or choose --strategy auto.")
             by_size.setdefault(size, []).append(index)
         calls: list[_Call] = []
         for size, same in by_size.items():

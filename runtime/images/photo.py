@@ -1,7 +1,7 @@
 """The decoded photo: pixels in the depth and channels of the file, and the file's metadata."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,6 @@ class Photo:
     def is_deep_colour(self) -> bool:
         """Whether it has several channels of 16 bits each, which no PIL image can hold."""
         return self.pixels.dtype == np.uint16 and self.pixels.shape[2] > 1
-
-    def with_pixels(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> "Photo":
-        """Return the same photo with other pixels."""
-        return replace(self, pixels=pixels)
 
     def check_pil(self) -> None:
         """Refuse a photo that a PIL image cannot hold.

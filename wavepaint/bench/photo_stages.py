@@ -13,9 +13,9 @@ from PIL import Image
 from wavepaint.bench.cells import TORCH_ENGINES, Result
 from wavepaint.bench.classical import OPENCV
 from wavepaint.bench.entrants import Subject
-from wavepaint.contract import assets_folder
+from wavepaint.contract import Precision, assets_folder
 from wavepaint.runtime.engines.engine import EngineName
-from wavepaint.runtime.engines.session import Precision, RunParts, Tensor
+from wavepaint.runtime.engines.session import RunParts, Tensor
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.images.encode import encode_photo
 from wavepaint.runtime.images.read import read_mask, read_photo

@@ -12,13 +12,12 @@ from PIL import Image
 
 from wavepaint.cli.interrupt import Interrupt
 from wavepaint.cli.progress import Progress
-from wavepaint.contract import MASK_THRESHOLD, default_bundle_folder
+from wavepaint.contract import MASK_THRESHOLD, Precision, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.machine import count_cores
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
-from wavepaint.runtime.engines.session import Precision
 from wavepaint.runtime.filling.memory import DEFAULT_MB
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.filling.options import FillOptions
