@@ -1,8 +1,8 @@
 """Build a plan: an ONNX model that TensorRT or TensorRT-RTX compiled for certain GPUs and a range of shapes.
 
 One builder serves ``tensorrt`` 10 and 11 and ``tensorrt_rtx``. Networks are strongly typed, so the precision is the
-ONNX file's. A plan is written as it is, so that ``trtexec --loadEngine`` reads it; the manifest's entry says what it
-was built from and for.
+ONNX file's. The file contains only the plan, so ``trtexec --loadEngine`` can read it. The manifest's entry names the
+ONNX file and the GPUs.
 
 Building belongs to the runtime because a plan that does not fit a machine is rebuilt there.
 """
@@ -11,23 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model, hash_file
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, IoDtype, Model, hash_file
 from wavepaint.errors import EngineError
 from wavepaint.model_file import check_model_file
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress, get_logger, make_monitor
-from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, CURRENT_GPU, TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.library import CURRENT_GPU, TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
-
-
-def serves(details: dict[str, Any], capability: str) -> bool:
-    """Return whether a plan is for GPUs of a compute capability.
-
-    Args:
-        details: The plan's details in the manifest.
-        capability: Such as "sm90".
-    """
-    return not {capability, ANY_GPU}.isdisjoint(details.get("compute_capabilities") or ())
 
 
 def build_plan(
@@ -113,17 +104,13 @@ def _configure(trt: Any, builder: Any, io_dtype: IoDtype, options: PlanOptions) 
 
 def _add_profile(builder: Any, config: Any, profile: Profile, io_dtype: IoDtype) -> None:
     added = builder.create_optimization_profile()
-    for name, channels in ((INPUT_IMAGE, IMAGE_CHANNELS), (INPUT_MASK, 1)):
-        shapes = [
-            (batch, channels, height, width) if io_dtype == "float32" else (batch, height, width, channels)
-            for batch, height, width in (profile.min, profile.opt, profile.max)
-        ]
-        added.set_shape(name, *shapes)
+    for name in (INPUT_IMAGE, INPUT_MASK):
+        added.set_shape(name, *(tensor_shape(name, size, io_dtype) for size in (profile.min, profile.opt, profile.max)))
     config.add_optimization_profile(added)
 
 
 def _describe_errors(parser: Any) -> str:
-    """Return what the parser refused, with the names of the nodes."""
+    """Return the parser's errors, with the names of the nodes."""
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     lines = [
         f"node {error.node_name()!r} ({error.node_operator()}): {error.desc()}" if error.node_name() else error.desc()

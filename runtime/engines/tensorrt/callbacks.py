@@ -11,7 +11,7 @@ OnProgress = Callable[[str, float], None]
 """Called with the current phase and the finished share of the whole build, 0 to 1."""
 
 MAX_ERRORS = 64
-"""Number of errors that a logger stores. Errors that nobody reads, as of an abandoned plan, must not pile up."""
+"""Number of errors that a logger stores. Unread errors, such as those of an abandoned plan, must not pile up."""
 
 
 def get_logger(trt: ModuleType) -> Any:
@@ -50,7 +50,7 @@ def _make_logger(base: Any) -> Any:
 
 
 def make_monitor(trt: ModuleType, on_progress: OnProgress) -> Any:
-    """Return a progress monitor. An exception of ``on_progress`` stops the build; ``raise_pending`` raises it again."""
+    """Return a progress monitor. An exception in ``on_progress`` stops the build; ``raise_pending`` re-raises it."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined]
         def __init__(self) -> None:

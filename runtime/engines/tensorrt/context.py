@@ -54,7 +54,7 @@ class Graphs:
 
 
 class StreamContext:
-    """A stream and the cached sizes; see the module's text. It is not thread-safe.
+    """A stream and the cached sizes; see the module's docstring. Not thread-safe.
 
     Args:
         plan: The plan that runs.
@@ -183,7 +183,7 @@ class StreamContext:
         return self._scratch or (0, 0)
 
     def _abandon(self, size: Size) -> None:
-        """Drop a size whose run failed, after everything that was enqueued has ended."""
+        """Wait for everything that was enqueued, then drop a size whose run failed."""
         _try(self._device.synchronize, self._stream)
         self._release(self._sizes.pop(size))
 
@@ -209,13 +209,13 @@ class StreamContext:
             self._scratch = None
 
     def close(self) -> None:
-        """Free everything, after everything that was enqueued has ended."""
+        """Wait for everything that was enqueued, then free everything."""
         _try(self._device.synchronize, self._stream)
         self.trim()
         _try(self._device.destroy_stream, self._stream)
 
 
-def _try(free: Callable[..., None], *arguments: Any) -> None:
-    """Call a function that frees something. After some failures of a GPU it fails as well, and that is ignored."""
+def _try(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function and ignore its EngineError: after some GPU failures, waiting and freeing fail as well."""
     with contextlib.suppress(EngineError):
-        free(*arguments)
+        function(*arguments)

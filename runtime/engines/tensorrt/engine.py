@@ -7,9 +7,8 @@ from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.engine import Auto, Engine, ExecutionConfig, OpenOptions, find_onnx_models
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.session import Session
-from wavepaint.runtime.engines.tensorrt.build import serves
 from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, TensorRtRtxLibrary
-from wavepaint.runtime.engines.tensorrt.store import find_mismatch, open_plan
+from wavepaint.runtime.engines.tensorrt.store import find_mismatch, open_plan, serves
 
 _FASTEST_FIRST: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
 

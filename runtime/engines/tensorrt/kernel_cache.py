@@ -1,4 +1,4 @@
-"""A cache on disk of the kernels that TensorRT-RTX compiles on this machine, which takes seconds for a plan."""
+"""A cache on disk of the kernels that TensorRT-RTX compiles on this machine. Compiling takes seconds for a plan."""
 
 import hashlib
 import warnings
@@ -32,7 +32,7 @@ class KernelCache:
         config.set_runtime_cache(self._kernels)
 
     def save(self) -> None:
-        """Write the kernels that were compiled since. A failure is a warning: they are compiled again."""
+        """Write the kernels if new ones were compiled. A failure only warns, because they can be compiled again."""
         compiled = bytes(self._kernels.serialize())
         if compiled == self._cached:
             return

@@ -16,7 +16,7 @@ from wavepaint.runtime.engines.gpus import Gpu, find_gpus
 from wavepaint.runtime.engines.tensorrt.kernel_cache import KernelCache
 
 Library = Literal["tensorrt", "tensorrt-rtx"]
-"""Names of the libraries: those of their engines, of their plans' kind in the manifest and of their extras."""
+"""Names of the libraries. Their engines, extras and kinds of plans in the manifest have the same names."""
 
 LIBRARIES: tuple[Library, ...] = get_args(Library)
 
@@ -26,7 +26,7 @@ machine."""
 
 
 class TensorRtLibrary:
-    """TensorRT. It builds a plan on the GPU that will run it, and times kernels for that.
+    """TensorRT. It builds a plan on the GPU that will run it, where it times kernels.
 
     Attributes:
         name: Name on the command line.
@@ -59,7 +59,7 @@ class TensorRtLibrary:
         return trt
 
     def require_gpu(self) -> Gpu:
-        """Return the GPU that plans run on. No library is imported for that.
+        """Return the GPU that plans run on, without importing the library.
 
         Raises:
             EngineError: No driver or no GPU.
@@ -93,7 +93,7 @@ class TensorRtLibrary:
         return ()
 
     def prepare_build(self, trt: Any, config: Any, targets: tuple[str, ...], timing_cache: Path | None) -> None:
-        """Set what only this library needs in a builder's configuration.
+        """Apply the settings of this library to a builder's configuration.
 
         Raises:
             EngineError: The chosen timing cache cannot be read.
@@ -113,7 +113,7 @@ class TensorRtLibrary:
                 return
 
     def finish_build(self, trt: Any, config: Any, timing_cache: Path | None) -> None:
-        """Store what the next build can use. A failure is a warning: the plan is built all the same."""
+        """Save kernel timings for the next build. A failure only warns, because the plan is already built."""
         path = self._locate_timing_cache(trt, timing_cache)
         try:
             with write_file(path, overwrite=True) as temporary:
@@ -125,13 +125,13 @@ class TensorRtLibrary:
         return chosen or cache_folder() / f"tensorrt-{trt.__version__}.timing"
 
     def configure_run(self, trt: Any, engine: Any, plan: bytes, *, graphs: bool) -> tuple[Any, KernelCache | None]:
-        """Return what execution contexts are created with, and the cache of their kernels, if there is one.
+        """Return the configuration of execution contexts, and the cache of their kernels; None without a cache.
 
         Args:
             trt: The library's module.
             engine: The deserialised plan.
             plan: The plan.
-            graphs: Whether a library that captures CUDA graphs itself does so.
+            graphs: Whether to capture CUDA graphs, if the library does that itself.
         """
         return trt.ExecutionContextAllocationStrategy.USER_MANAGED, None
 

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, IoDtype, Model
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, TENSORS, IoDtype, Model
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
 from wavepaint.runtime.engines.tensorrt.kernel_cache import KernelCache
@@ -13,7 +13,7 @@ from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.profiles import Profile
 from wavepaint.runtime.sizes import Size
 
-_CHANNELS = {INPUT_IMAGE: 3, INPUT_MASK: 1, OUTPUT_IMAGE: 3}
+_CHANNELS = {INPUT_IMAGE: IMAGE_CHANNELS, INPUT_MASK: 1, OUTPUT_IMAGE: IMAGE_CHANNELS}
 
 
 class PlanRefusedError(EngineError):
@@ -51,7 +51,7 @@ class LoadedPlan:
         model: The plan.
         content: The plan's bytes.
         library: The library that runs the plan.
-        graphs: Whether a library that captures CUDA graphs itself does so.
+        graphs: Whether to capture CUDA graphs, if the library does that itself.
 
     Attributes:
         name: The library's name and version.
@@ -85,7 +85,7 @@ class LoadedPlan:
             self.profiles = tuple(self._read_profile(index) for index in range(self._engine.num_optimization_profiles))
             self._run_config, self._kernels = library.configure_run(self._trt, self._engine, content, graphs=graphs)
         except BaseException:
-            # The exception refers to this object, and the device may be closed before the exception is forgotten.
+            # The exception refers to this object and may outlive the device.
             self._free()
             raise
 
@@ -104,7 +104,7 @@ class LoadedPlan:
             for tensor in TENSORS[self.io_dtype][f"{side}s"]
         }
         if found != expected:
-            raise EngineError(f"{self.path} has the tensors {found}, the contract wants {expected}. Export it again.")
+            raise EngineError(f"{self.path} has the tensors {found}, expected {expected}. Export it again.")
 
     def _read_profile(self, index: int) -> Profile:
         fixed = tuple(self._engine.get_tensor_shape(INPUT_IMAGE))
@@ -189,7 +189,7 @@ class LoadedPlan:
         self._require(context.content.execute_async_v3(stream), "does not run")
 
     def find_capture_problem(self, context: ExecutionContext, stream: int) -> str:
-        """Return why a library that captures CUDA graphs itself cannot capture this size; empty if it need not."""
+        """Return why a library that captures CUDA graphs itself cannot capture this size; empty if it can."""
         if not self._graphs or self._library.can_capture(context.content, stream):
             return ""
         return f"{self.name} cannot capture what {self.path.name} runs at this size"

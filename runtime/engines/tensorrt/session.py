@@ -21,7 +21,7 @@ class TensorRtSession(Session):
     """A plan in TensorRT or TensorRT-RTX; see :class:`wavepaint.runtime.engines.session.Session`.
 
     Thread-safe: every run takes a free stream context (:mod:`wavepaint.runtime.engines.tensorrt.context`) or waits for
-    one, so that the copies of one run overlap with the computing of another. :meth:`run_many` does the same from one
+    one, so that the copies of one run overlap with the computation of another. :meth:`run_many` does the same from one
     thread. Memory depends on the sizes that run, not on the plan's largest. From the second run of a size on a stream
     context, TensorRT's work is one CUDA graph; TensorRT-RTX captures graphs itself.
 
@@ -45,7 +45,7 @@ class TensorRtSession(Session):
         EngineMemoryError: The GPU has too little memory for the weights.
     """
 
-    memory_factor = 2.0  # of the GPU's memory; ONNX Runtime's value, because it was not measured
+    memory_factor = 2.0  # of the GPU's memory; not measured, so ONNX Runtime's value
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class TensorRtSession(Session):
                 self._release(context)
 
     def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-        """Fill the holes of many batches; each is submitted before the result of the one before it is awaited.
+        """Fill the holes of many batches. Each is submitted before this thread waits for the previous result.
 
         See :meth:`wavepaint.runtime.engines.session.Session.run_many`. Between two results a stream context is always
         free, so the caller may use :meth:`run` or another :meth:`run_many`.
@@ -139,7 +139,7 @@ class TensorRtSession(Session):
                     yield from self._collect_all(running)
                     raise
                 # Wait for a stream context only while this thread has none: two threads that have some and wait for
-                # each other's would wait for ever.
+                # more would deadlock.
                 while (context := self._acquire(wait=not running)) is None:
                     yield self._collect(running)
                 try:
@@ -147,7 +147,7 @@ class TensorRtSession(Session):
                         self._submit(context, image, mask)
                 except BaseException as error:
                     self._release(context)
-                    if isinstance(error, Exception):  # raised after the results of the batches before it
+                    if isinstance(error, Exception):  # raised after the results of the earlier batches
                         yield from self._collect_all(running)
                     raise
                 running.append(context)
@@ -198,7 +198,7 @@ class TensorRtSession(Session):
     def _acquire(self, *, wait: bool) -> StreamContext | None: ...
 
     def _acquire(self, *, wait: bool = True) -> StreamContext | None:
-        """Return the free stream context that was used last, whose sizes are cached.
+        """Return the free stream context that was used last, because its cached sizes are the most recent.
 
         Returns:
             None if none is free and ``wait`` is False.

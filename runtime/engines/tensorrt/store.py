@@ -1,4 +1,4 @@
-"""Plans for this machine: a bundle's plan is checked before it is loaded; if it does not fit, another is built.
+"""Open a plan that fits this machine. A bundle's plan is checked before it is loaded; if it does not fit, one is built.
 
 A plan runs in the one version of the library that built it, and on the compute capabilities it was built for. TensorRT
 promises no more without flags that cost speed, and TensorRT-RTX names the capabilities of a plan built ahead of time.
@@ -19,12 +19,22 @@ from wavepaint.cache import cache_folder
 from wavepaint.contract import Model, hash_file
 from wavepaint.errors import BundleError, ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.runtime.engines.engine import PlanPolicy
-from wavepaint.runtime.engines.tensorrt.build import build_plan, serves
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.build import build_plan
+from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 from wavepaint.runtime.engines.trust import Reference
+
+
+def serves(details: dict[str, Any], capability: str) -> bool:
+    """Return whether a plan is for GPUs of a compute capability.
+
+    Args:
+        details: The plan's details in the manifest.
+        capability: Such as "sm90".
+    """
+    return not {capability, ANY_GPU}.isdisjoint(details.get("compute_capabilities") or ())
 
 
 def find_mismatch(details: dict[str, Any], library: TensorRtLibrary, version: str, capability: str) -> str:
@@ -69,7 +79,7 @@ def open_plan(
         BundleError: The plan's entry in the manifest is damaged.
     """
     gpu, version = library.require_gpu(), library.load().__version__
-    reason = f"{model.path.parent} holds no plan for {library.name}"
+    reason = f"{model.path.parent} has no plan for {library.name}"
     if model.artifact.kind == library.name:
         reason = _find_misfit(model, library, version, gpu.compute_capability)
         if not reason:
@@ -199,7 +209,7 @@ def read_cached(path: Path) -> bytes:
 
 
 def _write_cached(path: Path, content: bytes, details: dict[str, Any]) -> None:
-    """Write a plan into the cache. A failure is a warning: the plan is used all the same."""
+    """Write a plan into the cache. A failure only warns, because the plan can be used without the cache."""
     head = json.dumps({**details, "plan_sha256": hashlib.sha256(content).hexdigest()})
     try:
         with write_file(path, overwrite=True) as temporary:

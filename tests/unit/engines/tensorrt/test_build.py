@@ -16,7 +16,7 @@ from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError
 from wavepaint.runtime.engines.gpus import Gpu, find_gpus
 from wavepaint.runtime.engines.tensorrt import build as build_module
-from wavepaint.runtime.engines.tensorrt.build import build_plan, serves
+from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
 from wavepaint.runtime.engines.tensorrt.library import get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
@@ -80,13 +80,6 @@ def test_targets_depend_on_library_and_gpu(rtx: None) -> None:
         RTX.choose_targets(("sm61",), [])
     with pytest.raises(ConfigError, match="unknown target 'any'.* or for any by itself"):
         RTX.choose_targets(("sm86", "any"), [])
-
-
-def test_a_plan_serves_the_gpus_it_names_or_any() -> None:
-    assert serves({"compute_capabilities": ["any"]}, "sm90")
-    assert serves({"compute_capabilities": ["sm86", "sm89"]}, "sm89")
-    assert not serves({"compute_capabilities": ["sm86", "sm89"]}, "sm90")
-    assert not serves({}, "sm90")
 
 
 def test_tensorrt_rtx_builds_for_the_targets_in_the_manifest(

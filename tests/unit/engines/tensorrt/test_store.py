@@ -34,7 +34,7 @@ from wavepaint.runtime.engines.tensorrt import library as library_module
 from wavepaint.runtime.engines.tensorrt import store
 from wavepaint.runtime.engines.tensorrt.library import Library, TensorRtLibrary, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
-from wavepaint.runtime.engines.tensorrt.store import find_mismatch, open_plan, read_cached
+from wavepaint.runtime.engines.tensorrt.store import find_mismatch, open_plan, read_cached, serves
 
 LOAD = TensorRtLibrary.load
 PROFILE = {"min": [1, 8, 8], "opt": [1, 64, 64], "max": [2, 256, 256]}
@@ -136,7 +136,7 @@ def test_a_plan_that_the_library_refuses_is_built_again(planned: Bundle, machine
 
 
 def test_a_bundle_without_plans_gets_one_for_sizes_up_to_1024(full_bundle: Bundle, machine: Machine) -> None:
-    with pytest.warns(WavePaintWarning, match="holds no plan for tensorrt-rtx.*can take minutes"):
+    with pytest.warns(WavePaintWarning, match="has no plan for tensorrt-rtx.*can take minutes"):
         session = open_session(full_bundle, engine="tensorrt-rtx", precision="float32")
     with session:
         assert session.profiles == (Profile(min=(1, 8, 8)),)
@@ -353,7 +353,7 @@ def test_auto_uses_existing_plans_and_builds_none(planned: Bundle, full_bundle: 
         open_session(full_bundle, engine="tensorrt").close()
     with open_session(full_bundle) as session:  # the plan is cached now
         assert session.engine.startswith("TensorRT 11.0")
-        assert session.rebuilt_because.endswith("holds no plan for tensorrt")
+        assert session.rebuilt_because.endswith("has no plan for tensorrt")
     assert len(machine.builds) == 1
 
 
@@ -385,6 +385,13 @@ def test_there_are_at_least_two_streams(planned: Bundle, machine: Machine) -> No
     for streams, num_streams in ((1, 2), (2, 2), (3, 3)):
         with open_execution(execution, streams=streams):
             assert len(machine.gpu.streams) == num_streams
+
+
+def test_a_plan_serves_the_gpus_it_names_or_any() -> None:
+    assert serves({"compute_capabilities": ["any"]}, "sm90")
+    assert serves({"compute_capabilities": ["sm86", "sm89"]}, "sm89")
+    assert not serves({"compute_capabilities": ["sm86", "sm89"]}, "sm90")
+    assert not serves({}, "sm90")
 
 
 def test_a_plan_is_runnable_only_where_it_fits(
