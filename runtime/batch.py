@@ -1,4 +1,4 @@
-"""Filling batches of photos, in memory or on disk: decoding, engine and encoding overlap, and failures are isolated."""
+"""Fill batches of photos, in memory or on disk. Decoding, filling and encoding overlap, and failures are isolated."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -47,11 +47,11 @@ def fill_jobs(
         options: How to fill them.
         overwrite: Replace existing results.
         resume: Skip jobs whose result exists.
-        on_result: Called with each result as soon as it is on disk, in one of the threads, where Ctrl-C does not
-            interrupt it; also for photos that are finished after the caller has stopped.
+        on_result: Called with each result as soon as it is on disk, even if the caller has stopped by then. It runs in
+            one of the threads, where Ctrl-C does not interrupt it.
 
     Yields:
-        A result for each job, in their order. Files appear complete or not at all, also if the caller stops early.
+        A result for each job, in order. Files appear complete or not at all, even if the caller stops early.
     """
     work = partial(
         _fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume, on_result=on_result
@@ -59,7 +59,7 @@ def fill_jobs(
     if len(jobs) == 1:
         yield from work(list(jobs))
     else:
-        yield from map_groups(work, jobs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch)
+        yield from map_groups(work, jobs, workers=inpainter.streams + AHEAD, group_size=inpainter.max_batch)
 
 
 def inpaint_many(
@@ -69,13 +69,13 @@ def inpaint_many(
     options: FillOptions | None = None,
     on_error: Literal["raise", "yield"] = "raise",
 ) -> Iterator[Image.Image | WavePaintError]:
-    """Fill photos as they come, several at once, and yield them in their order.
+    """Fill photos as they arrive, several at once, and yield the results in order.
 
     Args:
-        pairs: Images and masks, as :meth:`wavepaint.runtime.inpainter.Inpainter.fill` takes them: any iterable, also
-            an endless one. It is read a few pairs ahead.
+        pairs: Images and masks, as :meth:`wavepaint.runtime.inpainter.Inpainter.fill` takes them: an iterable, which
+            may be endless. It is read a few pairs ahead.
         inpainter: The model; it fills as many photos at once as it has streams. None opens the model that ships with
-            the package, with one stream per core, and closes it in the end.
+            the package, with one stream per core, and closes it afterwards.
         options: How to fill all of them.
         on_error: "raise" stops at the first photo that cannot be filled; "yield" yields its error in its place.
 
@@ -94,7 +94,7 @@ def inpaint_many(
             yield from inpaint_many(pairs, opened, options=options, on_error=on_error)
         return
     work = partial(_inpaint_group, inpainter, options)
-    for filled in map_groups(work, pairs, workers=inpainter.streams + AHEAD, group=inpainter.max_batch):
+    for filled in map_groups(work, pairs, workers=inpainter.streams + AHEAD, group_size=inpainter.max_batch):
         if isinstance(filled, Photo):
             yield filled.to_pil()
         elif on_error == "raise":
@@ -106,7 +106,7 @@ def inpaint_many(
 def _decode(
     image: ImageSource, mask: ImageSource | None, options: FillOptions, check: Callable[[Photo], None]
 ) -> Decoded:
-    """Return a photo that passes a check, and its hole; or the error."""
+    """Return a photo that passes ``check``, and its hole; or the error."""
     try:
         if mask is None:
             raise ImageError(f"{printable(image)} has no mask.")
@@ -171,7 +171,7 @@ def _fill_group(
 
 
 def _check_output(job: Job, photo: Photo) -> None:
-    """Refuse a photo that the format of its result cannot contain, before it is filled."""
+    """Refuse a photo that the format of its result cannot store, before it is filled."""
     check_output(photo, job.out if isinstance(job.out, Path) else None)
 
 
@@ -184,7 +184,7 @@ def _write(
     try:
         # The result comes last: if it exists, so do the pictures, and --resume may skip the photo.
         if job.overlay is not None or job.comparison is not None:
-            write_pictures(photo, hole, filled, options, job.overlay, job.comparison, overwrite=True)
+            write_pictures(photo, hole, filled, options, job.overlay, job.comparison)
         _write_result(job, filled, overwrite)
     except (WavePaintError, MemoryError) as error:
         return JobResult(job=job, status="failed", error=str(error) or f"{photo.source}: {_OUT_OF_MEMORY}")
@@ -200,6 +200,6 @@ def _write_result(job: Job, filled: Photo, overwrite: bool) -> None:
         job.out.write(data)
         job.out.flush()
     except BrokenPipeError:
-        raise  # the reader stopped reading, which is no failure
+        raise  # the reader stopped early, so the job did not fail
     except OSError as error:
         raise OutputError(f"the result cannot be written to standard output: {error.strerror or error}.") from error

@@ -1,4 +1,4 @@
-"""Jobs: photos to fill on disk, the checks before any work, what became of each, and the report."""
+"""Jobs (photos to fill on disk), the checks before any work, the results, and the report."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         image: The photo: a path, or an encoded file's bytes.
-        mask: The mask, likewise; None if none was found, which makes the job fail.
+        mask: The mask: a path, or an encoded file's bytes. None if none was found, which makes the job fail.
         out: The result: a path, or a binary stream.
         overlay: A picture of the photo with its hole tinted; see :mod:`wavepaint.runtime.previews`.
         comparison: A picture of photo, hole and result side by side.
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
         job: The job.
@@ -76,7 +76,7 @@ class JobResult:
 def check_jobs(
     jobs: Sequence[Job], inputs: Iterable[Path], report: Path | None = None, *, overwrite: bool, resume: bool
 ) -> None:
-    """Refuse, before any work, outputs that could not be written after it.
+    """Refuse outputs that cannot be written, before any work is done.
 
     Args:
         jobs: The photos to fill.
@@ -121,7 +121,7 @@ def count_statuses(results: Iterable[JobResult]) -> dict[str, int]:
 def write_report(
     path: Path, results: Sequence[JobResult], *, model: str, engine: str, seconds: float, interrupted: bool
 ) -> None:
-    """Write the report of a run as JSON, in place of an earlier one.
+    """Write the report of a run as JSON, and replace an earlier one.
 
     Raises:
         OutputError: It cannot be written.

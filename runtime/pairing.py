@@ -1,4 +1,4 @@
-"""Pairing photos with masks: folders, patterns and lists become jobs."""
+"""Pair photos with masks: folders, patterns and lists become jobs."""
 
 import csv
 import glob
@@ -46,7 +46,7 @@ def find_jobs(
             filled once for each, and the results are named after the masks.
         out: Folder of the results, which keeps the images' tree.
         overlays: Folder of pictures with the hole tinted, named after the results, as PNG.
-        comparisons: Folder of pictures side by side, likewise.
+        comparisons: Folder of side-by-side pictures, named in the same way.
 
     Returns:
         The jobs, in the order of the images' paths or of the list. If ``out`` lies in the images' tree, its files are
@@ -72,7 +72,7 @@ def find_jobs(
             f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for {printable(image)}, "
             f"{printable(f'{image.stem}.png, {image.stem}_mask.png or {image.stem}_mask000.png')} at the same place."
         )
-    _check_names(jobs)
+    _refuse_duplicates(jobs)
     return _add_pictures(jobs, out, overlays, comparisons)
 
 
@@ -196,7 +196,7 @@ def _check_name(name: object, place: str) -> str:
     raise ImageError(f"{place} has {shown[:60]}{'...' * (len(shown) > 60)} where a file name is expected.")
 
 
-def _check_names(jobs: Iterable[Job]) -> None:
+def _refuse_duplicates(jobs: Iterable[Job]) -> None:
     results: dict[object, Job] = {}
     for job in jobs:
         former = results.setdefault(job.out, job)

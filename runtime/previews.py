@@ -51,10 +51,8 @@ def write_pictures(
     options: FillOptions,
     overlay: Path | None,
     comparison: Path | None,
-    *,
-    overwrite: bool = False,
 ) -> None:
-    """Write the pictures whose paths are given. They show the hole that was filled.
+    """Write the pictures with a path, in place of existing files. They show the hole that was filled.
 
     Args:
         photo: The photo.
@@ -63,14 +61,13 @@ def write_pictures(
         options: The options of the fill.
         overlay: Path of the photo with its hole tinted.
         comparison: Path of photo, hole and result side by side.
-        overwrite: Replace existing files.
 
     Raises:
-        OutputError: A file exists, or cannot be written.
+        OutputError: A file cannot be written.
     """
     holes = fit_hole(photo, hole_HW, options)
     hole = holes[1] if holes else np.zeros_like(hole_HW)
     if overlay is not None:
-        write_photo(Photo(pixels=np.asarray(make_overlay(photo, hole))), overlay, overwrite=overwrite)
+        write_photo(Photo(pixels=np.asarray(make_overlay(photo, hole))), overlay, overwrite=True)
     if comparison is not None:
-        write_photo(Photo(pixels=np.asarray(make_comparison(photo, hole, filled))), comparison, overwrite=overwrite)
+        write_photo(Photo(pixels=np.asarray(make_comparison(photo, hole, filled))), comparison, overwrite=True)

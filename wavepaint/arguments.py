@@ -25,7 +25,7 @@ def check_int(name: str, value: object, low: int, high: int | None = None, *, un
     expected = f"{low} or more" if high is None else f"{low} to {high}"
     hint = f" ({flag})" if flag else ""
     try:
-        number = None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # TypeError is the answer
+        number = None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]  # may raise TypeError
     except TypeError:
         number = None
     if number is None:

@@ -1,4 +1,4 @@
-"""The folder for files that can be made again, such as engines' plans and downloaded weights."""
+"""The folder for files that can be recreated, such as engines' plans and downloaded weights."""
 
 import os
 from pathlib import Path

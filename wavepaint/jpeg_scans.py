@@ -1,4 +1,4 @@
-"""Counts the scans of a JPEG, and refuses files with too many.
+"""Count the scans of a JPEG, and refuse files with too many.
 
 A progressive JPEG stores its pixels in several scans. Each scan costs a pass over all coefficients, even if it has only
 a few bytes and changes none of them. A file of one megabyte can therefore take an hour to decode, and libjpeg sets no
@@ -13,9 +13,10 @@ from PIL import Image
 from wavepaint.errors import ImageError
 
 _MAX_SCANS = 16
+"""A JPEG with at most this many scans is decoded at any size. Progressive JPEGs have about 10."""
+
 _MAX_SCANNED_PIXELS = 2_000_000_000
-"""Scans that are decoded at any size; more are decoded if all of them together have at most this many pixels. A pixel
-of an empty scan takes 1 to 2 ns. Progressive JPEGs have about 10 scans."""
+"""Limit on the pixels of all scans together if there are more scans. A pixel of an empty scan takes 1 to 2 ns."""
 
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 """The next marker, as libjpeg finds it. FF 00 is a data byte, and FF D0 to FF D7 are restarts within a scan."""
@@ -26,7 +27,7 @@ def check_scans(image: Image.Image, name: str) -> None:
     """Refuse a JPEG with too many scans. Images of other formats pass, and so do decoded images.
 
     Args:
-        image: Opened, not decoded yet.
+        image: An opened image that is not decoded yet.
         name: Name for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Finds ONNX files that keep weights in other files, without the onnx package.
+"""Find ONNX files that keep weights in other files, without the onnx package.
 
 An ONNX file may store a tensor in another file that it names ("external data"). Engines open that file themselves, and
 ONNX Runtime before 1.24.1 opened any file on the machine. Bundles do not need external data, so such a file is refused
@@ -111,7 +111,7 @@ def _scan(data: mmap.mmap) -> bool:
 
 
 def _read_varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, lowest first, and the position after it."""
+    """Return a number stored as seven bits a byte, lowest bits first, and the position after it."""
     value = 0
     for shift, index in enumerate(range(at, min(end, at + 10))):
         value |= (data[index] & 0x7F) << 7 * shift

@@ -99,7 +99,7 @@ class Engine(ABC):
 
     @abstractmethod
     def require_usable(self, model: Model | None = None) -> None:
-        """Raise unless this machine can run the engine, and a model that the engine takes.
+        """Raise unless this machine can run the engine and, unless None, a model that the engine takes.
 
         Raises:
             EngineError: The library, the driver or the GPU is missing, or the model does not fit this machine.
@@ -107,18 +107,18 @@ class Engine(ABC):
 
     @abstractmethod
     def takes(self, artifact: Artifact) -> bool:
-        """Return whether the engine runs this form of a model on a machine that has everything it needs."""
+        """Return whether the engine can run this form of a model, apart from the requirements on the machine."""
 
     @abstractmethod
     def list_candidates(self, bundle: Bundle, precision: Precision | Auto = "auto") -> list[ExecutionConfig]:
-        """Return how the engine could run a bundle with float32 inputs and outputs, fastest first.
+        """Return the configurations in which the engine could run a bundle with float32 inputs and outputs.
 
-        The engine need not be installed, and the bundle's reports do not matter.
+        The fastest comes first. Neither the installation nor the bundle's reports are considered.
         """
 
     @abstractmethod
     def find_runnable(self, model: Model) -> list[ExecutionConfig]:
-        """Return how the engine can run a model on this machine, exact arithmetic before reduced."""
+        """Return the configurations in which this machine can run a model, exact arithmetic before reduced."""
 
     @abstractmethod
     def open(self, execution: ExecutionConfig, options: OpenOptions) -> Session:

@@ -1,11 +1,11 @@
 """Find the NVIDIA GPUs of this machine through the driver, without any CUDA package.
 
-CUDA is not initialised: a process that forked afterwards could not use it in its children. NVML, a part of the driver,
-lists every GPU of the machine. ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` define which of them CUDA will show,
+CUDA is not initialised, because a process forked afterwards could not use it. NVML, a part of the driver, lists every
+GPU of the machine. ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` define which of them CUDA will show,
 and in which order. If the process already uses CUDA, CUDA itself is asked.
 
-CUDA lists the fastest GPU first unless ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``, and does not document how it measures.
-This module assumes cores times clock, and the PCI bus order among equals. UUIDs in ``CUDA_VISIBLE_DEVICES`` are
+CUDA lists the fastest GPU first unless ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``, and does not document how it measures
+speed. This module assumes cores times clock, and the PCI bus order among equals. UUIDs in ``CUDA_VISIBLE_DEVICES`` are
 unambiguous.
 """
 
@@ -136,7 +136,7 @@ def _load_nvml() -> ctypes.CDLL | None:
 
 @contextmanager
 def _nvml() -> Iterator[Any]:
-    """Start NVML for a with block; give None if it does not load or start."""
+    """Start NVML for a with block. Yields None if it does not load or start."""
     nvml = _load_nvml()
     if nvml is None or nvml.nvmlInit_v2():
         yield None
@@ -191,7 +191,7 @@ def _list_gpus(nvml: Any) -> list[_Device]:
     nvml.nvmlDeviceGetCount_v2(ctypes.byref(count))
     for index in range(count.value):
         handle, pci = ctypes.c_void_p(), _NvmlPci()
-        # CUDA does not show a GPU either that this process may not use.
+        # This fails for a GPU that this process may not use, and CUDA does not show that GPU either.
         if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
             nvml.nvmlDeviceGetPciInfo_v3(handle, ctypes.byref(pci))
             speed = _number(nvml, "NumGpuCores", handle) * _number(nvml, "MaxClockInfo", handle, _SM_CLOCK)

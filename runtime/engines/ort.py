@@ -20,10 +20,10 @@ _PROVIDERS: dict[Device, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExe
 _CUDA_OPTIONS = {
     # TensorFloat-32 keeps 10 of a float32's 23 bits of precision. ONNX Runtime switches it on by default.
     "use_tf32": "0",
-    # HEURISTIC chooses a convolution's algorithm from its sizes: the same photo is computed by the same algorithm, and
-    # so rounded equally, in every process. EXHAUSTIVE, ONNX Runtime's default, takes (up to 1.19) the algorithm that
-    # won a race on this machine, and runs that race again for each new size. Holes bring many sizes. Since 1.20 DEFAULT
-    # means cuDNN's fallback, which is many times slower (github.com/microsoft/onnxruntime/issues/22705).
+    # HEURISTIC chooses a convolution's algorithm from its sizes, so every process rounds a photo in the same way. Up to
+    # 1.19 EXHAUSTIVE, ONNX Runtime's default, times all algorithms on this machine, again for each new size, and holes
+    # have many sizes. Since 1.20 DEFAULT means cuDNN's fallback, which is many times slower
+    # (github.com/microsoft/onnxruntime/issues/22705).
     "cudnn_conv_algo_search": "HEURISTIC",
 }
 
@@ -160,11 +160,11 @@ class OrtSession(Session):
         found = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
         expected = ([INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE])
         if found != expected:
-            raise EngineError(f"{path} has inputs and outputs {found}, the contract wants {expected}. Export it again.")
+            raise EngineError(f"{path} has inputs and outputs {found}, expected {expected}. Export it again.")
         if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU silently
             raise EngineError(
                 f"ONNX Runtime {ort.__version__} fell back from {provider} to {session.get_providers()[0]}: the GPU's "
-                "driver, CUDA or cuDNN is missing or of another version. wp doctor shows what there is."
+                "driver, CUDA or cuDNN is missing or of another version. Run wp doctor to see what is installed."
             )
         self.device = "CPU" if device == "cpu" else get_gpu_name()
         self.engine = f"ONNX Runtime {ort.__version__} {device.upper()}"

@@ -30,7 +30,7 @@ def get_engine(name: EngineName) -> Engine:
 
 
 def find_runnable(model: Model) -> list[ExecutionConfig]:
-    """Return how this machine can run a model, exact arithmetic before reduced in each engine."""
+    """Return the configurations in which this machine can run a model; in each engine exact arithmetic first."""
     return [execution for name in ENGINES for execution in get_engine(name).find_runnable(model)]
 
 
@@ -59,21 +59,21 @@ def _find_reports(bundle: Bundle, execution: ExecutionConfig) -> Iterator[Report
 
 
 def has_failed(bundle: Bundle, execution: ExecutionConfig) -> bool:
-    """Return whether the bundle has a report of a failed verification."""
+    """Return whether a report in the bundle says that a configuration failed verification."""
     return any(not report["passed"] for report in _find_reports(bundle, execution))
 
 
 def is_verified(bundle: Bundle, execution: ExecutionConfig) -> bool:
-    """Return whether the bundle has reports, all of a passed verification."""
+    """Return whether the bundle has reports on a configuration, and it passed verification in all of them."""
     passed = [report["passed"] for report in _find_reports(bundle, execution)]
     return bool(passed) and all(passed)
 
 
 def list_candidates(bundle: Bundle, engine: EngineName, precision: Precision | Auto = "auto") -> list[ExecutionConfig]:
-    """Return how an engine could run a bundle, fastest first, even if the engine is not installed.
+    """Return the configurations in which an engine could run a bundle, fastest first, even if it is not installed.
 
-    ``float32`` means float32 weights, too. ``auto`` leaves out what failed verification in the engine and arithmetic,
-    and float32 on other weights unless that is verified.
+    ``float32`` means float32 weights, too. ``auto`` leaves out configurations that failed verification, and float32
+    arithmetic on other weights unless it is verified.
     """
 
     def is_allowed(execution: ExecutionConfig) -> bool:
@@ -100,12 +100,12 @@ def list_fastest(bundle: Bundle) -> list[ExecutionConfig]:
 
 
 def can_compare() -> bool:
-    """Return whether an engine for the CPU is installed, which sessions on a GPU can be compared with."""
+    """Return whether an engine for the CPU is installed, so that GPU sessions can be compared with it."""
     return any(engine.is_installed() for engine in FASTEST_FIRST if not engine.is_on_gpu)
 
 
 def _open_on_cpu(model: Model) -> Session:
-    """Open a float32 model in the first engine for the CPU that does."""
+    """Open a float32 model in the first engine for the CPU that can."""
     reasons = []
     for engine in (get_engine(name) for name in ENGINES):
         if not engine.is_on_gpu:
@@ -170,7 +170,7 @@ def open_session(
         BundleError: The bundle has no model for the engine in that precision.
     """
     is_auto = "auto" in (engine, precision)
-    names = _list_names_here() if engine == "auto" else (engine,)
+    names = _list_engines_to_try() if engine == "auto" else (engine,)
     executions = [execution for name in names for execution in list_candidates(bundle, name, precision)]
     if is_auto:
         executions.sort(key=lambda one: not get_engine(one.engine).is_on_gpu and not is_verified(bundle, one))
@@ -179,30 +179,30 @@ def open_session(
         try:
             if is_auto and has_failed(bundle, execution):
                 raise EngineError(
-                    f"{execution.artifact.path} failed verification in it. To run it all the same, name the engine and "
-                    "the precision."
+                    f"{execution.artifact.path} failed verification in this engine. To run it anyway, name the engine "
+                    "and the precision."
                 )
             session = open_execution(
                 execution, threads=threads, streams=streams, plan_policy="cached" if engine == "auto" else "build"
             )
             if is_auto:
-                _check_new_gpu(bundle, execution, session)
+                _check_gpu_session(bundle, execution, session)
             return session
         except (BundleError, EngineError) as error:
             if not is_auto:
                 raise
             reasons.setdefault(str(error), f"{execution.engine} {execution.arithmetic}: {error}")
-    raise EngineError(" ".join(reasons.values()) or f"{bundle.folder} holds no model for {engine} in {precision}.")
+    raise EngineError(" ".join(reasons.values()) or f"{bundle.folder} has no model for {engine} in {precision}.")
 
 
-def _list_names_here() -> tuple[EngineName, ...]:
-    """Return the engines worth trying. Without a GPU these are the CPU's, so that no library is imported in vain."""
+def _list_engines_to_try() -> tuple[EngineName, ...]:
+    """Return all engines; without a GPU only those for the CPU, so that the others' libraries are not imported."""
     has_gpu = bool(find_gpus())
     return tuple(engine.name for engine in FASTEST_FIRST if has_gpu or not engine.is_on_gpu)
 
 
-def _check_new_gpu(bundle: Bundle, execution: ExecutionConfig, session: Session) -> None:
-    """Compare a GPU session that no report is about; a cached plan was compared when it was built."""
+def _check_gpu_session(bundle: Bundle, execution: ExecutionConfig, session: Session) -> None:
+    """Compare a GPU session that has no report with the CPU. A cached plan was compared when it was built."""
     is_cached_plan = session.path != execution.model.path
     if not get_engine(execution.engine).is_on_gpu or is_cached_plan or is_verified(bundle, execution):
         return

@@ -1,4 +1,4 @@
-"""Sessions on a GPU are compared with the bundle's float32 model on the CPU before they are trusted."""
+"""Compare sessions on a GPU with the bundle's float32 model on the CPU before they are used."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""A photo while it is filled, and the patches of it that pass the engine."""
+"""A photo that is being filled, and the patches of it that the engine fills."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,9 +53,9 @@ class Canvas:
                 self.result[window.slices][hole] = quantize(values[hole], self.result.dtype)
 
     def make_patch(self, image: Float, hole: Bool) -> Patch:
-        """Return a patch with three channels, also for a grey photo."""
+        """Return a patch with three channels, even for a grey photo."""
         return Patch(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image, hole)
 
     def match_channels(self, fill: Float) -> Float:
-        """Return a fill with as many channels as the photo has colours."""
+        """Return a fill with as many channels as the photo has colour channels."""
         return fill.mean(axis=2, keepdims=True) if self.source.shape[2] == 1 else fill

@@ -1,4 +1,4 @@
-"""How many pixels may pass the engine at once: estimates of memory, and limits of model and machine."""
+"""Estimate memory, and limit the number of pixels in one run of the engine."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.sizes import SizeRange
 
 DEFAULT_MB = 2048
-"""Default bound on the memory of the process, in MiB; a photo that needs more gets room for a few tiles beside it."""
+"""Default bound on the memory of the process, in MiB; a photo that needs more gets that and room for a few tiles."""
 
 BASE_MB = 320
 """Memory of the interpreter, the libraries and the weights of a small model, in MiB."""
@@ -16,9 +16,10 @@ AHEAD = 2
 """Photos that are decoded or encoded while others are being filled."""
 
 MIN_PIXELS = 384 * 384
-"""Pixels that an engine must be able to take at once: a tile of twice the overlap and some pixels of its own."""
+"""Lowest limit on the pixels in one run: a tile of twice the overlap and some pixels of its own."""
 
 _ENOUGH_PIXELS = 3 * MIN_PIXELS
+"""Lowest limit on the pixels in one run if the user sets no bound on memory."""
 
 _PATCH_BYTES = 3 * 4 * 4 + 8
 """Memory of one pixel of a patch outside the engine: image, padded copy, output, blended fill, and masks."""
@@ -31,14 +32,14 @@ def estimate_photo_bytes(photo: Photo) -> int:
 
 
 def limit_pixels(photo: Photo, bytes_per_pixel: float, max_memory_mb: int | None, streams: int) -> int:
-    """Return how many pixels may pass the engine at once.
+    """Return the largest number of pixels in one run of the engine.
 
     Args:
         photo: The photo to fill.
         bytes_per_pixel: Peak memory of the engine for one pixel.
         max_memory_mb: Bound on the memory of the whole process, in MiB; None for :data:`DEFAULT_MB`, or as much as the
             photo needs.
-        streams: Runs of the engine at one time. With several, :data:`AHEAD` more photos are in memory.
+        streams: Number of concurrent runs of the engine. With several, :data:`AHEAD` more photos are in memory.
 
     Raises:
         ConfigError: The bound is too low for this photo.
@@ -61,11 +62,11 @@ def limit_pixels(photo: Photo, bytes_per_pixel: float, max_memory_mb: int | None
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a model and a machine can take.
+    """The limits of model and machine on one run of the engine.
 
     Attributes:
-        max_pixels: Pixels in one call of the engine, all of its batch together; at least :data:`MIN_PIXELS`.
-        max_batch: Patches in one call.
+        max_pixels: Most pixels in the whole batch; at least :data:`MIN_PIXELS`.
+        max_batch: Most patches in the batch.
         thickness: Side in pixels of the largest square hole that is filled at full resolution.
         multiple: The model's size multiple.
         sizes: Ranges of sizes that the engine takes; at least one contains a size whose sides are multiples.
@@ -78,7 +79,7 @@ class Limits:
     sizes: tuple[SizeRange, ...] = (SizeRange(),)
 
     def allow(self, height: int, width: int) -> bool:
-        """Return whether a patch may pass by itself. The engine's smallest run is allowed whatever the memory."""
+        """Return whether a patch may run in a batch of one. The engine's smallest run is always allowed."""
         _, num_pixels = self._find_smallest_run(1, 1)
         size, needed = self._find_smallest_run(height, width)
         return size is not None and needed <= max(self.max_pixels, num_pixels)

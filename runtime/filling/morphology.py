@@ -1,4 +1,4 @@
-"""Growing holes, eroding masks, and softening the edges of fills."""
+"""Grow holes, erode masks, and soften the edges of fills."""
 
 import numpy as np
 from wavepaint.runtime.filling.regions import MIN_CONTEXT, Region, find_regions

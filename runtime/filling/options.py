@@ -25,7 +25,7 @@ class FillOptions:
         invert_mask: Black marks the hole instead of white.
         mask_threshold: Lowest level, 1 to 255, that counts as white.
         mask_from: ``"alpha"`` takes the transparent pixels of the mask as the hole and makes them opaque.
-        resize_mask: Resize a mask of another size to the image, by nearest neighbour.
+        resize_mask: Resize a mask of another size to the image, with nearest-neighbour interpolation.
         dilate: Pixels, 0 to 64, by which the hole is grown; for masks that follow an object too closely.
         feather: Width in pixels, 0 to 64, of the transition from fill to photo in the ring that ``dilate`` adds. A
             value below ``dilate`` replaces everything at the edge of the original hole.
@@ -59,7 +59,7 @@ class FillOptions:
 
 
 def check_options(options: FillOptions | None) -> FillOptions:
-    """Return the options of a call, the defaults for None.
+    """Return the options; the defaults for None.
 
     Raises:
         ConfigError: ``options`` is of another type.
@@ -69,7 +69,7 @@ def check_options(options: FillOptions | None) -> FillOptions:
 
 
 def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, Bool] | None:
-    """Return the hole of the mask in the photo's size, and the hole to fill; None for an empty mask.
+    """Return the mask's hole in the photo's size, and that hole grown by ``dilate``; None for an empty mask.
 
     Raises:
         ImageError: Sizes differ, or the hole covers the whole photo.
@@ -80,7 +80,7 @@ def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, B
     hole = grow_hole(marked, options.dilate) if options.dilate else marked
     if hole.all():
         raise ImageError(
-            f"the mask covers all of {photo.source}, so no known pixels are left to continue from. White marks the "
+            f"the mask covers all of {photo.source}, so no known pixels are left to fill from. White marks the "
             "hole; --invert-mask swaps."
         )
     return marked, hole

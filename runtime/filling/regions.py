@@ -1,4 +1,4 @@
-"""Regions of a photo that the engine has to see: connected holes with their context.
+"""Find the regions of a photo that the engine has to see: connected holes with their context.
 
 Only the neighbourhood of a hole matters for its fill. Cutting a large photo into regions around its holes bounds time
 and memory by the size of the holes instead of the size of the photo.
@@ -103,26 +103,26 @@ def measure_thickness(hole_HW: NDArray[np.bool_]) -> int:
     return int(fits * step)
 
 
-def _connect_cells(cells: NDArray[np.bool_]) -> list[Region]:
-    """Return the bounding rectangles, in cells, of the 8-connected parts."""
-    left_over = cells.copy()
-    parts: list[Region] = []
+def _find_components(cells: NDArray[np.bool_]) -> list[Region]:
+    """Return the bounding rectangles, in cells, of the 8-connected components."""
+    unvisited = cells.copy()
+    components: list[Region] = []
     for start_y, start_x in zip(*np.nonzero(cells), strict=True):
-        if not left_over[start_y, start_x]:
+        if not unvisited[start_y, start_x]:
             continue
-        left_over[start_y, start_x] = False
+        unvisited[start_y, start_x] = False
         pending, ys, xs = [(int(start_y), int(start_x))], [int(start_y)], [int(start_x)]
         while pending:
             y, x = pending.pop()
             y0, x0 = max(y - 1, 0), max(x - 1, 0)
-            for dy, dx in zip(*np.nonzero(left_over[y0 : y + 2, x0 : x + 2]), strict=True):
+            for dy, dx in zip(*np.nonzero(unvisited[y0 : y + 2, x0 : x + 2]), strict=True):
                 near = (y0 + int(dy), x0 + int(dx))
-                left_over[near] = False
+                unvisited[near] = False
                 pending.append(near)
                 ys.append(near[0])
                 xs.append(near[1])
-        parts.append(Region(min(xs), min(ys), max(xs) + 1, max(ys) + 1))
-    return parts
+        components.append(Region(min(xs), min(ys), max(xs) + 1, max(ys) + 1))
+    return components
 
 
 def _widen(start: int, stop: int, context: int, limit: int, multiple: int) -> tuple[int, int]:
@@ -155,7 +155,7 @@ def find_regions(hole_HW: NDArray[np.bool_], multiple: int = 1) -> list[Region]:
     """
     height, width = hole_HW.shape
     regions: list[Region] = []
-    for part in _connect_cells(_reduce_cells(hole_HW, np.logical_or, CELL)):
+    for part in _find_components(_reduce_cells(hole_HW, np.logical_or, CELL)):
         cells = np.s_[part.top * CELL : part.bottom * CELL, part.left * CELL : part.right * CELL]
         hole = find_bounds(hole_HW[cells]).move(part.top * CELL, part.left * CELL)
         context = max(MIN_CONTEXT, min(hole.height, hole.width) // 2)

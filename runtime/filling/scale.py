@@ -1,4 +1,4 @@
-"""Scaling parts of photos down and up.
+"""Scale parts of photos down and up.
 
 Everything works on strips or windows, which bounds the memory for large photos.
 """

@@ -1,14 +1,14 @@
 """Strategies: fill a photo at once, in crops around its holes, or in tiles.
 
-``whole``: The whole photo passes the engine at its full resolution.
+``whole``: The engine gets the whole photo at full resolution.
 
-``crop``: Each hole passes with its neighbourhood. A hole thicker than the network was trained for is filled at a lower
-resolution and scaled up, and so is a crop that does not fit the memory. The detail lost in scaling comes back from the
-places where the fill found its texture (:mod:`wavepaint.runtime.filling.detail`).
+``crop``: The engine gets each hole with its neighbourhood. A hole thicker than the network was trained for is filled at
+a lower resolution and scaled up, and so is a crop that does not fit the memory. The detail lost in scaling comes back
+from the places where the fill found its texture (:mod:`wavepaint.runtime.filling.detail`).
 
-``tile``: The neighbourhood of each hole passes in overlapping tiles at full resolution, which are blended. A tile deep
-in a thick hole would contain no known pixels, so the hole is filled at a lower resolution first, and that fill is
-known to the tiles.
+``tile``: The engine gets each hole with its neighbourhood in overlapping tiles at full resolution, which are blended. A
+tile deep in a thick hole would contain no known pixels, so the hole is filled at a lower resolution first, and the
+tiles take that fill as known.
 
 ``auto``: Crops, or tiles where a crop would lose more than half of its resolution.
 
@@ -56,7 +56,7 @@ def fill_canvas(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
     Args:
         canvas: The photo.
         strategy: See the module's docstring.
-        limits: What may pass the engine at once.
+        limits: Limits on one run of the engine.
 
     Raises:
         ConfigError: The strategy is "whole", and the photo is too large for it.
@@ -90,7 +90,7 @@ def fill_canvas(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
 
 
 def _find_fitting_factor(region: Region, limits: Limits) -> int:
-    """Return the whole factor by which a region must be scaled down to pass at once."""
+    """Return the whole factor by which a region must be scaled down to fit into one run."""
     factor = max(int((region.num_pixels / limits.max_pixels) ** 0.5), 1)
     while not limits.allow(-(-region.height // factor), -(-region.width // factor)):
         factor += 1
@@ -137,7 +137,7 @@ def _make_coarse_fill(canvas: Canvas, region: Region, factor: int, patch: Patch,
 
 
 def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> Steps:
-    """Fill a region in tiles; if its hole is too thick by ``factor``, on top of a coarse fill."""
+    """Fill a region in tiles. If ``factor`` is above 1, they build on a fill at a resolution lower by that factor."""
     coarse: CoarseFill | None = None
     if factor > 1:
         factor = max(factor, _find_fitting_factor(region, limits))
@@ -151,7 +151,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
     weights = np.zeros((0, region.width), np.float32)
     for index, row in enumerate(rows):
         top, bottom = row[0].top, row[0].bottom
-        # The overlap with the row above is already there.
+        # The overlap with the row above is already in them.
         new = ((0, bottom - top - len(sums)), (0, 0))
         sums, weights = np.pad(sums, (*new, (0, 0))), np.pad(weights, new)
         cut = [(tile, _make_tile(canvas, region, tile, coarse)) for tile in row]

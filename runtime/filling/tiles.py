@@ -1,4 +1,4 @@
-"""Cutting a region into overlapping tiles, and weighing tiles where they overlap."""
+"""Cut a region into overlapping tiles, and weight them for blending."""
 
 import numpy as np
 from numpy.typing import NDArray

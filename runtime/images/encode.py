@@ -21,7 +21,7 @@ def is_written(suffix: str) -> bool:
     return chosen in _WRITTEN and chosen in Image.SAVE
 
 
-def _format_for(path: Path | None, photo: Photo) -> str:
+def _choose_format(path: Path | None, photo: Photo) -> str:
     name = printable(path or "the result")
     extensions = Image.registered_extensions()  # also loads every plugin, which fills Image.SAVE
     if path is None or not path.suffix:
@@ -57,7 +57,7 @@ def check_output(photo: Photo, path: Path | None) -> None:
     Raises:
         OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
     """
-    _check_kind(path, _format_for(path, photo), photo)
+    _check_kind(path, _choose_format(path, photo), photo)
 
 
 def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
@@ -68,7 +68,7 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
     Raises:
         OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
     """
-    chosen = _format_for(path, photo)
+    chosen = _choose_format(path, photo)
     _check_kind(path, chosen, photo)
     options = dict(photo.save_options)
     if chosen == "JPEG":

@@ -1,4 +1,4 @@
-"""Decides which file formats, channels and bit depths are accepted, and which mode keeps a decoded image."""
+"""Decide which file formats, channels and bit depths are accepted, and which mode keeps a decoded image."""
 
 import re
 from typing import IO, Any
@@ -24,7 +24,7 @@ def check_depth(image: Image.Image, stream: IO[bytes] | None, name: str) -> None
     """Refuse a file that Pillow would misread, or silently reduce to 8 bits.
 
     Args:
-        image: Opened, not decoded yet.
+        image: An opened image that is not decoded yet.
         stream: Its file; None if unknown.
         name: Name for messages.
 
@@ -51,7 +51,7 @@ def _tiff_layout(image: Image.Image) -> str:
 
 
 def _hidden_depth(image: Image.Image, stream: IO[bytes] | None) -> str:
-    """Return the depth of a file if Pillow would scale it to 8 bits; else nothing."""
+    """Describe the depth of a file if Pillow would scale it to 8 bits; else return an empty string."""
     deep = "more than 8 bits a channel"
     if image.format == "PPM":
         arguments: Any = getattr(image, "tile", None)
@@ -86,5 +86,5 @@ def find_mode(image: Image.Image, name: str) -> str:
         return "RGBA" if image.mode == "PA" else "RGB" + alpha
     if image.mode not in _KEPT_MODES:
         advice = _ADVICE.get(image.mode, "convert it to RGB first")
-        raise ImageError(f"{name} is of the kind {image.mode}, which is not supported: {advice}.")
+        raise ImageError(f"{name} has the mode {image.mode}, which is not supported: {advice}.")
     return image.mode

@@ -1,4 +1,4 @@
-"""Reads what a file stores besides pixels, to write it again: EXIF, ICC profile, resolution, JPEG quantization."""
+"""Read the metadata that is written again with the result: EXIF, ICC profile, resolution, JPEG quantization."""
 
 import warnings
 from typing import Any
@@ -10,7 +10,7 @@ from wavepaint.errors import WavePaintWarning
 _LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
 # Tags of a TIFF that describe the layout of its own pixels; the other tags describe the picture.
 _LAYOUT_TAGS = frozenset({254, 255, *range(256, 267), 273, *range(277, 282), 284, 317, *range(320, 326), 338, 339, 347})
-# Tags that are written from the photo itself, not from its EXIF.
+# Tags of resolution, XMP and ICC profile, which are not copied with the EXIF.
 _OWN_TAGS = frozenset({282, 283, 296, 700, 34675})
 
 
@@ -88,5 +88,5 @@ def jpeg_options(image: Image.Image) -> dict[str, Any]:
 
 
 def _warn(message: str) -> None:
-    # No level fits: the distance to the caller of read_photo varies, and in a thread there is no caller.
+    # No stacklevel fits: the distance to the caller of read_photo varies, and in a thread there is no caller.
     warnings.warn(message, WavePaintWarning, stacklevel=3)

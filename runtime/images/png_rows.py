@@ -1,4 +1,4 @@
-"""Detects PNG files with missing rows of pixels.
+"""Detect PNG files with missing rows of pixels.
 
 Pillow refuses a file that is cut off. It accepts pixel data that end early at the end of a row, and returns the missing
 rows as black. Counting the rows means decompressing the file again, so only images with a black last row are counted.

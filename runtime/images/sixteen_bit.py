@@ -1,4 +1,4 @@
-"""Decides the file format of 16-bit PNG and TIFF, and reads and writes it: several channels of 16 bits each.
+"""Read and write PNG and TIFF files with several channels of 16 bits each.
 
 Pillow has no image mode for such pixels. It decodes the files (compression, predictors, interlacing, tiles, checksums)
 and keeps the high byte of every value. With the byte order swapped, it keeps the low byte. Decoding a file twice
@@ -48,7 +48,7 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Return whether an image that is not decoded yet is one that :func:`read_deep_colour` reads."""
+    """Return whether an opened image, not decoded yet, needs :func:`read_deep_colour`."""
     return _RAW_MODE.fullmatch(raw_mode(image)) is not None and image.mode in ("RGB", "RGBA")
 
 
@@ -71,7 +71,7 @@ def read_deep_colour(image: Image.Image) -> Deep:
     pixels: Deep
     with Image.open(stream, formats=[image.format or ""]) as again:
         if kind["channels"] == "LA":
-            # Two 16-bit channels have as many bits as 8-bit RGBA, so one pass gives both bytes of both.
+            # Two 16-bit channels have as many bits as 8-bit RGBA, so one pass gives all bytes of both.
             _set_raw_mode(again, "RGBA")
             again.load()  # first, because a broken file fails here, before the array is allocated
             pixels = np.empty((image.height, image.width, 2), np.uint16)

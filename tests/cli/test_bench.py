@@ -146,4 +146,4 @@ def test_senseless_options_are_refused(
 
 
 def test_a_folder_without_a_bundle_is_refused(wp: Wp, tmp_path: Path) -> None:
-    assert_refused(wp("bench", tmp_path), "holds no manifest.json")
+    assert_refused(wp("bench", tmp_path), "has no manifest.json")

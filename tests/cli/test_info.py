@@ -63,7 +63,7 @@ def test_json_is_the_manifest(wp_here: Wp, tmp_path: Path) -> None:
 
 
 def test_a_damaged_bundle_is_refused(wp_here: Wp, tmp_path: Path) -> None:
-    assert_refused(wp_here("info", tmp_path), "holds no manifest.json")
+    assert_refused(wp_here("info", tmp_path), "has no manifest.json")
     bundle = write_bundle(tmp_path / "bundle")
     manifest = json.loads((bundle.folder / MANIFEST_NAME).read_text())
     for fields, words in (

@@ -1,4 +1,4 @@
-"""From the text of ``manifest.json`` to a checked :class:`Manifest`."""
+"""Parse the text of ``manifest.json`` into a checked :class:`Manifest`."""
 
 import json
 import warnings
@@ -99,7 +99,7 @@ def _check_values(value: Any, where: str = "$", level: int = 0) -> None:
 
 
 def _prepare_artifacts(entries: list[Any], name: object) -> list[Any]:
-    """Return the artifacts' entries with today's keys, without damaged plans: the models run without them."""
+    """Return the artifacts' entries with today's keys. Damaged plans are left out, because ONNX files still run."""
     prepared = []
     for index, entry in enumerate(entries):
         if isinstance(entry, Mapping):
@@ -136,7 +136,7 @@ def _check_artifacts(manifest: Manifest, name: object) -> None:
 
 
 def _convert(value: Any, wanted: Any, where: str = "$") -> Any:
-    """Return a value as a type, or raise a ValueError that names the problem and its JSON path."""
+    """Convert a value to a type, or raise a ValueError that names the problem and its JSON path."""
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""Reading a bundle: every file is there, unaltered and harmless, or the bundle is refused."""
+"""Read a bundle, and refuse it unless every file is present, unaltered and free of external data."""
 
 import hashlib
 import stat
@@ -14,7 +14,7 @@ from wavepaint.model_file import has_external_data
 MANIFEST_NAME = "manifest.json"
 
 MAX_MANIFEST_BYTES = 1 << 20
-"""Largest manifest that is read, in bytes. The default model's manifest has 14 kB."""
+"""Size limit of a manifest, in bytes. The default model's manifest has 14 kB."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
 
     Args:
         folder: The bundle's folder.
-        check_hashes: Also compare the sha256 of every file (some milliseconds for a small model).
+        check_hashes: Also compare the sha256 of every file (a few milliseconds for a small model).
 
     Warns:
         WavePaintWarning: The entry of a plan is damaged; the bundle is read without it.
@@ -92,9 +92,7 @@ def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:
         _check_files(folder, manifest, check_hashes)
         _refuse_external_data(folder, manifest)
     except FileNotFoundError:
-        raise BundleError(
-            f"{folder} holds no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export."
-        ) from None
+        raise BundleError(f"{folder} has no {MANIFEST_NAME}, so it is not a bundle. Make one with wp export.") from None
     except OSError as error:
         raise BundleError(f"{folder} cannot be read: {error.strerror or error}.") from error
     return Bundle(folder, manifest)
@@ -134,7 +132,7 @@ def _refuse_external_data(folder: Path, manifest: Manifest) -> None:
     for file in (folder / name for name in sorted(named & manifest.files.keys())):
         try:
             external = has_external_data(file)
-        except ValueError:  # no engine gets the file either, and the bundle's other models may work
+        except ValueError:  # engines refuse the file too, and the bundle's other models may work
             continue
         if external:
             raise BundleError(

@@ -118,7 +118,7 @@ class CudaDevice(Device):
         try:
             enqueue()
         except BaseException:
-            # It fails if the capture is broken, and still ends it.
+            # Ends the capture even if this call fails because the capture is broken.
             status, graph = self._cuda.cuStreamEndCapture(stream)
             if status == self._cuda.CUresult.CUDA_SUCCESS:
                 self._call("cuGraphDestroy", graph)

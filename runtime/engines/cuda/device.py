@@ -1,4 +1,4 @@
-"""The part of CUDA that runs a plan.
+"""The part of CUDA that is needed to run a plan.
 
 A run copies a batch to the GPU, lets TensorRT enqueue its kernels and copies the result back. Everything in one run is
 enqueued on one stream and is therefore in order, and different runs share no memory. So no events between streams are
@@ -14,7 +14,7 @@ from wavepaint.runtime.engines.session import Closeable
 
 
 class Device(Closeable):
-    """CUDA's first GPU, which ``CUDA_VISIBLE_DEVICES`` chooses.
+    """The first GPU that CUDA shows to this process; see ``CUDA_VISIBLE_DEVICES``.
 
     Addresses, streams and graphs are plain integers, as in TensorRT. Every method may be called from any thread. The
     device's primary context is used, which is also TensorRT's.
@@ -68,16 +68,16 @@ class Device(Closeable):
 
     @abstractmethod
     def time_ms(self, stream: int, enqueue: Callable[[], None]) -> float:
-        """Return how many milliseconds the work takes that ``enqueue`` enqueues, by the GPU's clock.
+        """Return the duration in milliseconds, by the GPU's clock, of the work that ``enqueue`` enqueues.
 
-        The call waits for this work, and for everything enqueued before.
+        Waits for this work and for everything enqueued before it.
         """
 
     @abstractmethod
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
         """Return the graph of the work that ``enqueue`` enqueues on a stream, without running it.
 
-        An exception of ``enqueue`` ends the capture and is raised again.
+        An exception from ``enqueue`` ends the capture and is re-raised.
         """
 
     @abstractmethod

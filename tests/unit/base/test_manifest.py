@@ -46,7 +46,7 @@ def flip_a_byte(folder: Path) -> None:
         (flip_a_byte, "was altered or is damaged"),
         (lambda f: (f / "model.onnx").write_bytes(b""), "was altered or is damaged"),
         (lambda f: (f / "model.onnx").unlink(), "lacks model.onnx"),
-        (lambda f: (f / MANIFEST_NAME).unlink(), "holds no manifest.json"),
+        (lambda f: (f / MANIFEST_NAME).unlink(), "has no manifest.json"),
         (lambda f: (f / MANIFEST_NAME).write_text("{"), "is damaged"),
         (lambda f: (f / MANIFEST_NAME).write_text("[]"), "not the manifest of a WavePaint bundle"),
         (altered(lambda m: m.update(format_version=9)), "format version 9; this program reads 3"),

@@ -97,9 +97,9 @@ def test_the_requested_engine_and_precision_run(
 
 def test_an_impossible_request_is_refused(full_bundle: Bundle, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     float32_only = write_bundle(tmp_path / "float32", precisions=("float32",))
-    with pytest.raises(EngineError, match="holds no model for ort-cpu in bfloat16"):
+    with pytest.raises(EngineError, match="has no model for ort-cpu in bfloat16"):
         open_session(full_bundle, engine="ort-cpu", precision="bfloat16")
-    with pytest.raises(EngineError, match="holds no model for ort-cpu in float16"):
+    with pytest.raises(EngineError, match="has no model for ort-cpu in float16"):
         open_session(float32_only, engine="ort-cpu", precision="float16")
     with pytest.raises(EngineError, match=r"OpenVINO .* computes float32.* not float16: --engine ort-cpu computes"):
         open_session(full_bundle, engine="openvino", precision="float16")

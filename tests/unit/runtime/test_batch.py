@@ -105,7 +105,7 @@ def test_groups_run_at_once_and_work_not_yet_started_is_dropped() -> None:
         time.sleep(0.01)
         return [-item for item in group]
 
-    results = map_groups(work, range(1000), workers=2, group=3)
+    results = map_groups(work, range(1000), workers=2, group_size=3)
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
     assert len(begun) <= 4
