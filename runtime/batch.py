@@ -14,6 +14,7 @@ from wavepaint.machine import count_cores
 from wavepaint.runtime.filling.memory import AHEAD
 from wavepaint.runtime.filling.options import FillOptions, check_options
 from wavepaint.runtime.filling.scale import Bool
+from wavepaint.runtime.images.decode import get_name
 from wavepaint.runtime.images.encode import check_output, encode_photo, write_photo
 from wavepaint.runtime.images.photo import ImageSource, Photo
 from wavepaint.runtime.images.read import read_photo
@@ -22,7 +23,7 @@ from wavepaint.runtime.jobs import Job, JobResult
 from wavepaint.runtime.pipeline import map_groups
 from wavepaint.runtime.previews import write_pictures
 
-Decoded = tuple[Photo, Bool] | WavePaintError
+DecodedPair = tuple[Photo, Bool] | WavePaintError
 Filled = Photo | WavePaintError
 
 _OUT_OF_MEMORY = "out of memory. Close other programs, or scale the image down."
@@ -105,7 +106,7 @@ def inpaint_many(
 
 def _decode(
     image: ImageSource, mask: ImageSource | None, options: FillOptions, check: Callable[[Photo], None]
-) -> Decoded:
+) -> DecodedPair:
     """Return a photo that passes ``check``, and its hole; or the error."""
     try:
         if mask is None:
@@ -116,14 +117,10 @@ def _decode(
     except WavePaintError as error:
         return error
     except MemoryError:
-        return ImageError(f"{_name(image)} was not decoded: {_OUT_OF_MEMORY}")
+        return ImageError(f"{get_name(image, 'image')} was not decoded: {_OUT_OF_MEMORY}")
 
 
-def _name(image: ImageSource) -> str:
-    return printable(image) if isinstance(image, str | Path) else "an image"
-
-
-def _fill_decoded(inpainter: Inpainter, decoded: Sequence[Decoded], options: FillOptions) -> list[Filled]:
+def _fill_decoded(inpainter: Inpainter, decoded: Sequence[DecodedPair], options: FillOptions) -> list[Filled]:
     """Fill the photos that could be decoded; the errors of the others stay in their places."""
     try:
         filled = iter(inpainter.fill_photos([one for one in decoded if isinstance(one, tuple)], options))
@@ -176,7 +173,7 @@ def _check_output(job: Job, photo: Photo) -> None:
 
 
 def _write(
-    job: Job, source: Decoded, filled: Filled, seconds: float, options: FillOptions, overwrite: bool
+    job: Job, source: DecodedPair, filled: Filled, seconds: float, options: FillOptions, overwrite: bool
 ) -> JobResult:
     if isinstance(source, WavePaintError) or isinstance(filled, WavePaintError):
         return JobResult(job=job, status="failed", error=str(filled))

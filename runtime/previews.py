@@ -52,7 +52,7 @@ def write_pictures(
     overlay: Path | None,
     comparison: Path | None,
 ) -> None:
-    """Write the pictures with a path, in place of existing files. They show the hole that was filled.
+    """Write the pictures that have a path, and replace existing files. They show the hole that was filled.
 
     Args:
         photo: The photo.

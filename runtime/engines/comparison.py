@@ -39,8 +39,8 @@ class Budget:
 FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
 
 HALF_MIN_PSNR_DB = 50.0
-"""50 dB is a root mean square error of 0.8 8-bit levels. Single pixels may differ more, so the largest error has no
-limit."""
+"""50 dB is a root mean square error of 0.8 of an 8-bit level. Single pixels may differ more, so the largest error has
+no limit."""
 
 HALF_BUDGET = Budget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
 

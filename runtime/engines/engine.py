@@ -99,7 +99,7 @@ class Engine(ABC):
 
     @abstractmethod
     def require_usable(self, model: Model | None = None) -> None:
-        """Raise unless this machine can run the engine and, unless None, a model that the engine takes.
+        """Raise if this machine cannot run the engine or, if given, a model that the engine takes.
 
         Raises:
             EngineError: The library, the driver or the GPU is missing, or the model does not fit this machine.

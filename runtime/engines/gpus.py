@@ -1,8 +1,8 @@
 """Find the NVIDIA GPUs of this machine through the driver, without any CUDA package.
 
 CUDA is not initialised, because a process forked afterwards could not use it. NVML, a part of the driver, lists every
-GPU of the machine. ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` define which of them CUDA will show,
-and in which order. If the process already uses CUDA, CUDA itself is asked.
+GPU of the machine. ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` define which of them CUDA will show, and in which
+order. If the process already uses CUDA, CUDA itself is asked.
 
 CUDA lists the fastest GPU first unless ``CUDA_DEVICE_ORDER`` is ``PCI_BUS_ID``, and does not document how it measures
 speed. This module assumes cores times clock, and the PCI bus order among equals. UUIDs in ``CUDA_VISIBLE_DEVICES`` are
@@ -194,9 +194,9 @@ def _list_gpus(nvml: Any) -> list[_Device]:
         # This fails for a GPU that this process may not use, and CUDA does not show that GPU either.
         if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
             nvml.nvmlDeviceGetPciInfo_v3(handle, ctypes.byref(pci))
-            speed = _number(nvml, "NumGpuCores", handle) * _number(nvml, "MaxClockInfo", handle, _SM_CLOCK)
+            speed = _query_number(nvml, "NumGpuCores", handle) * _query_number(nvml, "MaxClockInfo", handle, _SM_CLOCK)
             first = 0 if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" else -speed
-            device = _Device(handle, handle, (_text(nvml, "UUID", handle),))
+            device = _Device(handle, handle, (_query_text(nvml, "UUID", handle),))
             found.append(((first, pci.domain, pci.bus, pci.device), device))
     return [device for _, device in sorted(found, key=lambda one: one[0])]
 
@@ -204,13 +204,15 @@ def _list_gpus(nvml: Any) -> list[_Device]:
 def _list_parts(nvml: Any, gpu: _Device) -> list[_Device]:
     """Return the MIG devices of a GPU with MIG; else the GPU itself."""
     (uuid,) = gpu.names
-    most = _number(nvml, "MaxMigDeviceCount", gpu.handle)
+    most = _query_number(nvml, "MaxMigDeviceCount", gpu.handle)
     found = []
     for index in range(most):
         part = ctypes.c_void_p()
         if not nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu.handle, index, ctypes.byref(part)):
-            instances = "/".join(str(_number(nvml, name, part)) for name in ("GpuInstanceId", "ComputeInstanceId"))
-            found.append(_Device(part, gpu.handle, (_text(nvml, "UUID", part), f"MIG-{uuid}/{instances}")))
+            instances = "/".join(
+                str(_query_number(nvml, name, part)) for name in ("GpuInstanceId", "ComputeInstanceId")
+            )
+            found.append(_Device(part, gpu.handle, (_query_text(nvml, "UUID", part), f"MIG-{uuid}/{instances}")))
     return found if most else [gpu]
 
 
@@ -219,16 +221,16 @@ def _describe(nvml: Any, device: _Device) -> Gpu:
     nvml.nvmlDeviceGetCudaComputeCapability(device.gpu, ctypes.byref(major), ctypes.byref(minor))
     nvml.nvmlDeviceGetMemoryInfo(device.handle, ctypes.byref(memory))
     capability = f"sm{major.value}{minor.value}"
-    return Gpu(_text(nvml, "Name", device.handle), capability, memory.total >> 20)
+    return Gpu(_query_text(nvml, "Name", device.handle), capability, memory.total >> 20)
 
 
-def _number(nvml: Any, what: str, handle: Any, *arguments: int) -> int:
+def _query_number(nvml: Any, what: str, handle: Any, *arguments: int) -> int:
     """Return a number from NVML about a device; 0 if NVML fails or is too old for the query."""
     value, ask = ctypes.c_uint(), getattr(nvml, f"nvmlDeviceGet{what}", None)
     return 0 if ask is None or ask(handle, *arguments, ctypes.byref(value)) else value.value
 
 
-def _text(nvml: Any, what: str, handle: Any) -> str:
+def _query_text(nvml: Any, what: str, handle: Any) -> str:
     text = ctypes.create_string_buffer(_TEXT_BYTES)
     getattr(nvml, f"nvmlDeviceGet{what}")(handle, text, len(text))
     return text.value.decode(errors="replace")

@@ -106,7 +106,7 @@ class OpenVinoSession(Session):
             compiled: Any = _core().compile_model(path, "CPU", config)
         except Exception as error:  # OpenVINO raises RuntimeError and its subclasses
             raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
-        # A port has several names if its tensor is only converted: its own and that of the converted tensor.
+        # If the next operator only converts a port's tensor, the port also has the converted tensor's name.
         found = [[port.get_names() for port in ports] for ports in (compiled.inputs, compiled.outputs)]
         expected = [[INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE]]
         if not all(

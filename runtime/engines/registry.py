@@ -64,7 +64,7 @@ def has_failed(bundle: Bundle, execution: ExecutionConfig) -> bool:
 
 
 def is_verified(bundle: Bundle, execution: ExecutionConfig) -> bool:
-    """Return whether the bundle has reports on a configuration, and it passed verification in all of them."""
+    """Return whether a configuration has reports in the bundle and passed verification in all of them."""
     passed = [report["passed"] for report in _find_reports(bundle, execution)]
     return bool(passed) and all(passed)
 
@@ -202,7 +202,10 @@ def _list_engines_to_try() -> tuple[EngineName, ...]:
 
 
 def _check_gpu_session(bundle: Bundle, execution: ExecutionConfig, session: Session) -> None:
-    """Compare a GPU session that has no report with the CPU. A cached plan was compared when it was built."""
+    """Compare a GPU session that has no report with the float32 model on the CPU.
+
+    A cached plan was compared when it was built.
+    """
     is_cached_plan = session.path != execution.model.path
     if not get_engine(execution.engine).is_on_gpu or is_cached_plan or is_verified(bundle, execution):
         return

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from wavepaint.runtime.filling.morphology import soften_edge
 from wavepaint.runtime.filling.regions import Region
-from wavepaint.runtime.filling.scale import Bool, Float, Levels
-from wavepaint.runtime.images.arrays import quantize, slice_rows
+from wavepaint.runtime.filling.scale import Bool, Float
+from wavepaint.runtime.images.arrays import Levels, quantize, slice_rows
 
 
 class Patch(NamedTuple):

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from wavepaint.runtime.filling.morphology import erode
 from wavepaint.runtime.filling.regions import Region, find_bounds
-from wavepaint.runtime.filling.scale import Bool, Float, Levels, to_float, upscale
+from wavepaint.runtime.filling.scale import Bool, Float, to_float, upscale
+from wavepaint.runtime.images.arrays import Levels
 
 DISTANCES = (24, 48, 80, 128)
 """Distances, in pixels of the fill, at which detail is looked for; networks that borrow texture use the same ones."""

@@ -2,7 +2,8 @@
 
 import numpy as np
 from wavepaint.runtime.filling.regions import MIN_CONTEXT, Region, find_regions
-from wavepaint.runtime.filling.scale import Bool, Float, Levels, to_float
+from wavepaint.runtime.filling.scale import Bool, Float, to_float
+from wavepaint.runtime.images.arrays import Levels
 
 MAX_GROWTH = MIN_CONTEXT
 """Largest number of pixels to grow a hole or to soften its edge: the smallest margin of a region."""

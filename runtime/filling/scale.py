@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.runtime.filling.regions import Region
-from wavepaint.runtime.images.arrays import slice_rows
+from wavepaint.runtime.images.arrays import Levels, slice_rows
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
-Levels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def to_float(levels: Levels) -> Float:

@@ -137,7 +137,7 @@ def _make_coarse_fill(canvas: Canvas, region: Region, factor: int, patch: Patch,
 
 
 def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> Steps:
-    """Fill a region in tiles. If ``factor`` is above 1, they build on a fill at a resolution lower by that factor."""
+    """Fill a region in tiles. If ``factor`` is above 1, first fill it at a resolution lower by that factor."""
     coarse: CoarseFill | None = None
     if factor > 1:
         factor = max(factor, _find_fitting_factor(region, limits))

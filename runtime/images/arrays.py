@@ -10,7 +10,8 @@ from PIL import Image
 STRIP_PIXELS = 2**19
 """Pixels of one strip. Strips keep temporary arrays small: only the result is as large as the image."""
 
-Strip = NDArray[np.uint8] | NDArray[np.uint16]
+Levels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Pixel values of 8 or 16 bits."""
 
 
 def slice_rows(shape: Sequence[int]) -> Iterator[slice]:
@@ -21,7 +22,7 @@ def slice_rows(shape: Sequence[int]) -> Iterator[slice]:
         yield slice(top, min(top + rows, height))
 
 
-def iterate_strips(image: Image.Image | NDArray[Any], mode: str | None = None) -> Iterator[tuple[slice, Strip]]:
+def iterate_strips(image: Image.Image | NDArray[Any], mode: str | None = None) -> Iterator[tuple[slice, Levels]]:
     """Yield the rows and the pixels (h, W, C) of each strip.
 
     Args:

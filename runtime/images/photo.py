@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.errors import ImageError
+from wavepaint.runtime.images.arrays import Levels
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """Accepted as an image or a mask: a path, the bytes of an encoded file, a PIL image or an array."""
@@ -25,7 +26,7 @@ class Photo:
         source: Name for messages.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels: Levels
     format: str | None = None
     save_options: dict[str, Any] = field(default_factory=dict)
     jpeg_options: dict[str, Any] = field(default_factory=dict)

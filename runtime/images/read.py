@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ImageError
-from wavepaint.runtime.images.arrays import Strip, as_stored, iterate_strips
+from wavepaint.runtime.images.arrays import Levels, as_stored, iterate_strips
 from wavepaint.runtime.images.decode import decode, get_name
 from wavepaint.runtime.images.photo import ImageSource, Photo
 
@@ -92,7 +92,7 @@ def read_mask(
     return hole
 
 
-def _luminance(levels: Strip) -> NDArray[Any]:
+def _luminance(levels: Levels) -> NDArray[Any]:
     """Return the luminance (H, W) of (H, W, C) uint8. Transparent pixels count as black."""
     colours = levels[..., :3] if levels.shape[2] >= 3 else levels[..., :1]
     grey: NDArray[Any] = colours[..., 0]

@@ -32,7 +32,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "noise.webp": (lambda: b"RIFF\xff\xff\xff\x7fWEBPVP8 " + RNG.bytes(500), "noise.webp"),
     "moving.webp": (lambda: encoded(PHOTO, "WEBP", save_all=True, append_images=[OTHER]), "several frames"),
     "print.jpg": (lambda: encoded(PHOTO.convert("CMYK"), "JPEG"), "CMYK"),
-    "float.tif": (lambda: tiff(RGB[..., 0].astype(np.float32)), "kind F"),
+    "float.tif": (lambda: tiff(RGB[..., 0].astype(np.float32)), "mode F"),
     "text.png": (lambda: b"<html>404 not found</html>", "not an image"),
 }
 

@@ -1,7 +1,7 @@
 """The contract between export and runtime: a model's tensors, and the manifest and folder of a bundle.
 
-A bundle is a folder that contains ``manifest.json`` and the files it lists. Besides the standard library,
-this package needs only msgspec, which checks the manifest's fields against their types.
+A bundle is a folder that contains ``manifest.json`` and the files it lists. Besides the standard library, this
+package needs only msgspec, which checks the manifest's fields against their types.
 """
 
 from wavepaint.contract.manifest import (

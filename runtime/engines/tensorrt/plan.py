@@ -35,7 +35,7 @@ def get_size(shape: tuple[int, ...], io_dtype: IoDtype) -> Size:
 
 @dataclass
 class ExecutionContext:
-    """TensorRT's execution context. It can be freed while the traceback of an error still refers to this object."""
+    """Holds TensorRT's execution context, so that it can be freed while a traceback still refers to this object."""
 
     content: Any = None
 
@@ -189,7 +189,7 @@ class LoadedPlan:
         self._require(context.content.execute_async_v3(stream), "does not run")
 
     def find_capture_problem(self, context: ExecutionContext, stream: int) -> str:
-        """Return why a library that captures CUDA graphs itself cannot capture this size; empty if it can."""
+        """Return why the library cannot capture CUDA graphs of this size itself; empty if it can or need not."""
         if not self._graphs or self._library.can_capture(context.content, stream):
             return ""
         return f"{self.name} cannot capture what {self.path.name} runs at this size"

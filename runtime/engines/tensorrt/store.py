@@ -1,4 +1,4 @@
-"""Open a plan that fits this machine. A bundle's plan is checked before it is loaded; if it does not fit, one is built.
+"""Open a plan that fits this machine: the bundle's, a cached one, or one that is built now.
 
 A plan runs in the one version of the library that built it, and on the compute capabilities it was built for. TensorRT
 promises no more without flags that cost speed, and TensorRT-RTX names the capabilities of a plan built ahead of time.

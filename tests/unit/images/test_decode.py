@@ -79,17 +79,17 @@ def test_an_image_of_one_pixel_is_read(file_format: str) -> None:
 @pytest.mark.parametrize("profile", [None, b"a profile"])
 def test_cmyk_is_refused_with_and_without_a_profile(profile: bytes | None) -> None:
     for file_format in ("JPEG", "TIFF"):
-        with pytest.raises(ImageError, match="kind CMYK.*convert it to RGB with its ICC profile"):
+        with pytest.raises(ImageError, match="mode CMYK.*convert it to RGB with its ICC profile"):
             read_photo(encoded(PHOTO.convert("CMYK"), file_format, icc_profile=profile))
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (tiff(RNG.random((4, 4)).astype(np.float32)), "kind F.*16-bit grey"),
+        (tiff(RNG.random((4, 4)).astype(np.float32)), "mode F.*16-bit grey"),
         (tiff(RNG.random((4, 4, 3)).astype(np.float32), photometric="rgb"), "none of PNG"),
-        (tiff(np.arange(16, dtype=np.int16).reshape(4, 4)), "kind I"),
-        (tiff(np.arange(16, dtype=np.uint32).reshape(4, 4)), "kind I|none of PNG"),
+        (tiff(np.arange(16, dtype=np.int16).reshape(4, 4)), "mode I"),
+        (tiff(np.arange(16, dtype=np.uint32).reshape(4, 4)), "mode I|none of PNG"),
     ],
     ids=["float", "float colour", "signed", "32 bits"],
 )

@@ -122,9 +122,9 @@ def test_a_pil_image_that_is_not_decoded_yet_is_checked_like_a_file() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "kind CMYK.*ICC profile"),
-        (Image.fromarray(RGB).convert("LAB"), "kind LAB"),
-        (Image.fromarray(RNG.random((4, 4)).astype(np.float32)), "kind F"),
+        (encoded(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "mode CMYK.*ICC profile"),
+        (Image.fromarray(RGB).convert("LAB"), "mode LAB"),
+        (Image.fromarray(RNG.random((4, 4)).astype(np.float32)), "mode F"),
         (
             encoded(Image.fromarray(RGB), "GIF", save_all=True, append_images=[Image.fromarray(255 - RGB)]),
             "several frames",

@@ -221,7 +221,7 @@ def test_a_file_that_is_cut_off_is_refused(cut: float) -> None:
         (tiff(RGBA, photometric="rgb", extrasamples=[1]), "alpha multiplied"),
         (tiff(RGB[..., 0].copy(), photometric="miniswhite"), "zero for white"),
         (tiff(RGB.astype(np.float32), photometric="rgb"), "damaged|not an image"),
-        (tiff(RGBA, photometric="separated"), "kind CMYK.*ICC"),
+        (tiff(RGBA, photometric="separated"), "mode CMYK.*ICC"),
         (b"P6 31 23 65535\n" + RGB.astype(">u2").tobytes(), "more than 8 bits"),
     ],
 )
