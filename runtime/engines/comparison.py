@@ -182,7 +182,7 @@ def check_session(session: Session, reference: Session) -> Report:
     """Compare a session with the bundle's float32 model on the CPU, both with float32 inputs and outputs.
 
     Args:
-        session: The session to check. Its :meth:`~Session.sizes_to_check` are compared.
+        session: The session to check, at the sizes that it lists for this.
         reference: The float32 model.
 
     Raises:
@@ -191,7 +191,7 @@ def check_session(session: Session, reference: Session) -> Report:
     exact = session.precision == session.weights == "float32"
     budget = FLOAT32_BUDGET if exact else HALF_BUDGET
     comparisons = []
-    for size in session.sizes_to_check():
+    for size in session.list_sizes_to_check():
         image, mask = _make_case(*size)
         name = "{}x{}x{}".format(*size)
         comparisons.append(compare(name, image, mask, session.run(image, mask), reference.run(image, mask), budget))

@@ -137,11 +137,11 @@ class Session(Closeable):
         """Return whether a batch of this size can run, apart from the size multiple."""
         return any(sizes.contains((batch, height, width)) for sizes in self.sizes)
 
-    def refusal(self, batch: int, height: int, width: int) -> str:
+    def explain_refusal(self, batch: int, height: int, width: int) -> str:
         """Return why a batch of a size outside :attr:`sizes` cannot run, and the fix, without a full stop."""
         return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)"
 
-    def sizes_to_check(self) -> list[tuple[int, int, int]]:
+    def list_sizes_to_check(self) -> list[tuple[int, int, int]]:
         """Return a few sizes (batch, height, width) that the session takes, for comparisons."""
         multiple = self.size_multiple
         side = pad_side(256, multiple)

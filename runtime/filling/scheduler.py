@@ -36,7 +36,7 @@ class SessionLike(Protocol):
     @property
     def memory_factor(self) -> float: ...
     def run_many(self, batches: Iterable[tuple[Float, Float]]) -> Iterator[Float]: ...
-    def refusal(self, batch: int, height: int, width: int) -> str: ...
+    def explain_refusal(self, batch: int, height: int, width: int) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Scheduler:
             size = limits.pad(height, width)
             if size is None:
                 sides = pad_side(height, limits.multiple), pad_side(width, limits.multiple)
-                raise EngineError(f"{self._session.refusal(1, *sides)}; or choose --strategy auto.")
+                raise EngineError(f"{self._session.explain_refusal(1, *sides)}; or choose --strategy auto.")
             by_size.setdefault(size, []).append(index)
         calls: list[_Call] = []
         for size, same in by_size.items():

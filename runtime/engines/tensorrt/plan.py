@@ -120,14 +120,14 @@ class LoadedPlan:
         """
         indices = [index for index, profile in enumerate(self.profiles) if profile.sizes.contains(size)]
         if not indices:
-            raise EngineError(self.refusal(size))
+            raise EngineError(self.explain_refusal(size))
 
         def distance(index: int) -> float:
             return sum(abs(math.log(a / b)) for a, b in zip(size, self.profiles[index].opt, strict=True))
 
         return min(indices, key=distance)
 
-    def refusal(self, size: Size) -> str:
+    def explain_refusal(self, size: Size) -> str:
         """Return why a size outside every profile cannot run: the profiles, and how to build one that contains it."""
         nearest = self.profiles[0]
         shapes = ",".join(

@@ -96,10 +96,10 @@ class TensorRtSession(Session):
         """Why the capture of a CUDA graph failed; empty if none did."""
         return self._graphs.problem
 
-    def refusal(self, batch: int, height: int, width: int) -> str:
-        return self._plan.refusal((batch, height, width))
+    def explain_refusal(self, batch: int, height: int, width: int) -> str:
+        return self._plan.explain_refusal((batch, height, width))
 
-    def sizes_to_check(self) -> list[tuple[int, int, int]]:
+    def list_sizes_to_check(self) -> list[tuple[int, int, int]]:
         return [size for profile in self.profiles for size in dict.fromkeys((profile.min, profile.opt))]
 
     def _is_open(self) -> bool:

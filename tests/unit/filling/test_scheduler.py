@@ -32,7 +32,7 @@ class FakeEngine:
             self.check(images)
             yield np.where(masks > 0, np.float32(0.5), images)
 
-    def refusal(self, batch: int, height: int, width: int) -> str:
+    def explain_refusal(self, batch: int, height: int, width: int) -> str:
         return f"the engine takes no batch of {batch}x{width}x{height}"
 
 
