@@ -6,31 +6,25 @@ LaMa's ``bin/predict.py`` treats every ``*mask*.png`` below a folder as a mask. 
 
 import hashlib
 import json
-import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from wavepaint import __version__
 from wavepaint.atomic import check_target, write_folder
-from wavepaint.data.folders import find_files
 from wavepaint.data.masks import MaskSampler, describe_kind
 from wavepaint.data.names import encode_name
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.split import hash_share
-from wavepaint.data.validation_set import MAX_BROKEN, Pixels, fit_photo
-from wavepaint.errors import ConfigError, ImageError, OutputError, TrainingError, WavePaintWarning
+from wavepaint.data.validation_set import Pixels, fit_photo, read_photos
+from wavepaint.errors import ConfigError, OutputError, TrainingError
 
 RECORD = "masks.json"
 MAX_MASKS = 1000
 """The layout numbers masks with three digits."""
-
-_MASK_NAME = re.compile(r"(?P<image>.+)_mask(?P<number>\d{3})\.png", re.DOTALL)
-_IMAGE_SUFFIXES = (".png", ".jpg")
 
 
 def name_image(name: str) -> str:
@@ -95,7 +89,7 @@ def write_pairs(
         on_photo: Called after each photo.
 
     Returns:
-        The number of photos written. Broken photos are reported, and others take their places as long as there are any.
+        The number of photos written. Broken photos are reported, and other photos take their places.
 
     Raises:
         ConfigError: A setting is out of range.
@@ -111,7 +105,8 @@ def write_pairs(
     names = list(source.names) if count is None else sorted(source.names, key=lambda name: hash_share(name, seed))
     written: list[str] = []
     with write_folder(out, overwrite=overwrite) as folder:
-        for name, photo in _read_photos(source, names):
+        for index, photo in read_photos(source, names):
+            name = names[index]
             image = fit_photo(photo, size)
             for kind, sampler in samplers.items():
                 place = folder / kind if len(samplers) > 1 else folder
@@ -152,25 +147,6 @@ def _check_settings(
     return {kind: MaskSampler((kind,), silhouettes) for kind in kinds}
 
 
-def _read_photos(source: PhotoSource, names: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
-    """Yield the photos that can be decoded, and report the others.
-
-    Raises:
-        TrainingError: More than 100 photos are broken.
-    """
-    num_broken = 0
-    for name in names:
-        try:
-            photo = source.read(name)
-        except TrainingError as error:
-            num_broken += 1
-            if num_broken > MAX_BROKEN:
-                raise TrainingError(f"more than {MAX_BROKEN} photos are broken; the last: {error}") from error
-            warnings.warn(f"skipped: {error}", WavePaintWarning, stacklevel=2)
-            continue
-        yield name, photo
-
-
 def _write_photo(
     place: Path, photo: Pixels, kind: str, name: str, sampler: MaskSampler, *, seed: int, per_image: int
 ) -> None:
@@ -187,53 +163,3 @@ def _write_photo(
 def _write_record(path: Path, settings: dict[str, Any], data: dict[str, Any]) -> None:
     record = {"wavepaint": __version__, "numpy": np.__version__, **settings, "data": data}
     path.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _read_pixels(path: Path, mode: str) -> Pixels:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert(mode))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path} cannot be decoded ({error}): write the set again with wp masks.") from error
-
-
-def read_pairs(folder: Path) -> Iterator[tuple[str, Pixels, Pixels]]:
-    """Read an evaluation set of ``wp masks`` or of LaMa's tools, at any depth and sorted by name.
-
-    Args:
-        folder: A folder with ``name.png`` or ``name.jpg`` beside ``name_maskNNN.png``.
-
-    Returns:
-        An iterator of names ("thin/a_mask000"), images (H, W, 3) and masks (H, W) of 0 and 1 (the hole).
-
-    Raises:
-        ImageError: There is no mask, or a mask has no image; while iterating, a file cannot be decoded, or a mask and
-            its image differ in size.
-    """
-    if not folder.is_dir():
-        raise ImageError(f"{folder} is not a folder: expected one that wp masks wrote.")
-    found: list[tuple[str, Path]] = []
-    for name in sorted(find_files(folder)):
-        match = _MASK_NAME.fullmatch(name)
-        if match is None:
-            continue
-        candidates = [folder / f"{match['image']}{suffix}" for suffix in _IMAGE_SUFFIXES]
-        image = next((path for path in candidates if path.is_file()), None)
-        if image is None:
-            raise ImageError(f"{folder / name} has no image: expected {candidates[0].name} beside it.")
-        found.append((name, image))
-    if not found:
-        raise ImageError(f"{folder} contains no masks: expected name_mask000.png beside name.png, as wp masks writes.")
-    return _read_found(folder, found)
-
-
-def _read_found(folder: Path, found: list[tuple[str, Path]]) -> Iterator[tuple[str, Pixels, Pixels]]:
-    for name, path in found:
-        image = _read_pixels(path, "RGB")
-        mask = (_read_pixels(folder / name, "L") >= 128).astype(np.uint8)
-        if image.shape[:2] != mask.shape:
-            raise ImageError(
-                f"{folder / name} is {mask.shape[1]}x{mask.shape[0]}, but its image is "
-                f"{image.shape[1]}x{image.shape[0]}: expected equal sizes."
-            )
-        yield name.removesuffix(".png"), image, mask

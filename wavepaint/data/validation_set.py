@@ -1,7 +1,7 @@
 """Validation photos with fixed masks, the same for every run."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,27 @@ Pair = tuple[Pixels, Pixels]
 def fit_photo(photo: Image.Image, size: int) -> Pixels:
     """Scale a photo to a shorter side of ``size`` pixels and crop its centre: (S, S, 3)."""
     return np.asarray(ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS))
+
+
+def read_photos(
+    source: PhotoSource, names: Sequence[str], max_broken: int = MAX_BROKEN
+) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the index and the pixels of each photo that can be decoded, and report the others.
+
+    Raises:
+        TrainingError: More than ``max_broken`` photos are broken.
+    """
+    num_broken = 0
+    for index, name in enumerate(names):
+        try:
+            photo = source.read(name)
+        except TrainingError as error:
+            num_broken += 1
+            if num_broken > max_broken:
+                raise TrainingError(f"more than {max_broken} photos are broken; the last: {error}") from error
+            warnings.warn(f"skipped: {error}", WavePaintWarning, stacklevel=2)
+            continue
+        yield index, photo
 
 
 def load_validation(
@@ -50,21 +71,11 @@ def load_validation(
         TrainingError: No photo can be decoded, or too many cannot.
     """
     count = len(names) if max_photos is None else min(max_photos, len(names))
+    chosen = [names[index * len(names) // count] for index in range(count)]
     pairs: list[Pair] = []
-    num_broken = 0
-    for index in range(count):
+    for index, photo in read_photos(source, chosen, max_broken):
         rng = np.random.default_rng((VAL_SEED, index))
-        try:
-            photo = fit_photo(source.read(names[index * len(names) // count]), size)
-        except TrainingError as error:
-            num_broken += 1
-            if num_broken > max_broken:
-                raise TrainingError(
-                    f"more than {max_broken} validation photos are broken; the last: {error}"
-                ) from error
-            warnings.warn(f"skipped: {error}", WavePaintWarning, stacklevel=2)
-            continue
-        pairs.append((photo, masks(size, size, rng)))
+        pairs.append((fit_photo(photo, size), masks(size, size, rng)))
     if not pairs:
         raise TrainingError(f"{source.root} leaves no photo to validate on: give more photos, or --val-data.")
     return pairs

@@ -17,6 +17,7 @@ from wavepaint.data.augment import Augmentation, augment
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.names import PackedNames
 from wavepaint.data.sources import PhotoSource
+from wavepaint.data.validation_set import MAX_BROKEN
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 
 CACHE_BYTES = 2 << 30
@@ -24,7 +25,6 @@ CACHE_BYTES = 2 << 30
 BYTES_PER_PIXEL = 4
 """Pillow stores RGB in 4 bytes."""
 NUM_PROBED = 64
-MAX_BROKEN = 100
 
 Sample = tuple[Tensor, Tensor]
 

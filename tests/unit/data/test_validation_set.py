@@ -48,7 +48,7 @@ def test_broken_photos_are_left_out_and_the_others_keep_their_masks(folder: Path
         rest = load_validation(source, source.names, size=64, masks=masks)
     for pair, expected in zip(rest, (whole[0], whole[2]), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(pair, expected, strict=True))
-    with pytest.raises(TrainingError, match="more than 0 validation photos"):
+    with pytest.raises(TrainingError, match="more than 0 photos are broken"):
         load_validation(source, source.names, size=64, masks=masks, max_broken=0)
     with pytest.raises(TrainingError, match="no photo to validate on"), pytest.warns(WavePaintWarning):
         load_validation(source, ["b.png"], size=64, masks=masks)
