@@ -151,7 +151,7 @@ def read_member(path: Path, member: Member) -> bytes:
     """
     largest = max(member.stored, member.size)
     if largest > MAX_MEMBER_BYTES:
-        raise ValueError(f"{largest >> 20} MiB, but a photo has at most {MAX_MEMBER_BYTES >> 20}")
+        raise ValueError(f"{largest >> 20} MiB, but a photo has at most {MAX_MEMBER_BYTES >> 20} MiB")
     with path.open("rb") as stream:
         stream.seek(member.offset)
         if member.crc >= 0:

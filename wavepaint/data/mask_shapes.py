@@ -12,9 +12,9 @@ PAPER_BOX_SIDES = (8, 12)
 """Pixels in images of 96x96. Source: "Resource-efficient Image Inpainting" (ICLR 2023 Tiny Papers), appendix B, tables
 2 and 3."""
 
-# A project on variants of LaMa trains with "square masks" and with "square masks and polygonal masks" at 256 pixels,
-# but states neither their number nor their size. These values are our own, as shares of the shorter side; the sizes
-# lie between LaMa's medium and thick boxes.
+# The source of the recipe lama-wgan trains with "square masks" and "square masks and polygonal masks" at 256 pixels,
+# but states neither their number nor their size. These values are this project's, as shares of the shorter side; the
+# sizes lie between LaMa's medium and thick boxes.
 MAX_SQUARES = 3
 SQUARE_SHARES = (1 / 8, 3 / 8)
 MAX_POLYGONS = 3

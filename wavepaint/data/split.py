@@ -13,7 +13,7 @@ from wavepaint.errors import ConfigError, TrainingError
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The names of the photos of each side.
+    """The names of the photos in each subset.
 
     Attributes:
         train: Training photos, in their original order.
@@ -40,9 +40,9 @@ def hash_share(name: str, seed: int) -> float:
 
 
 def split_names(names: Iterable[str], *, seed: int, val_fraction: float, test_fraction: float = 0.0) -> Split:
-    """Split photos by a hash of each name. A photo stays on its side when others are added or removed.
+    """Split photos by a hash of each name. A photo stays in its subset when others are added or removed.
 
-    If the share of a side selects no photo, the side gets the photo with the smallest hash.
+    If a share selects no photo, its subset gets the photo with the smallest hash.
 
     Args:
         names: Names of the photos, relative to their root.
@@ -67,11 +67,11 @@ def split_names(names: Iterable[str], *, seed: int, val_fraction: float, test_fr
     val = [name for name, share in shares.items() if share < val_fraction]
     test = [name for name, share in shares.items() if val_fraction <= share < val_fraction + test_fraction]
     train = [name for name, share in shares.items() if share >= val_fraction + test_fraction]
-    for side, wanted in ((val, True), (test, test_fraction > 0), (train, True)):
-        if wanted and not side:
+    for subset, wanted in ((val, True), (test, test_fraction > 0), (train, True)):
+        if wanted and not subset:
             largest = max((train, val, test), key=len)
-            side.append((max if side is train else min)(largest, key=shares.__getitem__))
-            largest.remove(side[0])
+            subset.append((max if subset is train else min)(largest, key=shares.__getitem__))
+            largest.remove(subset[0])
     return Split(
         train=tuple(train),
         val=tuple(val),
@@ -102,10 +102,10 @@ def read_split(path: Path) -> Split:
         values = json.loads(path.read_text())
         if not isinstance(values, dict) or set(values) != {field.name for field in fields(Split)}:
             raise ValueError("its keys are not those of a split")
-        for side in ("train", "val", "test"):
-            if not isinstance(values[side], list) or not all(isinstance(name, str) for name in values[side]):
-                raise ValueError(f"{side} is not a list of names")
-            values[side] = tuple(values[side])
+        for subset in ("train", "val", "test"):
+            if not isinstance(values[subset], list) or not all(isinstance(name, str) for name in values[subset]):
+                raise ValueError(f"{subset} is not a list of names")
+            values[subset] = tuple(values[subset])
         return Split(**values)
     except (OSError, ValueError) as error:
         raise TrainingError(f"{path} is not a readable split of a run ({error}): start a new run.") from error
@@ -118,12 +118,12 @@ def check_split(path: Path, split: Split) -> None:
         TrainingError: They differ, or the file cannot be read.
     """
     former = read_split(path)
-    for side in ("train", "val", "test"):
-        before, now = set(getattr(former, side)), set(getattr(split, side))
+    for subset in ("train", "val", "test"):
+        before, now = set(getattr(former, subset)), set(getattr(split, subset))
         if before != now:
             example = min(before ^ now)
             raise TrainingError(
-                f"the photos are not those the run began with: of {len(before)} {side} photos {len(before - now)} are "
-                f"gone, and {len(now - before)} are new (for example {example!r}). Pass the same photos, or start "
+                f"the photos are not those the run began with: {len(before - now)} of {len(before)} {subset} photos "
+                f"are gone, and {len(now - before)} are new (for example {example!r}). Pass the same photos, or start "
                 "a new run."
             )

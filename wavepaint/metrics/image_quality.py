@@ -1,7 +1,7 @@
 """Image quality inside the hole, in numpy: PSNR, SSIM, L1 and L2.
 
 All functions take floating-point arrays (H, W, C) or (N, H, W, C) in [0, 1], and masks of the same shape without the
-channel axis. A mask of 1 marks the pixels that count (the hole). They compute in float64.
+channel axis. A mask is 1 at the pixels that count (the hole). They compute in float64.
 """
 
 import math

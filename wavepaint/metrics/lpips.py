@@ -169,8 +169,8 @@ def average_and_add(maps: Sequence[Tensor]) -> Tensor:
 
 def upscale_and_add(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """Return the distance at every pixel, (N, 1, H, W), from the maps of :meth:`LPIPS.compare`."""
-    enlarged = [F.interpolate(layer, size=size, mode="bilinear", align_corners=False) for layer in maps]
-    return torch.stack(enlarged).sum(dim=0)
+    upscaled = [F.interpolate(layer, size=size, mode="bilinear", align_corners=False) for layer in maps]
+    return torch.stack(upscaled).sum(dim=0)
 
 
 def load_lpips(

@@ -1,9 +1,11 @@
 """Finding, downloading and reading the weights of LPIPS.
 
-They come in two forms. One ``.safetensors`` file contains trunk and heads (``features.N.weight`` and ``.bias`` in
-torchvision's numbering, ``linK.model.1.weight``; float32 or float16). As published, torchvision's file of the trunk
-(BSD-3-Clause) lies beside the authors' file of the heads (BSD-2-Clause). A download of the published files is stored as
-a single file without the classifier, which LPIPS does not use and which makes up nine tenths of VGG16.
+The weights come in two forms:
+
+- published: torchvision's file of the trunk (BSD-3-Clause) and the authors' file of the heads (BSD-2-Clause);
+- combined: one ``.safetensors`` file with both (``features.N.weight`` and ``.bias`` in torchvision's numbering,
+  ``linK.model.1.weight``; float32 or float16). Downloads are stored in this form, without the classifier, which LPIPS
+  does not use and which makes up nine tenths of VGG16.
 """
 
 import http.client
@@ -59,7 +61,7 @@ class Source:
     Attributes:
         trunk: torchvision's classifier.
         heads: The authors' 1x1 convolutions.
-        names: Names of single files with both. Downloads are stored under the first.
+        names: Names of combined files. Downloads are stored under the first.
     """
 
     trunk: OfficialFile
@@ -87,14 +89,14 @@ SOURCES: dict[str, Source] = {
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFiles:
-    """The files with the weights of a network: a single one, or the published trunk and heads."""
+    """The files with the weights of a network: a combined one, or the published trunk and heads."""
 
     network: str
     paths: tuple[Path, ...]
 
 
 def locate_cache() -> Path:
-    """Return the folder that is searched first, and in which downloads are stored."""
+    """Return the folder that stores downloads and is searched first."""
     return cache_folder() / "lpips"
 
 

@@ -28,7 +28,7 @@ def detect_architecture(state: State) -> tuple[Architecture, HyperParameters]:
         try:
             found = detect(state)
         except (IndexError, ValueError, TypeError, RuntimeError, ZeroDivisionError):
-            continue  # the names are this architecture's, but not the shapes or values
+            continue  # the names match this architecture, but its shapes or values do not
         if found is not None:
             return ARCHITECTURES[name], found
     names = ", ".join(sorted(state)[:3])

@@ -1,7 +1,7 @@
 """LaMa: a ResNet of fast Fourier convolutions, the baseline that WavePaint is measured against.
 
 Source: R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions" (arXiv 2109.07161),
-section 2 and figures 1 and 2. Parameter names are those of the released generators without their ``generator.``.
+section 2 and figures 1 and 2. Parameter names are those of the released generators, without the prefix ``generator.``.
 
 Feature maps come in pairs (local, global): 3x3 convolutions mix the local one, and the Fourier unit mixes the global
 one over the whole image at once.
@@ -60,7 +60,7 @@ class FFC(nn.Module):
         kernel_size: Kernel size of the convolutions.
         stride: Stride of the convolutions; must be 1 if the input has global channels.
         padding: Pixels of reflection padding on every side.
-        spectral_l2g: Lead from local to global through a spectral transform in place of a convolution.
+        spectral_l2g: Use a spectral transform instead of a convolution from local to global channels.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class FFC(nn.Module):
         self.padding = padding
 
         def conv(inputs: int, outputs: int) -> nn.Conv2d:
-            return nn.Conv2d(inputs, outputs, kernel_size, stride, bias=False)  # forward pads once for two of them
+            return nn.Conv2d(inputs, outputs, kernel_size, stride, bias=False)  # forward pads, once for both outputs
 
         self.convl2l = conv(in_local, out_local)
         self.convl2g: nn.Module | None = None
@@ -136,7 +136,7 @@ class FFCBlock(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """(local, global) -> one map. Released generators have it between blocks and decoder, so that it takes an index."""
+    """(local, global) -> one map. Released generators have this layer too, so it takes an index in parameter names."""
 
     def forward(self, local_NCHW: Tensor, global_NCHW: Tensor) -> Tensor:
         return torch.cat([local_NCHW, global_NCHW], dim=1)
@@ -150,11 +150,10 @@ class LaMaConfig:
         num_blocks: Residual blocks: 9, or 18 in "big-lama".
         base_channels: Channels at full size; every stage that halves the size doubles them.
         num_downsampling: Stages that halve the size.
-        global_channels: Global channels between the stages, out of base_channels * 2 ** num_downsampling; three
-            quarters of them in released networks.
-        spectral_l2g: Lead from local to global channels through a spectral transform in place of a convolution, in the
-            blocks: the variant of G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions"
-            (2021).
+        global_channels: Global channels of the blocks, out of base_channels * 2 ** num_downsampling; three quarters of
+            them in released networks.
+        spectral_l2g: Use spectral transforms instead of convolutions from local to global channels in the blocks: the
+            variant of G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions" (2021).
 
     Raises:
         ConfigError: A value out of range.
@@ -175,7 +174,7 @@ class LaMaConfig:
 
     @property
     def block_channels(self) -> int:
-        """Channels between the blocks, local and global."""
+        """Channels of the blocks, local plus global."""
         return int(self.base_channels * 2**self.num_downsampling)
 
     @property
@@ -186,8 +185,8 @@ class LaMaConfig:
 class LaMa(InpaintingNetwork):
     """LaMa. The output is in [0, 1].
 
-    A side of the size multiple is a single feature, which cannot be reflected (the authors' code fails there). Such a
-    side is extended to twice its length by repeating its last pixels.
+    A side equal to the size multiple becomes a single feature, to which reflection padding cannot apply (the authors'
+    code fails there). Repeating its last pixels extends such a side to twice its length.
     """
 
     def __init__(self, config: LaMaConfig) -> None:

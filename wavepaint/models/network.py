@@ -1,4 +1,4 @@
-"""The base classes of all networks: which images they take, and how an inpainting network is called."""
+"""Base classes of all networks: the image sizes they take, and the interface of inpainting networks."""
 
 from typing import ClassVar
 
@@ -14,8 +14,8 @@ class Network(nn.Module):
 
     Attributes:
         size_multiple: Height and width must be multiples of this. The multiple itself is the smallest side.
-        padding: How callers pad images of other sizes at the bottom and on the right; a mode of ``numpy.pad``. The
-            authors of LaMa and of WavePaint evaluate with ``symmetric`` (``pad_img_to_modulo`` in
+        padding: The ``numpy.pad`` mode with which callers extend images of other sizes at the bottom and on the right.
+            The authors of LaMa and of WavePaint evaluate with ``symmetric`` (``pad_img_to_modulo`` in
             saicinpainting/evaluation/data.py).
     """
 
@@ -26,7 +26,7 @@ class Network(nn.Module):
         """Check that height and width are multiples of the size multiple.
 
         Raises:
-            ImageError: They are not.
+            ImageError: One of them is not.
         """
         if torch.compiler.is_exporting():  # sizes are symbols, declared as multiples
             return

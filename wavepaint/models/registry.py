@@ -1,4 +1,4 @@
-"""Every architecture by name: its task, its hyper-parameters and the image sizes it takes, and how to build it.
+"""All architectures by name: task, hyper-parameters, accepted image sizes, and construction.
 
 :mod:`wavepaint.models.detection` finds the architecture of a state dict.
 """
@@ -51,7 +51,7 @@ class Architecture:
         return self.config(**parameters)
 
     def size_multiple(self, parameters: HyperParameters) -> int:
-        """Return the multiple that height and width of images must have, which is also the smallest side.
+        """Return the number that height and width must be multiples of. It is also the smallest side.
 
         Raises:
             ConfigError: As :meth:`make_config`.
@@ -83,10 +83,10 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def get_architecture(name: str) -> Architecture:
-    """Look an architecture up.
+    """Return the architecture with this name.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no such architecture.
     """
     try:
         return ARCHITECTURES[name]

@@ -1,9 +1,9 @@
 """The custom CNN that WaveMix inpainting is compared with: a U-Net.
 
 Source: D. Kumar et al., "Resource-efficient Image Inpainting" (ICLR 2023 Tiny Papers), table 1 and appendix A: five
-down-scaling convolutions, five up-scaling transposed convolutions, 12 M parameters. The authors give neither kernel
-sizes nor channels and released no code. Kernels of 3x3 and channels that double up to eight times the base are chosen
-here to meet that number.
+down-scaling convolutions, five up-scaling transposed convolutions, 12 M parameters. The authors state neither kernel
+sizes nor channels and released no code. This module reaches that number with 3x3 kernels and channels that double up
+to eight times the base.
 """
 
 from dataclasses import dataclass

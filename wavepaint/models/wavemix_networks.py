@@ -20,7 +20,7 @@ InitialConv = Literal["strided", "patchify", "pachify"]
 
 @dataclass(frozen=True, kw_only=True)
 class WaveMixConfig(BlockConfig):
-    """Hyper-parameters that both networks have; those of their blocks are described at :class:`BlockConfig`.
+    """Hyper-parameters of both networks; :class:`BlockConfig` describes those of their blocks.
 
     Attributes:
         num_classes: Classes.
@@ -86,10 +86,10 @@ class WaveMixSegmenterConfig(WaveMixConfig):
 
 
 class _WaveMix(Network):
-    """Stem and blocks, which both networks have. Sizes between the multiples fit if the stem's output does.
+    """Stem and blocks of both networks. An image of another size works if the blocks can halve the stem's output.
 
     Raises:
-        ImageError: From ``forward``, where the blocks cannot halve the stem's output.
+        ImageError: From ``forward``: the blocks cannot halve the stem's output.
     """
 
     def __init__(self, config: WaveMixConfig) -> None:
@@ -143,8 +143,8 @@ class WaveMixSegmenter(_WaveMix):
 
     With the authors' ``stride`` of 2, or with patches of 4 pixels, the output has the input's size.
 
-    Two layouts are released. With a strided stem the head is called ``expand``. With patches the network is a
-    classifier whose ``pool`` was replaced (the authors' for Cityscapes, whose ``head_dim`` is 128).
+    The authors released two layouts. With a strided stem the head is called ``expand``. With a patch stem it is called
+    ``pool``, because it replaces a classifier's (Cityscapes; ``head_dim`` is 128).
     """
 
     def __init__(self, config: WaveMixSegmenterConfig) -> None:

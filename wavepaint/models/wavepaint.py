@@ -1,4 +1,4 @@
-"""WavePaint: a stack of WaveMix modules, each of which refines the image of the one before.
+"""WavePaint: a stack of WaveMix modules. Each refines the image that the previous one returned.
 
 Source: P. Jeevan et al., "WavePaint: Resource-efficient Token-mixer for Self-supervised Inpainting"
 (arXiv 2307.00407), figure 2 and section 3. With one module it is WaveMix-Inpainting (D. Kumar et al.,
@@ -29,7 +29,7 @@ LEVELS_ENTRY = "prefill_num_levels"
 
 @dataclass(frozen=True, kw_only=True)
 class WavePaintConfig(BlockConfig):
-    """Hyper-parameters of :class:`WavePaint`; those of its blocks are described at :class:`BlockConfig`.
+    """Hyper-parameters of :class:`WavePaint`; :class:`BlockConfig` describes those of its blocks.
 
     Attributes:
         num_modules: Modules, each with its own stem and decoder.
@@ -116,7 +116,7 @@ class WavePaint(InpaintingNetwork):
         self.config = config
         self.size_multiple = config.size_multiple
         self.build_inputs = InputBuilder(num_levels=config.prefill_levels, with_details=config.borrow)
-        # Settings that change the output but no weight: in the state dict, so that no weights are loaded under others.
+        # These settings change the output but no weight. The state dict records them, so that loading compares them.
         if config.prefill_levels:
             self.register_buffer(LEVELS_ENTRY, torch.tensor(config.prefill_levels))
         if config.wavelet not in HAAR:

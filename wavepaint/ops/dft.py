@@ -53,8 +53,8 @@ def _share(key: tuple[Hashable, ...], make: Callable[[], Tensor]) -> Tensor:
     return matrices[key]
 
 
-def _takes_fft(x: Tensor) -> bool:
-    """Return whether to run the FFT: not in an export, and not in half precision, which the CPU's FFT does not take.
+def _uses_fft(x: Tensor) -> bool:
+    """Return whether to run the FFT: not in an export, and not in half precision, which the CPU's FFT lacks.
 
     Under autocast a half tensor is transformed in float32, as other sums are.
     """
@@ -106,7 +106,7 @@ class RealDFT2d(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         check_maps(x_NCHW, "the Fourier transform's input")
-        if _takes_fft(x_NCHW):
+        if _uses_fft(x_NCHW):
             x_NCHW = x_NCHW.float() if x_NCHW.dtype != torch.float64 else x_NCHW
             spectrum = torch.fft.rfft2(x_NCHW, norm="ortho")
             return torch.stack([spectrum.real, spectrum.imag], dim=2).flatten(1, 2)
@@ -138,8 +138,8 @@ class RealDFT2d(nn.Module):
 class InverseRealDFT2d(nn.Module):
     """The inverse of :class:`RealDFT2d`: coefficients (N, 2C, H, W // 2 + 1) and the width W -> maps (N, C, H, W).
 
-    Coefficients of no real map are treated as in ``torch.fft.irfft2``: missing columns are taken as conjugates of the
-    others, and imaginary parts of the result are dropped.
+    Coefficients that belong to no real map are treated as in ``torch.fft.irfft2``: missing columns are taken as
+    conjugates of the others, and imaginary parts of the result are dropped.
     """
 
     def forward(self, spectrum_NCHW: Tensor, width: int) -> Tensor:
@@ -152,7 +152,7 @@ class InverseRealDFT2d(nn.Module):
                 f"{width // 2 + 1} columns for a width of {width}."
             )
         channels //= 2
-        if _takes_fft(spectrum_NCHW):
+        if _uses_fft(spectrum_NCHW):
             parts = spectrum_NCHW.float() if spectrum_NCHW.dtype != torch.float64 else spectrum_NCHW
             parts = parts.reshape(batch, channels, 2, height, half)
             spectrum = torch.complex(parts[:, :, 0], parts[:, :, 1])

@@ -56,7 +56,7 @@ def check_wavelet(wavelet: str) -> None:
     """Check that PyWavelets knows a discrete wavelet of this name.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: There is no such wavelet.
     """
     if not isinstance(wavelet, str):
         raise ConfigError(f"wavelet is {wavelet!r}: expected the name of a discrete wavelet, such as 'haar' or 'db2'.")
@@ -126,9 +126,9 @@ def _pad(x_NCHW: Tensor, taps: int, border: Border) -> Tensor:
         if not torch.compiler.is_exporting() and (x_NCHW.shape[2] % 2 or x_NCHW.shape[3] % 2):
             raise ImageError(
                 f"height {x_NCHW.shape[2]} and width {x_NCHW.shape[3]}: the wavelet transform with border='cropped' "
-                "halves them and takes even ones."
+                "halves both, so they must be even."
             )
-        # Padding 2s samples less is the same as dropping the first s outputs of the zero-padded transform.
+        # Padding with 2s fewer samples drops the first s outputs of the zero-padded transform.
         before -= 2 * (before // 4)
         after -= before
         pads = (before, after, before, after)
@@ -201,10 +201,10 @@ def idwt2d(
             or width - columns not in (0, 1)
         ):
             raise ImageError(
-                f"detail bands are {tuple(bands.shape)}: expected {(batch, channels, 3, height, width)}, as the low "
-                "band of their level; one row or column less where a finer level is of odd size."
+                f"detail bands are {tuple(bands.shape)}: expected {(batch, channels, 3, height, width)}, the size of "
+                "the low band, or one row or column less where a finer level has an odd size."
             )
-        # A finer level of odd size leaves one row or column too many.
+        # A finer level with an odd size leaves one row or column too many.
         x = x[..., :rows, :columns]
         x = _synthesise(x, bands.flatten(1, 2), low, high)
     if size is None:

@@ -10,7 +10,7 @@ def check_maps(x_NCHW: Tensor, name: str) -> None:
     """Check that a tensor is (N, C, H, W) and floating. In an integer dtype fixed weights would round to 0.
 
     Raises:
-        ImageError: It is not.
+        ImageError: Its shape or dtype is another.
     """
     if x_NCHW.ndim != 4 or not x_NCHW.is_floating_point():
         shape, dtype = tuple(x_NCHW.shape), str(x_NCHW.dtype).removeprefix("torch.")
@@ -21,7 +21,7 @@ def check_mask(mask_N1HW: Tensor, image_NCHW: Tensor) -> None:
     """Check that a mask is (N, 1, H, W), floating, and as large as an image (N, C, H, W).
 
     Raises:
-        ImageError: It is not.
+        ImageError: Its shape or dtype is another.
     """
     check_maps(mask_N1HW, "the mask")
     if torch.compiler.is_exporting():  # sizes are symbols

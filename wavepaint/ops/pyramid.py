@@ -3,7 +3,8 @@
 Pull: average the known pixels over 2x2 cells, level by level, until every cell is known. Push: return level by level,
 copy the coarser level into the cells that are unknown, and smooth these by replacing each with the mean of its
 neighbourhood a few times. The result is close to the harmonic (membrane) fill. It consists of pooling and resizing, so
-it exports with the network. A network that starts from it only has to learn structure, not colour.
+it exports with the network. A network that starts from this fill has to learn only
+structure, not colour.
 
 Source: S. Gortler et al., "The Lumigraph" (1996), section 3.4 (pull-push); the smoothing is this project's.
 """
@@ -31,7 +32,7 @@ def _cell_mean(x_NCHW: Tensor) -> Tensor:
 
 
 def _divide_by_weight(total_NCHW: Tensor, weight_N1HW: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the total divided by its weight, and 1 where the weight is not 0. Where it is 0, the total is 0 too."""
+    """Return the total divided by its weight (0 where both are 0), and a mask of the weights above 0."""
     known = (weight_N1HW > 0).to(weight_N1HW.dtype)
     return total_NCHW / (weight_N1HW + (1 - known)), known
 
@@ -45,8 +46,8 @@ def fill_levels(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> list[
         num_levels: Halvings, 0 or more. The middle of a hole wider than 2 ** num_levels gets the mean colour.
 
     Returns:
-        (N, C, H, W), then its halvings, with sides rounded up: the mean of the known pixels in a cell that has some,
-        the fill in the other cells. With nothing known the fill is 0.
+        The filled image (N, C, H, W), then its halvings, with sides rounded up. A cell with known pixels has their
+        mean, any other cell the fill. If nothing is known, the fill is 0.
 
     Raises:
         ConfigError: ``num_levels`` is negative.

@@ -6,7 +6,7 @@ of the hole is given the detail found there. Which pixel supplies it depends on 
 engine in every precision chooses the same one.
 
 Idea: Z. Yan et al., "Shift-Net: Image Inpainting via Deep Feature Rearrangement" (2018), which shifts features by
-distances found through comparison. Here pixels are shifted, by fixed distances.
+distances found through comparison. This module shifts pixels, by fixed distances.
 """
 
 import torch

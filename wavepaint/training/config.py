@@ -90,8 +90,8 @@ class LossConfig:
     ``penalty_every`` follows T. Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), section
     3.1. A penalty costs about a quarter of a step.
 
-    ``jitter`` exists because a trunk with strides is less sensitive to some phases of a lattice than to others. A
-    network with strides of its own learns to hide a lattice there.
+    A strided trunk is less sensitive to some phases of a lattice than to others, and a strided network learns to hide
+    its lattice in them. ``jitter`` prevents that.
     """
 
     ssim: float = _weight("1 - SSIM over the whole image.")
@@ -121,7 +121,9 @@ class LossConfig:
     lpips_network: LpipsNetwork = setting("alexnet", "Trunk of LPIPS and of the perceptual loss.")
     discriminator_channels: int = setting(64, "Channels of the discriminator's first layer.", least=1)
     discriminator_layers: int = setting(
-        4, "Discriminator layers of stride 2. A judgement covers 70x70 pixels with 3, 142x142 with 4 (LaMa's).", least=1
+        4,
+        "Discriminator layers of stride 2. The receptive field is 70x70 pixels with 3, 142x142 with 4 (LaMa's).",
+        least=1,
     )
     discriminator_sees_mask: bool = setting(False, "Give the discriminator the mask as a fourth channel.")
 
@@ -183,7 +185,7 @@ class OptimizationConfig:
     schedule: ScheduleKind = setting(
         "cosine",
         "cosine: AdamW down to 1% of its peak rate. constant: AdamW. epochs, plateau: AdamW, then SGD from the best "
-        "weights, after --adamw-epochs or after --patience epochs without gain.",
+        "weights, after --adamw-epochs or after --patience epochs without improvement.",
     )
     learning_rate: float = setting(1e-3, "Peak learning rate of AdamW.", above=0)
     beta1: float = setting(0.9, "AdamW's decay of the mean gradient.", least=0, below=1)
@@ -191,7 +193,7 @@ class OptimizationConfig:
     weight_decay: float = setting(0.01, "AdamW's weight decay.", least=0)
     warmup_steps: int = setting(0, "Steps of linear learning-rate warm-up.", least=0)
     adamw_epochs: int = setting(0, "Epochs of AdamW with --schedule epochs.", least=0)
-    patience: int = setting(0, "Epochs without gain that end a stage of --schedule plateau.", least=0)
+    patience: int = setting(0, "Epochs without improvement that end a stage of --schedule plateau.", least=0)
     sgd_learning_rate: float = setting(1e-3, "Learning rate of SGD.", above=0)
     sgd_momentum: float = setting(0.9, "Momentum of SGD.", least=0, below=1)
     discriminator_learning_rate: float = setting(1e-4, "Learning rate of the discriminator's AdamW.", above=0)
@@ -230,7 +232,7 @@ class OptimizationConfig:
 
     @property
     def crops_per_step(self) -> int:
-        """Crops per optimizer step, including those that only the discriminator learns from."""
+        """Crops per optimizer step, including those that train only the discriminator."""
         return self.batch_size * self.discriminator_steps
 
 

@@ -76,8 +76,8 @@ class DistributedContext:
     def average_gradients(self, module: nn.Module) -> None:
         """Replace gradients by their means over all processes, in one message.
 
-        It serves networks that DistributedDataParallel cannot wrap, because gradient penalties differentiate with
-        respect to the input.
+        DistributedDataParallel cannot wrap a discriminator, because gradient penalties differentiate with respect to
+        its input.
         """
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         if self.size == 1 or not gradients:
@@ -184,8 +184,8 @@ def synchronise_batch_norm(model: nn.Module, context: DistributedContext, *, fus
     """Make the BatchNorm layers of a model compute their statistics over all processes.
 
     Args:
-        model: The model. One process leaves it as it is.
-        context: The processes of the run.
+        model: The model.
+        context: The processes of the run. With one process the model stays as it is.
         fused: Use PyTorch's SyncBatchNorm, which is faster. :class:`SyncedBatchNorm` names its limits.
     """
     if context.size == 1:

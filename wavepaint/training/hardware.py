@@ -7,7 +7,7 @@ from wavepaint.training.distributed import DistributedContext
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the autocast type; None means plain float32.
+    """Return the autocast dtype; None means plain float32.
 
     Raises:
         ConfigError: float16 on a CPU.

@@ -8,7 +8,7 @@ from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.training.config import TrainConfig
 from wavepaint.weights.checkpoint import Checkpoint
-from wavepaint.weights.growing import load_beginning
+from wavepaint.weights.growing import load_initial_weights
 
 
 def check_network(config: TrainConfig) -> None:
@@ -27,20 +27,20 @@ def check_network(config: TrainConfig) -> None:
             raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
 
 
-def build_initial_model(config: TrainConfig, beginning: Checkpoint | None) -> nn.Module:
+def build_initial_model(config: TrainConfig, init_from: Checkpoint | None) -> nn.Module:
     """Build the network of a run.
 
     Args:
         config: The configuration of the run.
-        beginning: Weights to start from, of the same network or of a smaller one; None starts from random weights.
+        init_from: Weights of the same network or of a smaller one; None starts from random weights.
 
     Raises:
-        CheckpointError: ``beginning`` belongs to another network.
+        CheckpointError: ``init_from`` belongs to another network.
     """
     torch.manual_seed(config.seed)
     model: nn.Module = build_model(config.architecture, config.hyper_parameters)
-    if isinstance(model, WavePaint) and (model.config.prefill_levels or beginning):
+    if isinstance(model, WavePaint) and (model.config.prefill_levels or init_from):
         model.start_from_initial_fill()
-    if beginning:
-        load_beginning(model, beginning, config.architecture)
+    if init_from:
+        load_initial_weights(model, init_from, config.architecture)
     return model

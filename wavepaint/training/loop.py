@@ -26,7 +26,7 @@ from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint
 from wavepaint.weights.loading import load_strictly
 
 _STEPS_BETWEEN_READS = {"cpu": 1, "cuda": 20}
-"""Reading a loss empties the GPU's queue, and so does communicating with other processes."""
+"""Steps between reads of the losses, by device. A read waits for the GPU, and so does exchange between processes."""
 
 
 def _check_batch_size(config: OptimizationConfig, context: DistributedContext) -> None:
@@ -87,14 +87,14 @@ class Trainer:
         lpips = None
         if config.loss.needs_lpips:
             lpips = load_lpips(config.loss.lpips_network, lpips_weights, self.device, download=download)
-        beginning = read_checkpoint(init_from) if init_from and not resume else None
+        initial = read_checkpoint(init_from) if init_from and not resume else None
         self.data = DataModule(config, data, val_data)
         self.step = 0
         self.best_rank = -math.inf
         self.seconds = 0.0
         self._sums = EpochSums()
-        self._begun_from = {"file": beginning.path.name, "sha256": beginning.sha256} if beginning else None
-        self._build(lpips, beginning)
+        self._begun_from = {"file": initial.path.name, "sha256": initial.sha256} if initial else None
+        self._build(lpips, initial)
         if resume:
             self._restore()
         self.log = RunLog(out, step=self.step, tensorboard=tensorboard) if self.context.is_first else None
@@ -102,13 +102,13 @@ class Trainer:
             self.folder.write_split(self.data.split)
         self.context.wait()
 
-    def _build(self, lpips: LPIPS | None, beginning: Checkpoint | None) -> None:
+    def _build(self, lpips: LPIPS | None, initial: Checkpoint | None) -> None:
         optimization = self.config.optimization
         self.steps_per_epoch = optimization.steps_per_epoch or max(
             len(self.data.split.train) // optimization.crops_per_step, 1
         )
         self.total_steps = optimization.steps or optimization.epochs * self.steps_per_epoch
-        model = build_initial_model(self.config, beginning)
+        model = build_initial_model(self.config, initial)
         model = synchronise_batch_norm(model, self.context, fused=self.device.type == "cuda")
         layout = torch.channels_last if optimization.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from wavepaint.errors import ConfigError
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
 
 WHOLE_PHOTO = 0.001
-"""A scale smaller than any photo needs: crops then show the whole shorter side."""
+"""A scale smaller than any photo needs, so that crops show the whole shorter side."""
 
 _MAIN_WAVEPAINT: Mapping[str, Any] = {
     "num_modules": 4,
@@ -78,10 +78,10 @@ def default() -> TrainConfig:
 
 
 def default_textures() -> TrainConfig:
-    """The second stage of the default network, from the weights of the first (``--init-from``): textures, not blur.
+    """The second stage of the default network: texture instead of blur. It starts from the first (``--init-from``).
 
     The network gets a fourth wavelet level, which doubles the receptive field of a block for 1% more time. It also gets
-    borrowed detail, without which it invents every texture as a lattice with the period of its strides. LPIPS uses
+    shifted details, without which it draws every texture as a lattice with the period of its strides. LPIPS uses
     AlexNet, whose features are cheap on a CPU; VGG16 took nine tenths of a step. By itself LPIPS accepts a lattice or a
     cross-hatch. The discriminator, which sees the mask, rejects them. A second module that starts as the identity
     gained nothing in the same time.
@@ -187,7 +187,7 @@ def wavemix_stl10() -> TrainConfig:
 
 
 def cnn_stl10() -> TrainConfig:
-    """The custom CNN in table 1 of the same paper, with the same training."""
+    """The custom CNN in table 1 of the paper of :func:`wavemix_stl10`, with the same training."""
     return TrainConfig(
         recipe="cnn-stl10",
         architecture="unet",
@@ -271,11 +271,7 @@ def lama_wgan() -> TrainConfig:
     and uses an adversarial weight of 1. The other losses are LaMa's. The source's code compares VGG19 features instead
     of the discriminator's, and has no loss for known pixels.
     """
-    config = _lama(
-        "lama-wgan",
-        loss=WASSERSTEIN,
-        optimization=_LAMA_OPTIMIZATION,
-    )
+    config = _lama("lama-wgan", loss=WASSERSTEIN, optimization=_LAMA_OPTIMIZATION)
     optimization = {"beta1": 0.0, "beta2": 0.9, "discriminator_steps": 5}
     return config.change({"data": {"masks": ["squares", "polygons"]}, "optimization": optimization})
 

@@ -14,8 +14,8 @@ class RunFacts:
     Attributes:
         num_train: Number of training photos.
         num_val: Number of validation images.
-        device: The device it runs on.
-        precision: Autocast type.
+        device: The device of the run.
+        precision: Autocast dtype.
         num_processes: Number of processes.
         step: Steps already done, if the run is resumed.
         total_steps: Length of the run in steps.

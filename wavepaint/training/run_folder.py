@@ -1,7 +1,7 @@
 """The folder of a run: its checkpoints and its split.
 
 ``last.pt`` contains everything needed to resume. ``best.pt`` contains the weights of the best validation, ready for
-``wp export``. ``split.json`` lists the photos of each side. :mod:`wavepaint.training.run_log` writes the log and the
+``wp export``. ``split.json`` lists the photos of each subset. :mod:`wavepaint.training.run_log` writes the log and the
 sample pictures beside them. Every file is replaced atomically, so the last good state survives any failure.
 """
 
@@ -175,7 +175,7 @@ class RunFolder:
 
     @contextmanager
     def explain_failure(self) -> Iterator[None]:
-        """Add to errors of writing how to continue the run."""
+        """Extend write errors by the way to continue the run."""
         try:
             yield
         except OutputError as error:

@@ -64,7 +64,7 @@ class RunLog:
 
     Args:
         out: The folder of the run.
-        step: First step of this process. Entries of a killed run after it are removed.
+        step: Steps done before. Later entries, which a killed run left, are removed.
         tensorboard: Also write TensorBoard events.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How training settings are declared, checked and read.
+"""Declaring, checking and reading training settings.
 
 A setting is a dataclass field that carries its help text and its bounds. The command line makes one flag from each
 setting (``crop_size`` is ``--crop-size``), and errors name that flag.
@@ -21,7 +21,7 @@ _EXPECTED = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "text",
     tuple: "a list of names",
     dict: "a table",
 }
@@ -56,7 +56,7 @@ def name_flag(field: "dataclasses.Field[Any]") -> str:
 
 
 def make_error(section: Any, name: str, expected: str) -> ConfigError:
-    """Return the error for a setting whose value is refused: its flag, its value and what was expected."""
+    """Return the error for a refused value; it names the flag, the value and what was expected."""
     (flag,) = (name_flag(field) for field in dataclasses.fields(section) if field.name == name)
     value = getattr(section, name)
     return ConfigError(f"{flag} is {'empty' if value == () else value}: expected {expected}.")

@@ -46,7 +46,7 @@ MAX_GROWTH, MAX_EXTRA_BYTES = 4, 2**26
 
 _MAX_DEPTH = 64
 _MAX_ATTRIBUTES = 100_000
-"""Bounds on a TorchScript file, whose modules may contain themselves, or one another along ever more paths."""
+"""Bounds on a TorchScript file: a module may contain itself, or be reached along exponentially many paths."""
 
 
 class Inert:
@@ -131,14 +131,14 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _check_memo(content: bytes) -> None:
-    """Refuse a place in the unpickler's memo for which it would allocate gigabytes: it allocates all places before it.
+    """Refuse a memo index for which the unpickler would allocate gigabytes: it allocates all lower indices, too.
 
     Raises:
-        ValueError: The pickle numbers an object higher than it can have objects.
+        ValueError: An index is larger than the number of objects that the pickle can contain.
     """
     for operation, argument, _ in pickletools.genops(content):
         if "PUT" in operation.name and argument is not None and argument > len(content):
-            raise ValueError(f"it numbers an object {argument} and has fewer")
+            raise ValueError(f"its memo index {argument} is larger than its {len(content)} bytes")
 
 
 def _iterate_attributes(module: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """Blending two sets of weights of the same network.
 
-If one set was trained on from the other, as a sharp second stage from a faithful first one, weights between them give
-fills between theirs: less invented than the second's, less blurred than the first's.
+If the second set started from the first, as a sharp second stage starts from a faithful first one, blended weights give
+intermediate fills: less invented than the second's, less blurred than the first's.
 
 Source: X. Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks" (2018), section 3.4,
 network interpolation.

@@ -38,7 +38,7 @@ class Checkpoint:
         sha256: Hash of the file.
         state: The state dict, without prefixes.
         architecture: Recorded or detected architecture.
-        parameters: Its hyper-parameters; None for each that is needed, but neither in the file nor given.
+        parameters: Its hyper-parameters; None for each required one that neither the file nor the caller gives.
         training: The training record, empty if the file has none.
         resume: The state for ``wp train --resume``, empty if the file has none.
     """
@@ -73,7 +73,7 @@ class Checkpoint:
 @contextmanager
 def _limit_weights(state: Mapping[str, Tensor], path: Path) -> Iterator[None]:
     """Stop building a network before it takes memory and time for far more weights than the file has."""
-    # Twice as many and a million more: load_strictly names the entries that are missing.
+    # The limit leaves room for missing entries, which load_strictly names.
     left, thread = 2 * sum(tensor.numel() for tensor in state.values()) + 1_000_000, get_ident()
 
     def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
@@ -95,11 +95,11 @@ def read_checkpoint(path: Path, hyper_parameters: HyperParameters | None = None)
 
     Args:
         path: The file.
-        hyper_parameters: Those that the file does not show, such as the stride of a strided WaveMix.
+        hyper_parameters: Hyper-parameters that the file does not show, such as the stride of a strided WaveMix.
 
     Raises:
         CheckpointError: The file is missing, unreadable, of an unknown kind, without weights of a known architecture,
-            or has other hyper-parameters than those given.
+            or contradicts ``hyper_parameters``.
     """
     content, digest = read_content(path)
     state = find_state(content, path)
@@ -141,7 +141,7 @@ def _find_architecture(content: Any, state: Mapping[str, Tensor]) -> tuple[Archi
 
 
 def _check_parameters(parameters: Mapping[Any, Any]) -> None:
-    """Check that a constructor can take all values and a message can show them.
+    """Check that a constructor can take all values, and that a message can show them.
 
     Raises:
         CheckpointError: One is of another type or too large.

@@ -13,13 +13,12 @@ _LEVEL = re.compile(r"\.feedforward[1-4]")
 _CAN_GROW = re.compile(r"\.feedforward[1-4]\.0\.weight$|\.conv\.0\.weight$|\.decoder2\.0\.")
 
 
-def load_beginning(model: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
-    """Load a checkpoint's weights; parts that it lacks start without an effect.
+def load_initial_weights(model: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
+    """Load a checkpoint into a network of the same or a larger shape. Added parts start without effect.
 
-    - Further modules and further wavelet levels keep the model's weights. The caller has made them start without an
-      effect.
-    - Further inputs of a layer, such as shifted details, get a weight of 0. Gates keep the model's weights.
-    - The number of levels of the initial fill is no weight: the model's own stays.
+    - Added modules and wavelet levels keep the model's weights, which the caller has initialised to have no effect.
+    - Added inputs of a layer, such as shifted details, get a weight of 0. Gates keep the model's weights.
+    - The number of levels of the initial fill is not a weight, so the model's own stays.
 
     Raises:
         CheckpointError: Another architecture, or weights that do not fit.
@@ -31,23 +30,23 @@ def load_beginning(model: nn.Module, checkpoint: Checkpoint, architecture: str) 
         )
     state = model.state_dict()
     # A block with a single level has no number in the names of its feed-forward.
-    begun = {
+    initial = {
         name if name in state else name.replace(".feedforward.", ".feedforward1."): tensor
         for name, tensor in checkpoint.state.items()
     }
-    if LEVELS_ENTRY in begun and LEVELS_ENTRY in state:
-        begun[LEVELS_ENTRY] = state[LEVELS_ENTRY]
-    known = {_find_part(name) for name in begun}
+    if LEVELS_ENTRY in initial and LEVELS_ENTRY in state:
+        initial[LEVELS_ENTRY] = state[LEVELS_ENTRY]
+    known = {_find_part(name) for name in initial}
     for name, tensor in state.items():
         if name.startswith("wavemodules.") and _find_part(name) not in known:
-            begun[name] = tensor
-        elif name in begun and _CAN_GROW.search(name):
-            begun[name] = _grow(begun[name], tensor)
-    load_strictly(model, begun, checkpoint.path)
+            initial[name] = tensor
+        elif name in initial and _CAN_GROW.search(name):
+            initial[name] = _grow(initial[name], tensor)
+    load_strictly(model, initial, checkpoint.path)
 
 
 def _find_part(name: str) -> str:
-    """Return the part that can be new as a whole: "wavemodules.0.layers.1.feedforward4" (a level), else a module."""
+    """Return the smallest part that can be added: a level ("wavemodules.0.layers.1.feedforward4"), or else a module."""
     level = _LEVEL.search(name)
     return name[: level.end()] if level else ".".join(name.split(".")[:2])
 

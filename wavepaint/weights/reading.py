@@ -31,8 +31,8 @@ from wavepaint.weights.archive import (
 _WRAPPERS = ("model", "state_dict", "params_ema", "params")
 _PREFIX = "module."
 _GENERATORS = ("generator.", "model.generator.")
-"""Prefixes of the network in files of adversarial training (LaMa's), beside a discriminator and the losses' networks.
-The second one occurs in TorchScript files."""
+"""Prefixes of the network in LaMa's files, which also contain a discriminator and the networks of its losses.
+TorchScript files use the second."""
 
 _EXPECTED = "Expected a checkpoint (.pt, .pth, .ckpt or .safetensors)."
 _MAX_BYTES = 8 * 2**30
@@ -65,7 +65,9 @@ def read_content(path: Path) -> tuple[Any, str]:
         if size == 0:
             raise CheckpointError(f"{path} is empty.")
         if size > _MAX_BYTES:
-            raise CheckpointError(f"{path} has {size >> 30} GiB: expected a checkpoint of at most {_MAX_BYTES >> 30}.")
+            raise CheckpointError(
+                f"{path} has {size >> 30} GiB: expected a checkpoint of at most {_MAX_BYTES >> 30} GiB."
+            )
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
         digest = hash_file(path)  # last, because it takes long
     except OSError as error:
@@ -121,9 +123,9 @@ def find_state(content: Any, path: Path) -> dict[str, Tensor]:
     """Return the state dict in a file's content, without prefixes.
 
     Raises:
-        CheckpointError: There is none, or one of its tensors is not a plain one.
+        CheckpointError: There is none, or a tensor is not plain.
     """
-    for _ in range(2):  # no file seen has more than a wrapper in a wrapper
+    for _ in range(2):  # no known file has more than a wrapper in a wrapper
         if isinstance(content, Mapping):
             inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
             if inner is not None:
@@ -154,7 +156,7 @@ def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
     """Check that all tensors are plain ones in memory, and no larger than the file.
 
     Raises:
-        CheckpointError: One is not; the message names the first.
+        CheckpointError: A tensor fails the check; the message names it.
     """
     for name, tensor in state.items():
         if not name.isprintable():
@@ -162,7 +164,7 @@ def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
         plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_nested
         if not plain or tensor.dtype not in TENSOR_DTYPES:
             raise CheckpointError(
-                f"{path}: {name} is no plain tensor ({tensor.dtype}, {tensor.layout}, {tensor.device}). Save the "
+                f"{path}: {name} is not a plain tensor ({tensor.dtype}, {tensor.layout}, {tensor.device}). Save the "
                 "state_dict() of the float32 model, on the CPU."
             )
     claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in state.values()), path.stat().st_size

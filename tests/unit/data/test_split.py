@@ -72,7 +72,7 @@ def test_split_round_trips_through_its_file(tmp_path: Path) -> None:
 
 def test_other_photos_are_refused(tmp_path: Path) -> None:
     write_split(tmp_path / "split.json", split_names(NAMES, seed=0, val_fraction=0.1))
-    with pytest.raises(TrainingError, match="of 36 train photos 1 are gone, and 0 are new .for example '0.jpg'"):
+    with pytest.raises(TrainingError, match="1 of 36 train photos are gone, and 0 are new .for example '0.jpg'"):
         check_split(tmp_path / "split.json", split_names(NAMES[1:], seed=0, val_fraction=0.1))
 
 

@@ -37,7 +37,7 @@ def test_invalid_settings_are_refused(make: Callable[[], Any], message: str) -> 
 @pytest.mark.parametrize(
     ("run", "message"),
     [
-        (lambda: DWT2d(3, border="cropped")(IMAGE[:, :, 1:]), "height 7 and width 12: .* takes even ones"),
+        (lambda: DWT2d(3, border="cropped")(IMAGE[:, :, 1:]), "height 7 and width 12: .* must be even"),
         (lambda: DWT2d(3, border="cropped").pad(IMAGE[..., 1:]), "height 8 and width 11"),
         (lambda: DWT2d(3, border="cropped").low_band(IMAGE[..., 1:]), "height 8 and width 11"),
         (lambda: DWT2d(3)(WHOLE), r"\(2, 3, 8, 12\) int64: expected \(N, C, H, W\) of a floating dtype"),

@@ -155,10 +155,10 @@ FIRST = "wavemodules.0.conv.0.weight"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w: w.to(torch.float8_e4m3fn), r"is no plain tensor \(torch.float8_e4m3fn"),
-        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.quint8), r"is no plain tensor \(torch.quint8"),
-        (lambda w: w.to("meta"), r"is no plain tensor \(torch.float32, torch.strided, meta"),
-        (lambda w: w.to_sparse(), r"is no plain tensor \(torch.float32, torch.sparse_coo"),
+        (lambda w: w.to(torch.float8_e4m3fn), r"is not a plain tensor \(torch.float8_e4m3fn"),
+        (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.quint8), r"is not a plain tensor \(torch.quint8"),
+        (lambda w: w.to("meta"), r"is not a plain tensor \(torch.float32, torch.strided, meta"),
+        (lambda w: w.to_sparse(), r"is not a plain tensor \(torch.float32, torch.sparse_coo"),
         (lambda w: w[:1, :1, :1, :1].expand(10**7, *w.shape[1:]), "far more than the file"),
     ],
     ids=["float8", "quantized", "meta", "sparse", "expanded"],

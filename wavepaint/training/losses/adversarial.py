@@ -23,8 +23,8 @@ LossTerms = dict[str, Tensor]
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Mean over stages of the mean squared difference of a discriminator's feature maps.
 
-    LaMa's code squares the difference and chose its weight of 100 for that; the origin, pix2pixHD (T.-C. Wang et al.
-    2018, eq. 4), takes the absolute difference.
+    Squares follow LaMa's code, whose weight is 100. The original, pix2pixHD (T.-C. Wang et al. 2018, eq. 4), takes the
+    absolute difference.
     """
     return torch.stack([(widen(a) - widen(b)).square().mean() for a, b in zip(fake, real, strict=True)]).mean()
 

@@ -12,9 +12,9 @@ Norm = Literal["batch", "none"]
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges every patch of an image separately: real or filled.
+    """Classifies every patch of an image separately as real or filled.
 
-    A judgement covers 70x70 pixels with three strided layers, as in pix2pix, and 142x142 with the four of LaMa's
+    The receptive field is 70x70 pixels with three strided layers, as in pix2pix, and 142x142 with the four of LaMa's
     released configuration.
 
     Source: P. Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017), section 3.2.2;
@@ -25,7 +25,7 @@ class PatchDiscriminator(nn.Module):
         channels: Channels of the first layer. Each layer doubles them, up to 8 times as many.
         num_layers: Number of layers of stride 2.
         norm: "batch" as in LaMa, or "none". A gradient penalty needs "none": it limits the gradient of each image,
-            while BatchNorm makes a judgement depend on the whole batch (Gulrajani et al. 2017, section 4).
+            while BatchNorm makes each logit depend on the whole batch (Gulrajani et al. 2017, section 4).
 
     Raises:
         ConfigError: An argument is out of range.
@@ -55,7 +55,7 @@ class PatchDiscriminator(nn.Module):
         self.head = nn.Conv2d(inputs, 1, 4, padding=2)
 
     def forward(self, image_N3HW: Tensor, mask_N1HW: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Judge images.
+        """Classify images.
 
         Args:
             image_N3HW: In [0, 1].

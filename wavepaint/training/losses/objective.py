@@ -27,7 +27,7 @@ class BatchInfo:
     and processes. The mean over the micro-batches is then the mean over the batch, and so is its gradient.
 
     Attributes:
-        shift: Rows and columns by which perceptual and adversarial losses see the images shifted.
+        shift: Rows and columns by which the images are shifted for perceptual and adversarial losses.
         hole_pixels: Hole pixels per micro-batch, averaged; a scalar above 0.
         nearby_pixels: Pixels in and around the shifted holes per micro-batch, averaged; 1 if no loss needs them.
     """
@@ -40,8 +40,9 @@ class BatchInfo:
 class Objective(nn.Module):
     """The weighted sum of the losses that compare an output with its target.
 
-    All losses see the target with the prediction in its hole, except ``known_l1``, which sees the prediction outside
-    the hole. The perceptual losses share one pass through the trunk.
+    All losses compare the target with the filled image (the prediction in the hole, the target outside), except
+    ``known_l1``, which compares the prediction outside the hole. The perceptual losses share one pass through the
+    trunk.
 
     Args:
         config: The loss weights.

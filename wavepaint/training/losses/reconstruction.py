@@ -62,8 +62,8 @@ def hole_l1(output: Tensor, target: Tensor, mask_N1HW: Tensor, *, num_pixels: Te
         output: The network's output.
         target: The original.
         mask_N1HW: 1 = hole.
-        num_pixels: Divisor of the sum instead of the number of these hole pixels: the mean over the micro-batches of
-            a batch.
+        num_pixels: Number of hole pixels to divide by, averaged over the micro-batches of a batch; None counts those of
+            ``mask_N1HW``.
     """
     error = (widen(output) - widen(target)).abs() * mask_N1HW
     return error.sum() / ((mask_N1HW.sum().clamp_min(1) if num_pixels is None else num_pixels) * output.shape[1])
@@ -117,9 +117,8 @@ def dilate_mask(mask_N1HW: Tensor, margin: int) -> Tensor:
 def mean_around_hole(map_N1HW: Tensor, mask_N1HW: Tensor, *, margin: int, num_pixels: Tensor | None = None) -> Tensor:
     """Mean of a map over the hole and the ``margin`` pixels around it; 0 if no image has a hole.
 
-    Applied to the map of :class:`~wavepaint.metrics.lpips.LPIPS` (``spatial=True``) of a composite, it is LPIPS in and
-    around the hole. Known pixels do not dilute it, whatever the size of the hole, and it still sees a visible seam.
-    ``num_pixels`` replaces the number of these pixels, as in :func:`hole_l1`.
+    With the spatial map of :class:`~wavepaint.metrics.lpips.LPIPS` of a composite, it is LPIPS in and around the hole.
+    Known pixels do not dilute it, and it includes a visible seam. ``num_pixels`` is as in :func:`hole_l1`.
     """
     region = dilate_mask(mask_N1HW, margin)
     return (widen(map_N1HW) * region).sum() / (region.sum().clamp_min(1) if num_pixels is None else num_pixels)
