@@ -3,8 +3,7 @@
 Pull: average the known pixels over 2x2 cells, level by level, until every cell is known. Push: return level by level,
 copy the coarser level into the cells that are unknown, and smooth these by replacing each with the mean of its
 neighbourhood a few times. The result is close to the harmonic (membrane) fill. It consists of pooling and resizing, so
-it exports with the network. A network that starts from this fill has to learn only
-structure, not colour.
+it exports with the network. A network that starts from this fill has to learn only structure, not colour.
 
 Source: S. Gortler et al., "The Lumigraph" (1996), section 3.4 (pull-push); the smoothing is this project's.
 """
