@@ -6,7 +6,7 @@ import click
 
 from wavepaint.atomic import check_outputs
 from wavepaint.cli.progress import Progress
-from wavepaint.data.evaluation import write_pairs
+from wavepaint.data.evaluation import write_evaluation_set
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.data.sources import open_source
 
@@ -46,7 +46,7 @@ def command(
     check_outputs([photos, *([silhouettes] if silhouettes is not None else [])], [out])
     source = open_source(photos)
     with Progress(count or len(source.names), unit="photo") as progress:
-        num_written = write_pairs(
+        num_written = write_evaluation_set(
             source,
             out,
             [kind.strip() for kind in kinds.split(",")],

@@ -108,10 +108,10 @@ def _index_tar(path: Path) -> Iterator[Member]:
             if stream.read(_BLOCK).strip(b"\0"):
                 raise tarfile.ReadError(f"damaged header at byte {end}")
     except Exception as error:  # tarfile raises many kinds, such as RecursionError for an endless chain of headers
-        raise _unreadable(path, "tar", error) from error
+        raise _explain_unreadable(path, "tar", error) from error
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> TrainingError:
+def _explain_unreadable(path: Path, kind: str, error: Exception) -> TrainingError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return TrainingError(f"{path} cannot be read as a {kind} ({reason}): download or create it again.")
 
@@ -129,7 +129,7 @@ def _index_zip(path: Path) -> Iterator[Member]:
             if not info.filename:
                 raise zipfile.BadZipFile("a member has no name")
     except Exception as error:  # zipfile raises many kinds
-        raise _unreadable(path, "zip", error) from error
+        raise _explain_unreadable(path, "zip", error) from error
     for info in infos:
         if info.is_dir():
             continue

@@ -57,7 +57,7 @@ def _check_target(out: Path, source: PhotoSource, overwrite: bool) -> None:
         raise OutputError(f"{out} is not a set of masks, because it has no {RECORD}: choose another folder.")
 
 
-def write_pairs(
+def write_evaluation_set(
     source: PhotoSource,
     out: Path,
     kinds: Sequence[str],

@@ -147,14 +147,14 @@ class ArchiveSource(PhotoSource):
         self.names = PackedNames(names[i] for i in order)
         self._rows = np.asarray(numbers, dtype=np.int64).reshape(len(names), 6)[order]
 
-    def _member(self, name: str) -> tuple[Path, Member]:
+    def _find_member(self, name: str) -> tuple[Path, Member]:
         assert isinstance(self.names, PackedNames)
         shard, offset, stored, size, crc, deflated = map(int, self._rows[self.names.find(name)])
         path = self.root / self._shards[shard] if self._shards[shard] else self.root
         return path, Member(name, offset, stored, size, crc, bool(deflated))
 
     def _open(self, name: str) -> BinaryIO:
-        return BytesIO(read_member(*self._member(name)))
+        return BytesIO(read_member(*self._find_member(name)))
 
     def _count_bytes(self, names: Iterable[str]) -> Iterator[int]:
         rows = {name: row for row, name in enumerate(self.names)}  # a million binary searches would take minutes
