@@ -120,8 +120,8 @@ _REWRITES = RewritePass(
         rules.remove_optional_bias_from_conv_rule,
     ]
 )
-"""The rewrites that change a graph of this package. The exporter's own optimizer tries 40 more on every node, which takes
-several times as long and finds nothing."""
+"""The rewrites that change a graph of this package. The exporter's own optimizer tries 40 more on every node, which
+takes several times as long and changes nothing."""
 
 
 @contextlib.contextmanager
@@ -263,7 +263,7 @@ def _optimize(model: ir.Model) -> None:
         _REWRITES(model)
         passes.RemoveUnusedNodesPass()(model)
     for tidy in (
-        passes.RemoveUnusedFunctionsPass(),
+        passes.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
         passes.RemoveUnusedOpsetsPass(),
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         passes.DeduplicateInitializersPass(),
