@@ -39,9 +39,9 @@ OnStage = Callable[[str], None]
 class _Form:
     """How a precision is exported.
 
-    ``upsampling`` is the form that runs fastest in the engines that use the precision. ONNX Runtime uses float32, and
-    runs the phases 1.6 times as fast as the ConvTranspose. OpenVINO runs a float16 file in bfloat16, and the
-    ConvTranspose 1.2 times as fast as the phases. TensorRT-RTX 1.7 has no ConvTranspose in bfloat16.
+    ``upsampling`` is the fastest form in the engines that use the precision. ONNX Runtime uses float32 and runs the
+    phases 1.6 times as fast as the ConvTranspose. OpenVINO runs a float16 file in bfloat16 and the ConvTranspose 1.2
+    times as fast as the phases. TensorRT-RTX 1.7 has no ConvTranspose in bfloat16.
     """
 
     suffix: str
@@ -68,10 +68,10 @@ class ExportOptions:
         io_dtypes: "uint8" adds models with uint8 inputs and outputs (:mod:`wavepaint.export.byte_io`) to those with
             float32 inputs and outputs.
         opset: Version of ONNX's operator set; None takes the one that most engines read.
-        engines: Engines to build; None builds none.
+        engines: Engines to build, if any.
 
     Raises:
-        ConfigError: An opset that cannot be written.
+        ConfigError: The opset is not supported, or too old for bfloat16.
     """
 
     fusion: bool = True
@@ -94,7 +94,7 @@ class ExportOptions:
 
 
 def torch_suite(network: nn.Module, size_multiple: int) -> Suite:
-    """Run a network in PyTorch on the cases that exports are verified with."""
+    """Run a network in PyTorch over the verification cases; its outputs are the reference."""
     graph = copy.deepcopy(InpaintingGraph(network)).eval()  # a copy: exports keep the default layout
     graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # fastest on CPUs
 
@@ -122,10 +122,10 @@ class _BundleWriter:
         self.reports: dict[str, list[Report]] = {}
 
     def add_precision(self, precision: Precision) -> None:
-        """Export a precision with every I/O dtype, and compare each model with the original.
+        """Export a precision with every I/O dtype, and verify each model.
 
         Raises:
-            VerificationError: It differs by more than the budget.
+            VerificationError: A model differs from PyTorch by more than its budget.
         """
         form, options = _FORMS[precision], self.options
         upsampling = options.upsampling or form.upsampling
@@ -151,7 +151,7 @@ class _BundleWriter:
             self._verify(replace(model, path=name, io_dtype="uint8", details={**details, "float_edges": model.path}))
 
     def get_model(self, artifact: Artifact) -> Model:
-        """Return an exported form with what an engine must know to run it."""
+        """Return an artifact as a model that an engine can open."""
         return Model(self.folder / artifact.path, artifact, self.size_multiple, self.network.padding)
 
     def _verify(self, artifact: Artifact) -> None:
@@ -164,7 +164,7 @@ class _BundleWriter:
 
 
 def _require_space(folder: Path, network: nn.Module, options: ExportOptions) -> None:
-    """Refuse a disk that is too small for the ONNX files, before minutes of work. Plans may need more."""
+    """Refuse a disk that is too small for the ONNX files. Plans are not counted."""
     num_weights = sum(tensor.numel() for tensor in network.state_dict().values())
     bytes_per_weight = 4 + 2 * len(options.precisions)
     needed = num_weights * bytes_per_weight * (1 + len(options.io_dtypes))

@@ -19,11 +19,11 @@ _INNER = "float/"
 
 
 def add_byte_io(model: ModelProto, size_multiple: int, padding: PadMode) -> ModelProto:
-    """Return a copy of a model that takes and returns uint8, by the contract.
+    """Return a copy of a model with uint8 inputs and outputs, by the contract.
 
     Args:
         model: A model with float32 inputs and outputs, by the contract.
-        size_multiple: Its height and width must be multiples of this.
+        size_multiple: The height and width of ``model`` must be multiples of this.
         padding: The manifest's padding mode.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())

@@ -49,7 +49,7 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
 
 
 def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:
-    """Return (name, image (N, H, W, 3), mask (N, H, W, 1)) of any size, uint8, with every level of a mask."""
+    """Return (name, image (N, H, W, 3), mask (N, H, W, 1)), uint8, of any size, with masks of all levels."""
     rng = np.random.default_rng(seed)
     m = size_multiple
     cases: list[ByteCase] = []

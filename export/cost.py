@@ -12,6 +12,7 @@ import onnxruntime as ort
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
 from wavepaint.errors import OutputError
+from wavepaint.runtime.filling.padding import pad_side
 
 SIDE = 256
 """Side of the measured image, in pixels. Transforms over whole rows cost more per pixel at larger sizes."""
@@ -41,7 +42,7 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
         OutputError: The profile could not be written to the folder of temporary files.
     """
     graph = onnx.load(path).graph
-    side = -(-SIDE // size_multiple) * size_multiple
+    side = pad_side(SIDE, size_multiple)
     shapes, sizes = _observe(path, side)
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}

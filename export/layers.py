@@ -1,9 +1,8 @@
 """Compare two forms of a network layer by layer, to find where they diverge.
 
-Exported nodes carry the names of the PyTorch modules that they come from. The last node of each innermost module is
-that layer's output, and becomes an output of the graph. The other form is another export or the network in PyTorch,
-with layers of the same names. Layers that only one of the two has, such as another form of the upsampling, are left
-out.
+Exported nodes carry the names of the PyTorch modules that they come from. The last node of each innermost module
+becomes an output of the graph: that layer's output. The reference is another export or the network in PyTorch, with
+layers of the same names. Layers that only one of the two has are skipped.
 """
 
 import ast
@@ -33,8 +32,8 @@ RunLayers = Callable[[Image, Image], Layers]
 
 MIN_SNR_DB = {"float32": 95.0, "float16": 40.0, "bfloat16": 20.0}
 """Smallest signal-to-noise ratio of a layer that passes. A value rounded once has about 150, 72 and 54 dB. Rounding
-errors add up over a network's depth, and layers with cancelling sums lose more: the default model's worst layers have
-108, 45 and 23 dB."""
+errors accumulate with depth, and cancelling sums amplify them: the default model's worst layers have 108, 45 and 23
+dB."""
 
 _TAP = "layer/"
 
@@ -55,8 +54,8 @@ class LayerComparison:
 
 
 def _layer_name(scopes: Sequence[str]) -> str | None:
-    """Return the PyTorch name of the innermost module of a node; None for nodes of the outermost."""
-    # The last entry is the node itself. A wrapped layer is named after what it wraps.
+    """Return the PyTorch name of a node's innermost module; None for nodes of the outermost."""
+    # The last entry is the node itself. A wrapper gets the name of the layer inside.
     modules = [scope for scope in scopes[:-1] if scope]
     name = modules[-1] if modules else ""
     while name.startswith("network"):
@@ -145,8 +144,8 @@ def torch_layers(network: "nn.Module") -> RunLayers:
             with torch.inference_mode():
                 output = graph(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
         finally:
-            for one in hooks:
-                one.remove()
+            for hook in hooks:
+                hook.remove()
         return {**found, OUTPUT_IMAGE: output}
 
     return layers

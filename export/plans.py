@@ -32,14 +32,15 @@ class EngineRequest:
     """Which plans to build.
 
     Attributes:
-        libraries: The libraries that build.
+        libraries: Libraries to build with.
         required: A library that cannot build here is an error; otherwise it is skipped.
-        precisions: Precisions of the models to build from. Empty takes the bundle's best: float16, bfloat16, float32.
+        precisions: Precisions of the models to build from. Empty takes the bundle's first of float16, bfloat16 and
+            float32.
         target_groups: Compute capabilities for each plan. An empty group leaves the choice to the library.
         options: Further options, the same for all plans. Their targets are ignored.
 
     Raises:
-        ConfigError: There is no group of targets.
+        ConfigError: ``target_groups`` is empty.
     """
 
     libraries: tuple[Library, ...] = LIBRARIES
@@ -89,10 +90,10 @@ def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -
 
 
 def choose_models(models: Sequence[Model], precisions: Sequence[str] = ()) -> list[Model]:
-    """Return the ONNX models that engines are built from: those of the precisions, else of the best precision."""
+    """Return the ONNX models to build engines from, in the given precisions or else in the preferred one."""
     onnx = [model for model in models if model.artifact.kind == "onnx"]
-    held = {model.artifact.precision for model in onnx}
-    wanted = precisions or [precision for precision in _PREFERRED if precision in held][:1]
+    available = {model.artifact.precision for model in onnx}
+    wanted = precisions or [precision for precision in _PREFERRED if precision in available][:1]
     return [model for model in onnx if model.artifact.precision in wanted]
 
 
@@ -110,14 +111,13 @@ def build_engines(
     Args:
         models: The bundle's models so far, in its folder.
         request: Which plans to build, with the libraries that :func:`find_builders` returns.
-        verify: Runs a plan that fits the GPU here, and compares it.
+        verify: Returns the reports of a plan that fits the GPU here.
         on_stage: Called with each plan before it is built.
         on_progress: Called with each plan's progress.
         on_skip: Called with each optional plan that cannot be built.
 
     Returns:
-        The entries of the new plans, and the reports of each. Plans that cannot be built or fail verification are left
-        out.
+        The new plans, and the reports of each by path. Plans that cannot be built or fail verification are left out.
 
     Raises:
         EngineError: A required engine cannot be built here.
@@ -159,7 +159,7 @@ def _build(model: Model, library: Library, options: PlanOptions, on_progress: On
     def name_plan(onnx: str) -> str:
         return f"{onnx.removesuffix('.onnx')}.{library}.{'-'.join(details['compute_capabilities'])}.plan"
 
-    if source.io_dtype == "uint8":  # it is compared with its sibling's plan, which is built for the same GPUs
+    if source.io_dtype == "uint8":  # it is verified against its sibling's plan for the same GPUs
         details["float_edges"] = name_plan(source.details["float_edges"])
     plan = model.get_sibling(replace(source, path=name_plan(source.path), kind=library, details=details))
     unfinished.rename(plan.path)
@@ -191,12 +191,12 @@ def add_engines(
         OutputError: ``out`` exists, or cannot be written.
     """
     manifest = bundle.manifest
-    held = {artifact.precision for artifact in manifest.artifacts if artifact.kind == "onnx"}
+    available = {artifact.precision for artifact in manifest.artifacts if artifact.kind == "onnx"}
     for precision in request.precisions:
-        if precision not in held:
+        if precision not in available:
             raise ConfigError(
-                f"{bundle.folder} holds {', '.join(sorted(held))} models, none of {precision}. Export its checkpoint "
-                "in that precision, which needs PyTorch."
+                f"{bundle.folder} holds {', '.join(sorted(available))} models, none of {precision}. Export its "
+                "checkpoint in that precision, which needs PyTorch."
             )
     request = replace(request, libraries=tuple(find_builders(request, manifest.size_multiple, on_skip)))
 
@@ -221,7 +221,7 @@ def add_engines(
         if not built:
             raise EngineError(f"no engine could be built for {bundle.folder}, so nothing was written.")
         files = contract.describe_files(folder)
-        # A former plan is gone where the one that was built in its place failed verification.
+        # A former plan is gone if the plan built in its place failed verification.
         former = [artifact for artifact in manifest.artifacts if artifact.path in files.keys() - reports.keys()]
         manifest = replace(
             manifest,

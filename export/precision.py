@@ -1,10 +1,10 @@
-"""Half precision with a proof: float32 inputs and outputs, float16 or bfloat16 inside, and float32 where that fails.
+"""Checked half precision: float32 inputs and outputs, float16 or bfloat16 inside, and float32 where that is too coarse.
 
 The precision is written into the network before the export, so the file is strongly typed. TensorRT 11 and TensorRT-RTX
 need that, and every other engine reads it too. Known pixels are composed in float32 and stay bit-identical.
 
 A guard runs the emulated half network beside the float32 one. If a value overflows or the error exceeds the budget, the
-guard finds a smallest set of layers that must stay in float32, by bisection (U. Junker, "QuickXplain: Preferred
+guard finds a minimal set of layers that must stay in float32, by bisection (U. Junker, "QuickXplain: Preferred
 Explanations and Relaxations for Over-Constrained Problems", 2004).
 """
 
@@ -29,7 +29,7 @@ FLAGS = {torch.float16: "--fp16", torch.bfloat16: "--bf16"}
 
 
 class TypedLayer(nn.Module):
-    """A layer in a precision of its own, to which it casts its input.
+    """A layer that casts its input to its own precision.
 
     The output keeps that precision, so a large value passes from one float32 layer to the next. Sums of two precisions
     are float32.
@@ -80,7 +80,8 @@ class HalfResult:
     min_psnr_hole_db: float
 
 
-def _layers_that_compute(network: nn.Module) -> list[str]:
+def _list_layers(network: nn.Module) -> list[str]:
+    """Return the names of the layers that have a precision: those with weights, and Fourier transforms."""
     return [
         name
         for name, layer in network.named_modules()
@@ -88,9 +89,10 @@ def _layers_that_compute(network: nn.Module) -> list[str]:
     ]
 
 
-def _with_half_layers(network: nn.Module, kept: Sequence[str], dtype: torch.dtype, *, emulated: bool) -> HalfPrecision:
+def _halve_layers(network: nn.Module, kept: Sequence[str], dtype: torch.dtype, *, emulated: bool) -> HalfPrecision:
+    """Return a copy in half precision, with the layers named in ``kept`` in float32."""
     network = copy.deepcopy(network)
-    for name in _layers_that_compute(network):
+    for name in _list_layers(network):
         parent, _, child = name.rpartition(".")
         layer = network.get_submodule(name)
         typed = TypedLayer(layer, torch.float32 if name in kept else dtype, emulated=emulated)
@@ -98,10 +100,10 @@ def _with_half_layers(network: nn.Module, kept: Sequence[str], dtype: torch.dtyp
     return HalfPrecision(network, dtype)
 
 
-def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tensor], enough_db: float) -> float:
+def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tensor], budget_db: float) -> float:
     """Return the smallest PSNR inside the hole in dB, or minus infinity if a value is not finite.
 
-    The measurement stops at the first case below ``enough_db``.
+    The measurement stops at the first case below ``budget_db``.
     """
     worst = math.inf
     for (_, image, mask), reference in zip(cases, expected, strict=True):
@@ -110,7 +112,7 @@ def _min_psnr_db(half: nn.Module, cases: Sequence[Case], expected: Sequence[Tens
         if not torch.isfinite(output).all():
             return -math.inf
         worst = min(worst, measure_psnr_hole_db(output.numpy(), reference.numpy(), mask))
-        if worst < enough_db:
+        if worst < budget_db:
             break
     return worst
 
@@ -142,21 +144,20 @@ def to_half(
     def measure(kept: Sequence[str]) -> float:
         key = frozenset(kept)
         if key not in measured:
-            measured[key] = _min_psnr_db(
-                _with_half_layers(network, kept, dtype, emulated=True), cases, expected, min_psnr_db
-            )
+            half = _halve_layers(network, kept, dtype, emulated=True)
+            measured[key] = _min_psnr_db(half, cases, expected, min_psnr_db)
         return measured[key]
 
-    def smallest(names: list[str], kept: list[str]) -> list[str]:
+    def find_minimal(names: list[str], kept: list[str]) -> list[str]:
         if measure(kept) >= min_psnr_db:
             return []
         if len(names) == 1:
             return names
         left, right = names[: len(names) // 2], names[len(names) // 2 :]
-        from_right = smallest(right, kept + left)
-        return smallest(left, kept + from_right) + from_right
+        from_right = find_minimal(right, kept + left)
+        return find_minimal(left, kept + from_right) + from_right
 
-    layers = _layers_that_compute(network)
+    layers = _list_layers(network)
     needed: list[str] = []
     if measure([]) < min_psnr_db:
         if measure(layers) < min_psnr_db:
@@ -164,9 +165,9 @@ def to_half(
                 f"the network cannot be converted to {str(dtype).removeprefix('torch.')}: with every layer in float32 "
                 f"the PSNR inside the hole is still below {min_psnr_db:g} dB. Export it without {FLAGS[dtype]}."
             )
-        needed = smallest(layers, [])
+        needed = find_minimal(layers, [])
     return HalfResult(
-        network=_with_half_layers(network, needed, dtype, emulated=False).eval(),
+        network=_halve_layers(network, needed, dtype, emulated=False).eval(),
         kept_float32=needed,
         min_psnr_hole_db=measure(needed),
     )

@@ -26,7 +26,7 @@ from wavepaint.runtime.images.arrays import quantize
 Reference = Callable[[Image, Image], Image]
 
 SOURCE = "PyTorch"
-"""Start of the reference's name if the reference is the source network."""
+"""Prefix of a reference's name that marks the source network."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Suite:
         cases: Inputs.
         expected: The reference's output for each case, (N, 3, H, W) in [0, 1].
         reference: The reference's human-readable name.
-        execution: How the reference ran, if it is one of the bundle's own models; it is not compared with itself.
+        execution: How the reference ran, if it is one of the bundle's models; it is not compared with itself.
     """
 
     cases: Sequence[Case]
@@ -55,10 +55,10 @@ def make_suite(
 
 
 def own_suite(model: Model) -> Suite:
-    """Run a bundle's float32 model on the CPU over :func:`verification_cases`.
+    """Run a bundle's float32 model on the CPU over :func:`verification_cases`, as the reference for its other models.
 
     Raises:
-        EngineError: No engine for the CPU runs it.
+        EngineError: No CPU engine runs it.
     """
     execution = next(iter(find_runnable(model)), ExecutionConfig("ort-cpu", model, "float32"))
     with open_execution(execution) as session:
@@ -67,7 +67,7 @@ def own_suite(model: Model) -> Suite:
 
 
 def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Comparison]:
-    """Run a session with float32 inputs and outputs on every case of a size that it takes, and compare."""
+    """Compare a session with float32 inputs and outputs in every case of a size that it takes."""
     return [
         compare(name, image, mask, session.run(image, mask), expected, budget)
         for (name, image, mask), expected in zip(suite.cases, suite.expected, strict=True)
@@ -78,9 +78,9 @@ def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Compa
 def verify_byte_session(
     session: Session, floats: Session, cases: Sequence[ByteCase], padding: PadMode, budget: Budget
 ) -> list[Comparison]:
-    """Compare a session with uint8 inputs and outputs with the Python path around one with float32 inputs and outputs.
+    """Compare a session with uint8 inputs and outputs with the Python path around a float32 session.
 
-    Cases of a size that one of the two does not take are left out.
+    Cases of a size that either session does not take are skipped.
     """
     comparisons = []
     for name, image, mask in cases:
@@ -105,7 +105,7 @@ def verify_byte_session(
 
 
 def summarise(reports: Sequence[Report]) -> list[Report]:
-    """Return reports for the manifest, with only the failed cases, and without engines that are missing here."""
+    """Return reports for the manifest, with only the failed cases and without optional engines that did not run."""
     return [
         {**report, "cases": [case for case in report["cases"] if not case["passed"]]}
         for report in reports
@@ -113,36 +113,36 @@ def summarise(reports: Sequence[Report]) -> list[Report]:
     ]
 
 
-def describe_arithmetic(report: Report) -> str:
+def describe_precision(report: Report) -> str:
     """Return a report's precision: "float32", or "float32 on float16 weights"."""
-    arithmetic = report["precision"]
-    weights = report.get("weights") or arithmetic
-    return arithmetic if weights == arithmetic else f"{arithmetic} on {weights} weights"
+    precision: str = report["precision"]
+    weights = report.get("weights") or precision
+    return precision if weights == precision else f"{precision} on {weights} weights"
 
 
-def merge_reports(kept: Sequence[Report], made: Sequence[Report], sha256: str) -> list[Report]:
-    """Return what is known of a form after it was verified again.
+def merge_reports(stored: Sequence[Report], made: Sequence[Report], sha256: str) -> list[Report]:
+    """Merge a model's stored reports with new ones.
 
-    A report takes the place of one of the same engine, device and arithmetic, unless that one was made against the
-    source and it was not. One that passed also takes the place of one that failed on another GPU.
+    A new report replaces a stored one of the same engine, precision and device. It also replaces a failed report of
+    another device if it passed itself. A comparison with the source network is replaced only by another one.
 
     Args:
-        kept: The former reports.
-        made: The new ones.
-        sha256: Hash of the form's file; former reports of another file are left out.
+        stored: Reports in the manifest.
+        made: New reports.
+        sha256: Hash of the model file; stored reports of another file are dropped.
     """
 
     def replaces(new: Report, old: Report) -> bool:
-        # What an earlier version did not write down may be anything.
+        # Earlier versions left some keys out; a missing value matches any.
         is_same_engine = find_engine(old) in (None, find_engine(new))
-        is_same_arithmetic = (old.get("precision") or new["precision"]) == new["precision"]
+        is_same_precision = (old.get("precision") or new["precision"]) == new["precision"]
         is_same_device = (old.get("device") or new["device"]) == new["device"]
         is_weaker = _is_against_source(old) and not _is_against_source(new)
-        is_mended = new["passed"] and not old["passed"]
-        return is_same_engine and is_same_arithmetic and not is_weaker and (is_same_device or is_mended)
+        is_fixed = new["passed"] and not old["passed"]
+        return is_same_engine and is_same_precision and not is_weaker and (is_same_device or is_fixed)
 
-    former = [report for report in kept if report.get("sha256", sha256) == sha256]
-    return [report for report in former if not any(replaces(new, report) for new in made)] + [*made]
+    current = [report for report in stored if report.get("sha256", sha256) == sha256]
+    return [report for report in current if not any(replaces(new, report) for new in made)] + [*made]
 
 
 def _is_against_source(report: Report) -> bool:
@@ -150,13 +150,13 @@ def _is_against_source(report: Report) -> bool:
 
 
 def describe_report(report: Report) -> str:
-    """Say in one line what a report came to."""
+    """Summarise a report in one line."""
     if "error" in report:
         return f"FAILED to run in {report.get('engine', 'an engine')}: {report['error']}"
     lowest = report["min_psnr_hole_db"]
     verdict = "verified" if report["passed"] else "FAILED verification" if report["required"] else "not precise enough"
     return (
-        f"{verdict} in {report['engine']} ({describe_arithmetic(report)}), "
+        f"{verdict} in {report['engine']} ({describe_precision(report)}), "
         f"{report['num_cases']} cases against {report['reference']}: "
         + ("values that are not finite" if report["max_error"] is None else f"largest error {report['max_error']:.1e}")
         + (f", at least {lowest:.1f} dB inside the hole" if lowest is not None else "")
@@ -164,10 +164,10 @@ def describe_report(report: Report) -> str:
 
 
 def require_passed(report: Report) -> None:
-    """Raise if a report that has to pass has a case that failed.
+    """Raise if a required report failed.
 
     Raises:
-        VerificationError: Naming the first such case and what was wrong with it.
+        VerificationError: The message names the first failed case and the reason.
     """
     failure = describe_failure(report)
     if failure and report["required"]:
@@ -175,15 +175,15 @@ def require_passed(report: Report) -> None:
 
 
 def verify_model(model: Model, suite: Suite) -> list[Report]:
-    """Run one form of a model on every engine of this machine that can, and compare.
+    """Run a model in every engine of this machine that supports it, and compare the outputs with the reference.
 
     Args:
-        model: The form. With uint8 inputs and outputs it is compared with the Python path around its sibling with
+        model: The model. With uint8 inputs and outputs it is compared with the Python path around its sibling with
             float32 inputs and outputs in the same engine.
         suite: The reference for models with float32 inputs and outputs.
 
     Returns:
-        A report for each engine, with an ``error`` where it fails; none if no engine here can run this form.
+        A report for each engine, with an ``error`` if the engine fails to run the model.
     """
     sha256 = hash_file(model.path)
     reports = []
@@ -201,16 +201,14 @@ def verify_model(model: Model, suite: Suite) -> list[Report]:
 
 def _verify_execution(execution: ExecutionConfig, suite: Suite) -> Report:
     artifact, model = execution.artifact, execution.model
-    budget, required = (
-        choose_budget(artifact, execution.arithmetic),
-        execution.arithmetic in (artifact.precision, "float32"),
-    )
-    # A plan is verified itself or not at all: another one built in its place would say nothing about it.
+    budget = choose_budget(artifact, execution.arithmetic)
+    required = execution.arithmetic in (artifact.precision, "float32")
+    # Building another plan would verify that one, not this one.
     with open_execution(execution, plan_policy="refuse") as session:
         if artifact.io_dtype == "float32":
             comparisons, reference = verify_session(session, suite, budget), suite.reference
         else:
-            sibling = find_sibling(artifact)
+            sibling = _find_float_sibling(artifact)
             reference = f"Python around {sibling.path}"
             floating = replace(execution, model=model.get_sibling(sibling))
             with open_execution(floating, plan_policy="refuse") as floats:
@@ -222,7 +220,7 @@ def _verify_execution(execution: ExecutionConfig, suite: Suite) -> Report:
 
 
 def _failed_report(execution: ExecutionConfig, reference: str, error: EngineError) -> Report:
-    """Return the report of a model that does not run in an engine."""
+    """Return the report of an engine that fails to run a model."""
     engine = get_engine(execution.engine)
     return {
         "passed": False,
@@ -237,8 +235,8 @@ def _failed_report(execution: ExecutionConfig, reference: str, error: EngineErro
     }
 
 
-def find_sibling(artifact: Artifact) -> Artifact:
-    """Return the form with float32 edges of one with uint8 edges; of a plan's model file nothing is known."""
+def _find_float_sibling(artifact: Artifact) -> Artifact:
+    """Return the entry with float32 inputs and outputs of one with uint8, without details of a plan's source model."""
     details = {key: value for key, value in artifact.details.items() if not key.startswith("onnx")}
     return replace(artifact, path=artifact.details["float_edges"], io_dtype="float32", details=details)
 
@@ -246,19 +244,19 @@ def find_sibling(artifact: Artifact) -> Artifact:
 def verify_bundle(
     bundle: Bundle, suite: Suite | None = None, *, on_artifact: Callable[[Artifact], None] = lambda artifact: None
 ) -> dict[str, list[Report]]:
-    """Run every artifact that can run here and compare it.
+    """Verify every model of a bundle that can run here.
 
     Args:
         bundle: A checked bundle.
-        suite: What to compare with, usually PyTorch; None takes the bundle's own float32 model on the CPU.
-        on_artifact: Told of each artifact before it is run.
+        suite: The reference, usually PyTorch; None takes the bundle's own float32 model on the CPU.
+        on_artifact: Called with each artifact before it is run.
 
     Returns:
-        Reports for every artifact's path; a model that fails to run has a report that failed, with an ``error``.
+        The reports of :func:`verify_model` by path.
 
     Raises:
-        BundleError: The manifest is incomplete, or there is no float32 model to compare with.
-        EngineError: That float32 model cannot be run.
+        BundleError: The manifest is incomplete, or the bundle has no float32 model to compare with.
+        EngineError: The float32 model does not run.
     """
     manifest = bundle.manifest
     if suite is None:

@@ -18,7 +18,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 
 
 def fold_in_place(layers: nn.Module) -> None:
-    """Fold the BatchNorms of one module's own layers, and leave an Identity in place of each."""
+    """Fold one module's own BatchNorms, and leave an Identity in place of each."""
     if isinstance(layers, FFCLayer):
         fold_ffc_layer(layers)
     elif isinstance(layers, FourierUnit):

@@ -43,14 +43,14 @@ def _without_shift(batch_norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
 
 
 def fold_fourier_unit(unit: FourierUnit) -> None:
-    """Fold the BatchNorm behind the convolution of the coefficients, in place."""
+    """Fold the BatchNorm behind the convolution of the Fourier coefficients, in place."""
     if isinstance(unit.bn, nn.BatchNorm2d):
         unit.conv_layer = fuse_conv_bn_eval(unit.conv_layer, unit.bn)
         unit.bn = nn.Identity()
 
 
 def upsample_in_phases(layers: nn.Sequential) -> None:
-    """Replace the ConvTransposes of a decoder whose BatchNorms are folded, in place."""
+    """Replace a decoder's ConvTransposes, in place. Its BatchNorms must be folded."""
     for index, layer in enumerate(layers):
         if isinstance(layer, nn.ConvTranspose2d) and has_phases(layer):
             layers[index] = PhaseUpsample(layer)

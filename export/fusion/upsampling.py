@@ -51,7 +51,7 @@ class SubPixelUpsample(nn.Module):
 
 
 _PHASE_TAPS = {4: ((3, 1), (2, 0)), 3: ((1,), (2, 0))}
-"""For each kernel size the taps that even and odd outputs use, in the order of the inputs."""
+"""Taps of even and of odd outputs by kernel size, in the order of the inputs."""
 
 
 def has_phases(layer: nn.ConvTranspose2d) -> bool:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavepaint.atomic import check_outputs, check_target, write_file
+from wavepaint.cli.progress import Progress
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
-from wavepaint.export.verify import describe_arithmetic, merge_reports, summarise, verify_bundle
+from wavepaint.export.verify import describe_precision, merge_reports, summarise, verify_bundle
 from wavepaint.runtime.engines.comparison import describe_failure
 from wavepaint.runtime.engines.registry import find_obstacle
 
@@ -23,52 +24,43 @@ if TYPE_CHECKING:
     from wavepaint.export.layers import LayerComparison
 
 _HEADER = (
-    "model",
-    "engine",
-    "arithmetic",
-    "cases",
-    "largest",
-    "mean",
-    "PSNR dB",
-    "SSIM",
-    "NaN/Inf",
-    "known",
+    "model", "engine", "precision", "cases", "max error", "mean error", "PSNR dB", "SSIM", "NaN/Inf", "known pixels",
     "verdict",
-)
+)  # fmt: skip
 
 
-def _rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[str, ...]]:
+def _make_rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[str, ...]]:
     for artifact in bundle.manifest.artifacts:
         for report in reports[artifact.path]:
-            if "error" in report:
-                place = (report["engine"], describe_arithmetic(report))
-                yield (artifact.path, *place, *("",) * (len(_HEADER) - 4), "FAILED to run")
-                continue
-
-            def number(name: str, form: str, missing: str, report: Report = report) -> str:
-                value = report.get(name)
-                return missing if value is None else format(value, form)
-
-            yield (
-                artifact.path,
-                report["engine"],
-                describe_arithmetic(report),
-                str(report["num_cases"]),
-                number("max_error", ".1e", "-"),
-                number("mean_error", ".1e", "-"),
-                number("min_psnr_hole_db", ".1f", "equal"),
-                number("min_ssim_hole", ".4f", "-"),
-                str(report["num_not_finite"]),
-                "identical" if report["known_identical"] else "CHANGED",
-                "passed" if report["passed"] else "FAILED" if report["required"] else "not held",
-            )
+            yield (artifact.path, report["engine"], describe_precision(report), *_format_measurements(report))
         if not reports[artifact.path]:
             obstacle = find_obstacle(bundle.get_model(artifact))
             why, verdict = (obstacle, "not run") if obstacle else ("the others are compared with it", "reference")
             yield (artifact.path, f"({why})", *("",) * (len(_HEADER) - 3), verdict)
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
+def _format_measurements(report: Report) -> tuple[str, ...]:
+    """Return the cells after the precision."""
+    if "error" in report:
+        return (*("",) * (len(_HEADER) - 4), "FAILED to run")
+
+    def number(name: str, form: str, missing: str) -> str:
+        value = report.get(name)
+        return missing if value is None else format(value, form)
+
+    return (
+        str(report["num_cases"]),
+        number("max_error", ".1e", "-"),
+        number("mean_error", ".1e", "-"),
+        number("min_psnr_hole_db", ".1f", "equal"),
+        number("min_ssim_hole", ".4f", "-"),
+        str(report["num_not_finite"]),
+        "identical" if report["known_identical"] else "CHANGED",
+        "passed" if report["passed"] else "FAILED" if report["required"] else "not precise enough",
+    )
+
+
+def _make_table(rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[i]) for row in (_HEADER, *rows)) for i in range(len(_HEADER))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -82,16 +74,14 @@ def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module
     checkpoint, manifest = read_checkpoint(path), bundle.manifest
     if (checkpoint.architecture.name, checkpoint.parameters) != (manifest.architecture, manifest.hyper_parameters):
         raise CheckpointError(
-            f"{path} is a {checkpoint.architecture.name} of other hyper-parameters than {bundle.folder} was made from "
-            f"({manifest.source['file']}). Give that checkpoint with --against."
+            f"{path} is a {checkpoint.architecture.name} network that differs in architecture or hyper-parameters from "
+            f"{manifest.source['file']}, the source of {bundle.folder}. Give that checkpoint with --against."
         )
     if checkpoint.sha256 != manifest.source["sha256"]:
-        told = f"{path} is not the file that {bundle.folder} was made from ({manifest.source['file']}, another sha256)"
+        problem = f"{path} is not the source of {bundle.folder} ({manifest.source['file']} has another sha256)"
         if is_required:
-            raise CheckpointError(
-                f"{told}, so the report cannot be stored in it. Give that file, or leave out --store."
-            )
-        warnings.warn(f"{told}.", WavePaintWarning, stacklevel=2)
+            raise CheckpointError(f"{problem}, so the report cannot be stored. Give that file, or leave out --store.")
+        warnings.warn(f"{problem}.", WavePaintWarning, stacklevel=2)
     return checkpoint.build().eval()
 
 
@@ -117,13 +107,13 @@ def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artif
 def _show_layers(
     bundle: Bundle, network: "nn.Module | None", reports: dict[str, list[Report]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Print each model's layers; return them as plain values."""
+    """Print the comparison of each model's layers, and return it as plain values."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for artifact in bundle.manifest.artifacts:
         if artifact.kind != "onnx" or artifact.io_dtype != "float32" or not reports[artifact.path]:
             continue
         if network is None and artifact.precision == "float32":
-            continue  # it would be compared with itself
+            continue  # the float32 model is the reference
         try:
             layers = _compare_layers(bundle, network, artifact)
         except EngineError as error:
@@ -141,7 +131,7 @@ def _show_layers(
 
 
 def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
-    """Add the reports to those of the manifest; see :func:`wavepaint.export.verify.merge_reports`."""
+    """Merge the reports into the manifest; see :func:`wavepaint.export.verify.merge_reports`."""
     manifest = bundle.manifest
     merged = {
         path: merge_reports(manifest.verification.get(path, []), summarise(made), manifest.files[path]["sha256"])
@@ -154,30 +144,31 @@ def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to compare with, in PyTorch.")
+@click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to run in PyTorch as the reference.")
 @click.option(
-    "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first one over its budget."
+    "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first that exceeds its budget."
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the report to this file.")
 @click.option(
     "--store/--no-store",
     default=False,
     show_default=True,
-    help="Add the report to the bundle's manifest, from which wp infer chooses verified engines.",
+    help="Add the report to the bundle's manifest, which wp infer reads to choose an engine.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing --json file.")
 def command(
     bundle: Path | None, against: Path | None, with_layers: bool, json_path: Path | None, store: bool, overwrite: bool
 ) -> None:
-    """Run every model of BUNDLE (default: the one that ships with the package) on every engine here, and compare.
+    """Run every model of BUNDLE in every engine of this machine, and compare the outputs with a reference.
 
-    The reference is the checkpoint --against in PyTorch, else the bundle's float32 model in ONNX Runtime. The exit
-    status is 1 if any model fails. An engine that lowers the precision by itself and misses the budget is reported as
-    "not held"; with --store, wp infer no longer chooses it. --store keeps reports of other engines and GPUs, and keeps
-    reports against the checkpoint until that comparison is repeated.
+    BUNDLE is a model folder; by default the one that ships with the package. The reference is the checkpoint given with
+    --against, run in PyTorch, or else the bundle's float32 model in ONNX Runtime. The exit status is 1 if any model
+    fails. An engine that lowers the precision by itself and misses the budget is reported as "not precise enough"; with
+    --store, wp infer no longer chooses it. --store keeps the reports of other engines and GPUs. It replaces a
+    comparison with the checkpoint only by another one.
     """
     if store and bundle is None:
-        raise click.UsageError("--store needs BUNDLE: the reports of the model that ships cannot be changed.")
+        raise click.UsageError("--store needs BUNDLE: the bundle that ships with the package cannot be changed.")
     if json_path is not None:
         read = [*(bundle or default_bundle_folder()).glob("*"), *([against] if against is not None else [])]
         check_outputs(read, [json_path])
@@ -189,10 +180,11 @@ def command(
 
         network = _load_source(loaded, against, is_required=store)
         suite = torch_suite(network, loaded.manifest.size_multiple)
-    reports = verify_bundle(
-        loaded, suite, on_artifact=lambda artifact: click.echo(f"verifying {artifact.path} ...", err=True)
-    )
-    click.echo(_table(list(_rows(loaded, reports))))
+    with Progress(None) as progress:
+        reports = verify_bundle(
+            loaded, suite, on_artifact=lambda artifact: progress.print_line(f"verifying {artifact.path} ...")
+        )
+    click.echo(_make_table(list(_make_rows(loaded, reports))))
     failures = [
         f"{path}: {report.get('error') or describe_failure(report)}"
         for path, found in reports.items()
