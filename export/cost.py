@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
 from wavepaint.errors import OutputError
-from wavepaint.runtime.filling.padding import pad_side
+from wavepaint.runtime.sizes import pad_side
 
 SIDE = 256
 """Side of the measured image, in pixels. Transforms over whole rows cost more per pixel at larger sizes."""
