@@ -1,17 +1,17 @@
-"""How much faster is a batch of photos filled than the same photos one by one, and how near is that to the limit?
+"""How much faster is a batch of photos than the same photos one by one, and how close does it get to the limit?
 
 Five modes run over the same photos and file types, in alternating rounds:
 
 * one by one: decode, fill and encode one photo after another;
 * overlapped: the batch pipeline with one stream, which has all threads;
 * streams: the batch pipeline with one stream for each thread, as ``wp infer FOLDER`` runs it;
-* files only: decode and encode one photo after another, and fill nothing;
-* engine only: run patches of the same sizes through the engine in as many streams, and touch no file.
+* files only: decode and encode one photo after another, without filling;
+* engine only: run patches of the same sizes through the engine in as many streams, without files.
 
-No pipeline can exceed the limit: the engine uses all threads by itself, so its time and the files' time, divided among
-the threads, add up.
+No pipeline can exceed the limit: the engine uses all threads by itself, so its time adds to the files' time divided by
+the number of threads.
 
-The script draws the masks, three boxes on each photo, with a fixed seed. Writes batch.json and batch.md into a new
+The masks, three boxes on each photo, are drawn with a fixed seed. The report, batch.json and batch.md, goes into a new
 folder.
 """
 
@@ -26,7 +26,7 @@ import click
 import numpy as np
 from PIL import Image
 
-from wavepaint.bench.report import describe_run, write_report
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
 from wavepaint.contract import Precision
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
@@ -54,7 +54,7 @@ def draw_masks(photos: list[Path], folder: Path) -> list[Path]:
 
 
 def find_sizes(inpainter: Inpainter, jobs: list[Job]) -> list[tuple[int, ...]]:
-    """Return the shapes of the image tensors that pass through the engine when the jobs are filled."""
+    """Return the shapes of the image tensors that the engine gets when the jobs are filled."""
     shapes: list[tuple[int, ...]] = []
     session = inpainter._session
     run = session.run
@@ -71,7 +71,7 @@ def find_sizes(inpainter: Inpainter, jobs: list[Job]) -> list[tuple[int, ...]]:
 
 
 def run_engine(session: Session, shapes: list[tuple[int, ...]], streams: int) -> None:
-    """Run batches of the shapes, with one thread for each stream."""
+    """Run a batch of each shape, with one thread for each stream."""
     batches = {shape: np.random.default_rng(0).random(shape, dtype=np.float32) for shape in set(shapes)}
 
     def run(shape: tuple[int, ...]) -> None:
@@ -160,15 +160,14 @@ def markdown(report: dict[str, Any]) -> str:
         "one by one of the same round. Command: "
         f"`{report['command']}`",
         "",
-        "| engine | result | " + " | ".join(modes) + " | limit | streams reach |",
-        "|---|---|" + "---|" * (len(modes) + 2),
     ]
+    rows = [["engine", "result", *modes, "limit", "streams reach"]]
     for row in report["rows"]:
         rates = row["images_per_s"]
         cells = [f"{rates[mode]:.1f} ({row['times_one_by_one'][mode]:.2f})" for mode in modes]
         cells += [f"{row['limit']:.1f}", f"{row['share_of_limit']:.0%}"]
-        lines.append(f"| {row['engine']} | {row['suffix'][1:].upper()} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([row["engine"], row["suffix"][1:].upper(), *cells])
+    return "\n".join([*lines, *make_markdown_table(rows)]) + "\n"
 
 
 @click.command()

@@ -2,8 +2,8 @@
 
 Every export is compared with PyTorch before it is timed. Rounds alternate (A B A B ...), so that a drift of the
 machine's speed affects all forms alike. Only one session is open at a time, because the idle threads of another would
-spin on its cores. Weights are random, which are as fast as trained ones. Writes exports.json and exports.md into a new
-folder.
+spin on its cores. Weights are random, which are as fast as trained ones. The report, exports.json and exports.md, goes
+into a new folder.
 """
 
 import tempfile
@@ -19,6 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.progress import print_line
 from wavepaint.contract import Artifact, Model, Precision, Report
 from wavepaint.errors import VerificationError
 from wavepaint.export.bundle import torch_suite
@@ -62,7 +63,7 @@ class Cell:
         return open_execution(self.execution, threads=threads)
 
 
-def gmac(network: torch.nn.Module, side: int) -> float:
+def count_gmac(network: torch.nn.Module, side: int) -> float:
     """Return the billions of multiply-accumulates for one image."""
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), torch.no_grad(), counter:
@@ -76,11 +77,11 @@ def export_cells(network: torch.nn.Module, multiple: int, folder: Path, cases: A
         shaped = network if form == "unfused" else fuse(network, upsampling=form)  # type: ignore[arg-type]
         for precision, dtype in DTYPES.items():
             artifact = Artifact(path=f"{form}.{precision}.onnx", kind="onnx", precision=precision)
-            click.echo(f"  exporting {artifact.path} ...", err=True)
+            print_line(f"  exporting {artifact.path} ...")
             try:
                 exported = shaped if dtype is None else to_half(shaped, cases, dtype=dtype).network
             except VerificationError as error:
-                click.echo(f"  {error}", err=True)
+                print_line(f"  {error}")
                 continue
             opset = BFLOAT16_OPSET if precision == "bfloat16" else OPSET
             export_onnx(exported, multiple, folder / artifact.path, opset=opset)
@@ -104,9 +105,9 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
                 report = make_report(verify_session(session, suite, budget), budget, suite.reference, session)
             cell.report = report
             if not report["passed"]:
-                click.echo(f"  {describe_report(report)}", err=True)
+                print_line(f"  {describe_report(report)}")
         for number in range(rounds):
-            click.echo(f"  round {number + 1} of {rounds} ...", err=True)
+            print_line(f"  round {number + 1} of {rounds} ...")
             for cell in cells:
                 with cell.open(threads) as session:
                     for _ in range(WARMUP_CALLS):
@@ -115,13 +116,13 @@ def race(parameters: HyperParameters, side: int, rounds: int, threads: int | Non
                         started = time.perf_counter()
                         session.run(image, mask)
                         cell.latencies_ms.append((time.perf_counter() - started) * 1e3)
-    counts = {form: gmac(fuse(network, upsampling=form), side) for form in FORMS[1:]}  # type: ignore[arg-type]
-    counts["unfused"] = gmac(network, side)
+    counts = {form: count_gmac(fuse(network, upsampling=form), side) for form in FORMS[1:]}  # type: ignore[arg-type]
+    counts["unfused"] = count_gmac(network, side)
     return {"rows": [summarise(cell, cells, rounds) for cell in cells], "gmac": counts}
 
 
 def summarise(cell: Cell, cells: list[Cell], rounds: int) -> dict[str, Any]:
-    """Return a row of the table; ratios are medians over the rounds."""
+    """Return a cell's row of the report; ratios are medians over the rounds."""
 
     def per_round(other: Cell) -> Any:
         return np.median(np.reshape(other.latencies_ms, (rounds, CALLS)), axis=1)
@@ -156,7 +157,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         "`unfused` is the network as the authors wrote it, `transposed` and `phases` are the two exact fusions "
         "([export/fusion/fuse.py](../../../export/fusion/fuse.py)). Each row was compared with PyTorch float32 "
-        "in 10 cases before it was timed: largest error, least PSNR inside the hole.",
+        "in 10 cases before it was timed: largest error, lowest PSNR inside the hole.",
     ]
     for network, result in report["results"].items():
         counts = ", ".join(f"{form} {result['gmac'][form]:.1f}" for form in FORMS)
@@ -189,7 +190,7 @@ def main(out: Path, side: int, rounds: int, threads: int | None, overwrite: bool
     """Time unfused and fused exports in every precision and CPU engine."""
     results = {}
     for name, parameters in NETWORKS.items():
-        click.echo(name, err=True)
+        print_line(name)
         results[name] = race(parameters, side, rounds, threads)
     report = {
         **describe_run("exports"),

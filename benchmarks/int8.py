@@ -1,9 +1,9 @@
-"""Does int8 pay? The model that ships with explicit quantize and dequantize nodes, calibrated on photos.
+"""Is int8 worth it? The default model with explicit quantize and dequantize nodes, calibrated on photos.
 
-ONNX Runtime's static quantization quantizes the convolutions (weights per channel and symmetric, activations by their
-extremes over the calibration photos): first all of them, then all except the first and last of each module, through
-which the image itself passes. Each form is compared with the float32 model inside the holes of other photos, and timed
-beside float32 and bfloat16. Writes int8.json and int8.md into a new folder.
+ONNX Runtime's static quantization quantizes the convolutions: weights symmetrically per channel, activations by their
+extremes over the calibration photos. One form has all convolutions in int8, the other all except the first and last of
+each module, which process the image itself. Each form is compared with the float32 model inside the holes of other
+photos, and timed beside float32 and bfloat16. The report, int8.json and int8.md, goes into a new folder.
 """
 
 import tempfile
@@ -20,7 +20,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
-from wavepaint.bench.report import describe_run, write_report
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, Precision, default_bundle_folder, read_bundle
 from wavepaint.runtime.engines.comparison import measure_psnr_hole_db
 from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
@@ -50,7 +50,7 @@ def load_cases(folder: Path, count: int, seed: int) -> list[tuple[Any, Any]]:
 
 
 class Reader(CalibrationDataReader):
-    """Feeds the calibration with cases."""
+    """Gives the cases to the calibration."""
 
     def __init__(self, cases: list[tuple[Any, Any]]) -> None:
         self.cases: Iterator[tuple[Any, Any]] = iter(cases)
@@ -60,7 +60,7 @@ class Reader(CalibrationDataReader):
         return None if case is None else {INPUT_IMAGE: case[0], INPUT_MASK: case[1]}
 
 
-def edge_layers(path: Path) -> list[str]:
+def list_edge_layers(path: Path) -> list[str]:
     """Return the convolutions that read the image or write the correction: stem, colours, upsampling."""
     model = onnx.load(path)
     weights = ("conv.0.first", "conv.0.second", "conv.0.composed", "colour", "upsample.conv")
@@ -108,11 +108,11 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # Known shapes and folded constants, which the calibration needs.
+        # The calibration needs known shapes and folded constants.
         quant_pre_process(source, folder / "float32.onnx", skip_symbolic_shape=True)
         calibration = load_cases(calibrate, 32, 0)
         quantize(folder / "float32.onnx", folder / "all.onnx", calibration, [])
-        quantize(folder / "float32.onnx", folder / "inner.onnx", calibration, edge_layers(folder / "float32.onnx"))
+        quantize(folder / "float32.onnx", folder / "inner.onnx", calibration, list_edge_layers(folder / "float32.onnx"))
         cells: list[tuple[str, str, EngineName, Precision]] = [
             ("float32", "float32.onnx", "ort-cpu", "float32"),
             ("int8, every convolution", "all.onnx", "ort-cpu", "float32"),
@@ -166,12 +166,20 @@ def main(out: Path, calibrate: Path, judge: Path, rounds: int, threads: int, ove
         f"calls, {threads} threads, {machine['processor']}, quantized by ONNX Runtime {onnxruntime.__version__} on 32 "
         f"photos, compared with float32 inside the holes of 10 others. Command: `{report['command']}`",
         "",
-        "| form | engine | p50 ms | PSNR to float32: least, median | MB |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {row['label']} | {row['engine']} | {row['p50_ms']:.1f} | {describe_psnr(row)} | "
-            f"{row['bytes'] / 1e6:.1f} |"
-            for row in rows
+        *make_markdown_table(
+            [
+                ("form", "engine", "p50 ms", "PSNR to float32: lowest, median", "MB"),
+                *(
+                    (
+                        row["label"],
+                        row["engine"],
+                        f"{row['p50_ms']:.1f}",
+                        describe_psnr(row),
+                        f"{row['bytes'] / 1e6:.1f}",
+                    )
+                    for row in rows
+                ),
+            ]
         ),
     ]
     page = "\n".join(lines) + "\n"

@@ -1,15 +1,15 @@
-"""How many crops a second does the loader deliver, from a folder, a tar and a zip, with and without augmentation?
+"""How many crops per second does the loader deliver, from a folder, a tar and a zip, with and without augmentation?
 
-Each case loads every photo twice. The first pass reads and decodes the photos. The second takes them from memory if the
-same process met them before (with two processes about half of them) and they fit there; a data set far larger than
-memory is always in its first pass. Nothing is trained, so the loader has the machine to itself. The clock starts after
-the processes and stops before their work ends.
+Each case loads every photo twice. The first pass reads and decodes the photos. The second finds them in memory if they
+fit and the same process decoded them before, which with two processes holds for about half of them. A data set far
+larger than memory is always in its first pass. Nothing is trained, so the loader has the machine to itself. The clock
+starts after the processes and stops before their work ends.
 
-The fastest of several alternating rounds counts. The report has the load of the machine, since others may use it, and
-for loading in the main process the CPU time of a crop, which other work hardly changes.
+The fastest of several alternating rounds counts. Other programs may be using the machine, so the report includes its
+load and, for loading in the main process, the CPU time per crop, which other programs hardly change.
 
 Crops have --size pixels and thin, medium and thick masks. "plain" scales, crops and flips; "full" also changes
-perspective (0.02) and colour (0.2). Writes loader.json and loader.md into a new folder.
+perspective (0.02) and colour (0.2). The report, loader.json and loader.md, goes into a new folder.
 """
 
 import itertools
@@ -27,7 +27,7 @@ import PIL
 import torch
 from torch.utils.data import DataLoader
 
-from wavepaint.bench.report import describe_run, write_report
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
@@ -50,7 +50,7 @@ def pack(photos: Path, names: list[str], folder: Path) -> dict[str, Path]:
 
 
 def time_passes(source: PhotoSource, augmentation: Augmentation, workers: int) -> dict[str, list[float]]:
-    """Return images/s and this process's CPU milliseconds for an image, in the first and the second pass."""
+    """Return images/s and this process's CPU milliseconds per image, in the first and the second pass."""
     number = len(source.names) // BATCH
     crops = RandomCrops(
         source,
@@ -78,7 +78,7 @@ def time_passes(source: PhotoSource, augmentation: Augmentation, workers: int) -
 
 
 def measure(sources: dict[str, PhotoSource], size: int, rounds: int) -> list[dict[str, Any]]:
-    """Return a row for each case: both passes, the fastest of alternating rounds."""
+    """Return a row for each case, with the fastest of the alternating rounds for each pass."""
     cases = list(itertools.product(sources, CHANGES, WORKERS))
     passes: dict[tuple[str, str, int], list[dict[str, list[float]]]] = {case: [] for case in cases}
     for _ in range(rounds):
@@ -111,16 +111,19 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['load_before']:.1f} at the beginning and {report['load_after']:.1f} at the end, of which up to "
         f"{max(WORKERS) + 1} is the script's own. Command: `{report['command']}`",
         "",
-        "| photos in a | augmentation | workers | first pass (decoding) | second pass (memory) | CPU time per crop |",
-        "|---|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {row['source']} | {row['augmentation']} | {row['workers']} | "
-        + " | ".join(f"{rate:.0f}" for rate in row["images_per_s"])
-        + (" | {:.1f} and {:.1f} ms |".format(*row["cpu_ms"]) if row["cpu_ms"] else " | |")
+    header = ["photos in a", "augmentation", "workers", "first pass (decoding)", "second pass (memory)"]
+    rows = [
+        [
+            row["source"],
+            row["augmentation"],
+            str(row["workers"]),
+            *(f"{rate:.0f}" for rate in row["images_per_s"]),
+            "{:.1f} and {:.1f} ms".format(*row["cpu_ms"]) if row["cpu_ms"] else "",
+        ]
         for row in report["rows"]
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *make_markdown_table([[*header, "CPU time per crop"], *rows])]) + "\n"
 
 
 @click.command()
@@ -130,7 +133,7 @@ def markdown(report: dict[str, Any]) -> str:
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Alternating rounds.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(photos: Path, out: Path, size: int, rounds: int, overwrite: bool) -> None:
-    """Time the loader on the photos below the folder PHOTOS."""
+    """Time the loader on the photos in the folder PHOTOS and its subfolders."""
     torch.set_num_threads(1)
     folder, load_before = open_source(photos), os.getloadavg()[0]
     names = list(folder.names)

@@ -1,10 +1,10 @@
-"""How well do bundles fill, against OpenCV's Telea and Navier-Stokes?
+"""How good are the fills of bundles, compared with OpenCV's Telea and Navier-Stokes methods?
 
 Photos are scaled so that their shorter side is --size, and cropped in the middle. Masks are the fixed validation masks
-of ``wp train``; --mask-scale enlarges those of a smaller size, because large photos have large holes. PSNR, SSIM and L1
-are means over the photos inside the hole. LPIPS (AlexNet, with the authors' weights) is measured inside the hole, in
-the 16 pixels around it, where seams show, and over the whole image. Writes quality.json, quality.md and one picture for
-each mask kind into a new folder.
+of ``wp train``. With --mask-scale, masks of a smaller size are enlarged, because large photos have large holes. PSNR,
+SSIM and L1 are means over the photos inside the hole. LPIPS (AlexNet, with the authors' weights) is measured inside the
+hole, in the 16 pixels around it, where seams show, and over the whole image. The report, quality.json, quality.md and a
+picture for each mask kind, goes into a new folder.
 """
 
 import time
@@ -18,13 +18,13 @@ import click
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from wavepaint import Inpainter
-from wavepaint.bench.classical import Classical
-from wavepaint.bench.report import describe_run, write_report
+from wavepaint.bench.classical import Classical, Pixels
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.data.validation_set import load_validation
@@ -35,13 +35,12 @@ from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 from wavepaint.training.losses.objective import HOLE_MARGIN
 from wavepaint.training.losses.reconstruction import dilate_mask
 
-Pixels = NDArray[np.uint8]
 Method = Callable[[Pixels, Pixels], Pixels]
 
 PREFILL_LEVELS = 8
 MAX_ROWS, PICTURE_PIXELS = 10, 27 * 256 * 256
 """Rows of a picture, and pixels of a column."""
-FIGURES = {
+METRICS = {
     "psnr_hole_db": ("PSNR in the hole", "{:.2f} dB"),
     "ssim_hole": ("SSIM in the hole", "{:.4f}"),
     "l1_hole": ("L1 in the hole", "{:.4f}"),
@@ -75,7 +74,7 @@ def load_pairs(source: PhotoSource, size: int, kind: str, mask_scale: int) -> li
 
 
 def untrained(*, borrow: bool) -> Method:
-    """Return the fill of an untrained network: the initial fill, with or without borrowed detail."""
+    """Return the method of an untrained network: the initial fill, with or without borrowed detail."""
     network = WavePaint(WavePaintConfig(prefill_levels=PREFILL_LEVELS, borrow=borrow)).eval()
     network.start_from_initial_fill()
 
@@ -105,12 +104,12 @@ def score(
     outputs: list[Pixels] = []
     seconds = 0.0
     for image, mask in pairs:
-        hidden = np.where(mask[..., None] > 0, np.uint8(0), image)  # no method may see what it must fill
+        hidden = np.where(mask[..., None] > 0, np.uint8(0), image)  # no method may see the original
         started = time.perf_counter()
         outputs.append(method(hidden, mask))
         seconds += time.perf_counter() - started
     cases = [(output / 255, image / 255, mask) for output, (image, mask) in zip(outputs, pairs, strict=True)]
-    figures = {
+    scores = {
         "psnr_hole_db": float(np.mean([image_quality.psnr(*case) for case in cases])),
         "ssim_hole": float(np.mean([image_quality.ssim(*case) for case in cases])),
         "l1_hole": float(np.mean([image_quality.masked_l1(*case) for case in cases])),
@@ -118,22 +117,20 @@ def score(
     }
     if lpips:
         rows = [measure_lpips(lpips, output, *pair) for output, pair in zip(outputs, pairs, strict=True)]
-        figures |= dict(zip(("lpips_hole", "lpips_around", "lpips"), map(float, np.mean(rows, axis=0)), strict=True))
-    return figures, outputs
+        scores |= dict(zip(("lpips_hole", "lpips_around", "lpips"), map(float, np.mean(rows, axis=0)), strict=True))
+    return scores, outputs
 
 
 def markdown(report: dict[str, Any]) -> str:
     shown = [
-        name for name in FIGURES if all(name in row for rows in report["results"].values() for row in rows.values())
+        name for name in METRICS if all(name in row for rows in report["results"].values() for row in rows.values())
     ]
-    lines = [
-        f"| masks | method | {' | '.join(FIGURES[name][0] for name in shown)} |",
-        "|---|---|" + "---|" * len(shown),
-    ]
+    table = [["masks", "method", *(METRICS[name][0] for name in shown)]]
     for kind, rows in report["results"].items():
         for method, row in rows.items():
-            lines.append(f"| {kind} | {method} | " + " | ".join(FIGURES[n][1].format(row[n]) for n in shown) + " |")
-    lines += ["", *(f"- {kind} masks: {generator}" for kind, generator in report["masks"].items())]
+            table.append([kind, method, *(METRICS[name][1].format(row[name]) for name in shown)])
+    lines = [*make_markdown_table(table), ""]
+    lines += [f"- {kind} masks: {generator}" for kind, generator in report["masks"].items()]
     return "\n".join(lines) + "\n"
 
 
@@ -145,14 +142,14 @@ def markdown(report: dict[str, Any]) -> str:
     "bundles",
     multiple=True,
     metavar="[NAME=]FOLDER",
-    help="A bundle; repeatable. Default: the one that ships.",
+    help="Bundle to measure; repeatable. Default: the one that ships with the package.",
 )
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
 @click.option(
     "--mask-scale", type=click.IntRange(min=1), default=1, show_default=True, help="Enlarge the holes; divides --size."
 )
 @click.option(
-    "--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS; without them it is left out."
+    "--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS. Default: LPIPS is not measured."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(
@@ -164,7 +161,7 @@ def main(
     lpips_weights: Path | None,
     overwrite: bool,
 ) -> None:
-    """Compare bundles with OpenCV on the photos below PHOTOS."""
+    """Compare bundles with OpenCV on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
     if size % mask_scale:
         raise click.BadParameter(f"{size} pixels are no multiple of {mask_scale}", param_hint="--mask-scale")
     results: dict[str, Any] = {}
@@ -193,7 +190,7 @@ def main(
                 for i, (image, mask) in enumerate(pairs[: min(MAX_ROWS, max(PICTURE_PIXELS // size**2, 1))])
             ]
             pictures[kind] = make_grid(grid, ("hole", *scored, "original"))
-            click.echo(f"{kind}: done", err=True)
+            print_line(f"{kind}: done")
         report = {
             **describe_run("quality"),
             "opencv": cv2.__version__,

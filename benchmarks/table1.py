@@ -11,15 +11,15 @@ their generator with the paper's loss.
 Quality is measured only for a trained --bundle, on the same photos: SSIM over the whole 96x96 image and PSNR inside the
 hole. The paper's FID needs the weights of an Inception network, which this project does not have.
 
-The paper does not name the configuration with its 14 M parameters, so this script infers it. The network has one module
-and halves the input (section 2). Its ablation has 3, 5 and 7 blocks, and 7 are best throughout (tables 2 and 3). The
-authors' published script (github.com/remag2069/WaveMix-Inpainting) also has 7 blocks, mult 2 and ff_channel 128, with
-128 channels and, in a comment, 256; its four modules of 128 channels have 10.7 M. One module of 7 such blocks has 2.7
-to 7.2 M with 128 channels and 1 to 4 wavelet levels, and with 256 channels 6.5, 10.2, 13.88 and 17.6 M. Only level 3
-rounds to 14 M, and it is one of the two levels (2 and 3) that did well on a halved input in the ablation. Other widths
-and factors, which the paper does not mention, come as near.
+The paper does not give the configuration of its network with 14 M parameters, so it is inferred here. The network has
+one module and halves the input (section 2). The ablation has 3, 5 and 7 blocks, and 7 are best throughout (tables 2 and
+3). The authors' published script (github.com/remag2069/WaveMix-Inpainting) also has 7 blocks, mult 2 and ff_channel
+128. It has 128 channels and, in a comment, 256; its four modules of 128 channels have 10.7 M parameters. One module of
+7 such blocks has 2.7 to 7.2 M with 128 channels and 1 to 4 wavelet levels, and 6.5, 10.2, 13.88 and 17.6 M with 256
+channels. Only level 3 rounds to 14 M, and levels 2 and 3 did well on a halved input in the ablation. Other widths and
+factors, which the paper does not mention, would come just as close.
 
-Writes table1.json and table1.md into a new folder.
+The report, table1.json and table1.md, goes into a new folder.
 """
 
 import statistics
@@ -39,8 +39,9 @@ from wavepaint.bench.cells import ON_CPU, Result, list_cells
 from wavepaint.bench.classical import Pixels
 from wavepaint.bench.entrants import BASELINES, Subject, open_subject
 from wavepaint.bench.quality import MASKS, load_pairs, measure_quality
-from wavepaint.bench.race import race
-from wavepaint.bench.report import describe_run, write_report
+from wavepaint.bench.race import NOISY_VARIATION, race
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError
@@ -62,11 +63,10 @@ PAPER = {
 SIZES = (96, 256)
 BATCH, SIDE, EPOCH_IMAGES = 40, 96, 80_000
 NOT_MEASURED = "not measured"
-NOISY_VARIATION = 0.1
 
 
 class StepClock:
-    """A reporter of a training run that only notes when each step ended."""
+    """A training reporter that only records when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -80,10 +80,10 @@ class StepClock:
 
 
 def time_epoch(name: str, photos: Path, steps: int) -> float:
-    """Return the seconds of one of the paper's epochs, from the median of ``steps`` steps after the first."""
+    """Return the seconds of one of the paper's epochs, from the median of ``steps`` training steps after the first."""
     architecture, parameters = BASELINES[name]
     config = replace(get_recipe("wavemix-stl10"), architecture=architecture, hyper_parameters=parameters)
-    # One step more than is timed, so that neither a validation nor the end of an epoch falls among them.
+    # One more step than is timed keeps validation and the end of the epoch out of the timed steps.
     length = {"steps": steps + 2, "steps_per_epoch": steps + 2, "batch_size": BATCH}
     config = config.change({"data": {"test_fraction": 0.0}, "optimization": length})
     clock = StepClock()
@@ -116,7 +116,7 @@ def find_rate(results: Sequence[Result], name: str, engine: str, side: int) -> f
 def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
     """Return the page: this machine's table, then the paper's."""
     machine = report["machine"]
-    epoch_head = f"s an epoch ({report['steps']} steps, extrapolated)" if report["epoch_s"] else "s an epoch"
+    epoch_head = f"s per epoch ({report['steps']} steps, extrapolated)" if report["epoch_s"] else "s per epoch"
     header = ["model", "M parameters", *(f"{e} {s}x{s}" for e in ON_CPU for s in SIZES), epoch_head, "SSIM", "FID"]
     lines = [
         "# Table 1 on this machine",
@@ -127,9 +127,8 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
         "Images/s in float32 with batch 1, each with its ratio to LaMa's. Compare rows with each other, not with the "
         "paper's. Weights are random unless a bundle is named. An epoch has 80,000 images.",
         "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
     ]
+    table = [header]
     for name, title in ROWS.items():
         cells = [title, f"{next(r for r in results if r.model == name).num_parameters / 1e6:.2f}"]
         for engine in ON_CPU:
@@ -139,22 +138,29 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
         epoch, quality = report["epoch_s"].get(name), report["quality"].get(name)
         cells.append(f"{epoch:,.0f} ({epoch / report['epoch_s']['lama']:.2f})" if epoch else NOT_MEASURED)
         cells.append(f"{quality['ssim']:.3f}" if quality else NOT_MEASURED)
-        lines.append("| " + " | ".join([*cells, NOT_MEASURED]) + " |")
-    lines += ["", "The paper's:", "", "| model | M parameters | images/s | s an epoch | SSIM | FID |", "|" + "---|" * 6]
+        table.append([*cells, NOT_MEASURED])
+    lines += [*make_markdown_table(table), "", "The paper's:", ""]
+    table = [["model", "M parameters", "images/s", "s per epoch", "SSIM", "FID"]]
     for name, title in ROWS.items():
         row, rival_row = PAPER[name], PAPER["lama"]
-        lines.append(
-            f"| {title} | {row['million_parameters']} | {row['images_per_s']} "
-            f"({row['images_per_s'] / rival_row['images_per_s']:.2f}) | {row['epoch_s']:,} "
-            f"({row['epoch_s'] / rival_row['epoch_s']:.2f}) | {row['ssim']:.3f} | {row['fid']} |"
+        table.append(
+            [
+                title,
+                str(row["million_parameters"]),
+                f"{row['images_per_s']} ({row['images_per_s'] / rival_row['images_per_s']:.2f})",
+                f"{row['epoch_s']:,} ({row['epoch_s'] / rival_row['epoch_s']:.2f})",
+                f"{row['ssim']:.3f}",
+                str(row["fid"]),
+            ]
         )
+    lines += make_markdown_table(table)
     problems = [f"- {r.model} in {r.engine} at {r.height}x{r.height}: {r.problem}" for r in results if r.problem]
     noise = max((r.variation or 0.0 for r in results), default=0.0)
     note = f"Rounds vary by up to {noise:.0%}"
     if noise > NOISY_VARIATION:
         note += (
-            ": something else was using this machine. Ratios within one column come from alternating rounds and suffer "
-            "least. The seconds of an epoch were measured one model after another and suffer most"
+            ": something else was using this machine. Ratios within a column come from alternating rounds and are "
+            "affected least. The seconds per epoch were measured one model after another and are affected most"
         )
     lines += ["", f"{note}.", *problems]
     return "\n".join(lines) + "\n"
@@ -165,7 +171,7 @@ def parse_bundles(pairs: Sequence[str]) -> dict[str, Path]:
     for pair in pairs:
         name, _, folder = pair.partition("=")
         if name not in ROWS or not folder or not Path(folder).is_dir():
-            raise ConfigError(f"{pair!r} names no bundle of a row: expected {'|'.join(ROWS)}=FOLDER (--bundle).")
+            raise ConfigError(f"{pair!r} is not the bundle of a row: expected {'|'.join(ROWS)}=FOLDER (--bundle).")
         bundles[name] = Path(folder)
     return bundles
 
@@ -181,7 +187,7 @@ def parse_bundles(pairs: Sequence[str]) -> dict[str, Path]:
     type=click.FloatRange(min=0),
     default=0.5,
     show_default=True,
-    help="Least time of a cell in a round.",
+    help="Minimum time for each cell in each round.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
@@ -200,7 +206,7 @@ def main(
     trained = parse_bundles(bundles)
     scenes = open_source(photos) if photos is not None else None
     if trained and scenes is None:
-        raise ConfigError("the quality of a --bundle is measured on photos: name a folder with photos (--photos).")
+        raise ConfigError("the quality of a --bundle is measured on photos: give a folder of photos (--photos).")
     subjects: list[Subject] = []
     for name in ROWS:
         bundle = open_subject(str(trained[name])).bundle if name in trained else open_subject(name).bundle
@@ -211,11 +217,11 @@ def main(
         threads=threads,
         rounds=rounds,
         seconds=seconds,
-        on_progress=lambda text: click.echo(text, err=True),
+        on_progress=print_line,
     )
     epochs: dict[str, float] = {}
     for name in ROWS if photos is not None else ():
-        click.echo(f"training steps of {name}", err=True)
+        print_line(f"training steps of {name}")
         epochs[name] = time_epoch(name, photos, steps)  # type: ignore[arg-type]
     report = {
         **describe_run("table1"),

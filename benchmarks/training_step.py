@@ -1,9 +1,9 @@
-"""How long does a training step take, in which precision and with which losses?
+"""How long does a training step take in each precision, with and without the recipe's losses?
 
-Steps run on random crops in memory, so that they wait for no loader: the network's forward and backward passes, losses,
-discriminator and optimizer, as in ``wp train``. The variants alternate, and the median of a variant's steps counts.
-Together with `benchmarks/loader.py` it shows how many loader processes an accelerator needs. Writes training-step.json
-and training-step.md into a new folder.
+The steps are those of ``wp train``: forward and backward passes, losses, discriminator and optimizer. They run on
+random crops in memory, so they never wait for the loader. The variants alternate, and the median of a variant's steps
+counts. Compare the result with that of benchmarks/loader.py to find how many loader processes an accelerator needs.
+The report, training-step.json and training-step.md, goes into a new folder.
 """
 
 import time
@@ -15,7 +15,8 @@ import click
 import numpy as np
 import torch
 
-from wavepaint.bench.report import describe_run, write_report
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.metrics.lpips import load_lpips
 from wavepaint.models.registry import build_model
@@ -95,14 +96,13 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['threads']} thread(s), {report['machine']['processor']}, PyTorch {report['torch']}. "
         f"Command: `{report['command']}`",
         "",
-        "| step | median ms | crops/s | speed against the first |",
-        "|---|---|---|---|",
     ]
     first = report["rows"][0]["median_ms"]
-    lines += [
-        f"| {row['variant']} | {row['median_ms']:.0f} | {row['crops_per_s']:.1f} | {first / row['median_ms']:.2f} |"
+    rows = [
+        (row["variant"], f"{row['median_ms']:.0f}", f"{row['crops_per_s']:.1f}", f"{first / row['median_ms']:.2f}")
         for row in report["rows"]
     ]
+    lines += make_markdown_table([("step", "median ms", "crops/s", "speed relative to the first"), *rows])
     return "\n".join(lines) + "\n"
 
 
@@ -111,8 +111,10 @@ def markdown(report: dict[str, Any]) -> str:
 @click.option("--recipe", default="default-textures", show_default=True, help="The recipe to time.")
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Timed steps of each variant.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
-@click.option("--device", help="Default: a GPU if there is one.")
-@click.option("--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS, if a recipe needs them.")
+@click.option("--device", help="Device, for example cpu or cuda:0. Default: a GPU if there is one.")
+@click.option(
+    "--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS, if the recipe needs them."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(
     out: Path, recipe: str, steps: int, threads: int, device: str | None, lpips_weights: Path | None, overwrite: bool
@@ -123,7 +125,7 @@ def main(
     variants = make_variants(recipe, with_lpips=lpips_weights is not None)
     running = {name: Variant(config, place, lpips_weights) for name, config in variants.items()}
     for number in range(WARMUP_STEPS + steps):
-        click.echo(f"round {number + 1} of {WARMUP_STEPS + steps}", err=True)
+        print_line(f"round {number + 1} of {WARMUP_STEPS + steps}")
         for variant in running.values():
             variant.take_step(timed=number >= WARMUP_STEPS)
     config = get_recipe(recipe)

@@ -1,7 +1,7 @@
 """Which exact form of the block's upsampling, a ConvTranspose 4x4 of stride 2, is fastest?
 
-Each form is timed with its surroundings in a network: a 1x1 convolution before it, the residual sum and the next
-block's 1x1 reduction after it. Writes upsampling.json and upsampling.md into a new folder.
+Each form is timed with its surroundings in a network: a 1x1 convolution before it, and the residual sum and the next
+block's 1x1 reduction after it. The report, upsampling.json and upsampling.md, goes into a new folder.
 
 * transposed: the ConvTranspose itself;
 * sub-pixel: one 2x2 convolution to four times the channels on the padded grid, pixel shuffle and crop;
@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavepaint.bench.report import describe_run, write_report
-from wavepaint.export.fusion.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample
+from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.export.fusion.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample, make_conv
 from wavepaint.export.to_onnx import OPSET
 
 WARMUP_CALLS, CALLS = 3, 10
@@ -49,15 +49,6 @@ def _list_phases(up: nn.ConvTranspose2d) -> list[nn.Conv2d]:
     return [conv for conv in PhaseConvs(up).convs if isinstance(conv, nn.Conv2d)]
 
 
-def _conv(weight_OIHW: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    outputs, inputs, height, width = weight_OIHW.shape
-    conv = nn.Conv2d(inputs, outputs, (height, width), bias=bias is not None)
-    conv.weight.data = weight_OIHW.float().contiguous()
-    if bias is not None:
-        conv.bias = nn.Parameter(bias.detach())
-    return conv
-
-
 class WinogradRows(nn.Module):
     """Phases by F(2, 2) over rows, directly over columns."""
 
@@ -67,7 +58,8 @@ class WinogradRows(nn.Module):
         for phase in _list_phases(up):
             filters = torch.einsum("ay,oiyx->aoix", _FILTER, phase.weight.detach().double())
             for row in range(3):
-                self.products.append(_conv(filters[row][:, :, None], phase.bias if row == 1 else None))
+                bias = phase.bias if row == 1 else None
+                self.products.append(make_conv(filters[row][:, :, None], bias, phase.weight))
 
     def forward(self, x_NCHW: Tensor) -> list[Tensor]:
         inputs = _transform(F.pad(x_NCHW, (0, 0, 1, 1)), 2)
@@ -93,7 +85,7 @@ class WinogradBoth(nn.Module):
             for row in range(3):
                 for column in range(3):
                     bias = phase.bias if row == column == 1 else None
-                    self.products.append(_conv(filters[row, column][:, :, None, None], bias))
+                    self.products.append(make_conv(filters[row, column][:, :, None, None], bias, phase.weight))
 
     def forward(self, x_NCHW: Tensor) -> list[Tensor]:
         grid = [_transform(row, 3) for row in _transform(F.pad(x_NCHW, (1, 1, 1, 1)), 2)]
@@ -214,13 +206,12 @@ def markdown(report: dict[str, Any]) -> str:
         f"alternating rounds of {CALLS} calls, {report['threads']} threads, {machine['processor']}. Milliseconds, and "
         f"the speed relative to the ConvTranspose. Command: `{report['command']}`",
         "",
-        "| form | " + " | ".join(ENGINES) + " | largest difference |",
-        "|---|" + "---|" * (len(ENGINES) + 1),
     ]
+    table = [["form", *ENGINES, "largest difference"]]
     for name, row in rows.items():
         cells = [f"{row[engine]:.2f} ({rows['transposed'][engine] / row[engine]:.2f})" for engine in ENGINES]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {row['max_error']:.1e} |")
-    return "\n".join(lines) + "\n"
+        table.append([name, *cells, f"{row['max_error']:.1e}"])
+    return "\n".join([*lines, *make_markdown_table(table)]) + "\n"
 
 
 @click.command()

@@ -114,7 +114,7 @@ def test_a_time_limit_keeps_what_was_measured(bundle: Path, tmp_path: Path) -> N
     result = run_here(*arguments, "--time-limit", 0)
     assert "nothing could be timed" in str(result.exception)
     (run,) = json.loads((tmp_path / "b.json").read_text())["runs"]
-    assert "the same command goes on (--resume)" in run["stopped"]
+    assert "repeat the command with --resume to continue" in run["stopped"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The roofline of a GPU, measured in PyTorch, and what the layers of a network could reach under it.
+"""The roofline of a GPU, measured in PyTorch, and the time it allows for the layers of a network.
 
 Source of the idea: S. Williams, A. Waterman, D. Patterson, "Roofline" (2009).
 """
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from wavepaint.bench.cells import Cell, Result
 from wavepaint.bench.entrants import Subject
-from wavepaint.bench.roofline import best_seconds
+from wavepaint.bench.roofline import CHANNELS, LAYERS, SIDE, find_best_seconds
 
-MATRIX_SIDE, CHANNELS, LAYERS, SIDE, BATCH = 8192, 128, 8, 128, 64
+MATRIX_SIDE, BATCH = 8192, 64
 COPY_BYTES = 1 << 30
 _CALLS_PER_EVENT = 8
 
@@ -23,8 +23,8 @@ class Card:
 
     Attributes:
         name: The device.
-        gmac_per_s: Multiply-accumulates in half precision: the better of a matrix product and a chain of convolutions.
-        copy_gb_per_s: Copies inside the device's memory, read and written bytes together.
+        gmac_per_s: Rate in half precision, the better of a matrix product and a chain of convolutions.
+        copy_gb_per_s: Rate of copies within the device's memory, bytes read plus bytes written.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Card:
 
 
 def measure_card(seconds: float = 0.5) -> Card:
-    """Measure the first GPU, or with small sizes the CPU if PyTorch sees no GPU."""
+    """Measure the first GPU. If PyTorch sees none, measure the CPU with small sizes."""
     import torch
     import torch.nn.functional as F
 
@@ -50,7 +50,7 @@ def measure_card(seconds: float = 0.5) -> Card:
             if has_gpu:
                 torch.cuda.synchronize()
 
-        return best_seconds(run, seconds) / _CALLS_PER_EVENT
+        return find_best_seconds(run, seconds) / _CALLS_PER_EVENT
 
     with torch.inference_mode():
         a, b = (torch.randn(matrix_side, matrix_side, device=device).to(dtype) for _ in range(2))
@@ -76,7 +76,7 @@ def measure_card(seconds: float = 0.5) -> Card:
 class Layer(NamedTuple):
     """The cost of one convolution or matrix product for one image in float16.
 
-    ``num_bytes`` counts its inputs and output, ``weight_bytes`` its weights, which a batch reads once.
+    ``num_bytes`` counts inputs and output, ``weight_bytes`` the weights, which are read once for a whole batch.
     """
 
     macs: float
@@ -86,7 +86,7 @@ class Layer(NamedTuple):
 
 @cache
 def count_layers(subject_name: str, side: int, build: Callable[[], Any]) -> tuple[Layer, ...]:
-    """Count the layers of a network, without computing them.
+    """Return the cost of every layer of a network, without computing it.
 
     Args:
         subject_name: Key of the cache, with the side.
@@ -122,7 +122,7 @@ def count_layers(subject_name: str, side: int, build: Callable[[], Any]) -> tupl
 
 
 def find_layer_seconds(layers: Sequence[Layer], card: Card, batch: int) -> float:
-    """Return the least seconds for one image if each layer is bound by arithmetic or memory and all else is free."""
+    """Return the minimum seconds for one image: each layer is bound by arithmetic or memory, and all else is free."""
     return sum(
         max(
             layer.macs / 1e9 / card.gmac_per_s,

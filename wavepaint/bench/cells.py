@@ -13,6 +13,7 @@ from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import list_fastest
 from wavepaint.runtime.engines.session import make_batch
+from wavepaint.runtime.filling.padding import pad_side
 
 PYTORCH = "pytorch"
 TorchEngine = Literal["pytorch", "pytorch-graph", "torch-compile"]
@@ -27,11 +28,10 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass(frozen=True)
 class TorchConfig:
-    """A way to run a network in PyTorch, on the GPU if PyTorch sees one.
+    """How to run a network in PyTorch, on the GPU if PyTorch sees one.
 
     Attributes:
-        engine: "pytorch" launches one operation after another, "pytorch-graph" replays a CUDA graph, "torch-compile"
-            compiles.
+        engine: "pytorch" runs eagerly, "pytorch-graph" replays a CUDA graph, "torch-compile" uses torch.compile.
         arithmetic: "float32" is exact, "tf32" is PyTorch's default (convolutions on a GPU round to TensorFloat-32), and
             "float16" runs the fused network in half precision, channels last.
     """
@@ -70,7 +70,7 @@ class Cell:
 
     @property
     def has_quality(self) -> bool:
-        """Whether to score its fills: only OpenCV and trained weights in an engine."""
+        """Whether to measure its quality: only for OpenCV and for trained weights in an engine."""
         return isinstance(self.subject, Classical) or (
             self.subject.is_trained and isinstance(self.execution, ExecutionConfig)
         )
@@ -90,10 +90,10 @@ class Cell:
         return self.subject.bundle.manifest.macs_per_pixel * self.height * self.width / 1e9
 
     def count_least_bytes(self) -> float | None:
-        """Return a lower bound for the bytes that one call moves; None except for ONNX Runtime and OpenVINO on a CPU.
+        """Return a lower bound of the bytes that one call moves; None except for ONNX Runtime and OpenVINO on a CPU.
 
-        The bound counts every weight once, and once every tensor that is alive when the tensors take most memory, both
-        in the arithmetic precision.
+        The bound counts every weight once, and every tensor that is alive at the peak of memory use once, both in the
+        arithmetic precision.
         """
         if isinstance(self.subject, Classical) or not isinstance(self.execution, ExecutionConfig):
             return None
@@ -122,35 +122,36 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The measurements for one cell.
+    """The measurements of one cell.
 
     Attributes:
         model: The subject's name.
         weights: "trained", "random", or "none" for methods without weights.
         engine: Name on the command line.
-        label: Engine, version and device; empty if it did not open.
+        label: Engine, version and device; empty if the cell did not open.
         precision: Arithmetic precision.
         height: In pixels.
         width: In pixels.
-        batch: Images in a call.
+        batch: Images per call.
         num_parameters: The model's number of weights.
         gmac: Billions of multiply-accumulates for one image of this size.
         file_bytes: Size of the exported model; 0 in PyTorch.
         problem: Why the cell was not timed; empty if it was.
         psnr_db: PSNR inside the hole against the model's float32 reference; None for the reference itself.
-        hole_psnr_db: Quality: mean PSNR inside the hole against the photos; None without photos or trained weights.
-        hole_ssim: Quality: mean SSIM inside the hole, likewise.
-        num_calls: Timed calls. The latencies and rates are None without any.
-        p50_ms: Median latency of a call, with the copies to a device and back; ``p90_ms`` and ``p99_ms`` likewise.
+        hole_psnr_db: Mean PSNR inside the hole against the photos; None without photos or trained weights.
+        hole_ssim: Mean SSIM inside the hole, likewise.
+        num_calls: Number of timed calls. Without any, the latencies and rates are None.
+        p50_ms: Median latency of a call, including copies to the device and back; ``p90_ms`` and ``p99_ms`` likewise.
         images_per_s: ``batch`` over the median latency.
         variation: Standard deviation of the rounds' medians over their mean.
         compute_ms: Median time of a call without copies, in calls enqueued back to back; None if not measurable.
-        peak_memory_mb: Largest resident memory of the process during the first calls, above its memory before.
+        peak_memory_mb: Peak resident memory of the process during the first calls, minus its memory before.
         device_memory_mb: Memory of the first GPU that opening and the first calls took; None without a GPU.
         roofline: Share of the highest measured rate of multiply-accumulates; None if not measured.
         layer_roofline: Share of the layer-by-layer roofline of a GPU; None if not measured.
-        copy_share: Share of the memory's copy rate that is surely reached, see :meth:`Cell.count_least_bytes`.
-        run: Number of the run that measured it, counted in a record that several runs share.
+        copy_share: Lower bound of the share of the memory's copy rate that is reached; see
+            :meth:`Cell.count_least_bytes`.
+        run: Number of the run that measured it, in a record that several runs share.
     """
 
     model: str
@@ -184,7 +185,7 @@ class Result:
 
     @property
     def compute_images_per_s(self) -> float | None:
-        """Images a second without copies; None if not measured."""
+        """Images per second without copies; None if not measured."""
         return self.batch / self.compute_ms * 1e3 if self.compute_ms else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -201,15 +202,15 @@ def list_cells(
     precisions: Sequence[str] = (),
     torch_configs: Sequence[TorchConfig] | None = None,
 ) -> list[Cell]:
-    """Return the cells, with cells that compete next to each other.
+    """Return the cells. Cells of one size, batch, engine and precision are next to each other.
 
     Args:
         subjects: Models, and methods of OpenCV, which ignore ``engines`` and ``precisions``.
-        sizes: Heights and widths; rounded up to each model's size multiple.
-        batches: Images in a call.
-        engines: Names of engines and :data:`TORCH_ENGINES`.
+        sizes: Sides in pixels, rounded up to each model's size multiple.
+        batches: Images per call.
+        engines: Names of engines, some of :data:`TORCH_ENGINES` among them.
         precisions: Arithmetic precisions; empty for all.
-        torch_configs: Ways to run PyTorch; None lists every way on a machine with a GPU, and eager float32 otherwise.
+        torch_configs: How to run PyTorch; None takes :data:`TORCH_ON_GPU` on a machine with a GPU, else eager float32.
     """
     if torch_configs is None:
         torch_configs = TORCH_ON_GPU if find_gpus() else (EAGER,)
@@ -228,7 +229,6 @@ def list_cells(
 def _list_cells(subject: Entrant, side: int, batch: int, torch_configs: Sequence[TorchConfig]) -> list[Cell]:
     if isinstance(subject, Classical):
         return [Cell(subject, None, side, side, batch)]
-    multiple = subject.bundle.manifest.size_multiple
-    rounded = -(-side // multiple) * multiple
+    rounded = pad_side(side, subject.bundle.manifest.size_multiple)
     executions: list[ExecutionConfig | TorchConfig] = [*list_fastest(subject.bundle), *torch_configs]
     return [Cell(subject, execution, rounded, rounded, batch) for execution in executions]

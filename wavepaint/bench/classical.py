@@ -1,7 +1,7 @@
 """OpenCV's classical inpainting methods, which have no weights: Telea's fast marching and the Navier-Stokes method.
 
-They ignore engines, precisions and batches: 8-bit photos are filled one after another on one core, and the time grows
-with the hole.
+They ignore engines and precisions. They fill 8-bit photos one after another on one core, in a time that grows with the
+hole.
 
 Sources: A. Telea, "An Image Inpainting Technique Based on the Fast Marching Method" (2004); M. Bertalmio et al.,
 "Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting" (2001).

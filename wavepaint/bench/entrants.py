@@ -43,7 +43,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
         {"num_modules": 1, "blocks_per_module": 7, "final_dim": 256, "mult": 2, "ff_channel": 128, "level": 3},
     ),
 }
-"""Architecture and hyper-parameters by name. benchmarks/table1.py explains the choice for the last one."""
+"""Architecture and hyper-parameters by name. benchmarks/table1.py explains those of the last one."""
 
 _SEED = 0
 
@@ -64,7 +64,7 @@ class Subject:
 
     @property
     def has_network(self) -> bool:
-        """Whether :meth:`build_network` returns the weights that the bundle was exported from."""
+        """Whether :meth:`build_network` returns the weights of the bundle."""
         return self.name == DEFAULT or self.name in BASELINES
 
     def build_network(self) -> "nn.Module":
@@ -89,7 +89,7 @@ def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: N
 
     Args:
         name: The name of a baseline, ``default``, or a bundle's folder.
-        on_stage: Receives the name of each stage if a baseline must be exported.
+        on_stage: Called with each stage of exporting a baseline.
 
     Raises:
         ConfigError: No such baseline or folder.

@@ -1,4 +1,4 @@
-"""Where the time of one photo goes: decoding, cutting and pasting, the engine, encoding."""
+"""Time the stages of filling one photo: decoding, cutting and pasting, the engine, encoding."""
 
 import io
 import statistics
@@ -26,7 +26,7 @@ CALLS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """Median milliseconds for one JPEG photo and its PNG mask, filled as a whole.
+    """Median milliseconds for one JPEG photo and its PNG mask, filled in one piece.
 
     Attributes:
         model: The subject's name.
@@ -35,7 +35,7 @@ class StageTimes:
         side: Height and width in pixels.
         decode_ms: From the files' bytes to pixels.
         prepare_ms: From pixels to the engine's tensors, and from its output into the photo.
-        engine_ms: The engine, with its copies to a device and back.
+        engine_ms: The engine, including copies to the device and back.
         copy_in_ms: The part of ``engine_ms`` that copies to the device; None without a device.
         compute_ms: The part that computes; None if the engine does not measure it.
         copy_out_ms: The part that copies back.
@@ -60,7 +60,7 @@ class StageTimes:
 
 
 def find_fastest(results: Sequence[Result]) -> list[Result]:
-    """Return the fastest result with batch 1 for each model and size, apart from PyTorch and OpenCV."""
+    """Return the fastest result with batch 1 for each model and size, without PyTorch and OpenCV."""
     fastest: dict[tuple[str, int], Result] = {}
     for result in results:
         if result.p50_ms is not None and result.batch == 1 and result.engine not in (*TORCH_ENGINES, OPENCV):
@@ -71,9 +71,10 @@ def find_fastest(results: Sequence[Result]) -> list[Result]:
 
 
 def measure_stages(subject: Subject, result: Result, *, threads: int | None = None) -> StageTimes:
-    """Fill a photo of a cell's size several times in its engine and precision, and time the stages."""
+    """Fill a photo several times at a result's size, in its engine and precision, and time the stages."""
     photo_bytes, mask_bytes = _make_files(result.height)
-    spent: dict[str, list[float]] = {"decode": [], "fill": [], "compute": [], "encode": []}
+    spent: dict[str, list[float]] = {"decode": [], "fill": [], "engine": [], "encode": []}
+    batches: list[tuple[Tensor, Tensor]] = []
     with Inpainter(
         subject.bundle.folder,
         engine=cast(EngineName, result.engine),
@@ -94,25 +95,24 @@ def measure_stages(subject: Subject, result: Result, *, threads: int | None = No
             return output
 
         session.run = timed  # type: ignore[method-assign]
-        batches: list[tuple[Tensor, Tensor]] = []
         for _ in range(CALLS + 1):
             in_engine = 0.0
             photo = _clock(spent["decode"], read_photo, photo_bytes)
             hole = _clock(spent["decode"], read_mask, mask_bytes)
             filled = _clock(spent["fill"], inpainter.fill_photo, photo, hole, FillOptions(strategy="whole"))
-            spent["compute"].append(in_engine)
+            spent["engine"].append(in_engine)
             _clock(spent["encode"], encode_photo, filled)
         parts = session.time_parts(*batches[0], num_runs=CALLS)
     spent["decode"] = [sum(pair) for pair in zip(spent["decode"][::2], spent["decode"][1::2], strict=True)]
-    decode, fill, compute, encode = (statistics.median(times[1:]) * 1e3 for times in spent.values())
+    decode, fill, engine, encode = (statistics.median(times[1:]) * 1e3 for times in spent.values())
     return StageTimes(
         model=result.model,
         engine=result.engine,
         precision=result.precision,
         side=result.height,
         decode_ms=decode,
-        prepare_ms=max(fill - compute, 0.0),
-        engine_ms=compute,
+        prepare_ms=max(fill - engine, 0.0),
+        engine_ms=engine,
         **dict(zip(RunParts._fields, map(statistics.median, zip(*parts, strict=True)), strict=False)),
         encode_ms=encode,
     )
@@ -136,7 +136,7 @@ def _make_files(side: int) -> tuple[bytes, bytes]:
 
 
 def make_stage_rows(times: Sequence[StageTimes]) -> list[tuple[str, ...]]:
-    """Return a table's rows, the header first; a column without any value is left out."""
+    """Return the rows of a table, the header first, without empty columns."""
     titles = {
         "decode ms": "decode_ms",
         "cut and paste ms": "prepare_ms",

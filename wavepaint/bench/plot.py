@@ -1,4 +1,4 @@
-"""A picture of the results: images/s of every model in every engine, and against quality if that was measured."""
+"""Plot the results: images/s of every model in every engine, and quality over images/s if quality was measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from wavepaint.optional import require
 
 
 def check_plot(path: Path) -> None:
-    """Refuse a plot that :func:`write_plot` could not write, before any work is done.
+    """Refuse a path that :func:`write_plot` cannot write, before any work is done.
 
     Raises:
         EngineError: matplotlib is not installed.
@@ -26,9 +26,9 @@ def check_plot(path: Path) -> None:
 
 
 def write_plot(path: Path, results: Sequence[Result], *, overwrite: bool) -> None:
-    """Draw images/s with a whisker to the p90 latency, and images/s against PSNR if quality was measured.
+    """Draw images/s with a whisker to the p90 latency, and PSNR over images/s if quality was measured.
 
-    Each size and batch has a row of its own, since only their cells compete.
+    Each size and batch has its own row, because only their cells compete.
 
     Raises:
         EngineError: matplotlib is not installed.
@@ -99,12 +99,12 @@ def _draw_quality(axes: Any, scored: Sequence[Result], colours: dict[str, str]) 
     for r in scored:
         axes.plot(r.images_per_s, r.hole_psnr_db, "o", color=colours[r.model])
         place = (r.images_per_s, r.hole_psnr_db)
-        # Slanted, since a model has the same PSNR in every engine.
+        # Slanted, because a model has nearly the same PSNR in every engine, and level labels would overlap.
         axes.annotate(
             f"{r.engine} {r.precision}", place, xytext=(3, 3), textcoords="offset points", fontsize=6, rotation=45
         )
     axes.set_xscale("log")
-    axes.xaxis.set_minor_formatter("")  # within one decade they would overlap
+    axes.xaxis.set_minor_formatter("")  # minor labels overlap within one decade
     axes.set_xlabel("images/s")
     axes.set_ylabel("PSNR inside the hole, dB")
     axes.margins(0.35)

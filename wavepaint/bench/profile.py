@@ -1,7 +1,7 @@
-"""Where the time of a run goes, by operator: ONNX Runtime's own profile, and OpenVINO's performance counters.
+"""Profile a run by operator, with ONNX Runtime's own profiler and OpenVINO's performance counters.
 
 The names are those of the graph as the engine rewrote it: operator types in ONNX Runtime, operator types and kernels in
-OpenVINO (``ref`` is its plain, unvectorized kernel). Profiling takes time itself, so the totals exceed those of
+OpenVINO (``ref`` is its plain, unvectorized kernel). Profiling itself takes time, so the totals exceed the latencies of
 :mod:`wavepaint.bench.race`.
 """
 
@@ -30,7 +30,7 @@ Event = tuple[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One operator type: the engine's name for it, the number of nodes, their time and their share of all time."""
+    """One operator type: the engine's name for it, the number of nodes, their time and their share of the total."""
 
     name: str
     num_nodes: int
@@ -47,9 +47,9 @@ class Profile:
         engine: Name on the command line.
         precision: Arithmetic precision.
         height: In pixels.
-        batch: Images in a call.
+        batch: Images per call.
         total_ms: Sum over all operators.
-        operators: All of them, the slowest first.
+        operators: All operator types, the slowest first.
     """
 
     model: str
@@ -140,14 +140,14 @@ def _profile_openvino(path: Path, inputs: dict[str, Any], precision: str, thread
             [
                 (f"{info.node_type} ({info.exec_type})", info.real_time.total_seconds() * 1e3)
                 for info in request.profiling_info
-                if info.real_time.total_seconds() > 0  # nodes that were folded away take none
+                if info.real_time.total_seconds() > 0  # folded nodes take no time
             ]
         )
     return calls[1:]
 
 
 def make_profile_rows(profiles: Sequence[Profile]) -> list[tuple[str, ...]]:
-    """Return a table's rows, the header first: the slowest operators of each profile, and the sum of the others."""
+    """Return the rows of a table, the header first: the slowest operators of each profile, and the sum of the rest."""
     rows: list[tuple[str, ...]] = [("model", "engine", "operator", "size", "nodes", "ms", "share")]
     for profile in profiles:
         shown, others = profile.operators[:NUM_SHOWN], profile.operators[NUM_SHOWN:]

@@ -1,8 +1,8 @@
-"""How well a model fills: PSNR and SSIM inside the holes of photos that the user brings.
+"""Measure a model's quality: PSNR and SSIM inside holes in the user's photos.
 
-The package ships no photos for this, since the shipped ones were trained on. Photos are scaled so that their shorter
-side is the cell's, and cropped in the middle. The holes are the medium ones of ``wp train``'s validation, the same in
-every run.
+The default model was trained on the photos that ship with the package, so they cannot serve here. Photos are scaled so
+that their shorter side is the cell's, and cropped in the middle. The holes are the medium validation masks of ``wp
+train``, the same in every run.
 """
 
 import statistics
@@ -20,12 +20,12 @@ from wavepaint.metrics import image_quality
 MASKS: MaskKind = "medium"
 
 MAX_PSNR_DB = 100.0
-"""PSNR of a hole that is filled without error, so that one such photo does not decide a mean."""
+"""Limit of one photo's PSNR, so that a perfect fill does not dominate the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Means over photos, inside the hole: PSNR in dB for a peak of 1, and SSIM."""
+    """Means over photos inside the hole: PSNR in dB for a peak of 1, and SSIM."""
 
     psnr_db: float
     ssim: float
@@ -49,7 +49,7 @@ def measure_quality(fill: Callable[[Pixels, Pixels], Pixels], pairs: Sequence[Pa
     """
     scores = []
     for photo, mask in pairs:
-        hidden = np.where(mask[..., None] > 0, np.uint8(0), photo)  # no method may see what it must fill
+        hidden = np.where(mask[..., None] > 0, np.uint8(0), photo)  # no method may see the original
         filled = fill(hidden, mask) / 255
         psnr_db = min(image_quality.psnr(filled, photo / 255, mask), MAX_PSNR_DB)
         scores.append((psnr_db, image_quality.ssim(filled, photo / 255, mask)))

@@ -1,7 +1,7 @@
-"""Checking and timing cells in one process.
+"""Check and time cells in one process.
 
 Cells of one size and batch are timed in alternating rounds (A B A B ...), so that a drift of the machine's speed
-affects all of them alike. If a cell fails, its result says why, and the others continue.
+affects all of them alike. If a cell fails, its result gives the reason, and the others continue.
 """
 
 import math
@@ -32,14 +32,17 @@ WARMUP_CALLS = 3
 """The first call prepares a size, the second captures a CUDA graph, the third replays it."""
 
 MIN_PSNR_DB = 45.0
-"""Least PSNR inside the hole against the float32 reference, for the whole model on noise. Bundles reach 50 dB on the
-cases they are verified on; this limit catches an engine that computes something else on this machine."""
+"""Minimum PSNR inside the hole against the float32 reference, on noise. Bundles reach 50 dB when they are verified.
+This limit catches engines that compute something else on this machine."""
+
+NOISY_VARIATION = 0.1
+"""Variation of the rounds above which something else is using the machine."""
 
 CHANGES_KNOWN_PIXELS = "it changes known pixels"
 NOT_FINITE = "its output contains NaN or infinite values"
 
 _BURST_MS = 20.0
-"""Duration of the calls that are enqueued back to back, so that launching the first one does not count."""
+"""Duration of calls enqueued back to back, long enough that launching the first one does not count."""
 _MAX_BURST_CALLS = 2000
 
 
@@ -59,7 +62,7 @@ class _Entry:
         self.compute_ms: list[float] = []
 
     def fail(self, error: Exception) -> None:
-        """Take the cell out of the race and note the reason."""
+        """Drop the cell and its times, and note the reason."""
         self.runner = None
         known = isinstance(error, WavePaintError | RuntimeError)
         self.problem = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
@@ -69,7 +72,6 @@ class _Entry:
         self.compute_ms.clear()
 
     def make_result(self) -> Result:
-        """Return the result."""
         times = [latency for latencies in self.rounds for latency in latencies]
         measured: dict[str, Any] = {}
         if times:
@@ -116,10 +118,10 @@ def race(
         cells: See :func:`wavepaint.bench.cells.list_cells`.
         threads: CPU threads; None leaves the choice to each engine.
         rounds: Alternating rounds.
-        seconds: Least time for each cell in each round; at least one call is made.
-        photos: Measure quality on these photos, for trained weights; None for no quality.
+        seconds: Minimum time for each cell in each round; at least one call is made.
+        photos: Photos to measure the quality of trained weights on, if any.
         plans: See :func:`wavepaint.bench.runners.open_runner`.
-        in_pytorch: Compare with PyTorch float32 if the model's weights are known, not with its first float32 cell.
+        in_pytorch: Check against PyTorch float32 if the weights are known, instead of the model's first float32 cell.
         on_progress: Receives a status line.
         on_step: Called before a cell is opened, and before each of its rounds.
         on_problem: Called when a cell fails.
@@ -186,7 +188,11 @@ def _open(entry: _Entry, stack: ExitStack, threads: int | None, plans: Path | No
 
 
 def _check(entry: _Entry, output: Tensor, references: dict[str, Tensor], *, in_pytorch: bool) -> None:
-    """Raise WavePaintError if an output is wrong; note its PSNR against the reference."""
+    """Note an output's PSNR against the reference.
+
+    Raises:
+        WavePaintError: The output is wrong.
+    """
     cell, subject, image = entry.cell, entry.cell.subject, entry.image
     if isinstance(cell.execution, TorchConfig) and isinstance(subject, Subject) and not subject.has_network:
         return  # its weights are not those of the bundle
@@ -208,7 +214,7 @@ def _check(entry: _Entry, output: Tensor, references: dict[str, Tensor], *, in_p
 
 
 def _score(entry: _Entry, pairs: Sequence[Pair]) -> None:
-    """Measure how well a cell fills, unless its weights are random."""
+    """Measure the quality of a cell's fills, unless its weights are random."""
     runner = entry.runner
     if runner is None or not pairs or not entry.cell.has_quality:
         return
@@ -225,13 +231,13 @@ def _score(entry: _Entry, pairs: Sequence[Pair]) -> None:
 
 
 def _time(entry: _Entry, seconds: float) -> None:
-    """Time one round; a round that fails leaves no times."""
+    """Time one round. A failed round leaves no times."""
     runner = entry.runner
     assert runner is not None
     latencies: list[float] = []
     finish = time.perf_counter() + seconds
     if not entry.rounds or entry.rounds[-1][-1] < seconds * 1e3:
-        runner.run(entry.image, entry.mask)  # refills the caches, which matters little if a call takes long
+        runner.run(entry.image, entry.mask)  # refills the caches, which matters only for short calls
     while not latencies or time.perf_counter() < finish:
         started = time.perf_counter()
         runner.run(entry.image, entry.mask)

@@ -16,16 +16,16 @@ _FIELDS = frozenset(field.name for field in fields(Result))
 
 
 class Record:
-    """Results by cell, and what is known about the runs that measured them.
+    """Results by cell, and descriptions of the runs that measured them.
 
     Args:
         path: The JSON file; None keeps the record in memory.
         run: The description of this run.
         resume: Whether to start from the file, if it exists.
-        is_dry: Whether this is a dry run, which shares no record with others.
+        is_dry: Whether this is a dry run. Dry and real runs cannot share a record.
 
     Raises:
-        ConfigError: The file to start from is no such record.
+        ConfigError: The existing file is not a record, or mixes dry and real runs.
     """
 
     def __init__(self, path: Path | None, run: dict[str, Any], *, resume: bool = False, is_dry: bool = False) -> None:
@@ -46,14 +46,14 @@ class Record:
 
     @property
     def results(self) -> list[Result]:
-        """All results, the first measured first."""
+        """All results, in the order of their first measurement."""
         return list(self._results.values())
 
     def _put(self, result: Result) -> None:
         self._results[make_key(result.as_dict())] = result
 
     def list_pending(self, cells: Sequence[Cell], *, retry_failed: bool) -> list[Cell]:
-        """Return the cells without a result, and on request those that failed."""
+        """Return the cells without a result; with ``retry_failed``, those that failed, too."""
         pending = []
         for cell in cells:
             result = self._results.get(make_key(cell.describe()))
@@ -62,7 +62,7 @@ class Record:
         return pending
 
     def add(self, results: Sequence[Result]) -> None:
-        """Keep results of this run."""
+        """Add results of this run; they replace earlier results of the same cells."""
         for result in results:
             self._put(Result(**{**result.as_dict(), "run": len(self._runs)}))
 

@@ -1,4 +1,4 @@
-"""Tables of a benchmark's results for a terminal and in Markdown, and the comparison with an earlier benchmark."""
+"""Tables of a benchmark's results for the terminal and in Markdown, and the comparison with an earlier benchmark."""
 
 import json
 import os
@@ -40,7 +40,8 @@ def describe_run(script: str = "") -> dict[str, Any]:
     """Return date, command, version and machine as plain values.
 
     Args:
-        script: Name of a script in benchmarks/, whose arguments lose the folders of their paths; empty for ``wp``.
+        script: Name of a script in benchmarks/; empty for ``wp``. For scripts, paths in the arguments are shortened to
+            file names.
     """
     command = ["python", f"benchmarks/{script}.py"] if script else ["wp"]
     arguments = [Path(one).name if script and os.sep in one else one for one in sys.argv[1:]]
@@ -61,7 +62,7 @@ def write_report(
     overwrite: bool,
     pictures: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a folder with NAME.json, NAME.md, and pictures as JPEG files by their names.
+    """Write a folder with NAME.json, NAME.md, and a JPEG file for each picture, named by its key.
 
     Raises:
         OutputError: The folder exists, unless ``overwrite``, or cannot be written.
@@ -84,7 +85,7 @@ def find_ratio(result: Result, results: Sequence[Result], rival: str) -> float |
 
 
 def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
-    """Return the table's rows; a cell that was not timed has its problem in place of its times."""
+    """Return the rows of the table; a cell that was not timed shows its problem instead of times."""
     rows: list[tuple[str, ...]] = []
     has_device, has_compute, has_quality = _find_columns(results)
     for r in results:
@@ -147,7 +148,7 @@ def make_table(results: Sequence[Result], rival: str) -> str:
 
 
 def align(rows: Sequence[tuple[str, ...]], num_left: int) -> str:
-    """Return rows of one length in columns, the first ``num_left`` aligned to the left."""
+    """Format rows of one length as a table; the first ``num_left`` columns are aligned to the left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -171,7 +172,7 @@ def make_markdown(
         report: The content of the JSON file.
         results: The results.
         rival: The model that ratios refer to.
-        sections: Further tables by title, their header first; empty ones are left out.
+        sections: Further tables by title, header first; empty ones are left out.
         criteria: The verdicts of the GPU proof.
     """
     machine = report["machine"]
@@ -185,9 +186,9 @@ def make_markdown(
         *_describe_proof(report, criteria),
         "",
         f"Timed on noise with a square hole of {report['hole_share']:.0%} of the image. `of roof` is the share of the "
-        "multiply-accumulates per second that plain convolutions reach. `of copy` is the share of the memory's copy "
-        "rate that is reached at least: it counts every weight once, and once all tensors that are alive when they "
-        "take most memory.",
+        "multiply-accumulates per second that plain convolutions reach. `of copy` is a lower bound of the share of the "
+        "memory's copy rate that is reached: it counts every weight once, and every tensor that is alive at the peak "
+        "of memory use once.",
         *_make_notes(report, results),
         "",
         *make_markdown_table([_make_header(rival, results), *make_rows(results, rival)]),
@@ -210,7 +211,7 @@ def make_markdown(
 
 
 def _describe_proof(report: dict[str, Any], criteria: Sequence[Criterion]) -> list[str]:
-    """Return the runs, the card and the verdicts of a GPU proof."""
+    """Return the lines about the verdicts, the GPU and the runs of a GPU proof."""
     if not criteria:
         return []
     lines = ["", "## Criteria", ""]
@@ -231,7 +232,7 @@ def _describe_proof(report: dict[str, Any], criteria: Sequence[Criterion]) -> li
 
 
 def _make_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
-    """Return what a reader must know about quality, OpenCV and compute times, each after an empty line."""
+    """Return notes about quality, compute times and OpenCV, each after an empty line."""
     notes = []
     _, has_compute, has_quality = _find_columns(results)
     if has_quality:
@@ -244,9 +245,10 @@ def _make_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
         notes += [
             "",
             "`compute ms` is the time of a call without copies, in calls enqueued back to back, and the `images/s` "
-            "after it is its rate; in float16 `of roof` counts that rate against the card's peak. `of layers' roof` "
-            "lets each layer be bound by arithmetic or memory and everything between layers be free. `dB to float32` "
-            "is the PSNR inside the hole against PyTorch float32 with TF32 off; random weights flatter it.",
+            "after it is the matching rate. In float16, `of roof` compares that rate with the GPU's peak. `of layers' "
+            "roof` compares it with a bound that limits each layer by arithmetic or memory and counts nothing between "
+            "layers. `dB to float32` is the PSNR inside the hole against PyTorch float32 with TF32 off; it is too high "
+            "for random weights.",
         ]
     if any(r.engine == OPENCV and r.images_per_s for r in results):
         notes += [
@@ -274,7 +276,7 @@ def read_results(path: Path, option: str) -> dict[str, Any]:
         option: The option that named it, for messages.
 
     Raises:
-        ConfigError: The file cannot be read, or has other content.
+        ConfigError: The file cannot be read, or is not a benchmark.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text())
@@ -288,7 +290,7 @@ def read_results(path: Path, option: str) -> dict[str, Any]:
 
 
 def find_slowdowns(results: Sequence[Result], former: Path, margin: float) -> list[str]:
-    """Return a sentence for every cell that is slower than in an earlier benchmark by more than a margin.
+    """Return a line for every cell that is slower than in an earlier benchmark by more than a margin.
 
     Args:
         results: The new results.
@@ -296,7 +298,7 @@ def find_slowdowns(results: Sequence[Result], former: Path, margin: float) -> li
         margin: 0.1 allows 10 % more latency.
 
     Raises:
-        ConfigError: The file has other content, or none of these cells.
+        ConfigError: The file is not a benchmark, or has none of these cells.
     """
     rows = read_results(former, "--compare")["results"]
     before = {make_key(row): row["p50_ms"] for row in rows if row["p50_ms"]}

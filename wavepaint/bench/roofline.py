@@ -1,7 +1,7 @@
-"""The roofline: how fast an engine computes plain convolutions on this machine, and how fast memory is copied.
+"""The roofline: the rate of plain convolutions in an engine on this machine, and the rate of copies in memory.
 
-The arithmetic roof is a chain of 3x3 convolutions of 128 channels, which is what these networks consist of, in the same
-engine and precision. Copies are measured in numpy, with as many threads.
+The arithmetic roof is measured with a chain of 3x3 convolutions of 128 channels, the main part of these networks, in
+the same engine and precision. Copies are measured in numpy, with as many threads.
 
 Source of the idea: S. Williams, A. Waterman, D. Patterson, "Roofline" (2009).
 """
@@ -31,7 +31,7 @@ COPY_BYTES = 1 << 28
 
 
 def _write_convolutions(path: Path, *, half: bool) -> None:
-    """Write the chain as a model with the contract's tensors and weights small enough to stay finite."""
+    """Write the chain as a model with the contract's tensors, and with weights that keep its values finite."""
     onnx = require("onnx", extra="train")
     helper, numbers = onnx.helper, onnx.numpy_helper
     kind, dtype = (onnx.TensorProto.FLOAT16, np.float16) if half else (onnx.TensorProto.FLOAT, np.float32)
@@ -74,13 +74,13 @@ def measure_matrix_rate(
             _write_convolutions(path, half=artifact.precision == "float16")
             chain = ExecutionConfig(execution.engine, Model(path, artifact), execution.arithmetic)
             with open_execution(chain, threads=threads) as session:
-                return GMAC / best_seconds(lambda: session.run(image, mask), seconds)
+                return GMAC / find_best_seconds(lambda: session.run(image, mask), seconds)
         except WavePaintError:
             return None
 
 
 def measure_copy_rate(threads: int | None = None, *, seconds: float = 1.0) -> float:
-    """Return GB/s read and written by copies in memory, in this number of threads; None for every core."""
+    """Return the GB/s that copies in memory read plus write, with ``threads`` threads or else one for each core."""
     num_threads = threads or count_cores()
     source = np.ones(COPY_BYTES, np.uint8)
     target = np.zeros_like(source)
@@ -92,11 +92,11 @@ def measure_copy_rate(threads: int | None = None, *, seconds: float = 1.0) -> fl
         def copy() -> None:
             list(pool.map(lambda part: np.copyto(target[part], source[part]), parts))
 
-        return 2 * COPY_BYTES / 1e9 / best_seconds(copy, seconds)
+        return 2 * COPY_BYTES / 1e9 / find_best_seconds(copy, seconds)
 
 
 def add_shares(cell: Cell, result: Result, gmac_per_s: float | None, copy_gb_per_s: float | None) -> Result:
-    """Return a result with the shares it reaches of both roofs; None for a roof that was not measured."""
+    """Return a result with its shares of both roofs; a share is None if its roof was not measured."""
     if result.p50_ms is None:
         return result
     least_bytes = cell.count_least_bytes()
@@ -107,8 +107,8 @@ def add_shares(cell: Cell, result: Result, gmac_per_s: float | None, copy_gb_per
     )
 
 
-def best_seconds(run: Callable[[], object], seconds: float) -> float:
-    """Return the shortest time of several runs, since a roof is the rate that can be reached."""
+def find_best_seconds(run: Callable[[], object], seconds: float) -> float:
+    """Run repeatedly for about ``seconds`` seconds, and return the shortest time of a run."""
     run()
     best, finish = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < finish or best == float("inf"):

@@ -1,4 +1,4 @@
-"""Opening a cell and running it: a session of the runtime, OpenCV, or a PyTorch network."""
+"""Open and run a cell: a session of the runtime, OpenCV, or a PyTorch network."""
 
 import hashlib
 import importlib
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from wavepaint.bench.cells import Cell, Tensor, TorchConfig
+from wavepaint.bench.cells import EAGER, Cell, Tensor, TorchConfig
 from wavepaint.bench.classical import Classical
 from wavepaint.bench.entrants import Subject
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Model, hash_file
@@ -36,7 +36,7 @@ from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 from wavepaint.runtime.sizes import Size
 
 _RECOMPILE_LIMIT = 256
-"""Compilations that PyTorch may do of one function; all networks share functions, and the default is 8."""
+"""Largest number of compilations of a function. PyTorch's default of 8 is too low, because networks share functions."""
 
 _GRAPH_WARMUP_RUNS = 3
 
@@ -48,8 +48,8 @@ class Runner:
     Attributes:
         run: Fills a batch, from host memory to host memory.
         label: Engine, version and device.
-        time_compute: Takes a batch that was run before and a number of calls, which it enqueues back to back; returns
-            milliseconds a call without copies, or None if the engine cannot measure it.
+        time_compute: Enqueues a number of calls back to back, on a batch that was run before. Returns milliseconds per
+            call without copies, or None if the engine cannot measure it.
     """
 
     run: Callable[[Tensor, Tensor], Tensor]
@@ -92,7 +92,7 @@ def open_runner(cell: Cell, stack: ExitStack, *, threads: int | None = None, pla
 
 def run_exactly(subject: Subject, image: Tensor, mask: Tensor) -> Tensor:
     """Return the output of the unfused network in PyTorch, in exact float32, image by image to save memory."""
-    network = TorchNetwork(subject, TorchConfig("pytorch", "float32"), None)
+    network = TorchNetwork(subject, EAGER, None)
     try:
         return np.concatenate([network.run(image[i : i + 1], mask[i : i + 1]) for i in range(len(image))])
     finally:
@@ -103,7 +103,7 @@ class TorchNetwork:
     """A network in PyTorch, on the first GPU that PyTorch sees, or on the CPU.
 
     Raises:
-        EngineError: PyTorch is not installed, or a CUDA graph is to be captured without a GPU.
+        EngineError: PyTorch is not installed, or the configuration needs a GPU and there is none.
     """
 
     def __init__(self, subject: Subject, config: TorchConfig, threads: int | None) -> None:
@@ -148,7 +148,7 @@ class TorchNetwork:
         return cast(Tensor, self._output.cpu().numpy())
 
     def time_compute(self, image: Tensor, mask: Tensor, num_calls: int) -> float | None:
-        """Return milliseconds a call without copies, for the batch that :meth:`run` was last called with."""
+        """Return milliseconds per call without copies, for the last batch of :meth:`run`; None without a GPU."""
         if not self._has_gpu:
             return None
         start, end = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -159,7 +159,7 @@ class TorchNetwork:
         return float(start.elapsed_time(end)) / num_calls
 
     def _compute(self, num_calls: int) -> None:
-        backends = self._torch.backends  # whose switches are global, and other cells run in turn
+        backends = self._torch.backends  # its switches are global, and other cells change them
         backends.cudnn.allow_tf32 = self._config.arithmetic == "tf32"
         backends.cuda.matmul.allow_tf32 = False
         with self._torch.inference_mode():
@@ -194,7 +194,7 @@ class TorchNetwork:
 
 
 def fuse_in_half(subject: Subject) -> Any:
-    """Return the PyTorch network as float16 files have it: fused, in half precision, and channels last."""
+    """Return the PyTorch network like an exported float16 model: fused, in half precision, and channels last."""
     import torch
 
     from wavepaint.export.fusion.fuse import fuse
@@ -205,7 +205,7 @@ def fuse_in_half(subject: Subject) -> Any:
 
 
 def _open_exact_plan(execution: ExecutionConfig, size: Size, plans: Path) -> Session:
-    """Open a plan for exactly one size, for this GPU, or for every GPU if TensorRT-RTX cannot target this one.
+    """Open a plan for exactly one size and for this GPU, or for any GPU if TensorRT-RTX cannot target this one.
 
     Raises:
         EngineError: No plan builds and runs.
@@ -245,9 +245,9 @@ def _open_plan_for(
 
 
 def _fix_sizes(model: Path, fixed: Path, size: Size) -> None:
-    """Write a copy of an ONNX model with numbers for its sizes, so that the library folds all that follows from them.
+    """Write a copy of an ONNX model with fixed sizes, so that the library folds everything that depends on them.
 
-    LaMa's graph computes its Fourier matrices from the height and width.
+    LaMa's graph, for instance, computes its Fourier matrices from the height and width.
     """
     onnx = require("onnx", extra="train")
     content = onnx.load(model)
@@ -256,5 +256,5 @@ def _fix_sizes(model: Path, fixed: Path, size: Size) -> None:
             dims = value.type.tensor_type.shape.dim
             for dim, number in zip(dims, tensor_shape(value.name, size, "float32"), strict=True):
                 dim.dim_value = number
-    del content.graph.value_info[:]  # they name the sizes that are now fixed
+    del content.graph.value_info[:]  # it has symbols for the sizes that are now fixed
     onnx.save(content, fixed)

@@ -1,4 +1,4 @@
-"""The GPU proof: the cells to measure, the most important ones first, and the criteria they must meet."""
+"""The GPU proof: the cells to measure, most important first, and the criteria they must meet."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ MIN_TO_EAGER, MIN_TO_RIVAL, MIN_OF_ROOF, MIN_PSNR_DB = 10.0, 1.22, 0.5, 50.0
 
 @dataclass(frozen=True)
 class Criterion:
-    """A criterion, its verdict, and the measurement behind it or why there is none."""
+    """A criterion, its verdict, and the measurement behind it or the reason why there is none."""
 
     wanted: str
     verdict: Verdict
@@ -30,7 +30,7 @@ class Criterion:
 
 
 def list_proof_cells(subjects: Sequence[Entrant], *, is_dry: bool) -> list[Cell]:
-    """Return the cells of the proof: engines in float16, and eager PyTorch in float32 as users run a network.
+    """Return the cells of the proof: engines in float16, and eager PyTorch in every precision.
 
     A dry run has one small size, and ONNX Runtime on the CPU in place of the engines that need a GPU.
     """
@@ -46,8 +46,8 @@ def list_proof_cells(subjects: Sequence[Entrant], *, is_dry: bool) -> list[Cell]
 def judge(results: Sequence[Result], *, is_dry: bool) -> list[Criterion]:
     """Judge the criteria at 256x256, each model at its best batch.
 
-    Throughput counts without copies, because a server copies one batch while it computes another; the ratio with copies
-    is shown beside it. The engine is the fastest one for the paper's WavePaint in float16.
+    The engine is the fastest for the paper's WavePaint in float16. Throughput is judged without copies, because a
+    server copies one batch while it computes another; the ratio with copies is shown, too.
     """
     if is_dry:
         return [Criterion(wanted, "not measured", "a dry run measures no GPU") for wanted in _WANTED]
@@ -116,12 +116,12 @@ def _compare(wanted: str, own: Sequence[Result], rivals: Sequence[Result], least
 def _judge_roof(own: Sequence[Result]) -> Criterion:
     best = _find_best(own, _compute_rate)
     if best is None or best.layer_roofline is None:
-        return Criterion(_WANTED[2], "not measured", "compute only, or the card, was not timed")
+        return Criterion(_WANTED[2], "not measured", "the compute time or the GPU's roofline was not measured")
     verdict: Verdict = "met" if best.layer_roofline >= MIN_OF_ROOF else "not met"
     return Criterion(
         _WANTED[2],
         verdict,
-        f"{best.layer_roofline:.0%} at batch {best.batch} ({best.engine}); {best.roofline or 0:.0%} of the card's peak "
+        f"{best.layer_roofline:.0%} at batch {best.batch} ({best.engine}); {best.roofline or 0:.0%} of the GPU's peak "
         "arithmetic",
     )
 

@@ -1,7 +1,7 @@
-"""Racing cells in a child process, which may crash or hang while the other cells go on.
+"""Time cells in a child process, so that a crash or a hang does not stop the other cells.
 
 A crash of a driver, a library or a compiler ends its process, and after some errors CUDA refuses every further call. So
-the parent never opens a cell, and starts another child after it loses one.
+the parent never opens a cell, and starts a new child after it loses one.
 """
 
 import multiprocessing
@@ -17,10 +17,10 @@ from wavepaint.bench.cells import Cell, Result
 from wavepaint.data.sources import open_source
 
 GRACE_S = 20.0
-"""Seconds after the deadline at which a child is killed, whatever it does."""
+"""Seconds after the deadline at which a child is killed."""
 
 NOT_RUN = "not run: "
-"""Start of the problem of a cell that was left out."""
+"""Prefix of the problem of a cell that was skipped."""
 
 _CUDA_IS_LOST = 86
 """Exit status of a child after an error that no later CUDA call survives."""
@@ -28,7 +28,7 @@ _CUDA_IS_LOST = 86
 _EXIT_SECONDS = 10.0
 
 Message = tuple[str, Any]
-"""Kind and content of what a child sends."""
+"""Kind and content of a child's message."""
 Send = Callable[[Message], None]
 
 
@@ -38,10 +38,10 @@ class WorkerLostError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of the work in a child.
+    """Time limits of a child.
 
     Attributes:
-        step_s: Seconds between two messages.
+        step_s: Most seconds between two messages.
         deadline: Time (:func:`time.time`) after which nothing begins.
     """
 
@@ -67,9 +67,9 @@ class Worker:
         self._connection: Any = None
 
     def run(self, limits: Limits, function: Callable[..., None], *arguments: Any) -> Iterator[Message]:
-        """Call a module's function in the child, and yield the messages that it sends.
+        """Call a module's function in the child, and yield its messages.
 
-        The function takes the arguments, which must be picklable, and a :data:`Send`.
+        The function takes the arguments, which must be picklable, and then a :data:`Send`.
 
         Raises:
             WorkerLostError: The child is lost. The next call starts another one.
@@ -110,7 +110,7 @@ class Worker:
         self._process.join(_EXIT_SECONDS)
         if self._process.is_alive():
             self._process.kill()
-            self._process.join(_EXIT_SECONDS)  # a process that waits for the driver may outlive even this
+            self._process.join(_EXIT_SECONDS)  # a process that waits for the driver may survive even this
         self._process = self._connection = None
 
 
@@ -122,7 +122,7 @@ def _describe_exit(code: int | None) -> str:
 
 
 def _serve(connection: Any, hide_gpus: bool) -> None:
-    """Call functions until the parent closes the connection; runs in the child."""
+    """Call functions in the child until the parent closes the connection."""
     if hide_gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print, and stdout is for the report
@@ -137,9 +137,9 @@ def _serve(connection: Any, hide_gpus: bool) -> None:
 
 
 def race_cells(cells: Sequence[Cell], options: Mapping[str, Any], send: Send) -> None:
-    """Race cells in the child; send each step, each problem and the results.
+    """Time cells in the child; send each step, each problem and the results.
 
-    ``options`` are those of :func:`wavepaint.bench.race.race`, with a path in place of the photos.
+    ``options`` are those of :func:`wavepaint.bench.race.race`, with a path instead of the photos.
     """
     from wavepaint.bench.race import race
 
@@ -148,13 +148,15 @@ def race_cells(cells: Sequence[Cell], options: Mapping[str, Any], send: Send) ->
         if _is_cuda_lost():
             os._exit(_CUDA_IS_LOST)
 
+    def on_step(cell: Cell) -> None:
+        send(("step", cells.index(cell)))
+
     photos = open_source(options["photos"]) if options["photos"] is not None else None
-    on_step = lambda cell: send(("step", cells.index(cell)))  # noqa: E731
     send(("results", race(cells, **{**options, "photos": photos}, on_step=on_step, on_problem=on_problem)))
 
 
 def send_card(send: Send) -> None:
-    """Measure the card in the child and send it."""
+    """Measure the GPU in the child, and send the result."""
     from wavepaint.bench.card import measure_card
 
     send(("card", measure_card()))
@@ -182,14 +184,14 @@ def race_in_child(
     keep: Callable[[list[Result]], None],
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> bool:
-    """Race cells in groups that differ only in their models; return False if the deadline came first.
+    """Time cells in groups that differ only in their models; return False if the deadline came first.
 
-    If no cell of an engine and precision opened before and one failed to, the others are not run.
+    If every cell of an engine and precision so far failed to open, its other cells are not run.
 
     Args:
         cells: The most important ones first.
         options: See :func:`race_cells`.
-        worker: Runs them.
+        worker: The child process.
         limits: When to give up.
         known: Earlier results, which show which engines open.
         keep: Receives the results of each group.
@@ -218,22 +220,22 @@ def race_in_child(
 
 
 def _race_group(pending: list[Cell], options: Mapping[str, Any], worker: Worker, limits: Limits) -> list[Result]:
-    """Race a group; return the results that are final, and take their cells out of ``pending``."""
-    at_work, results, problems = pending[0], list[Result](), dict[int, str]()
+    """Time a group; return the final results, and remove their cells from ``pending``."""
+    current, results, problems = pending[0], list[Result](), dict[int, str]()
     try:
         for kind, content in worker.run(limits, race_cells, tuple(pending), options):
             if kind == "step":
-                at_work = pending[content]
+                current = pending[content]
             elif kind == "problem":
                 problems[content[0]] = content[1]
             else:
                 results = content
     except WorkerLostError as error:
-        if limits.is_over:  # which is not the cell's fault
+        if limits.is_over:  # the deadline ended the child, not the cell
             return []
-        problem = "; ".join(filter(None, (problems.get(pending.index(at_work)), str(error))))
-        pending.remove(at_work)
-        return [_make_failed(at_work, problem)]
+        problem = "; ".join(filter(None, (problems.get(pending.index(current)), str(error))))
+        pending.remove(current)
+        return [_make_failed(current, problem)]
     pending.clear()
     return results
 

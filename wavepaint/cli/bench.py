@@ -16,8 +16,9 @@ from wavepaint.bench.photo_stages import StageTimes, make_stage_rows
 from wavepaint.bench.plot import check_plot, write_plot
 from wavepaint.bench.profile import PROFILED, make_profile_rows
 from wavepaint.bench.quality import MASKS
+from wavepaint.bench.race import NOISY_VARIATION
 from wavepaint.bench.record import Record
-from wavepaint.bench.verdicts import MODELS, Criterion, judge, list_proof_cells
+from wavepaint.bench.verdicts import CHAMPION, MODELS, RIVAL, Criterion, judge, list_proof_cells
 from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, Show, profile_cells, run_here, run_in_child, time_stages
 from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
@@ -27,8 +28,6 @@ from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import make_batch
 
-RIVAL = "lama"
-NOISY_VARIATION = 0.1
 GPU_PROOF = "gpu-proof"
 
 
@@ -56,8 +55,8 @@ def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[
 @click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "--models",
-    help="Names and bundles, separated by commas; telea and navier-stokes are OpenCV's methods (opencv extra). "
-    "Default: BUNDLES (or the model that ships), wavepaint and lama.",
+    help="Models and bundles, separated by commas; telea and navier-stokes are OpenCV's methods (opencv extra). "
+    "Default: BUNDLES (or the one that ships with the package), wavepaint and lama.",
 )
 @click.option(
     "--engines",
@@ -65,66 +64,66 @@ def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[
 )
 @click.option("--precisions", help=f"Some of {', '.join((*PRECISIONS, TF32))}. Default: all.")
 @click.option("--sizes", callback=_parse_numbers, help="Sides in pixels. Default: 256,512; 256 with --quick.")
-@click.option("--batch", callback=_parse_numbers, help="Images in a call, such as 1,4. Default: 1.")
+@click.option("--batch", callback=_parse_numbers, help="Batch sizes, such as 1,4. Default: 1.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Alternating rounds. Default: 5; 2 with --quick.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
-    help="Least time for each cell in each round. Default: 1; 0.2 with --quick.",
+    help="Minimum time for each cell in each round. Default: 1; 0.2 with --quick.",
 )
-@click.option("--quick", is_flag=True, help="Measure less, to see that everything works.")
+@click.option("--quick", is_flag=True, help="Measure less, to check that everything works.")
 @click.option(
     "--photos",
     type=click.Path(path_type=Path),
-    help="Measure PSNR and SSIM on the photos of this folder, inside medium holes, for trained weights.",
+    help="Also measure PSNR and SSIM of models with trained weights, inside medium holes in the photos of this folder.",
 )
 @click.option("--profile", is_flag=True, help=f"Show which operators take the time, in {' and '.join(PROFILED)}.")
 @click.option(
     "--preset",
     type=click.Choice([GPU_PROOF]),
-    help="gpu-proof: what WavePaint's engines reach on this GPU against LaMa, with verdicts. --models, --engines, "
-    "--precisions, --sizes and --batch narrow it. See docs/gpu-host.md.",
+    help="gpu-proof: compare WavePaint's engines with LaMa on this GPU, and judge the results. --models, --engines, "
+    "--precisions, --sizes and --batch select some of its cells. See docs/gpu-host.md.",
 )
-@click.option("--dry-run", is_flag=True, help="With --preset: small cells on the CPU, to try everything but the GPU.")
+@click.option("--dry-run", is_flag=True, help="With --preset: small cells on the CPU, to test everything but the GPU.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Start no cell after this time. Cells run in a child process, which may crash or hang.",
+    help="Start no cell after this time. Cells then run in a child process, which may crash or hang.",
 )
 @click.option(
     "--cell-limit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help=f"Give a cell up that takes longer to open or to time a round. Cells run in a child process. Default there: "
-    f"{STEP_LIMIT_S:g}.",
+    help="Give up on a cell that takes longer than this to open or to time a round. Cells then run in a child process. "
+    f"Default for a child process: {STEP_LIMIT_S:g}.",
 )
-@click.option("--resume", is_flag=True, help="Keep the results in the --json file and measure only the missing ones.")
-@click.option("--retry-failed", is_flag=True, help="With --resume: measure the cells that failed again.")
+@click.option("--resume", is_flag=True, help="Keep the results in the --json file and measure only missing ones.")
+@click.option("--retry-failed", is_flag=True, help="With --resume: measure failed cells again.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results to this file.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write the results as a page.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the results (plot extra).")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the results to this Markdown file.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Plot the results to this image file (plot extra).")
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
-    help="Compare with an earlier --json file; exit status 1 if a cell became slower by more than the margin.",
+    help="Compare with an earlier --json file. The exit status is 1 if a cell became slower by more than --margin.",
 )
 @click.option(
     "--margin",
     type=click.FloatRange(min=0),
     default=0.15,
     show_default=True,
-    help="Share of latency that --compare allows.",
+    help="Relative increase in latency that --compare allows.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(**values: Any) -> None:
-    """Race BUNDLES against WavePaint and LaMa as in their papers, in every engine that works here.
+    """Time BUNDLES against the papers' WavePaint and LaMa, in every engine that works here.
 
-    Every cell is checked before it is timed, rounds alternate, and a cell that cannot run says why. Baselines have
-    random weights, which are as fast as trained ones. They are exported once, which needs the train extra, and cached.
-    Quality is measured only for trained weights, on photos that you bring. Sizes are rounded up to each model's
-    multiple. Compare figures only within one run on one machine.
+    A cell is a model in one engine, precision, size and batch. Each cell is checked before it is timed, and rounds
+    alternate between cells. If a cell cannot run, the report gives the reason. WavePaint and LaMa have random weights,
+    which are as fast as trained ones; they are exported once, which needs the train extra, and cached. Sizes are
+    rounded up to each model's size multiple. Compare results only within one run on one machine.
     """
     options = Options(**values)
     photos = open_source(options.photos) if options.photos is not None else None
@@ -146,7 +145,7 @@ def command(**values: Any) -> None:
         "criteria": [asdict(criterion) for criterion in criteria],
     }
     sections = {
-        "Where the time of one photo goes, filled as a whole": make_stage_rows(stages) if stages else [],
+        "Where the time goes for one photo, filled in one piece": make_stage_rows(stages) if stages else [],
         "Where the engine's time goes, by its own profile": make_profile_rows(profiles) if profiles else [],
     }
     _write(options, record, sections, criteria)
@@ -154,7 +153,7 @@ def command(**values: Any) -> None:
 
 
 def _check_files(options: Options, photos: PhotoSource | None) -> None:
-    """Refuse inputs and outputs that would fail after minutes of work."""
+    """Refuse options and files that would fail only after minutes of work."""
     if options.dry_run and options.preset is None:
         raise click.UsageError("--dry-run needs --preset.")
     if options.resume and options.json_path is None:
@@ -197,16 +196,16 @@ def _choose_cells(options: Options, show: Show) -> tuple[list[Cell], list[Entran
     precisions = _parse_names(options.precisions, (*PRECISIONS, TF32), "--precisions")
     has_gpu = bool(find_gpus())
     if options.preset is not None and not options.dry_run and not has_gpu:
-        raise ConfigError("no NVIDIA driver or GPU was found here (--preset). --dry-run tries everything but the GPU.")
+        raise ConfigError("no NVIDIA driver or GPU was found here (--preset). --dry-run tests everything but the GPU.")
     names = [str(path) for path in options.bundles] or [DEFAULT]
-    names = [*names, "wavepaint", RIVAL]
+    names = [*names, CHAMPION, RIVAL]
     if options.preset is not None:
         names = [DEFAULT] if options.dry_run else [*MODELS, *map(str, options.bundles)]
     if options.models:
         names = [name.strip() for name in options.models.split(",")]
     if options.preset is None and engines and importlib.util.find_spec("torch") is None:
         engines = [engine for engine in engines if engine not in TORCH_ENGINES] or engines
-        click.echo('PyTorch is not installed and not timed: pip install "wavepaint[train]" adds it.', err=True)
+        click.echo('PyTorch is not installed, so it is not timed: pip install "wavepaint[train]" adds it.', err=True)
     subjects = _open_subjects(names, show, skip_missing=options.models is None)
     if options.preset is not None:
         cells = [
@@ -227,7 +226,7 @@ def _choose_cells(options: Options, show: Show) -> tuple[list[Cell], list[Entran
 
 
 def _open_subjects(names: list[str], show: Show, *, skip_missing: bool) -> list[Entrant]:
-    """Open the models; on request leave out a model that cannot be opened here, with a line that says why."""
+    """Open the models. With ``skip_missing``, report a model whose engine is missing and leave it out."""
     subjects: list[Entrant] = []
     for name in names:
         try:
@@ -235,7 +234,7 @@ def _open_subjects(names: list[str], show: Show, *, skip_missing: bool) -> list[
         except EngineError as error:
             if not skip_missing:
                 raise
-            print_line(f"not raced: {name}: {error}")
+            print_line(f"not timed: {name}: {error}")
     return subjects
 
 
@@ -263,12 +262,12 @@ def _write(
 
 
 def _conclude(options: Options, results: list[Result]) -> None:
-    """Print what a reader must know; exit with 1 if nothing was timed or a cell became slower."""
+    """Print warnings and the comparison; exit with status 1 if nothing was timed or a cell became slower."""
     noisy = max((result.variation or 0.0 for result in results), default=0.0)
     if noisy > NOISY_VARIATION:
         click.echo(f"warning: rounds vary by up to {noisy:.0%}; something else is using this machine.", err=True)
     if any(result.weights == "random" for result in results):
-        click.echo("Baselines have random weights: their speed counts, their quality does not.", err=True)
+        click.echo("Baselines have random weights: compare their speed, not their quality.", err=True)
     if all(result.p50_ms is None for result in results):
         raise WavePaintError("nothing could be timed. wp doctor shows what is missing.")
     if options.compare is not None:

@@ -1,4 +1,4 @@
-"""The work of ``wp bench``: racing its cells in this process or in a child, and timing stages and operators."""
+"""The work of ``wp bench``: time cells in this process or in a child, then stages and operators."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ from wavepaint.data.sources import PhotoSource
 from wavepaint.runtime.engines.engine import ExecutionConfig
 
 STEP_LIMIT_S = 300.0
+"""Default of --cell-limit."""
 
 Show = Callable[[str], None]
 """Shows a status line."""
@@ -28,7 +29,7 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The command line; see the options' help."""
+    """The values of the command line; see the help of each option."""
 
     bundles: tuple[Path, ...]
     models: str | None
@@ -70,7 +71,7 @@ class Options:
 
 
 def run_here(cells: list[Cell], options: Options, record: Record, photos: PhotoSource | None, show: Show) -> None:
-    """Race the cells in this process, and add the shares of the roofs that they reach."""
+    """Time the cells in this process, and add the shares of the roofs that they reach."""
     rounds, seconds = options.choose_rounds()
     copy_gb_per_s = measure_copy_rate(options.threads, seconds=min(seconds, 1.0))
     results = race(cells, threads=options.threads, rounds=rounds, seconds=seconds, photos=photos, on_progress=show)
@@ -90,7 +91,7 @@ def run_here(cells: list[Cell], options: Options, record: Record, photos: PhotoS
 
 
 def run_in_child(cells: list[Cell], options: Options, record: Record, show: Show) -> None:
-    """Race the cells that the record lacks in a child process, and save the record after every group."""
+    """Time the cells that the record lacks in a child process, and save the record after every group."""
     started = time.time()
     rounds, seconds = options.choose_rounds()
     is_proof = options.preset is not None
@@ -118,34 +119,36 @@ def run_in_child(cells: list[Cell], options: Options, record: Record, show: Show
     is_done = False
     try:
         if is_proof and record.content.get("card") is None and not limits.is_over:
-            show("measuring the card")
+            show("measuring the GPU")
             try:
                 for _, card in worker.run(limits, send_card):
                     record.content["card"] = asdict(card)
             except WorkerLostError as error:
-                print_line(f"the card was not measured: {error}")
+                print_line(f"the GPU was not measured: {error}")
         is_done = race_in_child(pending, race_options, worker, limits, known=known, keep=keep, on_progress=show)
     except KeyboardInterrupt:
         print_line("stopping")
     finally:
         worker.close()
         if not is_done:
-            record.stop(f"stopped after {time.time() - started:.0f} s; the same command goes on (--resume)")
+            record.stop(f"stopped after {time.time() - started:.0f} s; repeat the command with --resume to continue")
         record.save()
 
 
 def time_stages(
     subjects: Sequence[Entrant], results: list[Result], threads: int | None, show: Show
 ) -> list[StageTimes]:
+    """Time the stages of a photo in the fastest engine of each model and size."""
     models = {subject.name: subject for subject in subjects if isinstance(subject, Subject)}
     stages = []
     for result in find_fastest(results):
-        show(f"{result.height}x{result.height}: where the time of {result.model} goes")
+        show(f"{result.height}x{result.height}: timing the stages of {result.model}")
         stages.append(measure_stages(models[result.model], result, threads=threads))
     return stages
 
 
 def profile_cells(cells: list[Cell], results: list[Result], options: Options, show: Show) -> list[Profile]:
+    """Profile the operators of the timed cells, if --profile is given and the engine supports it."""
     timed = {report.make_key(result.as_dict()) for result in results if result.p50_ms is not None}
     profiles = []
     for cell in cells if options.profile else ():

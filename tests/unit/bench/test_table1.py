@@ -43,7 +43,7 @@ def test_the_page_has_ratios_to_lama_and_says_what_was_not_measured(table1: Modu
     cells = [dict(zip(header, row, strict=True)) for row in (cnn, lama, wavemix)]
     assert [row["ort-cpu 96x96"] for row in cells] == ["200.00 (4.00)", "50.00 (1.00)", "100.00 (2.00)"]
     assert {row["ort-cpu 256x256"] for row in cells} == {"not measured"}
-    assert {row["s an epoch"] for row in cells} == {"not measured"}
+    assert {row["s per epoch"] for row in cells} == {"not measured"}
     assert [row["SSIM"] for row in cells] == ["0.500", "not measured", "not measured"]
     assert {row["FID"] for row in cells} == {"not measured"}
     assert paper_cnn == ["Custom CNN", "12", "192 (1.71)", "665 (0.14)", "0.850", "86.373"]
@@ -90,5 +90,5 @@ def test_a_bundles_quality_is_ssim_of_the_whole_image_and_of_the_hole(
 def test_a_bundle_of_no_row_is_refused(table1: ModuleType, tmp_path: Path) -> None:
     assert table1.parse_bundles([f"cnn={tmp_path}"]) == {"cnn": tmp_path}
     for wrong in (f"unet={tmp_path}", f"cnn={tmp_path / 'nowhere'}", "cnn"):
-        with pytest.raises(ConfigError, match=r"names no bundle of a row.*--bundle"):
+        with pytest.raises(ConfigError, match=r"is not the bundle of a row.*--bundle"):
             table1.parse_bundles([wrong])
