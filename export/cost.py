@@ -26,9 +26,9 @@ class Cost:
 
     Attributes:
         macs_per_pixel: Multiply-accumulates of convolutions and matrix products.
-        activation_bytes_per_pixel: Largest sum of the tensors alive at one time, in bytes. A tensor lives from the
-            node that writes it to the last node that reads it, in the file's order, without reuse in place. Engines
-            need more, for their layouts, scratch memory and allocators; each has a factor for that.
+        activation_bytes_per_pixel: Peak size of the tensors that are alive at one time. A tensor lives from the node
+            that writes it to the last node that reads it, in the file's order, and is never reused in place. Engines
+            need more for their layouts, scratch memory and allocators; each has a factor for that.
     """
 
     macs_per_pixel: float
@@ -46,18 +46,18 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
     shapes, sizes = _observe(path, side)
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}
-    alive = most = sizes[INPUT_IMAGE] + sizes[INPUT_MASK]
+    alive = peak = sizes[INPUT_IMAGE] + sizes[INPUT_MASK]
     num_macs = 0
     for index, node in enumerate(graph.node):
         num_macs += _count_macs(node, shapes)
         alive += sum(sizes.get(name, 0) for name in node.output)
-        most = max(most, alive)
+        peak = max(peak, alive)
         alive -= sum(sizes.get(name, 0) for name in set(node.input) if last_read[name] == index)
-    return Cost(macs_per_pixel=num_macs / side**2, activation_bytes_per_pixel=most / side**2)
+    return Cost(macs_per_pixel=num_macs / side**2, activation_bytes_per_pixel=peak / side**2)
 
 
 def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Run a model once, unoptimized, and return the shape and the bytes of every tensor that its nodes write."""
+    """Run a model once, unoptimized; return the shape and the size in bytes of every tensor that its nodes write."""
     image, mask = np.zeros((1, 3, side, side), np.float32), np.ones((1, 1, side, side), np.float32)
     shapes: dict[str, tuple[int, ...]] = {INPUT_IMAGE: image.shape, INPUT_MASK: mask.shape}
     sizes = {INPUT_IMAGE: image.nbytes, INPUT_MASK: mask.nbytes}

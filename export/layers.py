@@ -80,7 +80,9 @@ def tap_layers(model: onnx.ModelProto) -> list[str]:
 
 
 def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
-    """Return the layers of an exported model with float32 inputs and outputs, run in ONNX Runtime (bfloat16: OpenVINO).
+    """Return a function that runs an exported model with float32 inputs and outputs, and returns its layers.
+
+    It uses OpenVINO for bfloat16, and ONNX Runtime otherwise.
 
     Raises:
         EngineError: The engine is not installed, or refuses the tapped model.
@@ -90,7 +92,7 @@ def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
     wanted = [*(_TAP + name for name in names), OUTPUT_IMAGE]
     content = model.SerializeToString()
     try:
-        run = _in_openvino(content, wanted) if artifact.precision == "bfloat16" else _in_ort(content, wanted)
+        run = _open_openvino(content, wanted) if artifact.precision == "bfloat16" else _open_ort(content, wanted)
     except EngineError:
         raise
     except Exception as error:  # the engines' exceptions share no base but Exception
@@ -103,13 +105,13 @@ def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
     return layers
 
 
-def _in_ort(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
+def _open_ort(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
     ort = require("onnxruntime", extra="cpu")
     session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda image, mask: session.run(wanted, {INPUT_IMAGE: image, INPUT_MASK: mask})
 
 
-def _in_openvino(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
+def _open_openvino(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
     core = require("openvino", extra="openvino").Core()
     model: Any = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
 
@@ -121,7 +123,7 @@ def _in_openvino(content: bytes, wanted: list[str]) -> Callable[[Image, Image], 
 
 
 def torch_layers(network: "nn.Module") -> RunLayers:
-    """Return the layers of a network in PyTorch: its modules without submodules, each with its last output."""
+    """Return a function that runs a network in PyTorch, and returns the last output of each module without children."""
     import torch
 
     from wavepaint.export.to_onnx import InpaintingGraph

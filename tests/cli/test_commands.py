@@ -172,7 +172,11 @@ def test_info_shows_how_two_stages_were_trained_and_blended(photo_folder: Path, 
     record = torch.load(between, weights_only=True)["training"]
     bundle = write_bundle(tmp_path / "bundle", training=record, crop_size=find_crop_size(record))
     shown = wp_here("info", bundle.folder).stdout.decode()
-    for words in ("recipe default, 2 steps of 2 crops of 32 px", "begun from best.pt", "70% of it and 30% of best.pt"):
+    for words in (
+        "recipe default, 2 steps of 2 crops of 32 px",
+        "started from best.pt",
+        "70% of it and 30% of best.pt",
+    ):
         assert words in shown
 
 

@@ -12,17 +12,17 @@ import click
 from wavepaint import __version__
 from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 
-# The help lines are here, so that `wp --help` imports no command.
+# Help lines are kept here, so that `wp --help` imports no command.
 _COMMANDS = {
-    "infer": "Fill the hole of a photo.",
-    "train": "Train an inpainting network on a folder of photos.",
+    "infer": "Fill the holes of a photo, or of a folder of photos.",
+    "train": "Train an inpainting network on photos.",
     "masks": "Write a fixed set of photos and masks for evaluation.",
     "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",
-    "export": "Turn a checkpoint into a verified ONNX bundle, and build engines.",
-    "verify": "Compare a bundle's models with their source.",
-    "bench": "Time a bundle in the engines of this machine.",
+    "export": "Export a checkpoint as a verified bundle of ONNX models and engines.",
+    "verify": "Compare a bundle's models with a reference.",
+    "bench": "Time bundles in the engines of this machine.",
     "info": "Describe a bundle.",
-    "doctor": "Show which engines work on this machine, and what is missing for the others.",
+    "doctor": "Show which engines work on this machine, and what the others lack.",
 }
 
 
@@ -47,7 +47,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wp")
 def wp() -> None:
-    """Fill holes in photos with WavePaint: train, export, benchmark and run a network."""
+    """Fill holes in photos: train, export, benchmark and run inpainting networks."""
 
 
 def _show_own_warnings_plainly() -> None:
@@ -75,7 +75,7 @@ def _show_own_warnings_plainly() -> None:
 def _replace_closed_streams() -> None:
     """Open the null device for every closed standard stream.
 
-    Otherwise the next file that is opened gets the stream's number, and libraries print into that file.
+    Otherwise the next file to be opened gets the stream's number, and libraries print into that file.
     """
     while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass

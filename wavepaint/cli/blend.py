@@ -14,10 +14,9 @@ import click
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
 def command(first: Path, second: Path, out: Path, share: float, overwrite: bool) -> None:
-    """Mix the weights of two checkpoints of the same network, where SECOND was trained on from FIRST.
+    """Mix the weights of two checkpoints of one network, where the training of SECOND continued from FIRST.
 
-    A mix of a faithful but blurred stage and a sharp stage that invents detail fills with some of both. Nothing is
-    trained.
+    Use it to balance a faithful but blurred stage and a sharp stage that invents detail. Nothing is trained.
     """
     from wavepaint.atomic import check_outputs, check_target
     from wavepaint.weights.blending import blend_weights, describe_blend

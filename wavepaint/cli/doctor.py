@@ -13,7 +13,7 @@ from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.runtime.doctor import EngineCheck, check_engines, describe_system, find_conflicts
 
 
-def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str]) -> None:
+def _print_report(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str]) -> None:
     memory = f", {system['memory_mb'] / 1024:.1f} GiB of memory" if system["memory_mb"] else ""
     gpus = [f"{gpu['name']} ({gpu['compute_capability']}, {gpu['memory_mb'] / 1024:.0f} GiB)" for gpu in system["gpus"]]
     rows = [
@@ -31,10 +31,10 @@ def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str
         click.echo(f"{'PROBLEM':10} {conflict}")
     click.echo()
     for check in checks:
-        name = f"{check.engine:12} {check.precision:9}"
         if check.problem:
             click.echo(f"{check.engine:12} does not work: {check.problem}")
         else:
+            name = f"{check.engine:12} {check.precision:9}"
             click.echo(f"{name} works: 256x256 in {check.latency_ms:.1f} ms ({check.label})")
 
 
@@ -43,9 +43,9 @@ def _show(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
-    """Describe this machine, and run BUNDLE (default: the included one) once in every engine.
+    """Describe this machine, and run BUNDLE once in every engine.
 
-    The exit status is 1 if no engine works.
+    BUNDLE is a model folder; by default the one that ships with the package. The exit status is 1 if no engine works.
     """
     loaded = read_bundle(bundle or default_bundle_folder())
     system, conflicts = describe_system(), find_conflicts()
@@ -54,7 +54,7 @@ def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
         engines = [dataclasses.asdict(check) for check in checks]
         click.echo(json.dumps({"system": system, "conflicts": conflicts, "engines": engines}, indent=2))
     else:
-        _show(system, checks, conflicts)
+        _print_report(system, checks, conflicts)
     if not any(check.latency_ms is not None for check in checks):
         click.echo('error: no engine works. Install one with: pip install "wavepaint[cpu]"', err=True)
         sys.exit(1)

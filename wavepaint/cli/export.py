@@ -24,7 +24,7 @@ AUTO, NONE = "auto", "none"
 DEFAULT_SHAPES, DEFAULT_BATCHES = "64,512,1024", "1,1,4"
 
 
-def _triple(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, Any, Any]:
+def _parse_triple(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, Any, Any]:
     try:
         low, best, high = (parse(part.strip()) for part in text.split(","))
     except ValueError:
@@ -36,12 +36,12 @@ def _triple(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, A
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of a side or of WIDTHxHEIGHT."""
+    """Parse SIDE or WIDTHxHEIGHT; return (height, width)."""
     width, _, height = text.partition("x")
     return int(height or width), int(width)
 
 
-def _profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profile, ...]:
+def _parse_profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profile, ...]:
     shapes, batches = shapes or (DEFAULT_SHAPES,), batches or (DEFAULT_BATCHES,)
     if len(batches) not in (1, len(shapes)):
         raise ConfigError(
@@ -51,8 +51,8 @@ def _profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profil
         batches *= len(shapes)
     profiles = []
     for shape, batch in zip(shapes, batches, strict=True):
-        sizes = _triple(shape, "--shapes", _parse_size)
-        low, best, high = ((n, *size) for n, size in zip(_triple(batch, "--batches", int), sizes, strict=True))
+        sizes = _parse_triple(shape, "--shapes", _parse_size)
+        low, best, high = ((n, *size) for n, size in zip(_parse_triple(batch, "--batches", int), sizes, strict=True))
         profiles.append(Profile(min=low, opt=best, max=high))
     return tuple(profiles)
 
@@ -64,17 +64,19 @@ def _parse_targets(groups: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(parse(part.strip()) for part in group.split(",")) for group in groups) or ((),)
 
 
-def _request(
-    engines: tuple[str, ...], wanted_by_default: bool, sm: tuple[str, ...], options: PlanOptions, *, options_given: bool
+def _request_engines(
+    engines: tuple[str, ...], is_auto: bool, sm: tuple[str, ...], options: PlanOptions, *, has_options: bool
 ) -> EngineRequest | None:
-    """Return the engines to build, None for none."""
+    """Return the engines to build, if any; without --engine, ``is_auto`` requests those that this machine can build."""
     if len(engines) > 1 and (AUTO in engines or NONE in engines):
         raise ConfigError(
             f"--engine {AUTO} and --engine {NONE} cannot be combined with other engines. Name the libraries instead."
         )
-    if engines == (NONE,) or (not engines and not wanted_by_default):
-        if options_given:
-            raise ConfigError("--shapes, --batches, --sm, --workspace and --optimization-level need an --engine.")
+    if engines == (NONE,) or (not engines and not is_auto):
+        if has_options:
+            raise ConfigError(
+                "--shapes, --batches, --sm, --workspace, --optimization-level and --timing-cache need an --engine."
+            )
         return None
     explicit = tuple(cast(Library, engine) for engine in dict.fromkeys(engines) if engine != AUTO)
     return EngineRequest(
@@ -82,7 +84,7 @@ def _request(
     )
 
 
-def _report(bundle: Bundle, out: Path) -> None:
+def _print_summary(bundle: Bundle, out: Path) -> None:
     manifest = bundle.manifest
     click.echo(f"{out}: {manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters", err=True)
     for artifact in manifest.artifacts:
@@ -97,18 +99,18 @@ def _report(bundle: Bundle, out: Path) -> None:
         for report in reports:
             click.echo(f"    {describe_report(report)}", err=True)
         if not reports:
-            why = find_obstacle(bundle.get_model(artifact))
-            click.echo(f"    not run here: {why or 'wp verify does'}", err=True)
+            obstacle = find_obstacle(bundle.get_model(artifact))
+            click.echo(f"    not verified: {obstacle or 'run wp verify'}", err=True)
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write the bundle to.")
 @click.option("--name", help="Short name in the manifest. Default: the folder's name.")
 @click.option(
     "--fp16",
     is_flag=True,
-    help="Add a float16 model, and engines. Layers that float16 is too imprecise for stay in float32.",
+    help="Add a float16 model and its engines. Layers that need more precision stay in float32.",
 )
 @click.option("--bf16", is_flag=True, help="Add a bfloat16 model in the same way.")
 @click.option(
@@ -117,13 +119,13 @@ def _report(bundle: Bundle, out: Path) -> None:
     type=click.Choice(["float32", "uint8"]),
     default="float32",
     show_default=True,
-    help="uint8: add models with uint8 inputs and outputs of any size, and all pre- and post-processing inside.",
+    help="uint8: add models with uint8 inputs and outputs of any size, which include all pre- and post-processing.",
 )
 @click.option(
     "--fusion/--no-fusion",
     default=True,
     show_default=True,
-    help="Rewrite the network into an equal one that costs less.",
+    help="Rewrite the network into an equivalent one that costs less.",
 )
 @click.option(
     "--upsampling",
@@ -142,10 +144,14 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.option(
     "--shapes",
     multiple=True,
-    help=f"Engine: smallest, best and largest size, as sides or WIDTHxHEIGHT; repeatable for more profiles. Default: "
-    f"{DEFAULT_SHAPES}.",
+    help="Engine: smallest, optimal and largest size, as sides or WIDTHxHEIGHT; repeatable for more profiles. "
+    f"Default: {DEFAULT_SHAPES}.",
 )
-@click.option("--batches", multiple=True, help=f"Engine: the same for the batch. Default: {DEFAULT_BATCHES}.")
+@click.option(
+    "--batches",
+    multiple=True,
+    help=f"Engine: smallest, optimal and largest batch; repeatable. Default: {DEFAULT_BATCHES}.",
+)
 @click.option(
     "--sm",
     multiple=True,
@@ -156,7 +162,7 @@ def _report(bundle: Bundle, out: Path) -> None:
 @click.option(
     "--timing-cache",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TensorRT: file that caches kernel timings between builds. Default: in this package's cache folder.",
+    help="TensorRT: file that caches kernel timings between builds. Default: one in the package's cache folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def command(
@@ -178,20 +184,21 @@ def command(
     timing_cache: Path | None,
     overwrite: bool,
 ) -> None:
-    """Export SOURCE to ONNX, verify it against PyTorch, build engines and write it all as a bundle.
+    """Export SOURCE to ONNX, verify it against PyTorch, build engines, and write everything as a bundle.
 
-    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors), or a bundle to add engines to; that needs no PyTorch.
-    Engines are built from the models in the precisions of --fp16 and --bf16, else from the best precision there is.
+    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors). It may also be a bundle to add engines to, which needs no
+    PyTorch. Engines are built from the models in the precisions of --fp16 and --bf16, or else in the bundle's first of
+    float16, bfloat16 and float32.
     """
     options = PlanOptions(
-        profiles=_profiles(shapes, batches),
+        profiles=_parse_profiles(shapes, batches),
         workspace_mb=workspace,
         optimization_level=optimization_level,
         timing_cache=timing_cache,
     )
-    given = bool(shapes or batches or sm or workspace is not None or optimization_level is not None or timing_cache)
-    request = _request(engines, fp16 or bf16 or source.is_dir(), sm, options, options_given=given)
-    precisions = tuple(name for name, is_asked in (("float16", fp16), ("bfloat16", bf16)) if is_asked)
+    has_options = any((shapes, batches, sm, workspace is not None, optimization_level is not None, timing_cache))
+    request = _request_engines(engines, fp16 or bf16 or source.is_dir(), sm, options, has_options=has_options)
+    precisions = tuple(name for name, is_wanted in (("float16", fp16), ("bfloat16", bf16)) if is_wanted)
     if request is not None:
         request = replace(request, precisions=precisions)
     adds_to_source = source.is_dir() and out.is_dir() and source.samefile(out)
@@ -199,7 +206,7 @@ def command(
     check_outputs(inputs, [out, *([timing_cache] if timing_cache is not None else [])])
     if source.is_dir() and (request is None or io_dtype != "float32"):
         raise ConfigError(
-            f"{source} is a bundle, to which only engines can be added (--engine). Export its checkpoint instead."
+            f"{source} is a bundle, and only engines can be added to it (--engine). Export its checkpoint instead."
         )
     with Progress(None) as progress:
         callbacks: dict[str, Any] = {
@@ -223,4 +230,4 @@ def command(
                 engines=request,
             )
             bundle = write_bundle(read_checkpoint(source), out, name=name, options=export_options, **callbacks)
-    _report(bundle, out)
+    _print_summary(bundle, out)

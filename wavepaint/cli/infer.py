@@ -34,7 +34,7 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as in shells."""
 
 MAX_STREAMS = 8
-"""Most photos filled at once, whatever the number of cores: each of them takes memory."""
+"""Largest number of photos filled at once on any machine, because each takes memory."""
 
 
 def _open_source(argument: str) -> Path | bytes:
@@ -50,7 +50,7 @@ def _open_source(argument: str) -> Path | bytes:
 
 
 def _choose_output(image: str, out: str | None) -> Path | IO[bytes]:
-    """Return the place of one photo's result."""
+    """Return the path or the stream for one photo's result."""
     if out == STREAM or (out is None and image == STREAM):
         if sys.stdout is None:
             raise OutputError("the result cannot be written to standard output: it is closed.")
@@ -85,9 +85,9 @@ def run_jobs(
     resume: bool,
     report: Path | None,
 ) -> int:
-    """Fill all jobs, show the progress, write the report, and return the exit status.
+    """Run all jobs, show the progress, write the report, and return the exit status.
 
-    After Ctrl-C, photos in work are finished, and the report has a row for every result on disk.
+    After Ctrl-C the photos in progress are finished, and the report has a row for every result on disk.
 
     Args:
         inpainter: The model.
@@ -95,10 +95,10 @@ def run_jobs(
         options: How to fill them.
         overwrite: Replace existing results.
         resume: Skip jobs whose result exists.
-        report: Path of the report.
+        report: Path of the JSON report, if wanted.
 
     Returns:
-        0, 1 if a photo failed, or :data:`INTERRUPTED`.
+        0 if no photo failed, 1 if one did, or :data:`INTERRUPTED`.
 
     Raises:
         OutputError: The report cannot be written.
@@ -133,7 +133,7 @@ def run_jobs(
             engine = inpainter.engine
             write_report(report, results, model=model, engine=engine, seconds=seconds, interrupted=interrupted)
     if interrupted:
-        click.echo("interrupted; every file that was written is complete. Go on with --resume.", err=True)
+        click.echo("interrupted. Every file that was written is complete; continue with --resume.", err=True)
         return INTERRUPTED
     return 1 if count_statuses(results)["failed"] else 0
 
@@ -145,7 +145,7 @@ def _show(progress: Progress, result: JobResult) -> None:
 
 
 def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str:
-    """Return what was done: in detail for one photo, in numbers for a batch."""
+    """Summarise the results: in detail for one photo, as counts for a batch."""
     if len(jobs) == len(results) == 1 and results[0].status == "filled":
         (result,) = results
         (width, height), place = result.size, result.job.out
@@ -170,14 +170,14 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     "--model",
     "bundle",
     type=click.Path(path_type=Path),
-    help="Folder of the model. Default: the model that ships with the package.",
+    help="Bundle to run: a model folder. Default: the one that ships with the package.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--resume", is_flag=True, help="Skip photos whose result exists.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what became of each photo to this JSON file. --resume replaces the report of the earlier run.",
+    help="Write the result of each photo to this JSON file. --resume replaces the report of the earlier run.",
 )
 @click.option("--invert-mask", is_flag=True, help="Black marks the hole instead of white.")
 @click.option(
@@ -214,14 +214,14 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     type=click.Choice(STRATEGIES),
     default="auto",
     show_default=True,
-    help="whole: the photo at once. crop: each hole with its neighbourhood, thick holes at a lower resolution. tile: "
-    "the neighbourhood in overlapping tiles. auto: crops, and tiles for huge holes.",
+    help="whole: the photo in one piece. crop: each hole with its neighbourhood, thick holes at a lower resolution. "
+    "tile: the neighbourhood in overlapping tiles. auto: crops, and tiles for huge holes.",
 )
 @click.option(
     "--max-memory",
     type=click.IntRange(min=1),
     metavar="MIB",
-    help=f"Bound on the memory of the process. Default: {DEFAULT_MB}, or as much as the photo needs.",
+    help=f"Memory limit of the process. Default: {DEFAULT_MB}, or as much as the photo needs.",
 )
 @click.option(
     "--save-overlay",
@@ -245,7 +245,7 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     type=click.Choice(["auto", *PRECISIONS]),
     default="auto",
     show_default=True,
-    help="Arithmetic precision; float32 means exact weights too. auto: the engine's fastest verified precision.",
+    help="Arithmetic precision; float32 also selects float32 weights. auto: the engine's fastest verified precision.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 def command(
@@ -272,14 +272,14 @@ def command(
 ) -> None:
     """Fill the part of IMAGE that is white in MASK. Either may be - for standard input.
 
-    For a batch of photos, IMAGE and MASK are folders. Each image is paired with masks of the same name (or name_mask,
-    name_mask000) at the same place, and the tree is kept under --out. IMAGE may also be a pattern in quotes, or a list
-    (.csv or .jsonl with image, mask and optionally out). MASK may be one mask for all images. The exit status is 1 if
-    any photo failed.
+    For a batch of photos, IMAGE and MASK are folders. Each image is paired with the masks of the same name (or
+    name_mask, name_mask000) in the same subfolder, and results keep the subfolders under --out. IMAGE may also be a
+    pattern in quotes, or a list (.csv or .jsonl with image, mask and optionally out). MASK may be one mask for all
+    images. The exit status is 1 if any photo failed.
     """
-    # Pillow warns above 89 megapixels. Photos up to its limit are fine, and read_photo reports larger ones.
+    # Pillow warns above 89 megapixels. Photos up to its hard limit are fine, and read_photo reports larger ones.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    # This package reports broken EXIF in a line of its own.
+    # This package warns about broken EXIF itself.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     options = FillOptions(
         invert_mask=invert_mask,

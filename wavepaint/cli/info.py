@@ -11,7 +11,7 @@ from wavepaint.errors import BundleError
 from wavepaint.export.verify import describe_report
 
 
-def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _make_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "name", manifest.name
     yield "network", f"{manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters, for {manifest.task}"
     yield "", ", ".join(f"{key} {value}" for key, value in manifest.hyper_parameters.items())
@@ -32,11 +32,11 @@ def _rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         if not reports:
             yield "", "not verified yet: no engine could run it (wp verify --store adds a report)"
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
-    yield from _training_rows(manifest)
+    yield from _make_training_rows(manifest)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
 
 
-def _training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _make_training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     training = manifest.training
     if not training:
         yield "training", "no record in the checkpoint"
@@ -51,7 +51,7 @@ def _training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     )
     yield "", f"{data['train']['num_photos']} photos, validated on {data['val']['num_photos']}"
     if training.get("begun_from"):
-        yield "", f"begun from {training['begun_from']['file']}, sha256 {training['begun_from']['sha256'][:16]}"
+        yield "", f"started from {training['begun_from']['file']}, sha256 {training['begun_from']['sha256'][:16]}"
     blend = training.get("blended_with")
     if blend:
         share = blend["share_of_this"]
@@ -68,13 +68,16 @@ def _training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(bundle: Path | None, as_json: bool) -> None:
-    """Describe BUNDLE (default: the model that ships with the package), and check that it is complete."""
+    """Describe BUNDLE, and check that it is complete.
+
+    BUNDLE is a model folder; by default the one that ships with the package.
+    """
     manifest = read_bundle(bundle or default_bundle_folder()).manifest
     if as_json:
         click.echo(json.dumps(json.loads(manifest.to_json()), indent=2))
         return
     try:
-        rows = list(_rows(manifest))
+        rows = list(_make_rows(manifest))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BundleError(
             f"the manifest is damaged or written by hand ({error!r}). wp info --json prints it unchanged; wp export "

@@ -1,4 +1,4 @@
-"""Ctrl-C that stops a command at a safe place."""
+"""Ctrl-C handling that stops a command only at a safe point."""
 
 import signal
 from types import FrameType
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Interrupt:
-    """While it is entered, the first Ctrl-C after :attr:`armed` was set raises KeyboardInterrupt; others do nothing."""
+    """A context in which Ctrl-C raises KeyboardInterrupt only while :attr:`armed` is set, and clears it."""
 
     armed = False
 

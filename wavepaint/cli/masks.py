@@ -24,8 +24,10 @@ from wavepaint.data.sources import open_source
 @click.option("--per-image", type=int, default=1, show_default=True, help="Masks per photo and kind.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the masks and of the choice of photos.")
 @click.option("--count", type=int, help="Number of photos. Default: all.")
-@click.option("--silhouettes", type=click.Path(path_type=Path), help="Folder of cut-outs for the kind silhouettes.")
-@click.option("--overwrite", is_flag=True, help="Replace an older set.")
+@click.option(
+    "--silhouettes", type=click.Path(path_type=Path), help='Folder of cut-outs for the mask kind "silhouettes".'
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing set.")
 def command(
     photos: Path,
     out: Path,
@@ -37,11 +39,11 @@ def command(
     silhouettes: Path | None,
     overwrite: bool,
 ) -> None:
-    """Write a fixed set of photos and masks for evaluation, from PHOTOS: a folder, a .tar, a .zip or STL-10.
+    """Write a fixed set of photos and masks for evaluation.
 
-    Each photo is scaled, its centre is cropped, and it becomes name.png. Its masks are name_mask000.png and following,
-    with white holes. This is the layout of LaMa's tools. Several kinds get a folder each. The same arguments give the
-    same files.
+    PHOTOS is a folder, a tar or zip archive, or an STL-10 binary file. Each photo is scaled, cropped in the middle and
+    saved as name.png. Its masks, with white holes, are name_mask000.png and so on, as LaMa's tools expect. If there are
+    several kinds, each gets a folder. The same arguments give the same files.
     """
     check_outputs([photos, *([silhouettes] if silhouettes is not None else [])], [out])
     source = open_source(photos)

@@ -6,8 +6,8 @@
             if result.error:
                 progress.print_line(f"failed: {result.error}")
 
-Without a terminal the bar is silent; lines from :meth:`Progress.print_line` are written all the same, above the bar
-where there is one. The bar disappears when the work ends, and the command prints its own summary.
+Without a terminal the bar is silent. Lines from :meth:`Progress.print_line` always appear, above the bar if there is
+one. The bar disappears when the work ends, and the command prints its own summary.
 """
 
 import sys
@@ -23,8 +23,8 @@ class Progress:
 
     Args:
         total: Units of work; None if unknown, in which case only the description and the elapsed time are shown.
-        unit: What is counted, in the singular, such as ``"photo"`` or ``"step"``.
-        initial: Units that were done before, for work that is resumed.
+        unit: Name of a unit in the singular, such as ``"photo"`` or ``"step"``.
+        initial: Units that an earlier run has done.
     """
 
     def __init__(self, total: int | None, *, unit: str = "it", initial: int = 0) -> None:
@@ -50,7 +50,7 @@ class Progress:
         self.advance(num_done - self.num_done)
 
     def describe(self, text: str) -> None:
-        """Show what is being worked on, in front of the bar."""
+        """Show the current task in front of the bar."""
         self._bar.set_description_str(text if self._bar.total is None else f"{text}: ")
 
     def show_values(self, **values: str) -> None:

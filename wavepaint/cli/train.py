@@ -59,7 +59,7 @@ class _ConsoleReporter:
 
 
 class _StopSignals:
-    """Catches Ctrl-C and the signal of job schedulers, and only notes that the run should stop."""
+    """A context in which Ctrl-C and SIGTERM, which job schedulers send, only request a stop."""
 
     requested = False
 
@@ -76,7 +76,7 @@ class _StopSignals:
 
 
 def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, Any]) -> TrainConfig:
-    """Return the recipe with the changes of the file, then those of the flags."""
+    """Return the recipe, changed first by the configuration file and then by the flags."""
     values = read_toml(config_file) if config_file else {}
     config = get_recipe(recipe or values.get("recipe", "default"))
     if recipe:
@@ -149,7 +149,7 @@ def command(
     from wavepaint.training.run_log import LOG
 
     def train(context: DistributedContext) -> tuple[bool, int]:
-        """Return whether the run is finished, and its step. Frees the trainer before the processes part."""
+        """Return whether the run is finished, and its step. Free the trainer before its processes leave."""
         trainer = Trainer(
             config,
             data,
