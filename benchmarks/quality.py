@@ -163,7 +163,7 @@ def main(
 ) -> None:
     """Compare bundles with OpenCV on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
     if size % mask_scale:
-        raise click.BadParameter(f"{size} pixels are no multiple of {mask_scale}", param_hint="--mask-scale")
+        raise click.BadParameter(f"{size} is not a multiple of {mask_scale}", param_hint="--mask-scale")
     results: dict[str, Any] = {}
     pictures: dict[str, Image.Image] = {}
     source = open_source(photos)

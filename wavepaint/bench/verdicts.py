@@ -59,9 +59,9 @@ def judge(results: Sequence[Result], *, is_dry: bool) -> list[Criterion]:
     rivals = [r for r in results if r.model == RIVAL and r.engine == engine]
     own = [r for r in own if r.engine == engine]
     to_eager = _compare(_WANTED[0], own, eager, MIN_TO_EAGER)
-    beside = _compare(_WANTED[0], own, defaults, MIN_TO_EAGER).found
+    to_defaults = _compare(_WANTED[0], own, defaults, MIN_TO_EAGER).found
     return [
-        Criterion(to_eager.wanted, to_eager.verdict, f"{to_eager.found}. To PyTorch's defaults (TF32): {beside}"),
+        Criterion(to_eager.wanted, to_eager.verdict, f"{to_eager.found}. To PyTorch's defaults (TF32): {to_defaults}"),
         _compare(_WANTED[1], own, rivals, MIN_TO_RIVAL),
         _judge_roof(own),
         _judge_psnr(own),
