@@ -1,4 +1,4 @@
-"""Two models that need no export, and photos."""
+"""Two models that need no export, cells of them, and photos."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.fakes.bundle import write_bundle
+from wavepaint.bench.cells import Cell, list_cells
 from wavepaint.bench.entrants import Subject, open_subject
 from wavepaint.data.sources import PhotoSource, open_source
 
@@ -30,3 +31,10 @@ def photos(tmp_path: Path, photo: np.ndarray) -> PhotoSource:
     (tmp_path / "below").mkdir()
     Image.fromarray(photo[:, ::-1]).save(tmp_path / "below" / "b.jpg", quality=95)
     return open_source(tmp_path)
+
+
+@pytest.fixture
+def cells(subject: Subject) -> list[Cell]:
+    """Three models in two engines at two sizes."""
+    models = [Subject(name, subject.bundle, True) for name in "abc"]
+    return list_cells(models, [32, 64], [1], engines=["ort-cpu", "openvino"], precisions=["float32"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.photo_folder import write_photos
+from tests.photo_folder import write_photos
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.data.validation_set import load_validation

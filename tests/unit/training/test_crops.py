@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from tests.unit.photo_folder import write_photos
+from tests.photo_folder import write_photos
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
