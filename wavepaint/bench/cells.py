@@ -13,7 +13,7 @@ from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import list_fastest
 from wavepaint.runtime.engines.session import make_batch
-from wavepaint.runtime.filling.padding import pad_side
+from wavepaint.runtime.sizes import pad_side
 
 PYTORCH = "pytorch"
 TorchEngine = Literal["pytorch", "pytorch-graph", "torch-compile"]
