@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import threading
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_recipe_for_stl10_trains_the_network_of_the_papers_table() -> None:
     assert get_recipe("cnn-stl10").data == config.data
 
 
-def test_follow_up_of_lama_is_dated_and_replaces_the_convolutions_its_recipe_names() -> None:
+def test_lama_spectral_cites_its_paper_and_replaces_the_convolutions_into_global_channels() -> None:
     for text in (LaMaConfig.__doc__, lama_spectral.__doc__):
         assert "Improvement on Image inpainting with Fourier Convolutions" in str(text)
         assert "2021" in str(text)
@@ -165,6 +166,38 @@ def test_refused_settings_name_their_flag(section: type, change: dict[str, Any],
     with pytest.raises(ConfigError) as caught:
         section(**change)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "every loss weight is 0: set one or more of --ssim-weight, .*--lpips-hole-weight"),
+        ({"mae": -1}, "--mae-weight is -1: expected 0 or more"),
+        ({"hole_l1": math.nan}, "--hole-l1-weight is nan"),
+        ({"lpips": math.inf}, "--lpips-weight is inf"),
+        ({"mae": 1, "r1": 0.1}, "--r1-weight is 0.1, but there is no discriminator: set --adversarial-kind"),
+        ({"mae": 1, "feature_matching": 1}, "--feature-matching-weight is 1, but there is no discriminator"),
+        ({"adversarial": 1}, "--adversarial-weight is 1, but there is no discriminator"),
+        ({"mae": 1, "adversarial_kind": "wasserstein"}, "--adversarial-weight is 0"),
+        (
+            {"adversarial": 1, "gradient_penalty": 1, "adversarial_kind": "non-saturating"},
+            "--gradient-penalty-weight is 1, but --adversarial-kind non-saturating has no such penalty",
+        ),
+        (
+            {"adversarial": 1, "gradient_penalty": 1, "r1": 1, "adversarial_kind": "wasserstein"},
+            "--r1-weight is 1, but --adversarial-kind wasserstein has no such penalty",
+        ),
+        ({"adversarial": 1, "adversarial_kind": "wasserstein"}, "--gradient-penalty-weight is 0"),
+        (
+            {"mae": 1, "adversarial_kind": "hinge"},
+            "--adversarial-kind is hinge: expected one of none, non-saturating",
+        ),
+        ({"mae": 1, "lpips_network": "squeeze"}, "--lpips-network is squeeze"),
+    ],
+)
+def test_refused_loss_weights_name_their_flag(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LossConfig(**arguments)  # type: ignore[arg-type]
 
 
 def test_jitter_leaves_32_pixels() -> None:

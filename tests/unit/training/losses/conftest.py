@@ -1,0 +1,11 @@
+"""LPIPS with random weights."""
+
+import pytest
+
+from tests.random_lpips import make_random_lpips
+from wavepaint.metrics.lpips import LPIPS
+
+
+@pytest.fixture(scope="module")
+def alexnet() -> LPIPS:
+    return make_random_lpips("alexnet")
