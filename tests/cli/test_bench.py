@@ -134,7 +134,7 @@ def test_a_time_limit_keeps_what_was_measured(bundle: Path, tmp_path: Path) -> N
         (("--models", "default", "--engines", "ort-cpu", "--precisions", "bfloat16"), ("nothing is left to time",), 1),
     ],
 )
-def test_senseless_options_are_refused(
+def test_invalid_options_are_refused(
     arguments: tuple[str, ...], words: tuple[str, ...], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wavepaint.cli.bench.find_gpus", lambda: [])

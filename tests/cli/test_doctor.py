@@ -1,4 +1,4 @@
-"""wp doctor describes a machine for people and programs."""
+"""``wp doctor`` describes a machine as text and as JSON."""
 
 import json
 import sys
@@ -46,7 +46,7 @@ def test_two_packages_of_onnx_runtime_are_a_conflict(monkeypatch: pytest.MonkeyP
     assert 'pip install "wavepaint[gpu]"' in conflict
 
 
-def test_without_any_engine_it_fails(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_fails_without_any_engine(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
     result = CliRunner().invoke(command, [str(full_bundle.folder)])
@@ -66,7 +66,7 @@ def test_cached_plans_run(full_bundle: Bundle, machine: Machine) -> None:
     machine.require_all_freed()
 
 
-def test_it_builds_no_plan(full_bundle: Bundle, machine: Machine) -> None:
+def test_doctor_builds_no_plan(full_bundle: Bundle, machine: Machine) -> None:
     checks = [check for check in doctor.check_engines(full_bundle) if check.engine.startswith("tensorrt")]
     assert machine.builds == []
     assert [check.engine for check in checks] == ["tensorrt", "tensorrt-rtx"]  # one line for all precisions

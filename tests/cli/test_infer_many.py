@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
 from wavepaint.contract import Bundle
-from wavepaint.errors import WavePaintWarning
+from wavepaint.errors import EngineError, WavePaintWarning
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
@@ -149,8 +149,6 @@ def test_wrong_arguments_are_refused(
 def test_a_failure_of_the_engine_affects_only_its_photo(
     folders: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wavepaint.errors import EngineError
-
     with Inpainter(tiny_bundle.folder, engine="ort-cpu") as inpainter:
         run, calls = inpainter._session.run, []
 
@@ -168,7 +166,7 @@ def test_a_failure_of_the_engine_affects_only_its_photo(
     assert sum(result.status == "filled" for result in results) == 3
 
 
-def test_leaving_early_leaves_complete_files_and_no_threads(folders: Path, tiny_bundle: Bundle) -> None:
+def test_closing_the_results_early_leaves_complete_files_and_no_threads(folders: Path, tiny_bundle: Bundle) -> None:
     jobs = [
         Job(folders / "images" / "p0.png", folders / "masks" / "p0.png", folders / "out" / f"{n}.png")
         for n in range(40)

@@ -1,4 +1,4 @@
-"""wp info describes a bundle, or refuses a damaged one with one line."""
+"""``wp info`` describes a bundle, or refuses a damaged one with one line."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""wp masks: an evaluation set in the layout of LaMa's tools, and one line for every error."""
+"""``wp masks``: an evaluation set in the layout of LaMa's tools, and one line for every error."""
 
 import hashlib
 import json

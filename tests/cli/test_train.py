@@ -1,4 +1,4 @@
-"""wp train: settings and folders that are refused in one line."""
+"""``wp train``: settings and folders that are refused in one line."""
 
 import dataclasses
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Simulations of what these tests cannot have: a GPU's driver, and TensorRT on it."""
+"""Stand-ins: a GPU, its driver, NVML and TensorRT; small bundles; a model that returns photos unchanged."""

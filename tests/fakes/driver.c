@@ -2,10 +2,10 @@
 
    Work is done at once, or recorded while a stream captures. Like the real driver it refuses work in a thread without
    a context (201), freed and unknown memory (1), more memory than there is (2), any use in the children of a process
-   that started it (3), and tells by the exit status 99 of the process if memory, streams or graphs were not freed before
-   the context was given back, or if it was not given back. The call that SIMULATED_FAILURE names fails.
+   that started it (3), and ends the process with status 99 if memory, streams or graphs were not freed before
+   the context was released, or if it was not released. The call that SIMULATED_FAILURE names fails.
 
-   NVML is part of it, since one library may have two names. */
+   The same library contains NVML, because a library may have two names. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

@@ -23,7 +23,7 @@ Bytes = NDArray[np.uint8]
 
 
 class MisuseError(BaseException):
-    """A misuse of the GPU. It is no ``Exception``, so that the code under test cannot catch it."""
+    """A misuse of the GPU. It does not derive from ``Exception``, so the code under test cannot catch it."""
 
 
 @dataclass(frozen=True)

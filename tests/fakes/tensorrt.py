@@ -1,7 +1,8 @@
 """TensorRT without a GPU: a plan contains an ONNX model, which ONNX Runtime runs on a simulated GPU's memory.
 
-The module has the used part of the real bindings, and behaves like them: a failure returns False or None and logs a
-message, the first run of a shape cannot be captured, and switching the profile resets shapes and addresses.
+The simulated module offers the part of the real bindings that the runtime uses. It behaves like them: a failure returns
+False or None and logs a message, the first run of a shape cannot be captured, and switching the profile resets shapes
+and addresses.
 """
 
 import base64

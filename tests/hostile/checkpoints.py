@@ -263,7 +263,7 @@ def _made(rng: random.Random) -> Iterator[tuple[str, Write]]:
     for make in (_odd_entries, _odd_names, _odd_record, _odd_entries, _odd_record):
         content = make(rng)
         yield f"{make.__name__} {rng.random()}", pth(partial(saved, content))
-    yield "pipe that nobody writes to", partial(write_pipe, "weights.pth")
+    yield "pipe without a writer", partial(write_pipe, "weights.pth")
     name, data = rng.choice(sorted(whole_files().items()))
     yield f"sparse {name}", partial(write_sparse, name, data[: rng.randrange(len(data))], rng.randrange(2**30, 2**36))
 

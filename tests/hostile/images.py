@@ -161,7 +161,7 @@ def _bombs(rng: random.Random) -> Iterator[tuple[str, Write]]:
     directories = partial(tiff_of_directories, number, endless=endless)
     yield f"TIFF of {number} directories, {endless=}", partial(write, "image", directories)
     yield f"GIF of {number} frames", partial(write, "image", partial(gif_of_frames, number))
-    yield "pipe that nobody writes to", partial(write_pipe, "image.png")
+    yield "pipe without a writer", partial(write_pipe, "image.png")
     device = rng.choice(["/dev/zero", "/dev/null", "/dev/urandom", "/dev/full"])
     yield device, partial(_write_device, device)
     name = rng.choice(sorted(_files()))

@@ -171,7 +171,7 @@ _NAMED: dict[str, Callable[[Path], Path]] = {
     "a surrogate under a key of two lines": changed(lambda m: m["training"].update({"a\nb" * 1000: "\ud800"})),
     "a report of a name of two lines": changed(lambda m: m["verification"].update({"a\nb": [{}]})),
     "a version of two lines": changed(lambda m: m.update(format_version="3\n4")),
-    "an edge of two lines": changed(lambda m: m["artifacts"][0].update(edges="a\nb" * 1000)),
+    "an I/O dtype of two lines": changed(lambda m: m["artifacts"][0].update(edges="a\nb" * 1000)),
     "a number of 5,000 digits": replaced(b'{"format": ' + b"9" * 5000 + b"}"),
     "a quarter of a million values": changed(lambda m: m.update(training={"a": [[]] * 250_000}, size_multiple=0)),
     "more than a mebibyte": changed(lambda m: m["training"].update(values=[[]] * 300_000)),

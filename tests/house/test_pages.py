@@ -1,4 +1,4 @@
-"""The pages: README, contributor's guide, site and reports say what is true, and what they show runs."""
+"""README, contributor's guide, site and reports: links, names, commands and Python examples work."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_wp_commands_of_all_pages_parse() -> None:
 
 
 FOREIGN = {"--python-version"}
-"""Options of other programs, which pages name."""
+"""Options of other programs that pages name."""
 
 
 def test_options_that_pages_name_exist() -> None:
@@ -93,7 +93,7 @@ def test_options_that_pages_name_exist() -> None:
     commands = [wp.get_command(context, name) for name in wp.list_commands(context)]
     known = {flag for command in commands if command for p in command.params for flag in (*p.opts, *p.secondary_opts)}
     for page in SITE:
-        if page.name != "CHANGELOG.md":  # which names what was renamed since
+        if page.name != "CHANGELOG.md":  # it names options that were renamed since
             named = re.findall(r"`(--[a-z][\w-]*)", page.read_text())
             assert set(named) <= known | FOREIGN | {"--help"}, name_page(page)
 
@@ -162,7 +162,7 @@ def test_citation_names_this_version() -> None:
 
 
 def test_commands_of_reports_run_on_other_machines() -> None:
-    """Folders of the one who ran them are written as words: PHOTOS, DIR."""
+    """Reports write PHOTOS or DIR for folders of the machine that made them."""
     reports = sorted((REPOSITORY / "benchmarks" / "results").rglob("*.json"))
     assert len(reports) >= 10
     for path in reports:

@@ -29,7 +29,7 @@ assert [vars(gpu) for gpu in find_gpus()] == [
 assert find_driver_version() == "13.0"
 
 
-def told(kind, call):
+def catch(kind, call):
     try:
         call()
     except kind as error:
@@ -57,7 +57,7 @@ def use():
     # The simulated clock counts the events that were recorded.
     assert device.time_ms(stream, lambda: device.copy_to_host(target, address, stream)) == 1
     np.testing.assert_array_equal(target, source)
-    told(ZeroDivisionError, lambda: device.time_ms(stream, lambda: 1 / 0))
+    catch(ZeroDivisionError, lambda: device.time_ms(stream, lambda: 1 / 0))
     if device.supports_graphs:
         target[:] = 0
         graph = device.capture(stream, lambda: device.copy_to_host(target, address, stream))
@@ -66,13 +66,13 @@ def use():
         device.synchronize(stream)
         np.testing.assert_array_equal(target, source)
         device.free_graph(graph)
-        broken = told(EngineError, lambda: device.capture(stream, lambda: device.synchronize(stream)))
+        broken = catch(EngineError, lambda: device.capture(stream, lambda: device.synchronize(stream)))
         assert "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED" in broken
-        told(ZeroDivisionError, lambda: device.capture(stream, lambda: 1 / 0))
+        catch(ZeroDivisionError, lambda: device.capture(stream, lambda: 1 / 0))
         device.copy_to_host(target, address, stream)  # no capture is left open
     else:
-        assert "no stream capture" in told(EngineError, lambda: device.capture(stream, lambda: None))
-    assert "out of memory" in told(EngineMemoryError, lambda: device.allocate(1 << 30))
+        assert "no stream capture" in catch(EngineError, lambda: device.capture(stream, lambda: None))
+    assert "out of memory" in catch(EngineMemoryError, lambda: device.allocate(1 << 30))
     device.free(address)
     device.free_pinned(source)
     device.free_pinned(target)
@@ -94,7 +94,7 @@ assert device.memory() == (64 << 20, 64 << 20)
 device.destroy_stream(stream)
 device.close()
 device.close()
-assert "closed" in told(EngineError, device.memory)
+assert "closed" in catch(EngineError, device.memory)
 print("all was freed")
 """
 

@@ -62,7 +62,7 @@ def test_fft_runs_outside_of_exports() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_maps_stay_half_and_close(dtype: torch.dtype) -> None:
+def test_half_precision_maps_keep_their_dtype_and_values(dtype: torch.dtype) -> None:
     x = torch.rand(1, 2, 12, 15, generator=torch.Generator().manual_seed(0)).to(dtype)
     spectrum = RealDFT2d()(x)
     back = InverseRealDFT2d()(spectrum, 15)

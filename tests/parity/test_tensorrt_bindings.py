@@ -29,7 +29,7 @@ from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 folder = Path(sys.argv[1])
-(folder / "model.onnx").write_bytes(bytes([8, 9]))  # its version alone
+(folder / "model.onnx").write_bytes(bytes([8, 9]))  # a model that contains only its version
 builder, network, config, profile, parser, cache, refusal = (
     create_autospec(kind, instance=True, spec_set=True)
     for kind in (real.Builder, real.INetworkDefinition, real.IBuilderConfig, real.IOptimizationProfile,
@@ -128,24 +128,24 @@ def test_the_builder_calls_only_what_exists(bindings: dict[str, str], tmp_path: 
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert told["version"] == bindings["EXPECTED"]
-    assert told["wrong"] == []
-    assert told["flags"] == told["strongly_typed"]
-    assert told["plan"] == "a plan"
-    assert told["cache"] == told["read_back"] == "measured kernels"
-    assert told["shapes"] == [
+    found = json.loads(result.stdout)
+    assert found["version"] == bindings["EXPECTED"]
+    assert found["wrong"] == []
+    assert found["flags"] == found["strongly_typed"]
+    assert found["plan"] == "a plan"
+    assert found["cache"] == found["read_back"] == "measured kernels"
+    assert found["shapes"] == [
         [[1, 3, 64, 64], [1, 3, 512, 512], [4, 3, 1024, 1024]],
         [[1, 1, 64, 64], [1, 1, 512, 512], [4, 1, 1024, 1024]],
     ]
-    assert told["pool"] == ["MemoryPoolType.WORKSPACE", 256 << 20]
-    assert told["level"] == 3
-    assert told["cleared"] == "BuilderFlag.TF32"
-    assert ("set_preview_feature" in told["calls"]) == (not told["version"].startswith("10.0."))
-    assert told["shares"][0] == 0
-    assert told["shares"] == sorted(told["shares"][: len(told["shares"]) // 2]) * 2
-    assert told["shares"][-1] == 1
-    assert told["details"]["compute_capabilities"] == ["sm90"]
-    assert not told["details"]["ahead_of_time"]
-    assert "node 'node_7' (Teleport): no such operator" in told["refused"]
-    assert "does not start" in told["not_started"]
+    assert found["pool"] == ["MemoryPoolType.WORKSPACE", 256 << 20]
+    assert found["level"] == 3
+    assert found["cleared"] == "BuilderFlag.TF32"
+    assert ("set_preview_feature" in found["calls"]) == (not found["version"].startswith("10.0."))
+    assert found["shares"][0] == 0
+    assert found["shares"] == sorted(found["shares"][: len(found["shares"]) // 2]) * 2
+    assert found["shares"][-1] == 1
+    assert found["details"]["compute_capabilities"] == ["sm90"]
+    assert not found["details"]["ahead_of_time"]
+    assert "node 'node_7' (Teleport): no such operator" in found["refused"]
+    assert "does not start" in found["not_started"]

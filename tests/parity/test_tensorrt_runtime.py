@@ -116,32 +116,32 @@ def _run(library: str, environment: dict[str, str]) -> dict[str, object]:
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    told: dict[str, object] = json.loads(result.stdout)
-    assert told["wrong"] == []
-    assert told["outputs"] == [0.5] * 3
-    assert told["profiles"] == [{"min": [1, 8, 8], "opt": [1, 16, 16], "max": [2, 64, 64]}]
-    assert told["has_captured"]
-    assert "makes no execution context: no reason given" in str(told["refused"])
-    assert {"deserialize_cuda_engine", "execute_async_v3", "set_optimization_profile_async"} <= {*told["calls"]}  # type: ignore[misc]
-    return told
+    found: dict[str, object] = json.loads(result.stdout)
+    assert found["wrong"] == []
+    assert found["outputs"] == [0.5] * 3
+    assert found["profiles"] == [{"min": [1, 8, 8], "opt": [1, 16, 16], "max": [2, 64, 64]}]
+    assert found["has_captured"]
+    assert "makes no execution context: no reason given" in str(found["refused"])
+    assert {"deserialize_cuda_engine", "execute_async_v3", "set_optimization_profile_async"} <= {*found["calls"]}  # type: ignore[misc]
+    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the stand-ins are built as Linux libraries")
 def test_the_session_calls_only_what_tensorrt_has(bindings: dict[str, str]) -> None:
-    told = _run("tensorrt", bindings)
-    assert told["version"] == bindings["EXPECTED"]
-    assert told["graphs"] == 1
-    assert "USER_MANAGED" in str(told["strategy"])
-    assert told["scratch"] == ("an address" if bindings["EXPECTED"].startswith("10.0.") else 1000)
+    found = _run("tensorrt", bindings)
+    assert found["version"] == bindings["EXPECTED"]
+    assert found["graphs"] == 1
+    assert "USER_MANAGED" in str(found["strategy"])
+    assert found["scratch"] == ("an address" if bindings["EXPECTED"].startswith("10.0.") else 1000)
 
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="TensorRT-RTX is not installed")
 def test_the_session_calls_only_what_tensorrt_rtx_has() -> None:
-    told = _run("tensorrt-rtx", {**os.environ})
-    assert told["graphs"] == 0
+    found = _run("tensorrt-rtx", {**os.environ})
+    assert found["graphs"] == 0
     expected = {"create_runtime_config", "set_runtime_cache", "serialize", "deserialize", "is_stream_capturable"}
-    assert expected <= {*told["calls"]}  # type: ignore[misc]
-    assert "EAGER" in str(told["kernels"])
+    assert expected <= {*found["calls"]}  # type: ignore[misc]
+    assert "EAGER" in str(found["kernels"])
 
 
 def test_the_real_tensorrt_rtx_refuses_a_file_that_is_no_plan(tmp_path: Path) -> None:

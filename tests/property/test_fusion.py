@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import randomise
-from tests.property.networks import lama_parameters, wavepaint_parameters
+from tests.property.networks import baselines, wavepaint_parameters
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import PhaseUpsample, SubPixelUpsample, Upsampling, has_phases
 from wavepaint.export.fusion.wavemix import FusedStem, PhaseBlocks
@@ -34,7 +34,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     upsampling=st.sampled_from(get_args(Upsampling)),
     seed=st.integers(0, 999),
 )
-def test_wavepaint(
+def test_fused_wavepaint_equals_the_original(
     parameters: HyperParameters,
     wavelet: str,
     dtype: torch.dtype,
@@ -65,7 +65,9 @@ def test_wavepaint(
     upsampling=st.sampled_from(get_args(Upsampling)),
     seed=st.integers(0, 999),
 )
-def test_wavemix(name: str, strided: bool, dtype: torch.dtype, level: int, upsampling: Upsampling, seed: int) -> None:
+def test_fused_wavemix_equals_the_original(
+    name: str, strided: bool, dtype: torch.dtype, level: int, upsampling: Upsampling, seed: int
+) -> None:
     parameters: HyperParameters = {"num_classes": 4, "depth": 2, "final_dim": 24, "ff_channel": 8, "level": level}
     if name == "wavemix-classifier":
         parameters["initial_conv"] = "strided" if strided else "patchify"
@@ -81,17 +83,14 @@ def test_wavemix(name: str, strided: bool, dtype: torch.dtype, level: int, upsam
 
 @settings(max_examples=30, deadline=None)
 @given(
-    network=st.one_of(
-        st.tuples(st.just("lama"), lama_parameters),
-        st.tuples(st.just("unet"), st.fixed_dictionaries({"base_channels": st.integers(1, 6)})),
-    ),
+    network=baselines,
     dtype=st.sampled_from(list(TOLERANCES)),
     rows=st.integers(1, 6),
     columns=st.integers(1, 6),
     upsampling=st.sampled_from(get_args(Upsampling)),
     seed=st.integers(0, 999),
 )
-def test_baselines(
+def test_fused_baselines_equal_the_originals(
     network: tuple[str, HyperParameters],
     dtype: torch.dtype,
     rows: int,
@@ -115,7 +114,7 @@ def test_baselines(
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)], ids=str)
 @pytest.mark.parametrize("kernel", [3, 4])
-def test_phases_are_the_transposed_convolution(size: tuple[int, int], kernel: int) -> None:
+def test_upsampling_in_phases_equals_the_transposed_convolution(size: tuple[int, int], kernel: int) -> None:
     up = torch.nn.ConvTranspose2d(5, 3, kernel, stride=2, padding=1, output_padding=4 - kernel).double()
     assert has_phases(up)
     x = torch.rand(2, 5, *size, dtype=torch.float64)
@@ -123,7 +122,7 @@ def test_phases_are_the_transposed_convolution(size: tuple[int, int], kernel: in
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)], ids=str)
-def test_sub_pixel_upsampling_is_the_transposed_convolution(size: tuple[int, int]) -> None:
+def test_sub_pixel_upsampling_equals_the_transposed_convolution(size: tuple[int, int]) -> None:
     up = torch.nn.ConvTranspose2d(5, 3, 4, stride=2, padding=1).double()
     assert up.bias is not None
     sub_pixel = SubPixelUpsample(up.weight.detach(), up.bias.detach(), up.weight)
@@ -131,25 +130,25 @@ def test_sub_pixel_upsampling_is_the_transposed_convolution(size: tuple[int, int
     torch.testing.assert_close(sub_pixel(x), up(x), atol=1e-12, rtol=0)
 
 
-def gmac(model: torch.nn.Module, side: int = 256) -> float:
+def count_gmac(model: torch.nn.Module, side: int = 256) -> float:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(torch.zeros(1, 3, side, side, device="meta"), torch.zeros(1, 1, side, side, device="meta"))
     return counter.get_total_flops() / 2e9
 
 
-def test_the_papers_network_costs_about_half() -> None:
+def test_fusion_about_halves_the_cost_of_the_papers_network() -> None:
     parameters = {"num_modules": 4, "blocks_per_module": 4, "mult": 2, "final_dim": 128, "ff_channel": 128}
     model = build_model("wavepaint", parameters).eval()
-    assert gmac(model.to("meta")) == pytest.approx(46, abs=1)
+    assert count_gmac(model.to("meta")) == pytest.approx(46, abs=1)
     for upsampling in get_args(Upsampling):
-        assert gmac(fuse(model, upsampling=upsampling).to("meta")) <= 25
+        assert count_gmac(fuse(model, upsampling=upsampling).to("meta")) <= 25
 
 
-def test_the_original_is_not_touched_and_no_batch_norm_is_left_behind_a_convolution() -> None:
+def test_the_original_is_unchanged_and_no_batch_norm_follows_a_convolution() -> None:
     model = randomise(build_model("wavepaint", {"level": 2, "final_dim": 8, "num_modules": 1, "blocks_per_module": 2}))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     fused = fuse(model)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     names = [name for name, module in fused.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert names == ["wavemodules.0.depthconv.2"]  # after an activation: see the module's text
+    assert names == ["wavemodules.0.depthconv.2"]  # it follows an activation

@@ -17,6 +17,6 @@ def test_hostile_archives_are_read_or_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("name", whole_files())
-def test_the_archives_that_are_broken_are_valid_before(name: str, tmp_path: Path) -> None:
+def test_archives_are_valid_before_they_are_broken(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(whole_files()[name])
     read(tmp_path / name)

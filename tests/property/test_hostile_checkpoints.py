@@ -20,7 +20,7 @@ def test_hostile_checkpoints_are_read_or_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("name", whole_files())
-def test_the_checkpoints_that_are_broken_are_valid_before(name: str, tmp_path: Path) -> None:
+def test_checkpoints_are_valid_before_they_are_broken(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(whole_files()[name])
     if name == "script.pt":  # its network is not one of this project
         assert set(read_state(tmp_path / name)) == {"0.weight", "0.bias", "1.weight", "1.bias"}

@@ -35,7 +35,7 @@ def test_a_hostile_manifest_is_read_or_refused_with_one_line(case: Case) -> None
         assert (outcome == "accepted") == (case.name in ACCEPTED), outcome
 
 
-def test_the_bundle_that_is_broken_is_valid_before(tmp_path: Path) -> None:
+def test_the_bundle_is_valid_before_its_manifest_is_broken(tmp_path: Path) -> None:
     manifests.write_small_bundle(tmp_path)
     manifests.read(tmp_path)
 
@@ -71,7 +71,7 @@ def test_auto_skips_a_plan_with_invalid_profiles(machine: Machine, tmp_path: Pat
         assert "CPU" in session.engine
 
 
-def test_unknown_fields_of_later_programs_are_ignored(tmp_path: Path) -> None:
+def test_unknown_fields_of_later_versions_are_ignored(tmp_path: Path) -> None:
     manifest = manifests.write_small_bundle(tmp_path)
     (tmp_path / MANIFEST_NAME).write_text(json.dumps({**manifest, "yet_to_come": 1}))
     assert read_bundle(tmp_path).manifest.name == "small"

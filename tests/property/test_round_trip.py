@@ -1,6 +1,6 @@
 """Random networks: build, save only the released names, detect, load strictly, and fill alike.
 
-A hyper-parameter that names and shapes do not show must be given: no network is silently taken for another.
+A hyper-parameter that names and shapes do not show must be given: no network is silently mistaken for another.
 """
 
 from pathlib import Path

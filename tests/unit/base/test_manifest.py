@@ -112,7 +112,7 @@ def test_the_crop_size_field_wins_over_the_training_record(folder: Path) -> None
     assert read_bundle(folder).manifest.crop_size is None
 
 
-def test_files_say_edges_for_the_io_dtype(folder: Path, small_bundle: Bundle) -> None:
+def test_manifests_store_the_io_dtype_as_edges(folder: Path, small_bundle: Bundle) -> None:
     content = json.loads((folder / MANIFEST_NAME).read_text())
     assert [artifact["edges"] for artifact in content["artifacts"]] == ["float32", "float32"]
     assert not any("io_dtype" in artifact for artifact in content["artifacts"])

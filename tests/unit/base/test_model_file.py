@@ -69,11 +69,11 @@ def deep() -> ModelProto:
     return helper.make_model(graph)
 
 
-def location_alone() -> ModelProto:
+def location_without_entry() -> ModelProto:
     return model_with(tensors=(TensorProto(name="w", data_location=TensorProto.EXTERNAL),))
 
 
-def entry_alone() -> ModelProto:
+def entry_without_location() -> ModelProto:
     tensor = external()
     tensor.ClearField("data_location")
     return model_with(tensors=(tensor,))
@@ -93,8 +93,8 @@ def entry_alone() -> ModelProto:
         training_info,
         function,
         deep,
-        location_alone,
-        entry_alone,
+        location_without_entry,
+        entry_without_location,
     ],
 )
 def test_external_data_is_found_wherever_a_tensor_can_be(tmp_path: Path, make: Callable[[], ModelProto]) -> None:
@@ -108,12 +108,12 @@ def test_external_data_is_found_wherever_a_tensor_can_be(tmp_path: Path, make: C
 def test_every_field_that_can_contain_a_tensor_is_followed() -> None:
     """Compare with onnx's own description of the format, which later versions may extend."""
 
-    def holds(message: object, seen: frozenset[str] = frozenset()) -> bool:
+    def contains_tensor(message: object, seen: frozenset[str] = frozenset()) -> bool:
         name = message.name
         return name == "TensorProto" or any(
             field.message_type is not None
             and field.message_type.name not in seen
-            and holds(field.message_type, seen | {name})
+            and contains_tensor(field.message_type, seen | {name})
             for field in message.fields
         )
 
@@ -122,10 +122,10 @@ def test_every_field_that_can_contain_a_tensor_is_followed() -> None:
         name: {
             field.number: field.message_type.name
             for field in message.fields
-            if field.message_type is not None and holds(field.message_type)
+            if field.message_type is not None and contains_tensor(field.message_type)
         }
         for name, message in file.message_types_by_name.items()
-        if holds(message)
+        if contains_tensor(message)
     }
     assert expected == model_file._MESSAGES
     assert TensorProto.EXTERNAL_DATA_FIELD_NUMBER == model_file._EXTERNAL_DATA

@@ -1,5 +1,6 @@
 """The competitors: the model that ships, bundles, baselines and OpenCV's methods."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,6 @@ def test_an_opencv_that_changes_known_pixels_is_not_timed(monkeypatch: pytest.Mo
 
 
 def test_a_missing_opencv_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "cv2", None)
     (result,) = race(list_cells([Classical("telea")], [64], [1], engines=[]), rounds=1, seconds=0)
     assert 'pip install "wavepaint[opencv]"' in result.problem

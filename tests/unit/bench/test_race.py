@@ -18,7 +18,7 @@ from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.openvino import cpu_precisions
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import list_fastest
-from wavepaint.runtime.engines.session import Session
+from wavepaint.runtime.engines.session import RunParts, Session
 
 CPU = ("ort-cpu", "openvino")
 
@@ -132,7 +132,7 @@ def test_a_missing_engine_says_how_to_install_it(subject: Subject) -> None:
     assert "pip install" in result.problem
 
 
-def test_the_roof_is_above_what_a_network_reaches(subject: Subject) -> None:
+def test_measured_roofs_are_plausible(subject: Subject) -> None:
     for execution in list_fastest(subject.bundle):
         if execution.engine == "ort-cpu" or (
             execution.engine == "openvino" and execution.arithmetic in cpu_precisions()
@@ -143,9 +143,9 @@ def test_the_roof_is_above_what_a_network_reaches(subject: Subject) -> None:
     assert 0.1 < measure_copy_rate(1, seconds=0.1) < 10_000
 
 
-def test_calls_without_copies_are_timed_where_the_engine_can(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wavepaint.runtime.engines.session import RunParts
-
+def test_compute_is_timed_without_copies_if_the_engine_supports_it(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
 
     def time_parts(session: Session, image: Any, mask: Any, num_runs: int = 1, *, repeats: int = 1) -> list[RunParts]:
@@ -163,7 +163,7 @@ def test_calls_without_copies_are_timed_where_the_engine_can(subject: Subject, m
     assert row.split()[-2:] == ["0.500", "2000"]
 
 
-def test_pytorch_runs_in_every_way_that_needs_no_gpu(default: Subject) -> None:
+def test_pytorch_runs_in_every_configuration_that_needs_no_gpu(default: Subject) -> None:
     configs = [config for config in TORCH_ON_GPU if config != TorchConfig("pytorch", "tf32")]
     cells = list_cells([default], [16], [1], engines=[config.engine for config in configs], torch_configs=configs)
     results = race(cells, threads=1, rounds=1, seconds=0, in_pytorch=True)
@@ -195,7 +195,7 @@ def test_a_plan_of_exactly_the_cells_shape_is_built_once_and_timed(
     assert result.label.endswith("built for current") == (engine == "tensorrt-rtx")
 
 
-def test_a_plan_for_every_gpu_is_tried_where_none_for_this_one_runs(
+def test_a_plan_for_any_gpu_is_tried_if_none_for_this_gpu_can_be_built(
     subject: Subject, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     def build(*arguments: Any, **callbacks: Any) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def test_a_plan_for_every_gpu_is_tried_where_none_for_this_one_runs(
     machine.require_all_freed()
 
 
-def test_tf32_is_allowed_only_where_the_cell_says_so(default: Subject) -> None:
+def test_tf32_is_allowed_only_in_cells_of_tf32(default: Subject) -> None:
     image, mask = (torch.zeros(1, channels, 32, 32).numpy() for channels in (3, 1))
     try:
         for precision, expected in (("tf32", True), ("float32", False)):

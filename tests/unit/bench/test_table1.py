@@ -27,7 +27,7 @@ def table1() -> ModuleType:
     return module
 
 
-def test_every_row_is_a_baseline_with_the_papers_number_of_parameters(table1: ModuleType) -> None:
+def test_every_row_is_a_baseline_with_numbers_of_the_paper(table1: ModuleType) -> None:
     assert set(table1.ROWS) == set(table1.PAPER) <= set(BASELINES)
 
 
@@ -87,7 +87,7 @@ def test_a_bundles_quality_is_ssim_of_the_whole_image_and_of_the_hole(
     assert 0 < quality["psnr_hole_db"] < 100
 
 
-def test_a_bundle_of_no_row_is_refused(table1: ModuleType, tmp_path: Path) -> None:
+def test_a_bundle_without_a_row_in_the_table_is_refused(table1: ModuleType, tmp_path: Path) -> None:
     assert table1.parse_bundles([f"cnn={tmp_path}"]) == {"cnn": tmp_path}
     for wrong in (f"unet={tmp_path}", f"cnn={tmp_path / 'nowhere'}", "cnn"):
         with pytest.raises(ConfigError, match=r"is not the bundle of a row.*--bundle"):

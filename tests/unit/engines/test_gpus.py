@@ -116,14 +116,14 @@ def test_a_gpu_without_mig_devices_or_permission_is_not_shown(install: Install) 
 def test_used_memory_is_that_of_the_first_visible_gpu(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = three()
     nvml = install(*gpus, show="2")
-    asked: list[str] = []
-    ask = nvml.nvmlDeviceGetMemoryInfo
+    queried: list[str] = []
+    query = nvml.nvmlDeviceGetMemoryInfo
     monkeypatch.setattr(
         nvml,
         "nvmlDeviceGetMemoryInfo",
-        lambda handle, memory: asked.append(nvml.handles[handle.value].name) or ask(handle, memory),
+        lambda handle, memory: queried.append(nvml.handles[handle.value].name) or query(handle, memory),
     )
     assert count_used_memory_mb() == 500
-    assert asked == ["C"]
+    assert queried == ["C"]
     install(*gpus, show="")
     assert count_used_memory_mb() is None

@@ -108,7 +108,7 @@ def test_an_impossible_request_is_refused(full_bundle: Bundle, tmp_path: Any, mo
         open_session(full_bundle, engine="openvino")
 
 
-def test_auto_skips_what_failed_verification(full_bundle: Bundle, no_gpu: None) -> None:
+def test_auto_skips_models_that_failed_verification(full_bundle: Bundle, no_gpu: None) -> None:
     failed = {"engine": "OpenVINO 1.0 CPU", "precision": "bfloat16", "passed": False}
     verification = {artifact.path: [failed] for artifact in full_bundle.manifest.artifacts}
     suspect = Bundle(full_bundle.folder, dataclasses.replace(full_bundle.manifest, verification=verification))

@@ -80,7 +80,7 @@ def test_without_known_pixels_at_any_distance_there_is_no_detail() -> None:
     assert not make_coarse_fill(levels, hole).find_detail(Region(0, 0, side, side)).any()
 
 
-def test_distances_equal_those_of_networks_that_borrow() -> None:
+def test_distances_equal_those_of_shifted_details_in_networks() -> None:
     """The runtime works without PyTorch, so it has its own copy of the distances."""
     assert detail.DISTANCES == shifted_details.DISTANCES
     assert detail._DIRECTIONS == shifted_details.DIRECTIONS

@@ -24,7 +24,7 @@ SLACK_MB = 8
 """Growth that fragments of the heap may cause, in MiB: far below 100 float32 copies of a photo, 24 MiB."""
 
 
-def test_the_pixels_that_pass_at_once_follow_the_bound() -> None:
+def test_the_memory_bound_limits_the_pixels_of_one_run() -> None:
     photo = Photo(np.zeros((1000, 1000, 3), np.uint8))
     assert estimate_photo_bytes(photo) == 9_000_000
     small, large = (limit_pixels(photo, 1000, bound, 1) for bound in (1024, 2048))

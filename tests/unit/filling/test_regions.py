@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from tests.unit.filling.conftest import draw_masks
+from tests.unit.filling.masks import draw_masks
 from wavepaint.runtime.filling.regions import CELL, MIN_CONTEXT, MIN_SIDE, find_regions, measure_thickness
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import TINY, save_network
 from tests.exports import export_once
-from tests.unit.filling.conftest import draw_masks
+from tests.unit.filling.masks import draw_masks
 from wavepaint.errors import ConfigError
 from wavepaint.export.bundle import ExportOptions
 from wavepaint.runtime.filling.canvas import Canvas, Patch

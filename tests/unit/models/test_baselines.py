@@ -27,7 +27,7 @@ def test_parameter_counts_are_the_published_ones(name: str, parameters: dict[str
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-def test_side_of_one_feature_is_extended_by_its_last_pixels() -> None:
+def test_lama_extends_a_side_of_one_feature_by_its_last_pixels() -> None:
     model = randomise(build_model("lama", SMALL_LAMA))
     image, mask = torch.rand(1, 3, 8, 24), (torch.rand(1, 1, 8, 24) > 0.5).float()
     extended = [torch.cat([x, x[:, :, -1:].expand(-1, -1, 8, -1)], dim=2) for x in (image, mask)]
@@ -36,7 +36,7 @@ def test_side_of_one_feature_is_extended_by_its_last_pixels() -> None:
 
 
 def test_spectral_variant_sees_the_whole_image_from_its_local_channels() -> None:
-    """A convolution passes a change on within its reach, a spectral transform everywhere."""
+    """A convolution spreads a change within its reach, a spectral transform everywhere."""
     reached = {}
     for spectral in (False, True):
         model = randomise(LaMa(LaMaConfig(num_blocks=1, base_channels=4, global_channels=20, spectral_l2g=spectral)))

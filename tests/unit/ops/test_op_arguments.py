@@ -24,6 +24,8 @@ LOW, DETAILS = dwt2d(IMAGE)
         (lambda: DWT2d(0), "channels is 0: expected 1 or more"),
         (lambda: DWT2d(3, "harr"), "unknown wavelet 'harr'"),
         (lambda: DWT2d(3, None), "unknown wavelet None"),  # type: ignore[arg-type]
+        (lambda: dwt2d(IMAGE, "harr"), "unknown wavelet 'harr'"),
+        (lambda: dwt2d(IMAGE, levels=0), "levels is 0: expected 1 or more"),
         (lambda: dwt2d(IMAGE, levels=1.5), "levels is 1.5: expected 1 or more"),  # type: ignore[arg-type]
         (lambda: fill_levels(IMAGE, MASK, -1), "num_levels is -1: expected 0 or more"),
         (lambda: shift_details(IMAGE, IMAGE, MASK, 3), "scale is 3: expected a power of 2"),

@@ -1,5 +1,6 @@
 """A batch of photos in Python is filled lazily, in order, several at once, and in bounded memory."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -90,8 +91,8 @@ def test_photos_of_one_size_share_a_call_of_the_engine(
         spots[100:110, 100:110] = True
         together = list(inpaint_many([(np.roll(photo, step, axis=0), spots) for step in range(6)], batched))
         assert sorted(sizes) == [2, 4]
-        alone = [batched.fill_array(np.roll(photo, step, axis=0), spots) for step in range(6)]
-    for one, other in zip(together, alone, strict=True):
+        singly = [batched.fill_array(np.roll(photo, step, axis=0), spots) for step in range(6)]
+    for one, other in zip(together, singly, strict=True):
         assert np.array_equal(np.asarray(one), other)
 
 
@@ -112,8 +113,6 @@ def test_groups_run_at_once_and_work_not_yet_started_is_dropped() -> None:
 
 
 def test_a_bundle_may_be_removed_while_it_is_in_use(tiny_bundle: Bundle, tmp_path: Path, photo: np.ndarray) -> None:
-    import shutil
-
     shutil.copytree(tiny_bundle.folder, tmp_path / "copy")
     with Inpainter(tmp_path / "copy", engine="ort-cpu") as opened:
         shutil.rmtree(tmp_path / "copy")

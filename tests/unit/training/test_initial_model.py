@@ -21,7 +21,7 @@ from wavepaint.training.run_folder import BEST
 from wavepaint.weights.checkpoint import read_checkpoint
 
 FULL = CONFIG.change({"hyper_parameters": WITH_INITIAL_FILL, "optimization": {"steps": 3}})
-"""A run of a network with initial fill and borrowed detail."""
+"""A run of a network with initial fill and shifted details."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_network_starts_at_the_initial_fill_and_learns(full_run: Run) -> None:
 
 @torch.no_grad()
 def assert_starts_as(model: nn.Module, former: nn.Module, *, gate: float = 0.0) -> None:
-    """Both networks give the same fill, except for a share of the borrowed detail that only ``model`` adds."""
+    """Both networks give the same fill, except for shifted details, times ``gate``, that only ``model`` adds."""
     image, mask = make_case()
     expected = former.eval()(image, mask)
     if gate:
@@ -83,12 +83,12 @@ def test_larger_network_starts_from_a_smaller_one(
 @pytest.mark.parametrize(
     ("former", "gate"),
     [({"level": 1}, 0.0), ({"borrow": False, "num_modules": 1}, INITIAL_GATE)],
-    ids=["a single level, which has no number in its name", "nothing borrowed"],
+    ids=["a single level, which has no number in its name", "no shifted details"],
 )
 def test_run_starts_from_a_network_of_another_shape(
     former: dict[str, int | bool], gate: float, photos: Path, tmp_path: Path
 ) -> None:
-    """The only wavelet level of a block becomes the finest of several, and borrowed detail is added."""
+    """The only wavelet level of a block becomes the finest of several, and shifted details are added."""
     config: TrainConfig = FULL.change({"hyper_parameters": former, "optimization": {"steps": 1}})
     path = finish(config, photos, tmp_path / "former")[0] / BEST
     model = Trainer(FULL, photos, tmp_path / "run", init_from=path).model

@@ -1,4 +1,4 @@
-"""Masks for the tests of filling."""
+"""Random masks with holes of all sizes."""
 
 import numpy as np
 from hypothesis import assume
