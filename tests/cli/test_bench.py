@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
 from tests.fakes.bundle import write_bundle
+from tests.networks import BARE
 from wavepaint.bench.verdicts import DRY_ENGINES
 from wavepaint.cli import wp as group
 from wavepaint.runtime.engines.openvino import cpu_precisions
@@ -24,8 +25,7 @@ def run_here(*arguments: object) -> Result:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One convolution, which counts as trained; its PyTorch network is a small WavePaint."""
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
-    network = {"num_modules": 1, "blocks_per_module": 1, "final_dim": 8, "mult": 2, "ff_channel": 8, "level": 1}
-    return write_bundle(folder, hyper_parameters=network, training={"recipe": "none"}).folder
+    return write_bundle(folder, hyper_parameters=BARE, training={"recipe": "none"}).folder
 
 
 def test_a_race_writes_every_report(wp: Wp, bundle: Path, tmp_path: Path, photo: np.ndarray) -> None:

@@ -4,15 +4,8 @@ import json
 from pathlib import Path
 
 from tests.cli.conftest import Wp, assert_refused
-from tests.fakes.bundle import write_bundle
+from tests.fakes.bundle import REPORT, write_bundle
 from wavepaint.contract import MANIFEST_NAME
-
-REPORT = {
-    "passed": True, "required": True, "engine": "ONNX Runtime 1.31.1 CPU", "precision": "float32",
-    "reference": "PyTorch", "budget": {"max_error": 1e-5, "min_psnr_db": 90.0}, "max_error": 0.0, "mean_error": 0.0,
-    "min_psnr_hole_db": 120.0, "min_ssim_hole": 1.0, "num_cases": 10, "num_not_finite": 0, "known_identical": True,
-    "cases": [],
-}  # fmt: skip
 
 
 def test_the_default_bundle_is_described(wp: Wp) -> None:

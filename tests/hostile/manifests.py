@@ -14,6 +14,7 @@ import numpy as np
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.fakes.bundle import REPORT
 from tests.hostile import Case
 from wavepaint import Inpainter
 from wavepaint.cli import wp
@@ -46,12 +47,6 @@ def write_small_bundle(folder: Path, model: bytes | None = None) -> dict[str, An
     (folder / "model.onnx").write_bytes(make_model() if model is None else model)
     (folder / "model.plan").write_bytes(b"plan")
     files = describe_files(folder)
-    report = {
-        "passed": True, "required": True, "engine": "ONNX Runtime 1.31.1 CPU", "precision": "float32",
-        "reference": "PyTorch", "budget": {"max_error": 1e-5, "min_psnr_db": 90.0}, "max_error": 0.0,
-        "mean_error": 0.0, "min_psnr_hole_db": 120.0, "min_ssim_hole": 1.0, "num_cases": 10, "num_not_finite": 0,
-        "known_identical": True, "cases": [],
-    }  # fmt: skip
     plan = {
         "library": "tensorrt", "library_version": "11.0", "compute_capabilities": ["sm90"], "ahead_of_time": False,
         "profiles": [{"min": [1, 8, 8], "opt": [1, 64, 64], "max": [4, 128, 128]}], "workspace_mb": None,
@@ -75,7 +70,7 @@ def write_small_bundle(folder: Path, model: bytes | None = None) -> dict[str, An
         "files": files,
         "source": {"file": "small.pt", "sha256": "0" * 64},
         "versions": {"wavepaint": "0.1.0"},
-        "verification": {"model.onnx": [report], "model.plan": []},
+        "verification": {"model.onnx": [copy.deepcopy(REPORT)], "model.plan": []},
         "padding": "reflect",
         "training": {
             "config": {"recipe": "default", "data": {"crop_size": 64}, "optimization": {"batch_size": 4}},

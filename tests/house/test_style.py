@@ -38,6 +38,14 @@ def test_top_level_names_of_the_checkout_are_never_imported() -> None:
                 assert name.split(".")[0] not in ("export", "runtime"), path
 
 
+def test_no_test_imports_another_test_module() -> None:
+    """Shared fixtures are in a ``conftest.py``, shared helpers in a module with a name of its own."""
+    for path, nodes in parse_all().items():
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom):
+                assert not re.search(r"\btest_", node.module or ""), path
+
+
 def test_no_function_name_ends_in_of() -> None:
     found = [
         f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}"

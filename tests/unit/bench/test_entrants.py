@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.fakes.bundle import write_bundle
+from tests.networks import BARE
 from tests.unit.bench.results import make_report
 from wavepaint.bench import entrants, report
 from wavepaint.bench.cells import Cell, list_cells
@@ -21,12 +22,10 @@ from wavepaint.errors import ConfigError
 from wavepaint.export import bundle as export
 from wavepaint.models.registry import build_model
 
-LITTLE = {"num_modules": 1, "blocks_per_module": 1, "final_dim": 8, "mult": 2, "ff_channel": 8, "level": 1}
-
 
 def test_a_baseline_is_exported_once_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path))
-    monkeypatch.setitem(BASELINES, "little", ("wavepaint", LITTLE))
+    monkeypatch.setitem(BASELINES, "little", ("wavepaint", BARE))
     stages: list[str] = []
     first = open_subject("little", on_stage=stages.append)
     assert stages

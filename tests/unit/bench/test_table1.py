@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPOSITORY
+from tests.networks import BARE
 from tests.unit.bench.results import make_result
 from wavepaint.bench.entrants import BASELINES, Subject
 from wavepaint.data.sources import open_source
 from wavepaint.errors import ConfigError
-
-LITTLE = {"num_modules": 1, "blocks_per_module": 1, "final_dim": 8, "mult": 2, "ff_channel": 8, "level": 1}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,7 @@ def test_an_epoch_is_timed_with_the_trainer_itself(
 ) -> None:
     for name in ("a", "b"):
         Image.fromarray(photo).save(tmp_path / f"{name}.png")
-    monkeypatch.setitem(BASELINES, "cnn", ("wavepaint", LITTLE))
+    monkeypatch.setitem(BASELINES, "cnn", ("wavepaint", BARE))
     monkeypatch.setattr(table1, "BATCH", 2)
     ends: list[float] = []
     monkeypatch.setattr(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.random_lpips import make_random_lpips
+from tests.networks import make_random_lpips
 from wavepaint.metrics.lpips import LPIPS
 
 

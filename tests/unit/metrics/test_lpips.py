@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.random_lpips import make_random_lpips
+from tests.networks import make_random_lpips
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips import LPIPS, NETWORKS, Network, average_and_add
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.random_lpips import make_random_lpips
+from tests.networks import make_random_lpips
 from wavepaint.errors import CheckpointError, TrainingError
 from wavepaint.metrics import lpips_weights
 from wavepaint.metrics.lpips import LPIPS, NETWORKS, Network, load_lpips

@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 
+from tests.networks import BARE
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
 from wavepaint.training.reporter import EpochReport, RunFacts
-
-BARE = {"num_modules": 1, "blocks_per_module": 1, "final_dim": 8, "mult": 2, "ff_channel": 8, "level": 1}
-"""The paper's network, without what this project adds."""
 
 CONFIG = TrainConfig(
     recipe="test",

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.networks import BARE
 from tests.unit.training.conftest import Run
-from tests.unit.training.runs import BARE, CONFIG, EVERYTHING, Recorder, assert_same_state, read_log
+from tests.unit.training.runs import CONFIG, EVERYTHING, Recorder, assert_same_state, read_log
 from wavepaint.data.split import read_split
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 from wavepaint.training.config import LossConfig, TrainConfig

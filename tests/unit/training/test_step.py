@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.unit.training.runs import BARE
+from tests.networks import BARE
 from tests.unit.training.steps import CPU, assert_same_step, make_step_of_recipe, make_uneven_batch, take_step
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import LossConfig, OptimizationConfig, TrainConfig

@@ -1,8 +1,11 @@
-"""LPIPS with random weights, for tests that need no official weights."""
+"""Small and random networks that several folders share."""
 
 import torch
 
 from wavepaint.metrics.lpips import LPIPS, Network
+
+BARE = {"num_modules": 1, "blocks_per_module": 1, "final_dim": 8, "mult": 2, "ff_channel": 8, "level": 1}
+"""Hyper-parameters of the paper's network with one block, without what this project adds."""
 
 
 def make_random_lpips(network: Network, seed: int = 0) -> LPIPS:
