@@ -1,8 +1,9 @@
-"""Builders for image files that Pillow does not write."""
+"""Image files: builders of some that Pillow does not write, and their pixels."""
 
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (
 """First row, first column, row step and column step of PNG's seven passes."""
 
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import REPOSITORY
+from tests.image_files import read_pixels
 from wavepaint.contract import Bundle
 from wavepaint.runtime.filling.morphology import grow_hole
 from wavepaint.runtime.images.encode import write_photo
@@ -22,11 +23,6 @@ from wavepaint.runtime.images.read import read_photo
 Files = tuple[Path, Path]
 
 
-def read(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
 def test_a_photo_is_filled_with_the_model_that_ships(
     wp: Wp, photo_files: Files, photo: np.ndarray, hole: np.ndarray
 ) -> None:
@@ -34,7 +30,7 @@ def test_a_photo_is_filled_with_the_model_that_ships(
     result = wp("infer", image, mask)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout == b""
-    filled = read(image.with_name("photo_filled.png"))
+    filled = read_pixels(image.with_name("photo_filled.png"))
     assert np.array_equal(filled[~hole], photo[~hole])
     assert (filled[hole] != photo[hole]).any()
     report = result.stderr.decode()
@@ -51,7 +47,7 @@ def test_bundle_output_and_threads_can_be_chosen(
         result = wp_here("infer", *photo_files, "-o", out, option, tiny_bundle.folder, "--threads", 1)
         assert result.returncode == 0, result.stderr.decode()
         assert tiny_bundle.manifest.name in result.stderr.decode()
-        assert read(out).shape == (300, 451, 3)
+        assert read_pixels(out).shape == (300, 451, 3)
 
 
 def test_photo_or_mask_may_come_from_standard_input_and_the_result_go_to_standard_output(
@@ -89,7 +85,7 @@ def test_closed_or_broken_streams_are_reported(photo_files: Files, redirections:
     assert words in result.stderr.decode()
     assert result.stderr.decode().count("\n") == (status == 1)
     if status == 0:
-        assert read(photo_files[0].with_name("out.png")).shape == (300, 451, 3)
+        assert read_pixels(photo_files[0].with_name("out.png")).shape == (300, 451, 3)
 
 
 @pytest.mark.usefixtures("fake_model")
@@ -104,7 +100,7 @@ def test_results_are_never_overwritten_by_accident(wp_here: Wp, photo_files: Fil
     assert out.read_bytes() == b"mine"
     assert (image.read_bytes(), mask.read_bytes()) == before
     assert wp_here("infer", image, mask, "-o", out, "--overwrite").returncode == 0
-    assert read(out).shape == (300, 451, 3)
+    assert read_pixels(out).shape == (300, 451, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mask.png", "out.png", "photo.png"]
 
 
@@ -130,7 +126,7 @@ def test_a_gif_is_filled_under_another_name(wp_here: Wp, photo_files: Files) -> 
         photo.save(image.with_name("drawing.gif"))
     result = wp_here("infer", image.with_name("drawing.gif"), mask)
     assert result.returncode == 0, result.stderr.decode()
-    assert read(image.with_name("drawing_filled.png")).shape == (300, 451, 3)
+    assert read_pixels(image.with_name("drawing_filled.png")).shape == (300, 451, 3)
 
 
 def test_an_empty_mask_is_a_warning_and_a_full_one_an_error(
@@ -142,7 +138,7 @@ def test_an_empty_mask_is_a_warning_and_a_full_one_an_error(
     result = wp_here("infer", image, mask, "-o", tmp_path / "out.png", *model)
     assert result.returncode == 0
     assert f"warning: the mask of {image} is empty" in result.stderr.decode()
-    assert np.array_equal(read(tmp_path / "out.png"), photo)
+    assert np.array_equal(read_pixels(tmp_path / "out.png"), photo)
     assert_refused(wp_here("infer", image, mask, "--invert-mask", *model), "covers all of", "photo.png")
 
 
@@ -244,13 +240,13 @@ def test_pictures_show_the_hole_and_the_result(
     arguments += ["--save-overlay", overlay, "--compare", comparison]
     result = wp_here(*arguments, "-o", image.with_name("a.png"))
     assert result.returncode == 0, result.stderr.decode()
-    tinted = read(overlay)
+    tinted = read_pixels(overlay)
     assert np.array_equal(tinted[~hole], photo[~hole])
     assert (tinted[hole][:, 0].astype(int) > tinted[hole][:, 1].astype(int) + 80).mean() > 0.9
-    side = read(comparison)
+    side = read_pixels(comparison)
     assert side.shape[1] > 3 * 451
     assert np.array_equal(side[-300:, :451], photo)
-    assert np.array_equal(side[-300:, -451:], read(image.with_name("a.png")))
+    assert np.array_equal(side[-300:, -451:], read_pixels(image.with_name("a.png")))
     assert_refused(wp_here(*arguments, "-o", image.with_name("b.png")), "exist already")
     assert not image.with_name("b.png").exists()
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
+from tests.image_files import read_pixels
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, WavePaintWarning
 from wavepaint.runtime.batch import fill_jobs
@@ -35,11 +36,6 @@ def folders(tmp_path: Path, photo: np.ndarray, hole: np.ndarray) -> Path:
     return tmp_path
 
 
-def read(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
 def test_a_tree_is_filled_except_for_broken_files(
     wp_here: Wp, folders: Path, tiny_bundle: Bundle, photo: np.ndarray, hole: np.ndarray
 ) -> None:
@@ -52,7 +48,7 @@ def test_a_tree_is_filled_except_for_broken_files(
     assert message.count("error: ") == 2
     written = sorted(path.relative_to(folders / "out").as_posix() for path in (folders / "out").rglob("*.*"))
     assert written == ["deep/er/p1.png", "deep/er/p3.png", "p0.png", "p2.png"]
-    assert np.array_equal(read(folders / "out" / "p0.png")[~hole], photo[~hole])
+    assert np.array_equal(read_pixels(folders / "out" / "p0.png")[~hole], photo[~hole])
     report = json.loads((folders / "report.json").read_text())
     assert (report["filled"], report["failed"], report["skipped"]) == (4, 2, 0)
     assert [Path(row["image"]).stem for row in report["images"] if row["status"] == "failed"] == ["p5", "p4"]
@@ -65,7 +61,7 @@ def test_results_equal_those_of_single_calls(folders: Path, tiny_bundle: Bundle)
         for result in fill_jobs(inpainter, jobs):
             if result.status == "filled" and result.job.mask is not None:
                 single = inpainter.fill(*result.job.inputs)
-                assert np.array_equal(read(result.job.outputs[0]), np.asarray(single))
+                assert np.array_equal(read_pixels(result.job.outputs[0]), np.asarray(single))
 
 
 @pytest.mark.usefixtures("fake_model")
@@ -81,7 +77,7 @@ def test_existing_results_are_kept_skipped_or_replaced(wp_here: Wp, folders: Pat
     assert "3 filled, 1 skipped of 4" in resumed.stderr.decode()
     assert (folders / "out" / "p0.png").read_text() == "mine"
     assert wp_here(*arguments, "--overwrite").returncode == 0
-    assert read(folders / "out" / "p0.png").ndim == 3
+    assert read_pixels(folders / "out" / "p0.png").ndim == 3
 
 
 @pytest.mark.usefixtures("fake_model")
@@ -177,7 +173,7 @@ def test_closing_the_results_early_leaves_complete_files_and_no_threads(folders:
         results.close()  # type: ignore[attr-defined]
     written = list((folders / "out").iterdir())
     assert 1 <= len(written) <= 4
-    assert all(read(path).shape == (300, 451, 3) for path in written)
+    assert all(read_pixels(path).shape == (300, 451, 3) for path in written)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fill")]
 
 
@@ -205,7 +201,7 @@ def test_ctrl_c_leaves_complete_files_and_resume_continues(wp_here: Wp, folders:
     assert "interrupted; every file that was written is complete" in message
     assert "Traceback" not in message
     written = list((folders / "out").iterdir())
-    assert all(read(path).shape == (300, 451, 3) for path in written)
+    assert all(read_pixels(path).shape == (300, 451, 3) for path in written)
     report = json.loads((folders / "report.json").read_text())
     assert {row["out"] for row in report["images"]} == {*map(str, written)}  # including those finished while it stopped
     assert report["interrupted"]

@@ -154,8 +154,8 @@ def test_cache_respects_the_memory_limit_of_all_processes(
     crops = make_crops(source, workers=workers)
     for number in range(12):
         crops[number]
-    held = sum(len(photo.tobytes("raw", "RGBX")) for photo in crops._cache.values())
-    assert 0 < held <= limit / max(workers, 1)
+    num_bytes = sum(len(photo.tobytes("raw", "RGBX")) for photo in crops._cache.values())
+    assert 0 < num_bytes <= limit / max(workers, 1)
 
 
 def test_processes_of_a_machine_share_the_cache_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
