@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import IO, Literal, get_args
 
 import numpy as np
-from wavepaint.atomic import check_outputs, check_target, exists, write_file
+from wavepaint.atomic import check_target, exists, write_file
 from wavepaint.errors import OutputError, printable
+from wavepaint.outputs import check_outputs
 from wavepaint.runtime.images.encode import check_output
 from wavepaint.runtime.images.photo import Photo
 

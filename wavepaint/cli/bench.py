@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wavepaint.atomic import check_outputs, check_target, write_file
+from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
 from wavepaint.bench.entrants import DEFAULT, Entrant, open_entrant
@@ -24,6 +24,7 @@ from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
+from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import make_batch

@@ -18,7 +18,8 @@ def command(first: Path, second: Path, out: Path, share: float, overwrite: bool)
 
     Use it to balance a faithful but blurred stage and a sharp stage that invents detail. Nothing is trained.
     """
-    from wavepaint.atomic import check_outputs, check_target
+    from wavepaint.atomic import check_target
+    from wavepaint.outputs import check_outputs
     from wavepaint.weights.blending import blend_weights, describe_blend
     from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
     from wavepaint.weights.loading import load_strictly

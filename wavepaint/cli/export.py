@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from wavepaint.atomic import check_outputs
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import Bundle, IoDtype, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
+from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.registry import find_obstacle
 from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, LIBRARIES, Library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from wavepaint.atomic import check_outputs
 from wavepaint.cli.progress import Progress
 from wavepaint.data.evaluation import write_evaluation_set
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.data.sources import open_source
+from wavepaint.outputs import check_outputs
 
 
 @click.command()

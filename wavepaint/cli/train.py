@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from wavepaint.atomic import check_outputs
 from wavepaint.cli.progress import Progress
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
+from wavepaint.outputs import check_outputs
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.config_file import format_toml, read_toml
 from wavepaint.training.recipes import RECIPES, get_recipe

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wavepaint.atomic import check_outputs, check_target, write_file
+from wavepaint.atomic import check_target, write_file
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
 from wavepaint.export.verify import describe_precision, merge_reports, summarise, verify_bundle
+from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.comparison import describe_failure
 from wavepaint.runtime.engines.registry import find_obstacle
 
