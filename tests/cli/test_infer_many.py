@@ -198,7 +198,7 @@ def test_ctrl_c_leaves_complete_files_and_resume_continues(wp_here: Wp, folders:
     os.kill(process.pid, signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
-    assert "interrupted; every file that was written is complete" in message
+    assert "interrupted. Every file that was written is complete" in message
     assert "Traceback" not in message
     written = list((folders / "out").iterdir())
     assert all(read_pixels(path).shape == (300, 451, 3) for path in written)
