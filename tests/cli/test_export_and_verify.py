@@ -38,9 +38,9 @@ def change_weights(folder: Path, name: str, layer: str, change: Callable[[np.nda
     (folder / "manifest.json").write_text(json.dumps({**manifest, "files": describe_files(folder)}))
 
 
-def test_verify_compares_with_the_bundles_own_float32_model(wp: Wp, copy: Path) -> None:
+def test_verify_compares_with_the_bundles_own_float32_model(wp_here: Wp, copy: Path) -> None:
     before = read_bundle(copy).manifest
-    result = wp("verify", copy, "--store")
+    result = wp_here("verify", copy, "--store")
     assert result.returncode == 0, result.stderr.decode()
     table = result.stdout.decode()
     for name in ("model.onnx", "model.fp16.onnx", "model.uint8.onnx", "model.bf16.onnx"):
@@ -61,17 +61,17 @@ def test_verify_compares_with_the_bundles_own_float32_model(wp: Wp, copy: Path) 
     assert all(report["engine"].startswith("OpenVINO") for report in own)  # ONNX Runtime's would be of itself
 
 
-def test_verify_changes_the_manifest_only_with_store(wp: Wp, tmp_path: Path) -> None:
+def test_verify_changes_the_manifest_only_with_store(wp_here: Wp, tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle").folder
     before = (folder / "manifest.json").read_bytes()
-    assert wp("verify", folder).returncode == 0
+    assert wp_here("verify", folder).returncode == 0
     assert (folder / "manifest.json").read_bytes() == before
-    assert_refused(wp("verify", "--store"), "--store needs BUNDLE", status=2)
+    assert_refused(wp_here("verify", "--store"), "--store needs BUNDLE", status=2)
 
 
-def test_verify_refuses_a_report_that_exists_before_the_work(wp: Wp, copy: Path, tmp_path: Path) -> None:
+def test_verify_refuses_a_report_that_exists_before_the_work(wp_here: Wp, copy: Path, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("mine")
-    refused = wp("verify", copy, "--json", tmp_path / "report.json")
+    refused = wp_here("verify", copy, "--json", tmp_path / "report.json")
     assert_refused(refused, "report.json exists already")
     assert b"verifying" not in refused.stderr
     assert (tmp_path / "report.json").read_text() == "mine"
@@ -96,10 +96,10 @@ def test_verify_against_the_checkpoint_layer_by_layer(
     assert layers[-1] == "image_out"
 
 
-def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp: Wp, copy: Path) -> None:
+def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: Wp, copy: Path) -> None:
     layer = "wavemodules.1.upsample.conv"
     change_weights(copy, "model.fp16.onnx", layer, lambda weights: weights * np.float16(3))
-    result = wp("verify", copy, "--layers", "--store")
+    result = wp_here("verify", copy, "--layers", "--store")
     assert result.returncode == 1
     assert b"Traceback" not in result.stderr
     assert f"first layer to exceed its budget: {layer}" in result.stdout.decode()
@@ -115,42 +115,48 @@ def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp: Wp, c
     assert reports["model.onnx"][0]["passed"]
 
 
-def test_values_that_are_not_finite_are_placed(wp: Wp, copy: Path) -> None:
+def test_values_that_are_not_finite_are_placed(wp_here: Wp, copy: Path) -> None:
     change_weights(copy, "model.fp16.onnx", "wavemodules.1.colour", lambda weights: weights * np.float16(np.nan))
-    result = wp("verify", copy)
+    result = wp_here("verify", copy)
     assert result.returncode == 1
     assert "values are NaN or infinite, the first at [0, 0," in result.stderr.decode()
 
 
-def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp: Wp, copy: Path) -> None:
+def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp_here: Wp, copy: Path) -> None:
     (copy / "model.fp16.onnx").write_bytes(b"noise")
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**manifest, "files": describe_files(copy)}))
-    result = wp("verify", copy)
+    result = wp_here("verify", copy)
     assert result.returncode == 1
     assert "error: model.fp16.onnx: cannot load" in result.stderr.decode()
     assert "FAILED to run" in result.stdout.decode()
     assert "model.bf16.onnx" in result.stdout.decode()
 
 
-def test_another_checkpoint_is_refused_or_warned_about(wp: Wp, copy: Path, tmp_path: Path) -> None:
+def test_another_checkpoint_is_refused_or_warned_about(wp_here: Wp, copy: Path, tmp_path: Path) -> None:
     other = {**TINY, "num_modules": 1}
     save_checkpoint(tmp_path / "other.pt", build_model("wavepaint", other), architecture="wavepaint", parameters=other)
     assert_refused(
-        wp("verify", copy, "--against", tmp_path / "other.pt"), "differs in architecture or hyper-parameters", "tiny.pt"
+        wp_here("verify", copy, "--against", tmp_path / "other.pt"),
+        "differs in architecture or hyper-parameters",
+        "tiny.pt",
     )
     twin = randomise(build_model("wavepaint", TINY), seed=7)
     save_checkpoint(tmp_path / "twin.pt", twin, architecture="wavepaint", parameters=TINY)
-    assert_refused(wp("verify", copy, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "tiny.pt")
-    result = wp("verify", copy, "--against", tmp_path / "twin.pt")
+    assert_refused(wp_here("verify", copy, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "tiny.pt")
+    result = wp_here("verify", copy, "--against", tmp_path / "twin.pt")
     assert result.returncode == 1
     assert "warning: " in result.stderr.decode()
     assert "is not the source of" in result.stderr.decode()
 
 
-def test_export_builds_possible_engines_and_names_the_others(wp: Wp, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_export_builds_possible_engines_and_names_the_others(
+    wp_here: Wp, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("tensorrt_rtx")
-    result = wp("export", tiny_checkpoint, "-o", tmp_path / "out", "--fp16", "--sm", "86,89", "--shapes", "64,256,512")
+    result = wp_here(
+        "export", tiny_checkpoint, "-o", tmp_path / "out", "--fp16", "--sm", "86,89", "--shapes", "64,256,512"
+    )
     message = result.stderr.decode()
     assert result.returncode == 0, message
     assert "no tensorrt engine: " in message
@@ -162,7 +168,7 @@ def test_export_builds_possible_engines_and_names_the_others(wp: Wp, tiny_checkp
     ]
     profile = bundle.manifest.artifacts[-1].details["profiles"]
     assert profile == [{"min": [1, 64, 64], "opt": [1, 256, 256], "max": [4, 512, 512]}]
-    shown = wp("info", tmp_path / "out").stdout.decode()
+    shown = wp_here("info", tmp_path / "out").stdout.decode()
     assert "model.fp16.tensorrt-rtx.sm86-sm89.plan: tensorrt-rtx float16" in shown
     assert "not verified yet" in shown
 
@@ -193,19 +199,21 @@ def test_engines_are_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> No
     ],
 )
 def test_export_refuses_invalid_options(
-    wp: Wp, tiny_checkpoint: Path, tmp_path: Path, options: list[str], words: list[str]
+    wp_here: Wp, tiny_checkpoint: Path, tmp_path: Path, options: list[str], words: list[str]
 ) -> None:
     if "tensorrt-rtx" in options:
         pytest.importorskip("tensorrt_rtx")
-    assert_refused(wp("export", tiny_checkpoint, "-o", tmp_path / "out", *options), *words)
+    assert_refused(wp_here("export", tiny_checkpoint, "-o", tmp_path / "out", *options), *words)
     assert not list(tmp_path.iterdir())
 
 
-def test_shapes_that_are_no_numbers_are_a_usage_error(wp: Wp, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    result = wp("export", tiny_checkpoint, "-o", tmp_path / "out", "--fp16", "--shapes", "64,big")
+def test_shapes_that_are_no_numbers_are_a_usage_error(wp_here: Wp, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    result = wp_here("export", tiny_checkpoint, "-o", tmp_path / "out", "--fp16", "--shapes", "64,big")
     assert_refused(result, "'64,big' is not min,opt,max, such as 64,512,1024", status=2)
 
 
-def test_only_engines_can_be_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> None:
-    assert_refused(wp("export", copy, "-o", tmp_path / "out", "--io", "uint8"), "is a bundle", "Export its checkpoint")
-    assert_refused(wp("export", copy, "-o", tmp_path / "out", "--engine", "none"), "is a bundle", "--engine")
+def test_only_engines_can_be_added_to_a_bundle(wp_here: Wp, copy: Path, tmp_path: Path) -> None:
+    assert_refused(
+        wp_here("export", copy, "-o", tmp_path / "out", "--io", "uint8"), "is a bundle", "Export its checkpoint"
+    )
+    assert_refused(wp_here("export", copy, "-o", tmp_path / "out", "--engine", "none"), "is a bundle", "--engine")

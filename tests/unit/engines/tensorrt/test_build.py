@@ -142,21 +142,6 @@ def test_a_library_error_belongs_to_its_thread() -> None:
     assert logger.pop_last_error() == "of a thread Python did not start"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.uint8.onnx", "model.fp16.onnx", "model.bf16.onnx"])
-def test_every_precision_and_io_dtype_builds(rtx: None, initial_fill_bundle: Bundle, name: str, tmp_path: Path) -> None:
-    (artifact,) = [artifact for artifact in initial_fill_bundle.manifest.artifacts if artifact.path == name]
-    options = PlanOptions(
-        profiles=(Profile(max=(2, 512, 512)), Profile(min=(1, 512, 512), opt=(1, 512, 768), max=(1, 1024, 1024))),
-        targets=("sm86",),
-        workspace_mb=512,
-        optimization_level=2,
-    )
-    details = build_plan(initial_fill_bundle.get_model(artifact), tmp_path / "p", RTX, options)
-    assert (tmp_path / "p").stat().st_size > 10_000
-    assert len(details["profiles"]) == 2
-    assert details["optimization_level"] == 2
-
-
 def test_a_parser_error_names_the_node(rtx: None, full_bundle: Bundle, tmp_path: Path) -> None:
     model = onnx.load(full_bundle.folder / "model.onnx")
     (first, *_) = [node for node in model.graph.node if node.op_type == "Conv"]

@@ -1,0 +1,52 @@
+"""Exported networks compute what PyTorch computes, and every form becomes a TensorRT-RTX plan."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import FULL, TINY, randomise
+from wavepaint.contract import Bundle
+from wavepaint.models.registry import HyperParameters, build_model
+from wavepaint.runtime.engines.registry import open_session
+from wavepaint.runtime.engines.tensorrt.build import build_plan
+from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
+
+
+@pytest.mark.parametrize("parameters", [TINY, FULL], ids=["paper", "with initial fill"])
+def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(
+    request: pytest.FixtureRequest, parameters: HyperParameters
+) -> None:
+    bundle = request.getfixturevalue("tiny_bundle" if parameters == TINY else "initial_fill_bundle")
+    model = randomise(build_model("wavepaint", parameters))
+    rng = np.random.default_rng(5)
+    with open_session(bundle, engine="ort-cpu") as session:
+        for shape in ((1, 8, 8), (5, 8, 72), (2, 104, 40), (1, 264, 136)):
+            image = rng.random((shape[0], 3, *shape[1:]), dtype=np.float32)
+            mask = (rng.random((shape[0], 1, *shape[1:])) < 0.3).astype(np.float32)
+            with torch.inference_mode():
+                expected = model(torch.from_numpy(image), torch.from_numpy(mask)).clamp(0, 1).numpy()
+            found = session.run(image, mask)
+            np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+            known = np.broadcast_to(mask == 0, image.shape)
+            assert np.array_equal(found[known], image[known])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.uint8.onnx", "model.fp16.onnx", "model.bf16.onnx"])
+def test_tensorrt_rtx_builds_every_precision_and_io_dtype(
+    initial_fill_bundle: Bundle, name: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
+    (artifact,) = [artifact for artifact in initial_fill_bundle.manifest.artifacts if artifact.path == name]
+    options = PlanOptions(
+        profiles=(Profile(max=(2, 512, 512)), Profile(min=(1, 512, 512), opt=(1, 512, 768), max=(1, 1024, 1024))),
+        targets=("sm86",),
+        workspace_mb=512,
+        optimization_level=2,
+    )
+    details = build_plan(initial_fill_bundle.get_model(artifact), tmp_path / "p", get_library("tensorrt-rtx"), options)
+    assert (tmp_path / "p").stat().st_size > 10_000
+    assert len(details["profiles"]) == 2
+    assert details["optimization_level"] == 2
