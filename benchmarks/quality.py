@@ -28,10 +28,10 @@ from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.data.validation_set import load_validation
-from wavepaint.grid import make_grid, mark_hole
 from wavepaint.metrics import image_quality
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
+from wavepaint.picture_grid import make_grid, mark_hole
 from wavepaint.training.losses.objective import HOLE_MARGIN
 from wavepaint.training.losses.reconstruction import dilate_mask
 

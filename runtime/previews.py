@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from wavepaint.grid import HOLE_COLOUR, make_grid, mark_hole
+from wavepaint.picture_grid import HOLE_COLOUR, make_grid, mark_hole
 from wavepaint.runtime.filling.options import FillOptions, fit_hole
 from wavepaint.runtime.filling.scale import Bool
 from wavepaint.runtime.images.encode import write_photo

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wavepaint.atomic import write_file
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import Model
 from wavepaint.errors import EngineError, OutputError
 from wavepaint.runtime.engines.comparison import check_session, describe_failure

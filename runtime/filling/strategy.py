@@ -29,7 +29,7 @@ from wavepaint.runtime.filling.memory import Limits
 from wavepaint.runtime.filling.morphology import erode
 from wavepaint.runtime.filling.regions import Region, find_regions, measure_thickness
 from wavepaint.runtime.filling.scale import Float, downscale, to_float
-from wavepaint.runtime.filling.tiles import TILE_OVERLAP, choose_overlap, cut_tiles, weigh_tile
+from wavepaint.runtime.filling.tile_grid import TILE_OVERLAP, choose_overlap, cut_tiles, weigh_tile
 
 Strategy = Literal["auto", "whole", "crop", "tile"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.cli.conftest import Wp, assert_refused
 from tests.fakes.bundle import write_bundle
 from tests.networks import BARE
-from wavepaint.bench.verdicts import DRY_ENGINES
+from wavepaint.bench.gpu_proof import DRY_ENGINES
 from wavepaint.cli import wp as group
 from wavepaint.runtime.engines.openvino import cpu_precisions
 

@@ -10,7 +10,7 @@ from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
 from wavepaint.runtime.engines import gpus, ort, registry
 from wavepaint.runtime.engines.cuda import open as cuda_open
 from wavepaint.runtime.engines.gpus import Gpu
-from wavepaint.runtime.engines.tensorrt import build, engine, library, session, store
+from wavepaint.runtime.engines.tensorrt import build, engine, library, plan_cache, session
 from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
 
 
@@ -61,7 +61,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
     set_gpus(monkeypatch, Gpu("Simulated GPU", "sm90", 80_000))
     monkeypatch.setattr(session, "open_device", machine.open_device)
     monkeypatch.setattr(cuda_open, "open_device", machine.open_device)
-    monkeypatch.setattr(store, "build_plan", machine.build_plan)
+    monkeypatch.setattr(plan_cache, "build_plan", machine.build_plan)
     return machine
 
 

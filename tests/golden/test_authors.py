@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.golden.sines import set_sine_weights, sines
-from wavepaint.models.detection import detect_architecture
+from wavepaint.models.architecture_detection import detect_architecture
 from wavepaint.models.registry import HyperParameters, build_model
 from wavepaint.models.wavemix import BlockConfig, WaveMixBlock
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.golden.sines import set_normalised_sine_weights, sines
-from wavepaint.models.detection import detect_architecture
+from wavepaint.models.architecture_detection import detect_architecture
 from wavepaint.models.registry import build_model
 
 CASES: dict[str, Any] = json.loads((Path(__file__).parent / "lama.json").read_text())["cases"]

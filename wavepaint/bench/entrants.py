@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
 from wavepaint.bench.classical import METHODS, Classical
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import Bundle, assets_folder, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError, ConfigError
 from wavepaint.optional import require

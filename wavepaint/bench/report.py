@@ -13,7 +13,7 @@ from wavepaint import __version__
 from wavepaint.atomic import write_folder
 from wavepaint.bench.cells import Result
 from wavepaint.bench.classical import OPENCV
-from wavepaint.bench.verdicts import Criterion
+from wavepaint.bench.gpu_proof import Criterion
 from wavepaint.errors import ConfigError
 from wavepaint.machine import describe_machine
 

@@ -12,13 +12,13 @@ from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
 from wavepaint.bench.entrants import DEFAULT, Entrant, open_entrant
+from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, Criterion, judge, list_proof_cells
 from wavepaint.bench.photo_stages import StageTimes, make_stage_rows
 from wavepaint.bench.plot import check_plot, write_plot
 from wavepaint.bench.profile import PROFILED, make_profile_rows
 from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import NOISY_VARIATION
 from wavepaint.bench.record import Record
-from wavepaint.bench.verdicts import CHAMPION, MODELS, RIVAL, Criterion, judge, list_proof_cells
 from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, Show, profile_cells, run_here, run_in_child, time_stages
 from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind

@@ -15,7 +15,7 @@ from wavepaint.bench.race import race
 from wavepaint.bench.record import Record
 from wavepaint.bench.roofline import add_shares, measure_copy_rate, measure_matrix_rate
 from wavepaint.bench.worker import Limits, Worker, WorkerLostError, race_in_child, send_card
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.cli.progress import print_line
 from wavepaint.data.sources import PhotoSource
 from wavepaint.runtime.engines.engine import ExecutionConfig

@@ -4,6 +4,16 @@ A bundle is a folder that contains ``manifest.json`` and the files it lists. Bes
 package needs only msgspec, which checks the manifest's fields against their types.
 """
 
+from wavepaint.contract.bundle import (
+    MANIFEST_NAME,
+    Bundle,
+    Model,
+    assets_folder,
+    default_bundle_folder,
+    describe_files,
+    hash_file,
+    read_bundle,
+)
 from wavepaint.contract.manifest import (
     Artifact,
     FileEntry,
@@ -13,16 +23,6 @@ from wavepaint.contract.manifest import (
     Precision,
     Report,
     find_crop_size,
-)
-from wavepaint.contract.reading import (
-    MANIFEST_NAME,
-    Bundle,
-    Model,
-    assets_folder,
-    default_bundle_folder,
-    describe_files,
-    hash_file,
-    read_bundle,
 )
 from wavepaint.contract.tensors import (
     IMAGE_CHANNELS,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from wavepaint.atomic import write_file
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import hash_file
 from wavepaint.errors import TrainingError
 from wavepaint.weights.reading import read_state

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.shifted_details import NUM_DETAILS, shift_details
 
 SMOOTH_LEVEL = 4
@@ -42,8 +42,8 @@ class InputBuilder:
     """Builds the inputs of the first module. It has no weights.
 
     Attributes:
-        num_levels: Levels of the initial fill (:func:`~wavepaint.ops.pyramid.fill_levels`). 0 leaves the hole black,
-            as in the paper.
+        num_levels: Levels of the initial fill (:func:`~wavepaint.ops.initial_fill.fill_levels`). 0 leaves the hole
+            black, as in the paper.
         with_details: Add shifted details. Needs one level or more.
     """
 

@@ -1,6 +1,6 @@
 """All architectures by name: task, hyper-parameters, accepted image sizes, and construction.
 
-:mod:`wavepaint.models.detection` finds the architecture of a state dict.
+:mod:`wavepaint.models.architecture_detection` finds the architecture of a state dict.
 """
 
 from dataclasses import dataclass, fields

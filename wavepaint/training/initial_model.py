@@ -8,7 +8,7 @@ from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.training.config import TrainConfig
 from wavepaint.weights.checkpoint import Checkpoint
-from wavepaint.weights.growing import load_initial_weights
+from wavepaint.weights.grow_network import load_initial_weights
 
 
 def check_network(config: TrainConfig) -> None:

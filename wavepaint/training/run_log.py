@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError
-from wavepaint.grid import make_grid, mark_hole
 from wavepaint.optional import require
+from wavepaint.picture_grid import make_grid, mark_hole
 from wavepaint.training.reporter import EpochReport
 
 LOG, SAMPLES, EVENTS = "log.jsonl", "samples", "tensorboard"

@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from wavepaint.atomic import write_file
 from wavepaint.errors import CheckpointError, OutputError
-from wavepaint.models.detection import detect_architecture
+from wavepaint.models.architecture_detection import detect_architecture
 from wavepaint.models.network import Network
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, get_architecture
 from wavepaint.models.wavepaint import WAVELET_ENTRY, encode_wavelet

@@ -8,7 +8,7 @@ from wavepaint.runtime.engines.engine import Auto, Engine, ExecutionConfig, Open
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, TensorRtRtxLibrary
-from wavepaint.runtime.engines.tensorrt.store import find_mismatch, open_plan, serves
+from wavepaint.runtime.engines.tensorrt.plan_cache import find_mismatch, open_plan, serves
 
 _FASTEST_FIRST: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
 

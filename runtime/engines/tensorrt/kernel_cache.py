@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from wavepaint.atomic import write_file
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.errors import OutputError, WavePaintWarning
 
 

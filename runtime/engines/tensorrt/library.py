@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, ClassVar, Literal, get_args
 
 from wavepaint.atomic import write_file
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.optional import require
 from wavepaint.runtime.engines.gpus import Gpu, find_gpus

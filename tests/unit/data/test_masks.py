@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from wavepaint.data.lama_masks import StrokeSettings, _draw_strokes
 from wavepaint.data.masks import (
     ALL_KINDS,
     MASK_KINDS,
     MaskKind,
     MaskSampler,
-    StrokeSettings,
-    _draw_strokes,
     describe_kind,
     parse_kind,
 )

@@ -3,7 +3,7 @@
 import torch
 
 from wavepaint.models.inputs import InputBuilder, apply_gates
-from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.shifted_details import NUM_DETAILS
 
 KNOWN, MASK = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)

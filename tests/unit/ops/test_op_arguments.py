@@ -9,7 +9,7 @@ import torch
 from wavepaint.errors import ConfigError, ImageError
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 from wavepaint.ops.dwt import DWT2d, dwt2d, idwt2d
-from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.shifted_details import shift_details
 
 IMAGE, MASK = torch.rand(2, 3, 8, 12), torch.ones(2, 1, 8, 12)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.shifted_details import DISTANCES, NUM_DETAILS, shift_details
 
 Array = npt.NDArray[np.float32]

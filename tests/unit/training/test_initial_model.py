@@ -13,7 +13,7 @@ from tests.unit.training.runs import CONFIG, Recorder
 from wavepaint.errors import CheckpointError
 from wavepaint.models.inputs import INITIAL_GATE
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
-from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.shifted_details import shift_details
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.loop import Trainer

@@ -22,8 +22,8 @@ from wavepaint.runtime.engines.registry import (
     open_session,
 )
 from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, get_library
+from wavepaint.runtime.engines.tensorrt.plan_cache import find_mismatch
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
-from wavepaint.runtime.engines.tensorrt.store import find_mismatch
 
 LOAD = TensorRtLibrary.load
 

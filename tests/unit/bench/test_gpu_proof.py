@@ -6,8 +6,8 @@ from tests.unit.bench.results import make_report, make_result
 from wavepaint.bench import report
 from wavepaint.bench.cells import PYTORCH, Result
 from wavepaint.bench.entrants import Subject
+from wavepaint.bench.gpu_proof import BATCHES, ENGINES, MODELS, SIZES, judge, list_proof_cells
 from wavepaint.bench.race import CHANGES_KNOWN_PIXELS, NOT_FINITE
-from wavepaint.bench.verdicts import BATCHES, ENGINES, MODELS, SIZES, judge, list_proof_cells
 
 
 def test_the_proof_measures_what_its_criteria_need_first(default: Subject) -> None:

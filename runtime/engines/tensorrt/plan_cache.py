@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wavepaint.atomic import write_file
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import Model, hash_file
 from wavepaint.errors import BundleError, ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.runtime.engines.engine import PlanPolicy

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode
-from wavepaint.contract.parsing import parse_manifest
+from wavepaint.contract.manifest_parser import parse_manifest
 from wavepaint.contract.tensors import IoDtype
 from wavepaint.errors import BundleError
 from wavepaint.model_file import has_external_data

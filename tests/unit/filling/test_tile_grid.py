@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavepaint.runtime.filling.tiles import cut_tiles, weigh_tile
+from wavepaint.runtime.filling.tile_grid import cut_tiles, weigh_tile
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wavepaint.cache import cache_folder
+from wavepaint.cache_folder import cache_folder
 
 
 def test_the_environment_chooses_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

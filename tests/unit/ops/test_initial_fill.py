@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wavepaint.ops.pyramid import fill_levels
+from wavepaint.ops.initial_fill import fill_levels
 
 
 @settings(max_examples=25, deadline=None)

@@ -21,10 +21,10 @@ from wavepaint.runtime.engines.registry import (
     open_session,
 )
 from wavepaint.runtime.engines.tensorrt import library as library_module
-from wavepaint.runtime.engines.tensorrt import store
+from wavepaint.runtime.engines.tensorrt import plan_cache
 from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.plan_cache import read_cached, serves
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
-from wavepaint.runtime.engines.tensorrt.store import read_cached, serves
 
 
 def test_a_plan_that_fits_opens_without_a_warning(planned: Bundle, machine: Machine) -> None:
@@ -184,7 +184,7 @@ def test_a_cached_plan_that_is_refused_is_built_again(full_bundle: Bundle, machi
     with pytest.warns(WavePaintWarning):
         open_artifact(full_bundle, artifact).close()
     refused = b"another driver's"
-    store._write_cached(find_cached_plan(tmp_path / "cache"), refused, {})
+    plan_cache._write_cached(find_cached_plan(tmp_path / "cache"), refused, {})
     with pytest.warns(WavePaintWarning, match=r"cached cannot be used: TensorRT 11.0 refuses"):
         open_artifact(full_bundle, artifact).close()
     machine.require_all_freed()
@@ -257,7 +257,7 @@ def test_a_real_tensorrt_rtx_plan_is_cached_whole(
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(library_module, "find_gpus", lambda: [gpus.Gpu("Simulated GPU", "sm86", 1)])
     opened: list[dict[str, Any]] = []
-    monkeypatch.setattr(store, "TensorRtSession", lambda model, library, **how: opened.append(how))
+    monkeypatch.setattr(plan_cache, "TensorRtSession", lambda model, library, **how: opened.append(how))
     artifact = full_bundle.find_artifact("onnx")
     with pytest.warns(WavePaintWarning, match="is built now"):
         open_artifact(full_bundle, artifact, library="tensorrt-rtx")
