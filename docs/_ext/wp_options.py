@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from wavepaint.cli import wp
+from wavepaint.cli.grouped_help import GroupedCommand
 
 
 class WpOptions(SphinxDirective):
@@ -32,18 +33,11 @@ class WpOptions(SphinxDirective):
         context = click.Context(command, info_name=name, parent=group)
         usage = " ".join(command.get_usage(context).split()).removeprefix("Usage: ")
         lines = ["```text", usage, "```", "", f"```{{program}} wp {name}", "```", ""]
-        section = ""
-        for option in command.get_params(context):
-            record = option.get_help_record(context)
-            if record is None or not isinstance(option, click.Option):
-                continue
-            # wp train names its settings after the tables of its TOML file: data__crop_size.
-            heading = option.name.partition("__")[0] if option.name and "__" in option.name else ""
-            if heading and heading != section:
-                lines += [f"**Settings of `[{heading}]`**", ""]
-            section = heading
-            flags, text = record
-            lines += [f"```{{option}} {flags.replace(' / ', ', ')}", _escape(text), "```", ""]
+        assert isinstance(command, GroupedCommand)
+        for heading, options in command.group_options(context).items():
+            lines += [f"**{_escape(heading)}**", ""]
+            for flags, text in options:
+                lines += [f"```{{option}} {flags.replace(' / ', ', ')}", _escape(text), "```", ""]
         container = nodes.container()
         self.state.nested_parse(StringList(lines, source=f"wp {name}"), self.content_offset, container)
         return container.children

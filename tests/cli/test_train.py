@@ -34,7 +34,7 @@ def test_config_that_is_a_folder_is_refused(wp_here: Wp, photos: Path, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
-def test_help_names_every_setting(wp_here: Wp) -> None:
-    words = wp_here("train", "--help").stdout.decode().split()
+def test_the_whole_help_names_every_setting(wp_here: Wp) -> None:
+    words = wp_here("train", "--help-all").stdout.decode().split()
     flags = [name_flag(field) for section in SECTIONS.values() for field in dataclasses.fields(section)]
     assert set(flags) <= set(words)

@@ -20,6 +20,7 @@ from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import NOISY_VARIATION
 from wavepaint.bench.record import Record
 from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, Show, profile_cells, run_here, run_in_child, time_stages
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
@@ -52,7 +53,7 @@ def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[
     return names
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "--models",

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli.grouped_help import GroupedCommand
 
-@click.command()
+
+@click.command(cls=GroupedCommand)
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")

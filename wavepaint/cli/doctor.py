@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from wavepaint import __version__
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.runtime.doctor import EngineCheck, check_engines, describe_system, find_conflicts
 
@@ -38,7 +39,7 @@ def _print_report(system: dict[str, Any], checks: list[EngineCheck], conflicts: 
             click.echo(f"{name} works: 256x256 in {check.latency_ms:.1f} ms ({check.label})")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from wavepaint.cli.completion import FILE, FOLDER
+from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import Bundle, IoDtype, read_bundle
 from wavepaint.errors import ConfigError
@@ -103,68 +105,99 @@ def _print_summary(bundle: Bundle, out: Path) -> None:
             click.echo(f"    not verified: {obstacle or 'run wp verify'}", err=True)
 
 
-@click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write the bundle to.")
-@click.option("--name", help="Short name in the manifest. Default: the folder's name.")
-@click.option(
-    "--fp16",
-    is_flag=True,
-    help="Add a float16 model and its engines. Layers that need more precision stay in float32.",
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp export runs/mine/best.pt -o bundles/mine", "Export a trained network; wp infer --bundle runs the result:"),
+        ("wp export runs/mine/best.pt -o bundles/mine --fp16", "Add a float16 model, and engines for this GPU:"),
+        (
+            "wp export bundles/mine -o bundles/rtx --engine tensorrt-rtx",
+            "Build a TensorRT-RTX engine from a bundle; needs no PyTorch:",
+        ),
+    ],
 )
-@click.option("--bf16", is_flag=True, help="Add a bfloat16 model in the same way.")
-@click.option(
-    "--io",
-    "io_dtype",
-    type=click.Choice(["float32", "uint8"]),
-    default="float32",
-    show_default=True,
-    help="uint8: add models with uint8 inputs and outputs of any size, which include all pre- and post-processing.",
+@click.argument("source", type=FILE)
+@option_group(
+    "Bundle",
+    click.option("-o", "--out", required=True, type=FOLDER, help="Folder to write the bundle to."),
+    click.option("--overwrite", is_flag=True, help="Replace an existing bundle."),
+    click.option("--name", help="Short name in the manifest. Default: the folder's name."),
 )
-@click.option(
-    "--fusion/--no-fusion",
-    default=True,
-    show_default=True,
-    help="Rewrite the network into an equivalent one that costs less.",
+@option_group(
+    "ONNX models",
+    click.option(
+        "--fp16",
+        is_flag=True,
+        help="Add a float16 model and its engines. Layers that need more precision stay in float32.",
+    ),
+    click.option("--bf16", is_flag=True, help="Add a bfloat16 model and its engines in the same way."),
+    click.option(
+        "--io",
+        "io_dtype",
+        type=click.Choice(["float32", "uint8"]),
+        default="float32",
+        show_default=True,
+        help="uint8: add models that take and return bytes of any image size, with all pre- and post-processing "
+        "inside. Use them from other languages.",
+    ),
+    click.option(
+        "--fusion/--no-fusion",
+        default=True,
+        show_default=True,
+        help="Rewrite the network into an equivalent one that costs less. --no-fusion is for comparisons.",
+    ),
+    click.option(
+        "--upsampling",
+        type=click.Choice(["phases", "transposed"]),
+        help="How the network's blocks upsample; both give the same values. phases is faster in ONNX Runtime, "
+        "transposed in OpenVINO. Default: the fastest for each precision.",
+    ),
+    click.option("--opset", type=int, metavar="VERSION", help="ONNX opset, 18 to 23. Default: 20; 22 for bfloat16."),
 )
-@click.option(
-    "--upsampling",
-    type=click.Choice(["phases", "transposed"]),
-    help="Form of the blocks' upsampling. Default: the fastest for each precision.",
+@option_group(
+    "TensorRT engines",
+    click.option(
+        "--engine",
+        "engines",
+        multiple=True,
+        type=click.Choice([AUTO, NONE, *LIBRARIES]),
+        help="Engine to build; repeatable. auto: every engine that this machine can build. Default: auto with --fp16, "
+        "--bf16 or a bundle as SOURCE, else none.",
+    ),
+    click.option(
+        "--shapes",
+        multiple=True,
+        metavar="MIN,OPT,MAX",
+        help="Smallest size, size to optimize for (OPT), and largest size that the engine accepts: sides in pixels, or "
+        f"WIDTHxHEIGHT. Repeat it for more profiles. Default: {DEFAULT_SHAPES}.",
+    ),
+    click.option(
+        "--batches",
+        multiple=True,
+        metavar="MIN,OPT,MAX",
+        help="Smallest batch, batch to optimize for (OPT), and largest batch that the engine accepts. Give one for all "
+        f"--shapes or one for each. Default: {DEFAULT_BATCHES}.",
+    ),
+    click.option(
+        "--sm",
+        multiple=True,
+        metavar="LIST",
+        help="TensorRT-RTX only: compute capabilities of the GPUs to build for ahead of time, such as 86,89, or any; "
+        "repeatable. Default: this machine's GPU; any if it has none.",
+    ),
+    click.option("--workspace", type=int, metavar="MIB", help="Limit of a layer's scratch memory on the GPU."),
+    click.option(
+        "--optimization-level",
+        type=int,
+        metavar="LEVEL",
+        help="Effort of the build, from 0 (fast build) to 5 (fast engine). Default: the library's choice.",
+    ),
+    click.option(
+        "--timing-cache",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="TensorRT only: file that keeps kernel timings between builds. Default: one in the cache folder.",
+    ),
 )
-@click.option("--opset", type=int, help="ONNX opset, 18 to 23. Default: 20, and 22 for bfloat16.")
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    type=click.Choice([AUTO, NONE, *LIBRARIES]),
-    help="Engine to build; repeatable. auto: every engine that this machine can build. Default: auto with --fp16, "
-    "--bf16 or a bundle as SOURCE, else none.",
-)
-@click.option(
-    "--shapes",
-    multiple=True,
-    help="Engine: smallest, optimal and largest size, as sides or WIDTHxHEIGHT; repeatable for more profiles. "
-    f"Default: {DEFAULT_SHAPES}.",
-)
-@click.option(
-    "--batches",
-    multiple=True,
-    help=f"Engine: smallest, optimal and largest batch; repeatable. Default: {DEFAULT_BATCHES}.",
-)
-@click.option(
-    "--sm",
-    multiple=True,
-    help="TensorRT-RTX: compute capabilities to build for ahead of time, such as 86,89, or any; repeatable.",
-)
-@click.option("--workspace", type=int, help="Engine: scratch memory limit of a layer, in MiB.")
-@click.option("--optimization-level", type=int, help="Engine: 0 (fast build) to 5 (fast engine).")
-@click.option(
-    "--timing-cache",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TensorRT: file that caches kernel timings between builds. Default: one in the package's cache folder.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing bundle.")
 def command(
     source: Path,
     out: Path,

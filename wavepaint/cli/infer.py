@@ -10,6 +10,8 @@ from typing import IO
 import click
 from PIL import Image
 
+from wavepaint.cli.completion import FILE, FILE_NAME, FOLDER
+from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import Interrupt
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import MASK_THRESHOLD, Precision, default_bundle_folder
@@ -156,98 +158,128 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     return f"{shown} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} photos/s"
 
 
-@click.command()
-@click.argument("image")
-@click.argument("mask", required=False)
-@click.option(
-    "-o",
-    "--out",
-    help="Result; for a batch, the folder of the results. - is standard output. Default: IMAGE with _filled in its "
-    "name.",
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp infer photo.jpg mask.png", "Fill the white part of the mask; the result is photo_filled.jpg:"),
+        ("wp infer photo.jpg mask.png -o clean.png --dilate 8", "Include a rim of 8 pixels around the mask:"),
+        ("wp infer photos/ masks/ -o filled/ --resume", "Fill a folder of photos; continue where it stopped before:"),
+    ],
 )
-@click.option(
-    "--bundle",
-    "--model",
-    "bundle",
-    type=click.Path(path_type=Path),
-    help="Bundle to run: a model folder. Default: the one that ships with the package.",
+@click.argument("image", type=FILE_NAME)
+@click.argument("mask", type=FILE_NAME, required=False)
+@option_group(
+    "Result",
+    click.option(
+        "-o",
+        "--out",
+        type=FILE_NAME,
+        help="Result file; for a batch, the folder of the results. - is standard output. Default: beside IMAGE, with "
+        "_filled in its name.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace existing results."),
+    click.option("--resume", is_flag=True, help="Skip photos whose result exists, to continue a batch."),
+    click.option(
+        "--compare",
+        type=FILE,
+        help="Also write photo, hole and result side by side to this file; for a batch, to this folder.",
+    ),
+    click.option(
+        "--save-overlay",
+        type=FILE,
+        help="Also write the photo with its hole tinted to this file, to check the mask; for a batch, to this folder.",
+    ),
+    click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Also write the result of each photo to this JSON file. --resume replaces the report of the earlier run.",
+    ),
 )
-@click.option("--overwrite", is_flag=True, help="Replace existing results.")
-@click.option("--resume", is_flag=True, help="Skip photos whose result exists.")
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the result of each photo to this JSON file. --resume replaces the report of the earlier run.",
+@option_group(
+    "Mask",
+    click.option(
+        "--dilate",
+        type=click.IntRange(0, MAX_GROWTH),
+        default=0,
+        show_default=True,
+        metavar="PIXELS",
+        help=f"Grow the hole in every direction, up to {MAX_GROWTH} pixels. Use it if a rim of the object remains.",
+    ),
+    click.option(
+        "--feather",
+        type=click.IntRange(0, MAX_GROWTH),
+        default=0,
+        show_default=True,
+        metavar="PIXELS",
+        help="Width of the transition from fill to photo. It lies in the ring that --dilate adds: choose less than "
+        "--dilate.",
+    ),
+    click.option("--invert-mask", is_flag=True, help="Fill the black part of MASK instead of the white part."),
+    click.option(
+        "--mask-threshold",
+        type=click.IntRange(1, 255),
+        default=MASK_THRESHOLD,
+        show_default=True,
+        metavar="LEVEL",
+        help="Lowest brightness in MASK that counts as white, from 1 to 255.",
+    ),
+    click.option(
+        "--mask-from",
+        type=click.Choice(["luminance", "alpha"]),
+        default="luminance",
+        show_default=True,
+        help="What marks the hole. luminance: the white pixels of MASK. alpha: its transparent pixels, which become "
+        "opaque in the result.",
+    ),
+    click.option(
+        "--resize-mask",
+        is_flag=True,
+        help="Scale a MASK of another size to the photo, by nearest neighbour. Without this option it is an error.",
+    ),
 )
-@click.option("--invert-mask", is_flag=True, help="Black marks the hole instead of white.")
-@click.option(
-    "--mask-threshold",
-    type=click.IntRange(1, 255),
-    default=MASK_THRESHOLD,
-    show_default=True,
-    help="Lowest level of the mask that counts as white.",
+@option_group(
+    "Large photos",
+    click.option(
+        "--strategy",
+        type=click.Choice(STRATEGIES),
+        default="auto",
+        show_default=True,
+        help="How the photo is cut up. whole: in one piece. crop: each hole with its neighbourhood, thick holes at a "
+        "lower resolution. tile: the neighbourhood in overlapping tiles. auto: crops, and tiles for huge holes.",
+    ),
+    click.option(
+        "--max-memory",
+        type=click.IntRange(min=1),
+        metavar="MIB",
+        help=f"Memory limit of the process. Default: {DEFAULT_MB}, or as much as the photo needs.",
+    ),
 )
-@click.option(
-    "--mask-from",
-    type=click.Choice(["luminance", "alpha"]),
-    default="luminance",
-    show_default=True,
-    help="alpha: the transparent pixels of MASK are the hole; they become opaque.",
+@option_group(
+    "Model and engine",
+    click.option(
+        "--bundle",
+        "--model",
+        "bundle",
+        type=FOLDER,
+        help="Bundle to run: a model folder, as wp export writes it. Default: the one that ships with the package.",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", *ENGINES]),
+        default="auto",
+        show_default=True,
+        help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", *PRECISIONS]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic precision; float32 also selects float32 weights. auto: the engine's fastest verified "
+        "precision.",
+    ),
+    click.option("--threads", type=click.IntRange(min=1), metavar="COUNT", help="CPU threads. Default: all cores."),
 )
-@click.option("--resize-mask", is_flag=True, help="Resize a mask of another size, by nearest neighbour.")
-@click.option(
-    "--dilate",
-    type=click.IntRange(0, MAX_GROWTH),
-    default=0,
-    show_default=True,
-    help="Pixels to grow the hole by, for masks that follow an object too closely.",
-)
-@click.option(
-    "--feather",
-    type=click.IntRange(0, MAX_GROWTH),
-    default=0,
-    show_default=True,
-    help="Width in pixels of the transition from fill to photo, in the ring that --dilate adds.",
-)
-@click.option(
-    "--strategy",
-    type=click.Choice(STRATEGIES),
-    default="auto",
-    show_default=True,
-    help="whole: the photo in one piece. crop: each hole with its neighbourhood, thick holes at a lower resolution. "
-    "tile: the neighbourhood in overlapping tiles. auto: crops, and tiles for huge holes.",
-)
-@click.option(
-    "--max-memory",
-    type=click.IntRange(min=1),
-    metavar="MIB",
-    help=f"Memory limit of the process. Default: {DEFAULT_MB}, or as much as the photo needs.",
-)
-@click.option(
-    "--save-overlay",
-    type=click.Path(path_type=Path),
-    help="Write the photo with its hole tinted; for a batch, a folder.",
-)
-@click.option(
-    "--compare",
-    type=click.Path(path_type=Path),
-    help="Write photo, hole and result side by side; for a batch, a folder.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", *ENGINES]),
-    default="auto",
-    show_default=True,
-    help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", *PRECISIONS]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic precision; float32 also selects float32 weights. auto: the engine's fastest verified precision.",
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
 def command(
     image: str,
     mask: str | None,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import Manifest, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError
 from wavepaint.export.verify import describe_report
@@ -64,7 +65,7 @@ def _make_training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "", f"{scores['psnr_hole_db']:.2f} dB, SSIM {scores['ssim_hole']:.4f}{lpips} inside {holes} holes"
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(bundle: Path | None, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress
 from wavepaint.data.evaluation import write_evaluation_set
 from wavepaint.data.masks import ALL_KINDS
@@ -11,7 +12,7 @@ from wavepaint.data.sources import open_source
 from wavepaint.outputs import check_outputs
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the set.")
 @click.option(

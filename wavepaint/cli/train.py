@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from wavepaint.cli.completion import FILE, FOLDER
+from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.outputs import check_outputs
@@ -84,25 +86,46 @@ def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, An
     return config.change(values).change(changes)
 
 
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path), required=False)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder of the run, outside DATA.")
-@click.option("--val-data", type=click.Path(path_type=Path), help="Validation photos. Default: a share of DATA.")
-@click.option("--recipe", type=click.Choice(list(RECIPES)), help="Configuration to start from.  [default: default]")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file with settings.")
-@click.option("--show-config", is_flag=True, help="Print the settings as TOML and exit.")
-@click.option("--resume", is_flag=True, help="Continue the run in --out.")
-@click.option("--init-from", type=click.Path(path_type=Path), help="Checkpoint to start from.")
-@click.option("--architecture", help="Network architecture, for example wavepaint, lama or unet.")
-@click.option(
-    "--hyper-parameter", "hyper_parameters", multiple=True, metavar="NAME=VALUE", help="Argument of the network."
+@click.command(
+    cls=GroupedCommand,
+    essential=("out", "init_from", "optimization__steps", "resume", "val_data", "download"),
+    examples=[
+        ("wp train photos/ -o runs/mine", "Train the default network on a folder of photos:"),
+        ("wp train photos/ -o runs/mine --resume", "Continue that run after Ctrl-C or a power cut:"),
+        ("wp train --recipe lama-places --show-config", "Print every setting of a recipe as TOML, and train nothing:"),
+    ],
 )
-@click.option("--seed", type=int, help="Seed of the weights, split, crops and masks.")
-@click.option("--lpips-weights", type=click.Path(path_type=Path), help="File or folder with the LPIPS weights.")
-@click.option("--download-weights", "download", is_flag=True, help="Download the LPIPS weights if they are missing.")
-@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
-@click.option("--threads", type=click.IntRange(min=1), help="Number of CPU threads. Default: PyTorch's choice.")
-@click.option("--device", help="Device, for example cpu or cuda:0. Default: a GPU if there is one.")
+@click.argument("data", type=FILE, required=False)
+@option_group(
+    "Run",
+    click.option("-o", "--out", type=FOLDER, help="Folder of the run, outside DATA."),
+    click.option("--init-from", type=FILE, help="Checkpoint to start from."),
+    click.option("--resume", is_flag=True, help="Continue the run in --out."),
+    click.option("--val-data", type=FILE, help="Validation photos. Default: a share of DATA."),
+    click.option("--recipe", type=click.Choice(list(RECIPES)), help="Configuration to start from.  [default: default]"),
+    click.option("--config", "config_file", type=FILE, help="TOML file with settings."),
+    click.option("--show-config", is_flag=True, help="Print the settings as TOML and exit."),
+    click.option("--device", help="Device, for example cpu or cuda:0. Default: a GPU if there is one."),
+    click.option(
+        "--threads", type=click.IntRange(min=1), metavar="COUNT", help="CPU threads. Default: PyTorch's choice."
+    ),
+    click.option("--seed", type=int, help="Seed of the weights, split, crops and masks."),
+    click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events."),
+)
+@option_group(
+    "Network",
+    click.option("--architecture", help="Network architecture, for example wavepaint, lama or unet."),
+    click.option(
+        "--hyper-parameter", "hyper_parameters", multiple=True, metavar="NAME=VALUE", help="Argument of the network."
+    ),
+)
+@option_group(
+    "LPIPS weights",
+    click.option("--lpips-weights", type=FILE, help="File or folder with the LPIPS weights."),
+    click.option(
+        "--download-weights", "download", is_flag=True, help="Download the LPIPS weights if they are missing."
+    ),
+)
 @add_flags
 def command(
     data: Path | None,

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
+from wavepaint.cli.grouped_help import Decorator, option_group
 from wavepaint.training.config import SECTIONS
 from wavepaint.training.settings import name_flag
 
@@ -23,15 +24,20 @@ def add_flags(command: Command) -> Command:
     """Add a flag for each setting. :func:`collect` turns the flags that were passed into nested values."""
     for section, kind in reversed(list(SECTIONS.items())):
         hints = get_type_hints(kind)
-        for field in reversed(dataclasses.fields(kind)):
+        groups: dict[str, list[Decorator]] = {}
+        for field in dataclasses.fields(kind):
             hint, flag = hints[field.name], name_flag(field)
-            command = click.option(
+            option = click.option(
                 f"{flag}/--no-{flag[2:]}" if hint is bool else flag,
                 f"{section}__{field.name}",
                 type=None if hint is bool else _get_click_type(hint),
                 default=None,
                 help=field.metadata["help"],
-            )(command)
+            )
+            heading = field.metadata["heading"] or next(reversed(groups))
+            groups.setdefault(heading, []).append(option)
+        for heading, options in reversed(groups.items()):
+            command = option_group(f"{heading} [{section}]", *options)(command)
     return command
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavepaint.atomic import check_target, write_file
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
@@ -143,7 +144,7 @@ def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
         temporary.write_text(manifest.to_json(), "utf-8")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to run in PyTorch as the reference.")
 @click.option(

@@ -32,7 +32,7 @@ _MIN_JITTERED_SIDE = 32
 class DataConfig:
     """Photos, crops and masks."""
 
-    crop_size: int = setting(256, "Side of the square training crops in pixels.", least=1)
+    crop_size: int = setting(256, "Side of the square training crops in pixels.", least=1, heading="Crops")
     min_scale: float = setting(
         0.25,
         "Smallest factor by which a photo is scaled before it is cropped. The crop always fits.",
@@ -46,21 +46,26 @@ class DataConfig:
     perspective: float = setting(
         0.0, "Share of the side by which each corner moves at random; 0 turns it off.", least=0
     )
+    workers: int = setting(1, "Loader processes; 0 loads photos in the training process.", least=0)
+    max_broken: int = setting(100, "Number of undecodable photos above which the run stops.", least=0)
     masks: tuple[str, ...] = setting(
         ("thin", "medium", "thick"),
         "Mask kinds, comma-separated. Each is equally likely, unless weighted: thin:2,medium:1. "
         "thick@256 is drawn at 256 pixels and scaled to the crop.",
+        heading="Masks",
     )
     silhouettes: str = setting("", 'Folder of cut-outs for the mask kind "silhouettes".')
     val_fraction: float = setting(
-        0.05, "Share of the photos held out for validation, unless --val-data is given.", above=0, below=1
+        0.05,
+        "Share of the photos held out for validation, unless --val-data is given.",
+        above=0,
+        below=1,
+        heading="Validation",
     )
-    test_fraction: float = setting(0.0, "Share of the photos held out for testing; a run never reads them.", least=0)
     val_size: int = setting(256, "Side of the validation images in pixels.", least=1)
     val_masks: tuple[str, ...] = setting(("medium",), "Mask kinds for validation. The masks never change.")
     val_images: int = setting(512, "Largest number of validation images.", least=1)
-    max_broken: int = setting(100, "Number of undecodable photos above which the run stops.", least=0)
-    workers: int = setting(1, "Loader processes; 0 loads photos in the training process.", least=0)
+    test_fraction: float = setting(0.0, "Share of the photos held out for testing; a run never reads them.", least=0)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -76,8 +81,8 @@ class DataConfig:
             raise ConfigError("mask kind silhouettes needs a folder of cut-outs: add --silhouettes FOLDER.")
 
 
-def _weight(help: str) -> float:
-    return setting(0.0, f"Weight of {help}", least=0, suffix="-weight")
+def _weight(help: str, heading: str = "") -> float:
+    return setting(0.0, f"Weight of {help}", least=0, suffix="-weight", heading=heading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,31 +99,33 @@ class LossConfig:
     its lattice in them. ``jitter`` prevents that.
     """
 
-    ssim: float = _weight("1 - SSIM over the whole image.")
-    mae: float = _weight("the mean absolute error over the whole image.")
-    mse: float = _weight("the mean squared error over the whole image.")
-    hole_l1: float = _weight("the mean absolute error inside the hole.")
+    hole_l1: float = _weight("the mean absolute error inside the hole.", heading="Losses of pixels")
     known_l1: float = _weight(
         "the absolute error of the prediction at known pixels, averaged over all pixels. "
         "Filled images never show these predictions."
     )
+    mae: float = _weight("the mean absolute error over the whole image.")
+    mse: float = _weight("the mean squared error over the whole image.")
+    ssim: float = _weight("1 - SSIM over the whole image.")
+    lpips_hole: float = _weight("LPIPS in the hole and the 16 pixels around it.", heading="Losses of features")
     lpips: float = _weight("LPIPS over the whole image.")
-    lpips_hole: float = _weight("LPIPS in the hole and the 16 pixels around it.")
     perceptual: float = _weight("the mean squared difference of feature maps of the LPIPS trunk.")
+    lpips_network: LpipsNetwork = setting("alexnet", "Trunk of LPIPS and of the perceptual loss.")
+    jitter: int = setting(
+        0, "Largest random shift in pixels of the images that perceptual and adversarial losses compare.", least=0
+    )
+    adversarial_kind: AdversarialKind = setting(
+        "none",
+        "Adversarial loss: non-saturating (LaMa's), or wasserstein with a gradient penalty.",
+        heading="Adversarial losses",
+    )
     adversarial: float = _weight("the generator's adversarial loss.")
     feature_matching: float = _weight("the mean squared difference of the discriminator's feature maps.")
     r1: float = _weight("the R1 penalty: the discriminator's squared gradient norm at real images.")
     gradient_penalty: float = _weight("the critic's gradient penalty.")
-    adversarial_kind: AdversarialKind = setting(
-        "none", "Adversarial loss: non-saturating (LaMa's), or wasserstein with a gradient penalty."
-    )
     penalty_every: int = setting(
         1, "Steps between R1 or gradient penalties. Each counts for all the steps it stands for.", least=1
     )
-    jitter: int = setting(
-        0, "Largest random shift in pixels of the images that perceptual and adversarial losses compare.", least=0
-    )
-    lpips_network: LpipsNetwork = setting("alexnet", "Trunk of LPIPS and of the perceptual loss.")
     discriminator_channels: int = setting(64, "Channels of the discriminator's first layer.", least=1)
     discriminator_layers: int = setting(
         4,
@@ -175,31 +182,36 @@ def _flag(name: str) -> str:
 class OptimizationConfig:
     """Batches, optimizers, schedule and precision."""
 
-    batch_size: int = setting(16, "Crops per optimizer step, over all processes and micro-batches.", least=1)
+    steps: int = setting(
+        0, "Length of the run in optimizer steps; 0 uses --epochs.", least=0, heading="Length and checkpoints"
+    )
+    epochs: int = setting(0, "Length of the run in epochs; 0 uses --steps.", least=0)
+    steps_per_epoch: int = setting(0, "Steps between validations; 0 is one pass over the photos.", least=0)
+    monitor: Monitor = setting("psnr", "Validation metric, inside the hole, that decides which weights are best.")
+    save_every: int = setting(0, "Steps between saves within an epoch; 0 saves only at its end.", least=0)
+    batch_size: int = setting(
+        16, "Crops per optimizer step, over all processes and micro-batches.", least=1, heading="Speed and memory"
+    )
     accumulate: int = setting(
         1, "Micro-batches per process and step. More of them need less memory; only batch statistics differ.", least=1
     )
-    steps: int = setting(0, "Length of the run in optimizer steps; 0 uses --epochs.", least=0)
-    epochs: int = setting(0, "Length of the run in epochs; 0 uses --steps.", least=0)
-    steps_per_epoch: int = setting(0, "Steps between validations; 0 is one pass over the photos.", least=0)
+    precision: Precision = setting("auto", "Arithmetic precision (autocast). auto is bf16 on hardware with fast bf16.")
+    compile: bool = setting(False, "Compile the network with torch.compile.")
+    channels_last: bool = setting(True, "Use the channels-last memory layout, the fastest for convolutions.")
+    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW.", above=0, heading="Optimizer")
+    warmup_steps: int = setting(0, "Steps of linear learning-rate warm-up.", least=0)
     schedule: ScheduleKind = setting(
         "cosine",
         "cosine: AdamW down to 1% of its peak rate. constant: AdamW. epochs, plateau: AdamW, then SGD from the best "
         "weights, after --adamw-epochs or after --patience epochs without improvement.",
     )
-    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW.", above=0)
-    beta1: float = setting(0.9, "AdamW's decay of the mean gradient.", least=0, below=1)
-    beta2: float = setting(0.999, "AdamW's decay of the mean squared gradient.", least=0, below=1)
-    weight_decay: float = setting(0.01, "AdamW's weight decay.", least=0)
-    warmup_steps: int = setting(0, "Steps of linear learning-rate warm-up.", least=0)
     adamw_epochs: int = setting(0, "Epochs of AdamW with --schedule epochs.", least=0)
     patience: int = setting(0, "Epochs without improvement that end a stage of --schedule plateau.", least=0)
     sgd_learning_rate: float = setting(1e-3, "Learning rate of SGD.", above=0)
     sgd_momentum: float = setting(0.9, "Momentum of SGD.", least=0, below=1)
-    discriminator_learning_rate: float = setting(1e-4, "Learning rate of the discriminator's AdamW.", above=0)
-    discriminator_steps: int = setting(
-        1, "Discriminator steps per step of the network, each on a batch of its own.", least=1
-    )
+    weight_decay: float = setting(0.01, "AdamW's weight decay.", least=0)
+    beta1: float = setting(0.9, "AdamW's decay of the mean gradient.", least=0, below=1)
+    beta2: float = setting(0.999, "AdamW's decay of the mean squared gradient.", least=0, below=1)
     clip_norm: float = setting(0.0, "Largest gradient norm; larger gradients are scaled down. 0 never clips.", least=0)
     ema_decay: float = setting(
         0.0,
@@ -208,11 +220,10 @@ class OptimizationConfig:
         least=0,
         below=1,
     )
-    precision: Precision = setting("auto", "Arithmetic precision (autocast). auto is bf16 on hardware with fast bf16.")
-    channels_last: bool = setting(True, "Use the channels-last memory layout, the fastest for convolutions.")
-    compile: bool = setting(False, "Compile the network with torch.compile.")
-    monitor: Monitor = setting("psnr", "Validation metric, inside the hole, that decides which weights are best.")
-    save_every: int = setting(0, "Steps between saves within an epoch; 0 saves only at its end.", least=0)
+    discriminator_learning_rate: float = setting(1e-4, "Learning rate of the discriminator's AdamW.", above=0)
+    discriminator_steps: int = setting(
+        1, "Discriminator steps per step of the network, each on a batch of its own.", least=1
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -35,6 +35,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     suffix: str = "",
+    heading: str = "",
 ) -> Value:
     """Declare a setting.
 
@@ -45,8 +46,9 @@ def setting(
         above: Bound that the value must exceed.
         below: Bound that the value must stay under.
         suffix: End of the flag's name, after the name of the field.
+        heading: Heading of the help above this setting and those that follow.
     """
-    metadata = {"help": help, "least": least, "above": above, "below": below, "suffix": suffix}
+    metadata = {"help": help, "least": least, "above": above, "below": below, "suffix": suffix, "heading": heading}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -1,0 +1,108 @@
+"""Help pages: options in groups under headings, and examples that can be pasted."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import click
+
+Decorator = Callable[[Any], Any]
+
+_MAX_FLAG_WIDTH = 26
+"""Columns of the flags in a help page; a longer flag gets a line of its own."""
+
+_UNGROUPED = "Help"
+
+
+def option_group(title: str, *options: Decorator) -> Decorator:
+    """Show options under one heading of the help.
+
+    Args:
+        title: The heading.
+        options: What ``click.option`` returns, in the order of the help.
+    """
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+            function.__click_params__[-1].group = title
+        return function
+
+    return decorate
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options in groups and ends with examples.
+
+    Click has sections for commands, but only one section for all options.
+
+    Args:
+        examples: Pairs of a command line and what it does.
+        essential: Names of the parameters that ``--help`` shows. All others wait for ``--help-all``. By default
+            ``--help`` shows everything.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        examples: Sequence[tuple[str, str]] = (),
+        essential: Collection[str] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.examples, self.essential = examples, essential
+        if essential:
+            self.params.append(
+                click.Option(
+                    ["--help-all"],
+                    is_flag=True,
+                    is_eager=True,
+                    expose_value=False,
+                    callback=_show_all_help,
+                    help="Show all options and exit.",
+                )
+            )
+
+    def group_options(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return the flags and the text of every option, by heading."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None and isinstance(option, click.Option):
+                flags, text = record
+                groups.setdefault(getattr(option, "group", _UNGROUPED), []).append((flags, _word_ranges(text)))
+        return groups if len(groups) > 1 else {"Options": groups[_UNGROUPED]}
+
+    def _select_essential(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """Return the options of the short help, in the order of ``essential``."""
+        options = {option.name: option for option in self.params}
+        chosen = [options[name] for name in (*self.essential, "help_all")]
+        records = (option.get_help_record(ctx) for option in (*chosen, self.get_help_option(ctx)) if option)
+        return {"Options": [record for record in records if record]}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the groups, with their columns aligned, and the examples."""
+        is_short = self.essential and not ctx.meta.get(__name__)
+        groups = self._select_essential(ctx) if is_short else self.group_options(ctx)
+        width = min(max(len(flags) for rows in groups.values() for flags, _ in rows), _MAX_FLAG_WIDTH)
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(flags.ljust(width), text) for flags, text in rows], col_max=width)
+        if self.examples:
+            with formatter.section("Examples"):
+                indent = " " * formatter.current_indent
+                for line, purpose in self.examples:
+                    formatter.write(f"{indent}{purpose}\n{indent}  {line}\n")
+
+
+def _word_ranges(text: str) -> str:
+    """Return a help text with click's ranges, such as ``0<=x<=64``, in words."""
+    text = re.sub(r"([\d.]+)<=x<=([\d.]+)", r"\1 to \2", text)
+    return re.sub(r"x>=([\d.]+)", r"\1 or more", re.sub(r"x>([\d.]+)", r"above \1", text))
+
+
+def _show_all_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.meta[__name__] = True
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
