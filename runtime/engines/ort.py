@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Model, Report
 from wavepaint.errors import EngineError
 from wavepaint.machine import count_cores
-from wavepaint.optional import require
+from wavepaint.optional import make_install_command, make_pip_command, require
 from wavepaint.runtime.engines.engine import ExecutionConfig, OnnxEngine, OpenOptions
 from wavepaint.runtime.engines.gpus import find_gpus, get_gpu_name
 from wavepaint.runtime.engines.session import GPU_BATCH, Session, Tensor, check_threads, first_line
@@ -97,8 +97,7 @@ def _load(device: Device) -> ModuleType:
         conflict = describe_conflict(packages) if "onnxruntime-gpu" in packages else ""
         raise EngineError(
             conflict
-            or f"this ONNX Runtime {ort.__version__} has no CUDA. Replace it with: pip uninstall -y "
-            f'{" ".join(packages)} && pip install "wavepaint[gpu]"'
+            or f"this ONNX Runtime {ort.__version__} has no CUDA. Replace it with: {_make_swap(packages, 'gpu')}"
         )
     return ort
 
@@ -114,9 +113,14 @@ def describe_conflict(packages: list[str]) -> str:
         return ""
     extra = "gpu" if "onnxruntime-gpu" in packages else "cpu"
     return (
-        f"{' and '.join(packages)} are both installed and overwrite each other's files. Fix it with: pip uninstall -y "
-        f'{" ".join(packages)} && pip install "wavepaint[{extra}]"'
+        f"{' and '.join(packages)} are both installed and overwrite each other's files. Fix it with: "
+        f"{_make_swap(packages, extra)}"
     )
+
+
+def _make_swap(packages: list[str], extra: str) -> str:
+    """Return the command that replaces packages by those of an extra."""
+    return f"{make_pip_command('uninstall', '-y', *packages)} && {make_install_command(extra)}"
 
 
 class OrtSession(Session):

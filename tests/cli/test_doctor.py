@@ -11,6 +11,7 @@ from tests.fakes.machine import Machine
 from wavepaint.cli.doctor import command
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
+from wavepaint.optional import make_install_command
 from wavepaint.runtime import doctor
 from wavepaint.runtime.engines.registry import ENGINES, open_session
 
@@ -28,7 +29,7 @@ def test_the_report_shows_what_works_and_what_is_missing(wp: Wp, full_bundle: Bu
         for engine in ("tensorrt", "tensorrt-rtx"):
             (line,) = [line for line in text.splitlines() if line.split()[:1] == [engine]]
             assert "no driver or GPU was found" in line
-            assert f'pip install "wavepaint[{engine}]"' in line
+            assert make_install_command(engine) in line
 
 
 def test_the_report_can_be_json(full_bundle: Bundle) -> None:
@@ -43,7 +44,7 @@ def test_two_packages_of_onnx_runtime_are_a_conflict(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(doctor, "find_packages", lambda: ["onnxruntime", "onnxruntime-gpu"])
     (conflict,) = doctor.find_conflicts()
     assert "overwrite each other's files" in conflict
-    assert 'pip install "wavepaint[gpu]"' in conflict
+    assert make_install_command("gpu") in conflict
 
 
 def test_doctor_fails_without_any_engine(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

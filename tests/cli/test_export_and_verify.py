@@ -15,6 +15,7 @@ from tests.conftest import TINY, randomise
 from tests.fakes.bundle import write_bundle
 from wavepaint.contract import Bundle, describe_files, read_bundle
 from wavepaint.models.registry import build_model
+from wavepaint.optional import make_install_command
 from wavepaint.weights.checkpoint import save_checkpoint
 
 
@@ -186,7 +187,7 @@ def test_engines_are_added_to_a_bundle(wp: Wp, copy: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--engine", "tensorrt"], ["tensorrt is not installed", 'pip install "wavepaint[tensorrt]"']),
+        (["--engine", "tensorrt"], ["tensorrt is not installed", make_install_command("tensorrt")]),
         (["--engine", "tensorrt-rtx", "--sm", "61"], ["unknown target 'sm61'", "75, 80, 86"]),
         (["--engine", "tensorrt-rtx", "--shapes", "64,32,128"], ["expected min <= opt <= max"]),
         (["--engine", "tensorrt-rtx", "--shapes", "64,100,128"], ["multiples of 8", "96 or 104"]),

@@ -95,11 +95,9 @@ def main() -> None:
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != "wavepaint":
-            click.echo(
-                f"error: {error.name} is not installed, and this command needs it. Install it with: "
-                'pip install "wavepaint[train]"',
-                err=True,
-            )
+            from wavepaint.optional import describe_missing
+
+            click.echo(f"error: {describe_missing(error.name, extra='train')}", err=True)
             sys.exit(1)
         raise
     except OSError as error:

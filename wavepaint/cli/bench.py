@@ -25,6 +25,7 @@ from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
+from wavepaint.optional import make_install_command
 from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
@@ -207,7 +208,9 @@ def _choose_cells(options: Options, show: Show) -> tuple[list[Cell], list[Entran
         names = [name.strip() for name in options.models.split(",")]
     if options.preset is None and engines and importlib.util.find_spec("torch") is None:
         engines = [engine for engine in engines if engine not in TORCH_ENGINES] or engines
-        click.echo('PyTorch is not installed, so it is not timed: pip install "wavepaint[train]" adds it.', err=True)
+        click.echo(
+            f"PyTorch is not installed, so it is not timed. Install it with: {make_install_command('train')}", err=True
+        )
     subjects = _open_subjects(names, show, skip_missing=options.models is None)
     if options.preset is not None:
         cells = [

@@ -11,6 +11,7 @@ import click
 from wavepaint import __version__
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import default_bundle_folder, read_bundle
+from wavepaint.optional import make_install_command
 from wavepaint.runtime.doctor import EngineCheck, check_engines, describe_system, find_conflicts
 
 
@@ -57,5 +58,5 @@ def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
     else:
         _print_report(system, checks, conflicts)
     if not any(check.latency_ms is not None for check in checks):
-        click.echo('error: no engine works. Install one with: pip install "wavepaint[cpu]"', err=True)
+        click.echo(f"error: no engine works. Install one with: {make_install_command('cpu')}", err=True)
         sys.exit(1)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.errors import EngineError, EngineMemoryError
+from wavepaint.optional import make_pip_command
 from wavepaint.runtime.engines.cuda.device import Device
 
-_INSTALL = 'pip install "cuda-bindings>=12.8"'
+REQUIREMENT = "cuda-bindings>=12.8"
 
 
 class CudaDevice(Device):
@@ -33,7 +34,8 @@ class CudaDevice(Device):
         try:
             from cuda.bindings import driver
         except ImportError as error:
-            raise EngineError(f"cuda-bindings is not installed or does not load ({error}): {_INSTALL}") from error
+            command = make_pip_command("install", REQUIREMENT)
+            raise EngineError(f"cuda-bindings is not installed or does not load ({error}): {command}") from error
         self._cuda: Any = driver
         self._context: Any = None
         self.package = f"cuda-bindings {importlib.metadata.version('cuda-bindings')}"

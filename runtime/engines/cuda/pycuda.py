@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.errors import EngineError, EngineMemoryError
-from wavepaint.optional import require
+from wavepaint.optional import make_pip_command, require
+from wavepaint.runtime.engines.cuda.cuda_bindings import REQUIREMENT
 from wavepaint.runtime.engines.cuda.device import Device
 
 _NON_BLOCKING = 1
@@ -116,7 +117,8 @@ class PycudaDevice(Device):
         return elapsed_ms
 
     def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
-        raise EngineError(f"{self.package} has no stream capture. cuda-bindings has: pip install cuda-bindings")
+        command = make_pip_command("install", REQUIREMENT)
+        raise EngineError(f"{self.package} has no stream capture. cuda-bindings has: {command}")
 
     def launch(self, graph: int, stream: int) -> None:
         raise EngineError(f"{self.package} has no graphs.")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 from wavepaint.atomic import write_file
 from wavepaint.cache_folder import cache_folder
 from wavepaint.errors import ConfigError, EngineError, OutputError, WavePaintWarning
-from wavepaint.optional import require
+from wavepaint.optional import make_install_command, require
 from wavepaint.runtime.engines.gpus import Gpu, find_gpus
 from wavepaint.runtime.engines.tensorrt.kernel_cache import KernelCache
 
@@ -54,7 +54,7 @@ class TensorRtLibrary:
         if int(trt.__version__.split(".")[0]) < self.min_major_version:
             raise EngineError(
                 f"{self.label} {trt.__version__} has no strongly typed networks; expected {self.min_major_version} or "
-                f'newer. Install it with: pip install "wavepaint[{self.name}]"'
+                f"newer. Install it with: {make_install_command(self.name)}"
             )
         return trt
 
@@ -68,7 +68,7 @@ class TensorRtLibrary:
         if not gpus:
             raise EngineError(
                 f"{self.label} runs on NVIDIA GPUs, and no driver or GPU was found here. With a GPU, install its "
-                f'driver and: pip install "wavepaint[{self.name}]"'
+                f"driver and: {make_install_command(self.name)}"
             )
         return gpus[0]
 

@@ -21,6 +21,7 @@ from wavepaint.bench.roofline import add_shares
 from wavepaint.errors import ConfigError
 from wavepaint.export import bundle as export
 from wavepaint.models.registry import build_model
+from wavepaint.optional import make_install_command
 
 
 def test_a_baseline_is_exported_once_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +101,4 @@ def test_an_opencv_that_changes_known_pixels_is_not_timed(monkeypatch: pytest.Mo
 def test_a_missing_opencv_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     (result,) = race(list_cells([Classical("telea")], [64], [1], engines=[]), rounds=1, seconds=0)
-    assert 'pip install "wavepaint[opencv]"' in result.problem
+    assert make_install_command("opencv") in result.problem

@@ -1,6 +1,7 @@
 """The choice of an engine: the fastest that works, or the named one, or an error that says how to fix it."""
 
 import dataclasses
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -13,6 +14,7 @@ from tests.fakes.machine import set_gpus
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
+from wavepaint.optional import make_install_command
 from wavepaint.runtime.engines import ort, registry
 from wavepaint.runtime.engines.engine import EngineName
 from wavepaint.runtime.engines.gpus import Gpu, find_gpus
@@ -74,7 +76,7 @@ def test_without_any_engine_the_error_lists_every_reason(
     with pytest.raises(EngineError) as caught:
         open_session(full_bundle)
     for extra in ("cpu", "openvino"):  # without a GPU its engines are not tried
-        assert f'pip install "wavepaint[{extra}]"' in str(caught.value)
+        assert make_install_command(extra) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_an_impossible_request_is_refused(full_bundle: Bundle, tmp_path: Any, mo
     with pytest.raises(EngineError, match=r"OpenVINO .* computes float32.* not float16: --engine ort-cpu computes"):
         open_session(full_bundle, engine="openvino", precision="float16")
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(EngineError, match=r'openvino is not installed.*pip install "wavepaint\[openvino\]"'):
+    with pytest.raises(EngineError, match="openvino is not installed.*" + re.escape(make_install_command("openvino"))):
         open_session(full_bundle, engine="openvino")
 
 
@@ -121,7 +123,9 @@ def test_auto_skips_models_that_failed_verification(full_bundle: Bundle, no_gpu:
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
 )
 def test_an_onnx_runtime_without_cuda_names_the_fix(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match=r'has no CUDA.*uninstall -y onnxruntime && pip install "wavepaint\[gpu\]"'):
+    with pytest.raises(
+        EngineError, match="has no CUDA.*uninstall -y onnxruntime && " + re.escape(make_install_command("gpu"))
+    ):
         open_session(full_bundle, engine="ort-cuda")
     monkeypatch.setattr(ort, "find_packages", lambda: ["onnxruntime", "onnxruntime-gpu"])
     with pytest.raises(EngineError, match="both installed and overwrite each other's files"):
@@ -190,10 +194,10 @@ def test_a_model_that_no_engine_here_runs_has_an_obstacle(
     models = {artifact.path: full_bundle.get_model(artifact) for artifact in full_bundle.manifest.artifacts}
     assert find_obstacle(models["model.onnx"]) == ""
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert 'pip install "wavepaint[openvino]"' in find_obstacle(models["model.bf16.onnx"])
+    assert make_install_command("openvino") in find_obstacle(models["model.bf16.onnx"])
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert find_runnable(models["model.onnx"]) == []
-    assert 'pip install "wavepaint[cpu]"' in find_obstacle(models["model.onnx"])
+    assert make_install_command("cpu") in find_obstacle(models["model.onnx"])
 
 
 def test_cuda_without_a_gpu_has_an_obstacle(no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,6 +210,6 @@ def test_cuda_without_a_gpu_has_an_obstacle(no_gpu: None, monkeypatch: pytest.Mo
 def test_tensorrt_without_a_gpu_names_the_fix_once(full_bundle: Bundle, engine: Any) -> None:
     with pytest.raises(EngineError) as caught:
         open_session(full_bundle, engine=engine)
-    assert str(caught.value).count(f'pip install "wavepaint[{engine}]"') == 1
+    assert str(caught.value).count(make_install_command(engine)) == 1
     assert "no driver or GPU was found" in str(caught.value)
     assert "tensorrt" not in sys.modules

@@ -11,6 +11,7 @@ from tests.fakes.bundle import write_bundle
 from wavepaint.contract import Bundle, default_bundle_folder, hash_file, read_bundle
 from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.export.plans import EngineRequest, add_engines, choose_models, find_builders
+from wavepaint.optional import make_install_command
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
@@ -81,8 +82,8 @@ def test_a_library_that_cannot_build_is_skipped_or_refused(
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     skipped: dict[str, str] = {}
     assert find_builders(EngineRequest(), 8, skipped.__setitem__) == []
-    assert 'pip install "wavepaint[tensorrt]"' in skipped["tensorrt"]
-    assert 'pip install "wavepaint[tensorrt-rtx]"' in skipped["tensorrt-rtx"]
+    assert make_install_command("tensorrt") in skipped["tensorrt"]
+    assert make_install_command("tensorrt-rtx") in skipped["tensorrt-rtx"]
     with pytest.raises(EngineError, match="tensorrt is not installed"):
         find_builders(EngineRequest(libraries=("tensorrt",), required=True), 8, skipped.__setitem__)
 

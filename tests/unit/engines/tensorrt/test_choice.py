@@ -11,6 +11,7 @@ from tests.unit.engines.tensorrt.plans import make_plan_artifact
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
 from wavepaint.export.plans import EngineRequest, add_engines
+from wavepaint.optional import make_install_command
 from wavepaint.runtime.engines import gpus
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.registry import (
@@ -81,7 +82,7 @@ def test_a_plan_is_runnable_only_where_it_fits(
     assert "GPU here is sm90" in find_obstacle(other)
     monkeypatch.setattr(TensorRtLibrary, "load", LOAD)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    assert 'pip install "wavepaint[tensorrt]"' in find_obstacle(model)
+    assert make_install_command("tensorrt") in find_obstacle(model)
     assert find_runnable(model) == []
     assert find_mismatch({}, get_library("tensorrt"), "11.0", "sm90").startswith("it was built by TensorRT None")
 

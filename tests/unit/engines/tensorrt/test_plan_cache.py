@@ -1,6 +1,7 @@
 """A plan that does not fit is replaced by a new one with a warning, and cached plans are checked."""
 
 import multiprocessing
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from tests.fakes.machine import Machine, set_gpus
 from tests.unit.engines.tensorrt.plans import PROFILE, assert_matches_onnx_runtime, make_plan_artifact, open_artifact
 from wavepaint.contract import Bundle
 from wavepaint.errors import BundleError, EngineError, WavePaintWarning
+from wavepaint.optional import make_install_command
 from wavepaint.runtime.engines import gpus
 from wavepaint.runtime.engines.registry import (
     open_session,
@@ -280,7 +282,7 @@ def test_a_plan_that_must_not_or_cannot_be_built_is_an_error(
     with pytest.raises(EngineError, match="model.onnx, from which another could be built, is missing"):
         open_artifact(planned, unfit)
     set_gpus(monkeypatch)
-    with pytest.raises(EngineError, match=r'no driver or GPU was found.*pip install "wavepaint\[tensorrt\]"'):
+    with pytest.raises(EngineError, match="no driver or GPU was found.*" + re.escape(make_install_command("tensorrt"))):
         open_artifact(planned)
     assert machine.builds == []
 
