@@ -60,18 +60,20 @@ def make_install_command(extra: str, *, reinstall: bool = False) -> str:
 def make_pip_command(action: str, *arguments: str) -> str:
     """Return a shell command that runs pip for the running Python.
 
-    It is ``pip`` if the first one in PATH belongs to this Python, ``uv pip`` if this Python has none and uv is
-    installed, and ``python -m pip`` otherwise.
+    It is ``pip`` if the first one in PATH belongs to this Python, and ``python -m pip`` otherwise. If this Python has no
+    pip, as in environments of uv, it is ``uv pip`` or installs pip first.
     """
-    python = sys.executable or "python"
-    found = shutil.which("pip")
-    if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        command = ["uv", "pip", action, "--python", python, *arguments]
+    python, found = _quote(sys.executable or "python"), shutil.which("pip")
+    if importlib.util.find_spec("pip") is None:
+        has_uv = shutil.which("uv") is not None
+        command = (
+            f"uv pip {action} --python {python}" if has_uv else f"{python} -m ensurepip && {python} -m pip {action}"
+        )
     elif found and Path(found).parent.resolve() == Path(sysconfig.get_path("scripts")).resolve():
-        command = ["pip", action, *arguments]
+        command = f"pip {action}"
     else:
-        command = [python, "-m", "pip", action, *arguments]
-    return " ".join(_quote(part) for part in command)
+        command = f"{python} -m pip {action}"
+    return " ".join([command, *map(_quote, arguments)])
 
 
 def _list_requirements(extra: str) -> list[str]:

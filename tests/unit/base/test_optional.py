@@ -51,7 +51,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return install
 
 
-def put_pip_first(monkeypatch: pytest.MonkeyPatch, scripts: Path, *, has_uv: bool = False) -> None:
+def put_pip_first(
+    monkeypatch: pytest.MonkeyPatch, scripts: Path, *, has_pip: bool = True, has_uv: bool = False
+) -> None:
+    """Let the first pip in PATH be in ``scripts``, and the running Python have one of its own or not."""
+    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: object() if has_pip else None)
     programs = {"pip": str(scripts / "pip"), "uv": "/usr/bin/uv" if has_uv else None}
     monkeypatch.setattr(optional.shutil, "which", programs.get)
     monkeypatch.setattr(optional.sysconfig, "get_path", lambda name: str(Path(sys.executable).parent))
@@ -111,16 +115,17 @@ def test_the_command_names_the_running_python_if_another_pip_comes_first(
     install()
     put_pip_first(monkeypatch, tmp_path)
     monkeypatch.setattr(sys, "executable", "/opt/my python/bin/python")
-    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: object())
     assert make_pip_command("install", "a") == '"/opt/my python/bin/python" -m pip install a'
 
 
 def test_an_environment_of_uv_has_no_pip(install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    put_pip_first(monkeypatch, tmp_path, has_uv=True)
+    put_pip_first(monkeypatch, tmp_path, has_pip=False, has_uv=True)
     monkeypatch.setattr(sys, "executable", "/venv/bin/python")
-    monkeypatch.setattr(optional.importlib.util, "find_spec", lambda name: None)
     assert make_pip_command("install", "a>=1") == 'uv pip install --python /venv/bin/python "a>=1"'
     assert make_pip_command("uninstall", "-y", "a") == "uv pip uninstall --python /venv/bin/python -y a"
+    put_pip_first(monkeypatch, tmp_path, has_pip=False)
+    command = make_pip_command("install", "a")
+    assert command == "/venv/bin/python -m ensurepip && /venv/bin/python -m pip install a"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="quoting for POSIX shells")
