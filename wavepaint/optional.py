@@ -60,8 +60,8 @@ def make_install_command(extra: str, *, reinstall: bool = False) -> str:
 def make_pip_command(action: str, *arguments: str) -> str:
     """Return a shell command that runs pip for the running Python.
 
-    It is ``pip`` if the first one in PATH belongs to this Python, and ``python -m pip`` otherwise. If this Python has no
-    pip, as in environments of uv, it is ``uv pip`` or installs pip first.
+    It is ``pip`` if the first one in PATH belongs to this Python, and ``python -m pip`` otherwise. If this Python has
+    no pip, as in environments of uv, it is ``uv pip`` or installs pip first.
     """
     python, found = _quote(sys.executable or "python"), shutil.which("pip")
     if importlib.util.find_spec("pip") is None:
