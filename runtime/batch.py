@@ -1,5 +1,6 @@
 """Fill batches of photos, in memory or on disk. Decoding, filling and encoding overlap, and failures are isolated."""
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
@@ -110,7 +111,7 @@ def _decode(
     """Return a photo that passes ``check``, and its hole; or the error."""
     try:
         if mask is None:
-            raise ImageError(f"{printable(image)} has no mask.")
+            raise ImageError(f"{printable(image)} has no mask. A mask has the photo's name, or that name and _mask.")
         photo = read_photo(image)
         check(photo)
         return photo, read_hole(mask, photo, options)
@@ -134,7 +135,24 @@ def _inpaint_group(
 ) -> list[Filled]:
     # Photos that cannot be returned as PIL images are refused before they are filled.
     decoded = [_decode(*_check_pair(pair), options, Photo.check_pil) for pair in pairs]
-    return _fill_decoded(inpainter, decoded, options)
+    filled = _fill_decoded(inpainter, decoded, options)
+    for one, pair in zip(filled, pairs, strict=True):
+        if isinstance(one, WavePaintError):
+            one.args = (_name_files(one, *pair),)
+    return filled
+
+
+def _name_files(error: Exception, image: ImageSource, mask: ImageSource | None) -> str:
+    """Return an error's message in a form that begins with the photo's path, and names the mask unless the photo fails.
+
+    Sources in memory have no path.
+    """
+    message = str(error) or _OUT_OF_MEMORY
+    if not isinstance(image, str | os.PathLike) or message.startswith((f"{printable(image)} ", f"{printable(image)}:")):
+        return message
+    if not isinstance(mask, str | os.PathLike) or message.startswith(f"{printable(mask)} "):
+        return f"{printable(image)}: {message}"
+    return f"{printable(image)} with {printable(mask)}: {message}"
 
 
 def _check_pair(pair: tuple[ImageSource, ImageSource]) -> tuple[ImageSource, ImageSource]:
@@ -175,8 +193,13 @@ def _check_output(job: Job, photo: Photo) -> None:
 def _write(
     job: Job, source: DecodedPair, filled: Filled, seconds: float, options: FillOptions, overwrite: bool
 ) -> JobResult:
-    if isinstance(source, WavePaintError) or isinstance(filled, WavePaintError):
-        return JobResult(job=job, status="failed", error=str(filled))
+    def fail(error: Exception) -> JobResult:
+        return JobResult(job=job, status="failed", error=_name_files(error, job.image, job.mask))
+
+    if isinstance(source, WavePaintError):
+        return fail(source)
+    if isinstance(filled, WavePaintError):
+        return fail(filled)
     photo, hole = source
     try:
         # The result comes last: if it exists, so do the pictures, and --resume may skip the photo.
@@ -184,7 +207,7 @@ def _write(
             write_pictures(photo, hole, filled, options, job.overlay, job.comparison)
         _write_result(job, filled, overwrite)
     except (WavePaintError, MemoryError) as error:
-        return JobResult(job=job, status="failed", error=str(error) or f"{photo.source}: {_OUT_OF_MEMORY}")
+        return fail(error)
     return JobResult(job=job, status="filled", size=photo.size, seconds=seconds, hole=float(hole.mean()))
 
 

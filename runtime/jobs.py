@@ -63,7 +63,7 @@ class JobResult:
         size: Width and height of the photo in pixels; zeros if it was not filled.
         seconds: Time to fill it, without decoding and encoding, together with the other photos of the same call.
         hole: Share of the photo that was filled, 0 to 1.
-        error: Why it failed, in one line.
+        error: Why it failed, in one line that begins with the photo's path.
     """
 
     job: Job

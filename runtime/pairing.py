@@ -96,7 +96,8 @@ def _list_suffixes() -> frozenset[str]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _list_suffixes() and path.is_file() and not path.name.startswith(".")
+    """Return whether a name is an image's. Broken links and pipes count: they are reported when they are read."""
+    return path.suffix.lower() in _list_suffixes() and not path.is_dir() and not path.name.startswith(".")
 
 
 def _walk(root: Path) -> list[Path]:

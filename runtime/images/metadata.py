@@ -13,6 +13,9 @@ _LAYOUT_TAGS = frozenset({254, 255, *range(256, 267), 273, *range(277, 282), 284
 # Tags of resolution, XMP and ICC profile, which are not copied with the EXIF.
 _OWN_TAGS = frozenset({282, 283, 296, 700, 34675})
 
+_EMPTY_EXIF_BYTES = 20
+"""Size of EXIF without any entry: a header of 6 bytes, one of 8, the number of entries, and the end."""
+
 
 def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
     """Return the orientation, 1 to 8, and the EXIF without the orientation.
@@ -25,6 +28,8 @@ def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
         # Pillow turns a TIFF upright while decoding.
         orientation = 1 if image.format == "TIFF" else found.get(ExifTags.Base.Orientation, 1)
         if not len(found):
+            if len(image.info.get("exif") or b"") > _EMPTY_EXIF_BYTES:
+                raise ValueError("it has no entry that can be read")
             return 1, None
         exif = _copy(found)
         dropped = {ExifTags.Base.Orientation} | (_LAYOUT_TAGS | _OWN_TAGS if image.format == "TIFF" else set())

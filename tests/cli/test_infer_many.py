@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
-from tests.image_files import read_pixels
+from tests.image_files import chunk, encoded, png, read_pixels
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, WavePaintWarning
 from wavepaint.runtime.batch import fill_jobs
+from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job
 from wavepaint.runtime.pairing import find_jobs
@@ -53,6 +54,61 @@ def test_a_tree_is_filled_except_for_broken_files(
     assert (report["filled"], report["failed"], report["skipped"]) == (4, 2, 0)
     assert [Path(row["image"]).stem for row in report["images"] if row["status"] == "failed"] == ["p5", "p4"]
     assert all(row["hole"] == pytest.approx(hole.mean(), abs=1e-6) for row in report["images"] if not row["error"])
+
+
+def test_every_error_and_warning_names_its_photo(
+    wp_here: Wp, full_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    part = np.zeros((24, 32, 1), np.uint8)
+    part[4:9, 5:9] = 255
+    good, mask, narrow, jpeg = png(photo), png(part), slice(0, 16), Image.fromarray(photo)
+    sideways = Image.Exif()
+    sideways[0x0112] = 13
+    files: dict[str, tuple[bytes | None, bytes | None, str]] = {
+        "broken.png": (b"noise", mask, "IMAGE is not an image"),
+        "cut.png": (good[:-90], mask, "IMAGE is damaged or cut off"),
+        "link.png": (None, mask, "IMAGE does not exist"),
+        "unmasked.png": (good, None, "IMAGE has no mask"),
+        "scribble.png": (good, b"noise", "IMAGE: MASK is not an image"),
+        "small.png": (good, png(part[:9]), "IMAGE with MASK: the image is 32x24 pixels"),
+        "covered.png": (good, png(np.full_like(part, 255)), "IMAGE with MASK: the mask covers all"),
+        "stumble.png": (png(photo[:, narrow]), png(part[:, narrow]), "IMAGE with MASK: it stumbled"),
+        "sideways.jpg": (encoded(jpeg, "JPEG", exif=sideways), mask, "IMAGE: its EXIF orientation"),
+        "tags.jpg": (encoded(jpeg, "JPEG", exif=b"Exif\0\0MM\0*" + bytes(12)), mask, "IMAGE: its EXIF cannot be read"),
+        "colours.png": (png(photo, chunk(b"iCCP", b"x\0\0not zlib")), mask, "IMAGE: its ICC profile"),
+        "unmarked.png": (good, png(np.zeros_like(part)), "the mask of IMAGE is empty"),
+    }
+    expected = {}
+    for kind in ("images", "masks", "out"):
+        (tmp_path / kind).mkdir()
+    for name, (data, own_mask, words) in files.items():
+        image, drawn = tmp_path / "images" / name, (tmp_path / "masks" / name).with_suffix(".png")
+        if data is None:
+            image.symlink_to("nowhere")
+        else:
+            image.write_bytes(data)
+        if own_mask is not None:
+            drawn.write_bytes(own_mask)
+        expected[image] = words.replace("IMAGE", str(image)).replace("MASK", str(drawn))
+    run = OrtSession.run
+
+    def stumble(session: OrtSession, images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        if images.shape[3] < 24:
+            raise EngineError("it stumbled.")
+        return run(session, images, masks)
+
+    monkeypatch.setattr(OrtSession, "run", stumble)
+    arguments = [tmp_path / "images", tmp_path / "masks", "-o", tmp_path / "out", "--bundle", full_bundle.folder]
+    result = wp_here("infer", *arguments, "--engine", "ort-cpu", "--strategy", "whole", "--report", tmp_path / "r.json")
+    lines = result.stderr.decode().splitlines()
+    for image, words in expected.items():
+        assert [line for line in lines if line.partition(": ")[2].startswith(words)], (image, lines)
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    rows = json.loads((tmp_path / "r.json").read_text())["images"]
+    assert [row["error"] for row in rows if row["error"]] == errors
+    assert len(errors) == 8
+    assert "4 filled, 8 failed of 12" in lines[-1]
 
 
 def test_results_equal_those_of_single_calls(folders: Path, tiny_bundle: Bundle) -> None:

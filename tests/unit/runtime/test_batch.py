@@ -61,6 +61,14 @@ def test_an_error_is_raised_or_yielded_in_its_place(inpainter: Inpainter, photo:
     assert kinds == [Image.Image, ImageError, ImageError, ImageError, Image.Image]
 
 
+def test_an_error_names_the_file_of_its_photo(inpainter: Inpainter, photo_files: tuple[Path, Path]) -> None:
+    image, mask = photo_files
+    Image.new("L", (8, 8)).save(mask)
+    (error,) = inpaint_many([photo_files], inpainter, on_error="yield")
+    assert isinstance(error, ImageError)
+    assert str(error).startswith(f"{image} with {mask}: the image is 451x300 pixels and the mask 8x8")
+
+
 def test_an_error_of_the_source_is_raised(inpainter: Inpainter, photo: np.ndarray, hole: np.ndarray) -> None:
     def broken() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield photo, hole
