@@ -89,6 +89,23 @@ def test_closed_or_broken_streams_are_reported(photo_files: Files, redirections:
 
 
 @pytest.mark.usefixtures("fake_model")
+def test_an_image_is_neither_written_to_a_terminal_nor_read_from_one(
+    wp_here: Wp, photo_files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    image, mask = photo_files
+    monkeypatch.setattr(io, "TextIOWrapper", Terminal)
+    for arguments in ((image, mask, "-o", "-"), ("-", mask)):
+        refused = wp_here("infer", *arguments, stdin=image.read_bytes())
+        assert_refused(refused, "standard output is a terminal", "--out", "> result.png", status=2)
+    assert_refused(wp_here("infer", "-", mask, "-o", image.with_name("a.png")), "pipe a file in", status=2)
+    assert sorted(path.name for path in image.parent.iterdir()) == ["mask.png", "photo.png"]
+
+
+@pytest.mark.usefixtures("fake_model")
 def test_results_are_never_overwritten_by_accident(wp_here: Wp, photo_files: Files, tmp_path: Path) -> None:
     image, mask = photo_files
     before = image.read_bytes(), mask.read_bytes()

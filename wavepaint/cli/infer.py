@@ -45,6 +45,8 @@ def _open_source(argument: str) -> Path | bytes:
         return Path(argument)
     if sys.stdin is None:
         raise ImageError("standard input is closed. Give a file name instead of -, or pipe a file in.")
+    if sys.stdin.isatty():
+        raise click.UsageError("- is standard input, and that is a terminal. Give a file name, or pipe a file in.")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
@@ -56,6 +58,11 @@ def _choose_output(image: str, out: str | None) -> Path | IO[bytes]:
     if out == STREAM or (out is None and image == STREAM):
         if sys.stdout is None:
             raise OutputError("the result cannot be written to standard output: it is closed.")
+        if sys.stdout.isatty():
+            raise click.UsageError(
+                "The result is an image, and standard output is a terminal. Name a file with --out, or redirect the "
+                "output: > result.png."
+            )
         return sys.stdout.buffer
     source = Path(image)
     suffix = source.suffix if is_written(source.suffix) else ".png"
@@ -74,7 +81,7 @@ def _list_jobs(
         raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
     if image == STREAM and mask == STREAM:
         raise click.UsageError("Only one of IMAGE and MASK can come from standard input.")
-    target = _choose_output(image, out)
+    target = _choose_output(image, out)  # first, because it does not wait for standard input
     return [Job(_open_source(image), _open_source(mask), target, overlay, comparison)]
 
 
