@@ -91,7 +91,8 @@ def decode(source: ImageSource, role: str, size: tuple[int, int] | None = None) 
 def _check_array(array: NDArray[Any], role: str) -> NDArray[Any]:
     """Return an array as (H, W, C)."""
     if array.dtype == np.bool_:
-        array = array.view(np.uint8) * np.uint8(255)
+        # Pillow's bilevel images give arrays whose true is 255, not 1.
+        array = np.where(array.view(np.uint8), np.uint8(255), np.uint8(0))
     channels = array[..., None] if array.ndim == 2 else array
     levels = array.dtype.kind == "u" and array.dtype.itemsize <= 2
     if not levels or channels.ndim != 3 or channels.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:

@@ -283,6 +283,13 @@ def test_a_mask_of_another_size_is_refused_before_decoding(monkeypatch: pytest.M
         read_mask(data, size=(30, 21))
 
 
+def test_true_is_white_in_every_bool_array() -> None:
+    bilevel = Image.fromarray(GREY >= 128)
+    assert bilevel.mode == "1"
+    for mask in (bilevel, np.asarray(bilevel), GREY >= 128, (GREY >= 128)[::-1, ::-1][::-1, ::-1]):
+        assert np.array_equal(read_mask(mask), GREY >= 128)
+
+
 def test_a_turned_mask_may_have_the_stored_size_of_its_photo() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
