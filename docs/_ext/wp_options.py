@@ -26,7 +26,7 @@ class WpOptions(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the nodes of the usage line and of the options."""
         name = self.arguments[0]
-        group = click.Context(wp, info_name="wp")
+        group = click.Context(wp, info_name="wp", **wp.context_settings)
         command = wp.get_command(group, name)
         if command is None:
             raise self.error(f"wp has no command {name!r}")
@@ -35,7 +35,7 @@ class WpOptions(SphinxDirective):
         lines = ["```text", usage, "```", "", f"```{{program}} wp {name}", "```", ""]
         assert isinstance(command, GroupedCommand)
         for heading, options in command.group_options(context).items():
-            lines += [f"**{_escape(heading)}**", ""]
+            lines += ["```{rubric} " + _escape(heading), "```", ""]
             for flags, text in options:
                 lines += [f"```{{option}} {flags.replace(' / ', ', ')}", _escape(text), "```", ""]
         container = nodes.container()

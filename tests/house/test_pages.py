@@ -34,6 +34,7 @@ def test_site_builds_without_warnings(tmp_path: Path) -> None:
     run_module("sphinx", "-W", "--keep-going", "-q", "-d", str(tmp_path / "doctrees"), "docs", str(tmp_path / "site"))
     options = (tmp_path / "site" / "commands" / "infer.html").read_text()
     assert "--mask-threshold" in options
+    assert "Large photos" in options  # a heading of its groups
     assert "Inpainter.fill" in (tmp_path / "site" / "api.html").read_text()
 
 

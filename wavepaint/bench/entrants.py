@@ -45,6 +45,9 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Architecture and hyper-parameters by name. benchmarks/table1.py explains those of the last one."""
 
+NAMES = (DEFAULT, *BASELINES, *METHODS)
+"""What a model is called that is not a bundle's folder."""
+
 _SEED = 0
 
 
@@ -101,10 +104,7 @@ def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: N
     if name in BASELINES:
         return Subject(name, _open_baseline(name, on_stage), False)
     if not Path(name).exists():
-        raise ConfigError(
-            f"unknown model {name!r}: expected {', '.join((DEFAULT, *BASELINES, *METHODS))}, or a bundle's folder "
-            "(--models)."
-        )
+        raise ConfigError(f"unknown model {name!r}: expected {', '.join(NAMES)}, or a bundle's folder (--models).")
     bundle = read_bundle(Path(name))
     return Subject(bundle.manifest.name, bundle, bool(bundle.manifest.training))
 

@@ -11,7 +11,7 @@ import click
 from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
-from wavepaint.bench.entrants import DEFAULT, Entrant, open_entrant
+from wavepaint.bench.entrants import DEFAULT, NAMES, Entrant, open_entrant
 from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, Criterion, judge, list_proof_cells
 from wavepaint.bench.photo_stages import StageTimes, make_stage_rows
 from wavepaint.bench.plot import check_plot, write_plot
@@ -20,7 +20,8 @@ from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import NOISY_VARIATION
 from wavepaint.bench.record import Record
 from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, Show, profile_cells, run_here, run_in_child, time_stages
-from wavepaint.cli.grouped_help import GroupedCommand
+from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names
+from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress, print_line
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
@@ -54,72 +55,126 @@ def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[
     return names
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("bundles", type=click.Path(path_type=Path), nargs=-1)
-@click.option(
-    "--models",
-    help="Models and bundles, separated by commas; telea and navier-stokes are OpenCV's methods (opencv extra). "
-    "Default: BUNDLES (or the one that ships with the package), wavepaint and lama.",
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp bench --quick", "Measure little, to see that everything works:"),
+        ("wp bench bundles/mine --photos holiday/ --plot mine.png", "Time your own model, and measure its quality:"),
+        ("wp bench --json new.json --compare old.json", "Find what became slower since an earlier race:"),
+    ],
 )
-@click.option(
-    "--engines",
-    help=f"Some of {', '.join((*ENGINES, *TORCH_ENGINES))}. Default: the runtime's engines that suit this machine.",
+@click.argument("bundles", type=FOLDER, nargs=-1)
+@option_group(
+    "What to time",
+    click.option(
+        "--models",
+        metavar="LIST",
+        shell_complete=complete_names(*NAMES),
+        help=f"Models and bundles, separated by commas: {', '.join(NAMES)}, or folders. telea and navier-stokes are "
+        "OpenCV's methods (opencv extra). Default: BUNDLES (or default), wavepaint and lama.",
+    ),
+    click.option(
+        "--engines",
+        metavar="LIST",
+        shell_complete=complete_names(*ENGINES, *TORCH_ENGINES),
+        help=f"Engines, separated by commas: {', '.join((*ENGINES, *TORCH_ENGINES))}. Default: the runtime's engines "
+        "that suit this machine.",
+    ),
+    click.option(
+        "--precisions",
+        metavar="LIST",
+        shell_complete=complete_names(*PRECISIONS, TF32),
+        help=f"Precisions, separated by commas: {', '.join((*PRECISIONS, TF32))}. Default: all.",
+    ),
+    click.option(
+        "--sizes",
+        callback=_parse_numbers,
+        metavar="LIST",
+        help="Sides of square images in pixels, separated by commas. Default: 256,512; 256 with --quick.",
+    ),
+    click.option(
+        "--batch", callback=_parse_numbers, metavar="LIST", help="Batch sizes, separated by commas. Default: 1."
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: each engine's choice."
+    ),
 )
-@click.option("--precisions", help=f"Some of {', '.join((*PRECISIONS, TF32))}. Default: all.")
-@click.option("--sizes", callback=_parse_numbers, help="Sides in pixels. Default: 256,512; 256 with --quick.")
-@click.option("--batch", callback=_parse_numbers, help="Batch sizes, such as 1,4. Default: 1.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
-@click.option("--rounds", type=click.IntRange(min=1), help="Alternating rounds. Default: 5; 2 with --quick.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0),
-    help="Minimum time for each cell in each round. Default: 1; 0.2 with --quick.",
+@option_group(
+    "How long",
+    click.option("--quick", is_flag=True, help="Measure less, to check that everything works."),
+    click.option(
+        "--rounds",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        help="Rounds, which alternate between the cells. Default: 5; 2 with --quick.",
+    ),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Shortest time for each cell in each round. Default: 1; 0.2 with --quick.",
+    ),
+    click.option(
+        "--time-limit",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Start no cell after this time. Cells then run in a child process, which may crash or hang.",
+    ),
+    click.option(
+        "--cell-limit",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Give up on a cell that takes longer than this to open or to time a round. Cells then run in a child "
+        f"process. Default for a child process: {STEP_LIMIT_S:g}.",
+    ),
 )
-@click.option("--quick", is_flag=True, help="Measure less, to check that everything works.")
-@click.option(
-    "--photos",
-    type=click.Path(path_type=Path),
-    help="Also measure PSNR and SSIM of models with trained weights, inside medium holes in the photos of this folder.",
+@option_group(
+    "More measurements",
+    click.option(
+        "--photos",
+        type=PATH,
+        help="Also measure PSNR and SSIM of models with trained weights, inside medium holes in the photos of this "
+        "folder or archive.",
+    ),
+    click.option("--profile", is_flag=True, help=f"Also show which operators take the time ({', '.join(PROFILED)})."),
 )
-@click.option("--profile", is_flag=True, help=f"Show which operators take the time, in {' and '.join(PROFILED)}.")
-@click.option(
-    "--preset",
-    type=click.Choice([GPU_PROOF]),
-    help="gpu-proof: compare WavePaint's engines with LaMa on this GPU, and judge the results. --models, --engines, "
-    "--precisions, --sizes and --batch select some of its cells. See docs/gpu-host.md.",
+@option_group(
+    "Files",
+    click.option("--json", "json_path", type=FILE, help="Write the results to this JSON file."),
+    click.option("--markdown", type=FILE, help="Write the results to this Markdown file."),
+    click.option("--plot", type=FILE, help="Plot the results to this image file (plot extra)."),
+    click.option("--overwrite", is_flag=True, help="Replace existing files."),
+    click.option("--resume", is_flag=True, help="Keep the results in the --json file and measure only missing ones."),
+    click.option("--retry-failed", is_flag=True, help="Measure failed cells again; needs --resume."),
 )
-@click.option("--dry-run", is_flag=True, help="With --preset: small cells on the CPU, to test everything but the GPU.")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="Start no cell after this time. Cells then run in a child process, which may crash or hang.",
+@option_group(
+    "Comparison with an earlier race",
+    click.option(
+        "--compare",
+        type=FILE,
+        help="The earlier --json file. The exit status is 1 if a cell became slower by more than --margin.",
+    ),
+    click.option(
+        "--margin",
+        type=click.FloatRange(min=0),
+        default=0.15,
+        show_default=True,
+        metavar="SHARE",
+        help="Increase in latency that --compare allows, as a share of the earlier latency.",
+    ),
 )
-@click.option(
-    "--cell-limit",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Give up on a cell that takes longer than this to open or to time a round. Cells then run in a child process. "
-    f"Default for a child process: {STEP_LIMIT_S:g}.",
+@option_group(
+    "GPU proof",
+    click.option(
+        "--preset",
+        type=click.Choice([GPU_PROOF]),
+        help="gpu-proof: compare WavePaint's engines with LaMa on this GPU, and judge the results. --models, "
+        "--engines, --precisions, --sizes and --batch select some of its cells. See docs/gpu-host.md.",
+    ),
+    click.option(
+        "--dry-run", is_flag=True, help="Run small cells on the CPU, to test everything but the GPU; needs --preset."
+    ),
 )
-@click.option("--resume", is_flag=True, help="Keep the results in the --json file and measure only missing ones.")
-@click.option("--retry-failed", is_flag=True, help="With --resume: measure failed cells again.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results to this file.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write the results to this Markdown file.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Plot the results to this image file (plot extra).")
-@click.option(
-    "--compare",
-    type=click.Path(path_type=Path),
-    help="Compare with an earlier --json file. The exit status is 1 if a cell became slower by more than --margin.",
-)
-@click.option(
-    "--margin",
-    type=click.FloatRange(min=0),
-    default=0.15,
-    show_default=True,
-    help="Relative increase in latency that --compare allows.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(**values: Any) -> None:
     """Time BUNDLES against the papers' WavePaint and LaMa, in every engine that works here.
 

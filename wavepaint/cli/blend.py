@@ -4,15 +4,31 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli.completion import FILE
 from wavepaint.cli.grouped_help import GroupedCommand
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Checkpoint to write.")
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        (
+            "wp blend runs/first/best.pt runs/fine/best.pt -o between.pt",
+            "Take 20% of the first and 80% of the second:",
+        ),
+        ("wp blend runs/first/best.pt runs/fine/best.pt -o half.pt --share 0.5", "Take half of each:"),
+        ("wp export between.pt -o bundles/between", "Export the blend, to fill photos with it:"),
+    ],
+)
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+@click.option("-o", "--out", required=True, type=FILE, help="Checkpoint to write.")
 @click.option(
-    "--share", type=float, default=0.8, show_default=True, help="Weight of SECOND: 0 gives FIRST, 1 gives SECOND."
+    "--share",
+    type=float,
+    default=0.8,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of SECOND, from 0 (the weights of FIRST) to 1 (those of SECOND).",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing checkpoint.")
 def command(first: Path, second: Path, out: Path, share: float, overwrite: bool) -> None:

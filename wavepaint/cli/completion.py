@@ -1,45 +1,47 @@
-"""Parameter types that complete in a shell. They check nothing: the commands do, with messages of their own."""
+"""What the values of options complete to in a shell: files, folders and names.
 
-from collections.abc import Sequence
+Nothing is checked here, because the commands have better messages.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
-from click.types import StringParamType
 
-FILE = click.Path(path_type=Path)
-"""A file or folder, as a path."""
-
-FILE_NAME = click.Path(readable=False)
-"""A file or folder, as text: it may also be a pattern, or - for a standard stream."""
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-class FolderType(click.Path):
-    """A folder, as a path."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-        self.name = "folder"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete to folders only."""
-        return [CompletionItem(incomplete, type="dir")]
-
-
-FOLDER = FolderType()
-
-
-class NameList(StringParamType):
-    """Names separated by commas, as text.
+class _Place(click.Path):
+    """A path; the help shows its kind.
 
     Args:
-        names: The names to complete.
+        name: The kind.
+        completes: Click's name for what to complete: "file" for files and folders, "dir" for folders.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, name: str, completes: str) -> None:
+        super().__init__(path_type=Path)
+        self.name, self._completes = name, completes
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete the name after the last comma."""
+        """Leave the search to the shell."""
+        return [CompletionItem(incomplete, type=self._completes)]
+
+
+FILE, FOLDER, PATH = _Place("file", "file"), _Place("folder", "dir"), _Place("path", "file")
+
+
+def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete text that may be a path, or something else: a pattern, or - for a standard stream."""
+    return PATH.shell_complete(ctx, param, incomplete)
+
+
+def complete_names(*names: str) -> Complete:
+    """Return a function that completes one of the names, or a list of them with commas between."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, start = incomplete.rpartition(",")
-        return [CompletionItem(before + comma + name) for name in self.names if name.startswith(start)]
+        return [CompletionItem(before + comma + name) for name in names if name.startswith(start)]
+
+    return complete

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from wavepaint import __version__
+from wavepaint.cli.completion import FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.optional import make_install_command
@@ -40,9 +41,18 @@ def _print_report(system: dict[str, Any], checks: list[EngineCheck], conflicts: 
             click.echo(f"{name} works: 256x256 in {check.latency_ms:.1f} ms ({check.label})")
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: each engine's choice.")
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp doctor", "See which engines work here, and how to get the others:"),
+        ("wp doctor bundles/mine", "Try a model of your own in every engine:"),
+        ("wp doctor --json > machine.json", "Keep the report, for a bug report:"),
+    ],
+)
+@click.argument("bundle", type=FOLDER, required=False)
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: each engine's choice."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
     """Describe this machine, and run BUNDLE once in every engine.

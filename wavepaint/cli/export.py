@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from wavepaint.cli.completion import FILE, FOLDER
+from wavepaint.cli.completion import FOLDER, PATH
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import Bundle, IoDtype, read_bundle
@@ -116,12 +116,12 @@ def _print_summary(bundle: Bundle, out: Path) -> None:
         ),
     ],
 )
-@click.argument("source", type=FILE)
+@click.argument("source", type=PATH)
 @option_group(
     "Bundle",
     click.option("-o", "--out", required=True, type=FOLDER, help="Folder to write the bundle to."),
     click.option("--overwrite", is_flag=True, help="Replace an existing bundle."),
-    click.option("--name", help="Short name in the manifest. Default: the folder's name."),
+    click.option("--name", metavar="NAME", help="Short name in the manifest. Default: the folder's name."),
 )
 @option_group(
     "ONNX models",
@@ -137,8 +137,8 @@ def _print_summary(bundle: Bundle, out: Path) -> None:
         type=click.Choice(["float32", "uint8"]),
         default="float32",
         show_default=True,
-        help="uint8: add models that take and return bytes of any image size, with all pre- and post-processing "
-        "inside. Use them from other languages.",
+        help="uint8: add models that take and return bytes, at any image size, and do all the padding and rounding "
+        "themselves. Use them from other languages.",
     ),
     click.option(
         "--fusion/--no-fusion",

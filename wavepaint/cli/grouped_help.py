@@ -1,6 +1,7 @@
 """Help pages: options in groups under headings, and examples that can be pasted."""
 
 import re
+import textwrap
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ class GroupedCommand(click.Command):
     ) -> None:
         super().__init__(*arguments, **settings)
         self.examples, self.essential = examples, essential
+        options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
         if essential:
             self.params.append(
                 click.Option(
@@ -59,7 +61,7 @@ class GroupedCommand(click.Command):
                     is_eager=True,
                     expose_value=False,
                     callback=_show_all_help,
-                    help="Show all options and exit.",
+                    help=f"Show all {len(options) + 2} options and exit.",
                 )
             )
 
@@ -87,12 +89,25 @@ class GroupedCommand(click.Command):
         width = min(max(len(flags) for rows in groups.values() for flags, _ in rows), _MAX_FLAG_WIDTH)
         for title, rows in groups.items():
             with formatter.section(title):
-                formatter.write_dl([(flags.ljust(width), text) for flags, text in rows], col_max=width)
+                _write_rows(formatter, rows, width)
         if self.examples:
             with formatter.section("Examples"):
                 indent = " " * formatter.current_indent
                 for line, purpose in self.examples:
                     formatter.write(f"{indent}{purpose}\n{indent}  {line}\n")
+
+
+def _write_rows(formatter: click.HelpFormatter, rows: list[tuple[str, str]], width: int) -> None:
+    """Write options in two columns. Unlike click, never break a flag or a default in two."""
+    indent = " " * formatter.current_indent
+    room = max(formatter.width - formatter.current_indent - width - 2, 10)
+    for flags, text in rows:
+        if len(flags) > width:
+            formatter.write(f"{indent}{flags}\n")
+            flags = ""
+        for line in textwrap.wrap(text.replace("[default: ", "[default:\xa0"), room, break_on_hyphens=False):
+            formatter.write(f"{indent}{flags:<{width}}  {line}\n".replace("\xa0", " "))
+            flags = ""
 
 
 def _word_ranges(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import IO
 import click
 from PIL import Image
 
-from wavepaint.cli.completion import FILE, FILE_NAME, FOLDER
+from wavepaint.cli.completion import FOLDER, PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import Interrupt
 from wavepaint.cli.progress import Progress
@@ -173,14 +173,15 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
         ("wp infer photos/ masks/ -o filled/ --resume", "Fill a folder of photos; continue where it stopped before:"),
     ],
 )
-@click.argument("image", type=FILE_NAME)
-@click.argument("mask", type=FILE_NAME, required=False)
+@click.argument("image", shell_complete=complete_path)
+@click.argument("mask", required=False, shell_complete=complete_path)
 @option_group(
     "Result",
     click.option(
         "-o",
         "--out",
-        type=FILE_NAME,
+        metavar="PATH",
+        shell_complete=complete_path,
         help="Result file; for a batch, the folder of the results. - is standard output. Default: beside IMAGE, with "
         "_filled in its name.",
     ),
@@ -188,12 +189,12 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     click.option("--resume", is_flag=True, help="Skip photos whose result exists, to continue a batch."),
     click.option(
         "--compare",
-        type=FILE,
+        type=PATH,
         help="Also write photo, hole and result side by side to this file; for a batch, to this folder.",
     ),
     click.option(
         "--save-overlay",
-        type=FILE,
+        type=PATH,
         help="Also write the photo with its hole tinted to this file, to check the mask; for a batch, to this folder.",
     ),
     click.option(

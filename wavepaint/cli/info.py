@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli.completion import FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import Manifest, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError
@@ -65,8 +66,15 @@ def _make_training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "", f"{scores['psnr_hole_db']:.2f} dB, SSIM {scores['ssim_hole']:.4f}{lpips} inside {holes} holes"
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp info", "Describe the model that ships with the package:"),
+        ("wp info bundles/mine", "Describe a model of your own:"),
+        ("wp info bundles/mine --json", "Print its manifest, for a program:"),
+    ],
+)
+@click.argument("bundle", type=FOLDER, required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(bundle: Path | None, as_json: bool) -> None:
     """Describe BUNDLE, and check that it is complete.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli.completion import FOLDER, PATH, complete_names
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress
 from wavepaint.data.evaluation import write_evaluation_set
@@ -12,21 +13,43 @@ from wavepaint.data.sources import open_source
 from wavepaint.outputs import check_outputs
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("photos", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the set.")
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp masks photos/ -o evaluation/", "Write all photos at 256x256 with a thin, a medium and a thick mask each:"),
+        ("wp masks photos/ -o evaluation/ --kinds medium --count 100", "Write 100 photos with medium masks only:"),
+        ("wp infer evaluation/medium -o filled/", "Fill the photos of a set that has several kinds:"),
+    ],
+)
+@click.argument("photos", type=PATH)
+@click.option("-o", "--out", required=True, type=FOLDER, help="New folder for the set.")
 @click.option(
     "--kinds",
     default="thin,medium,thick",
     show_default=True,
-    help=f"Comma-separated mask kinds: {', '.join(ALL_KINDS)}. thick@256 is drawn at 256 pixels and scaled.",
+    metavar="KINDS",
+    shell_complete=complete_names(*ALL_KINDS),
+    help=f"Mask kinds, separated by commas: {', '.join(ALL_KINDS)}. thick@256 is drawn at 256 pixels and scaled.",
 )
-@click.option("--size", type=int, default=256, show_default=True, help="Side of images and masks in pixels.")
-@click.option("--per-image", type=int, default=1, show_default=True, help="Masks per photo and kind.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the masks and of the choice of photos.")
-@click.option("--count", type=int, help="Number of photos. Default: all.")
+@click.option("--count", type=int, metavar="NUMBER", help="Photos to write, chosen at random. Default: all.")
 @click.option(
-    "--silhouettes", type=click.Path(path_type=Path), help='Folder of cut-outs for the mask kind "silhouettes".'
+    "--size", type=int, default=256, show_default=True, metavar="PIXELS", help="Side of the images and masks."
+)
+@click.option(
+    "--per-image", type=int, default=1, show_default=True, metavar="NUMBER", help="Masks for each photo and kind."
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="NUMBER",
+    help="Start of the random choices: masks, and the photos of --count. The same seed gives the same files.",
+)
+@click.option(
+    "--silhouettes",
+    type=FOLDER,
+    help="Folder of cut-outs, transparent around the object or white on black, for the mask kind silhouettes.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing set.")
 def command(

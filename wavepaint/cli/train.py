@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from wavepaint.cli.completion import FILE, FOLDER
+from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.outputs import check_outputs
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.config_file import format_toml, read_toml
-from wavepaint.training.recipes import RECIPES, get_recipe
+from wavepaint.training.recipes import ARCHITECTURES, RECIPES, get_recipe
 
 if TYPE_CHECKING:
     from wavepaint.training.reporter import EpochReport, RunFacts
@@ -95,35 +95,89 @@ def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, An
         ("wp train --recipe lama-places --show-config", "Print every setting of a recipe as TOML, and train nothing:"),
     ],
 )
-@click.argument("data", type=FILE, required=False)
+@click.argument("data", type=PATH, required=False)
 @option_group(
     "Run",
-    click.option("-o", "--out", type=FOLDER, help="Folder of the run, outside DATA."),
-    click.option("--init-from", type=FILE, help="Checkpoint to start from."),
-    click.option("--resume", is_flag=True, help="Continue the run in --out."),
-    click.option("--val-data", type=FILE, help="Validation photos. Default: a share of DATA."),
-    click.option("--recipe", type=click.Choice(list(RECIPES)), help="Configuration to start from.  [default: default]"),
-    click.option("--config", "config_file", type=FILE, help="TOML file with settings."),
-    click.option("--show-config", is_flag=True, help="Print the settings as TOML and exit."),
-    click.option("--device", help="Device, for example cpu or cuda:0. Default: a GPU if there is one."),
     click.option(
-        "--threads", type=click.IntRange(min=1), metavar="COUNT", help="CPU threads. Default: PyTorch's choice."
+        "-o",
+        "--out",
+        type=FOLDER,
+        help="Folder of the run, outside DATA: checkpoints, log and sample pictures.",
     ),
-    click.option("--seed", type=int, help="Seed of the weights, split, crops and masks."),
-    click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events."),
+    click.option(
+        "--init-from",
+        type=FILE,
+        help="Checkpoint to start from, of the same network or of a smaller one. Default: random weights.",
+    ),
+    click.option("--resume", is_flag=True, help="Continue the run in --out exactly where it stopped."),
+    click.option(
+        "--val-data", type=PATH, help="Photos to validate on, of the same kinds as DATA. Default: a share of DATA."
+    ),
+    click.option(
+        "--recipe",
+        type=click.Choice(list(RECIPES)),
+        metavar="NAME",
+        help=f"Complete configuration to start from: {', '.join(RECIPES)}. The defaults below are those of default; "
+        "--recipe NAME --show-config prints others.  [default: default]",
+    ),
+    click.option(
+        "--config",
+        "config_file",
+        type=FILE,
+        help="TOML file with settings, which replace the recipe's. The headings below name its tables, such as [data]. "
+        "Flags replace its settings.",
+    ),
+    click.option("--show-config", is_flag=True, help="Print all settings as TOML, for --config, and exit."),
+    click.option(
+        "--device",
+        shell_complete=complete_names("cpu", "cuda"),
+        metavar="NAME",
+        help="Where to train: cpu, cuda (an NVIDIA GPU), or cuda:1 for the second GPU. Default: a GPU if there is one. "
+        "To use several GPUs, start with torchrun: torchrun --nproc-per-node 4 -m wavepaint train ...",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: PyTorch's choice."
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        metavar="NUMBER",
+        help="Start of all random choices: weights, held-out photos, crops and masks. A run with the same seed repeats "
+        "them.  [default: 0]",
+    ),
+    click.option(
+        "--tensorboard", is_flag=True, help="Also write TensorBoard events to --out (needs the tensorboard extra)."
+    ),
 )
 @option_group(
     "Network",
-    click.option("--architecture", help="Network architecture, for example wavepaint, lama or unet."),
     click.option(
-        "--hyper-parameter", "hyper_parameters", multiple=True, metavar="NAME=VALUE", help="Argument of the network."
+        "--architecture",
+        shell_complete=complete_names(*ARCHITECTURES),
+        metavar="NAME",
+        help=f"Network to train: {', '.join(ARCHITECTURES)}. Another one than the recipe's starts without the recipe's "
+        "hyper-parameters.",
+    ),
+    click.option(
+        "--hyper-parameter",
+        "hyper_parameters",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Setting of the network, such as num_modules=4; repeatable. --show-config prints those of the recipe.",
     ),
 )
 @option_group(
     "LPIPS weights",
-    click.option("--lpips-weights", type=FILE, help="File or folder with the LPIPS weights."),
     click.option(
-        "--download-weights", "download", is_flag=True, help="Download the LPIPS weights if they are missing."
+        "--download-weights",
+        "download",
+        is_flag=True,
+        help="Download the weights of LPIPS, which recipes with a perceptual loss need, if they are missing.",
+    ),
+    click.option(
+        "--lpips-weights",
+        type=PATH,
+        help="File or folder with the weights of LPIPS. Default: the cache folder, then the variable WAVEPAINT_LPIPS.",
     ),
 )
 @add_flags
@@ -149,8 +203,7 @@ def command(
     """Train an inpainting network on DATA: a folder of photos, a tar or zip archive, or an STL-10 binary file.
 
     The run's folder gets last.pt (to resume), best.pt (to export), split.json, log.jsonl and a sample picture per
-    epoch. To train with several processes, start the command with torchrun:
-    torchrun --nproc-per-node 4 -m wavepaint train ...
+    epoch.
     """
     changes: dict[str, Any] = collect(flags)
     named = {"architecture": architecture, "seed": seed, "hyper_parameters": parse_hyper_parameters(hyper_parameters)}

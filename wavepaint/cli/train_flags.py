@@ -7,35 +7,53 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
+from wavepaint.cli.completion import complete_names, complete_path
 from wavepaint.cli.grouped_help import Decorator, option_group
+from wavepaint.data.masks import ALL_KINDS
 from wavepaint.training.config import SECTIONS
+from wavepaint.training.recipes import get_recipe
 from wavepaint.training.settings import name_flag
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _get_click_type(kind: Any) -> Any:
-    if get_origin(kind) is Literal:
-        return click.Choice(get_args(kind))
-    return str if get_origin(kind) is tuple else kind
+def _make_option(section: str, field: "dataclasses.Field[Any]", hint: Any, default: Any) -> Decorator:
+    """Return the flag of a setting.
+
+    Args:
+        section: Name of the setting's section.
+        field: The setting.
+        hint: Its type.
+        default: The value that the help shows. The flag itself has no default, because recipes differ.
+    """
+    flag = name_flag(field)
+    settings: dict[str, Any] = {}
+    if hint is bool:
+        flag = f"{flag}/--no-{flag[2:]}"
+        default = "on" if default else "off"
+    elif get_origin(hint) is Literal:
+        settings = {"type": click.Choice(get_args(hint))}
+    else:
+        settings = {"type": hint, "metavar": field.metadata["placeholder"]}
+        if hint is str:  # a folder
+            settings["shell_complete"] = complete_path
+        if get_origin(hint) is tuple:  # mask kinds
+            settings |= {"type": str, "shell_complete": complete_names(*ALL_KINDS)}
+    shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if hint is float else str(default)
+    text = field.metadata["help"] + (f"  [default: {shown}]" if shown else "")
+    return click.option(flag, f"{section}__{field.name}", default=None, help=text, **settings)
 
 
 def add_flags(command: Command) -> Command:
     """Add a flag for each setting. :func:`collect` turns the flags that were passed into nested values."""
+    recipe = get_recipe("default")
     for section, kind in reversed(list(SECTIONS.items())):
         hints = get_type_hints(kind)
         groups: dict[str, list[Decorator]] = {}
         for field in dataclasses.fields(kind):
-            hint, flag = hints[field.name], name_flag(field)
-            option = click.option(
-                f"{flag}/--no-{flag[2:]}" if hint is bool else flag,
-                f"{section}__{field.name}",
-                type=None if hint is bool else _get_click_type(hint),
-                default=None,
-                help=field.metadata["help"],
-            )
+            default = getattr(getattr(recipe, section), field.name)
             heading = field.metadata["heading"] or next(reversed(groups))
-            groups.setdefault(heading, []).append(option)
+            groups.setdefault(heading, []).append(_make_option(section, field, hints[field.name], default))
         for heading, options in reversed(groups.items()):
             command = option_group(f"{heading} [{section}]", *options)(command)
     return command

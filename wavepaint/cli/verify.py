@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavepaint.atomic import check_target, write_file
+from wavepaint.cli.completion import FILE, FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
@@ -144,19 +145,30 @@ def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
         temporary.write_text(manifest.to_json(), "utf-8")
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
-@click.option("--against", type=click.Path(path_type=Path), help="Checkpoint to run in PyTorch as the reference.")
+@click.command(
+    cls=GroupedCommand,
+    examples=[
+        ("wp verify bundles/mine", "Compare a bundle's models with its own float32 model:"),
+        ("wp verify bundles/mine --against runs/mine/best.pt --layers", "Compare with PyTorch, layer by layer:"),
+        ("wp verify bundles/mine --store", "Add the report to the manifest, which wp infer reads:"),
+    ],
+)
+@click.argument("bundle", type=FOLDER, required=False)
+@click.option(
+    "--against",
+    type=FILE,
+    help="Checkpoint to run in PyTorch as the reference. Default: the bundle's float32 model.",
+)
 @click.option(
     "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first that exceeds its budget."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the report to this file.")
 @click.option(
     "--store/--no-store",
     default=False,
     show_default=True,
     help="Add the report to the bundle's manifest, which wp infer reads to choose an engine.",
 )
+@click.option("--json", "json_path", type=FILE, help="Also write the report to this JSON file.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing --json file.")
 def command(
     bundle: Path | None, against: Path | None, with_layers: bool, json_path: Path | None, store: bool, overwrite: bool

@@ -32,40 +32,83 @@ _MIN_JITTERED_SIDE = 32
 class DataConfig:
     """Photos, crops and masks."""
 
-    crop_size: int = setting(256, "Side of the square training crops in pixels.", least=1, heading="Crops")
+    crop_size: int = setting(
+        256,
+        "Side of the square crops that the network trains on. Larger crops show more around a hole and need more "
+        "memory.",
+        least=1,
+        heading="Crops",
+        placeholder="PIXELS",
+    )
     min_scale: float = setting(
         0.25,
-        "Smallest factor by which a photo is scaled before it is cropped. The crop always fits.",
+        "Smallest factor by which a photo is scaled before it is cropped. No photo becomes smaller than the crop.",
         above=0,
+        placeholder="FACTOR",
     )
-    max_scale: float = setting(1.0, "Largest factor by which a photo is scaled before it is cropped.")
-    flip: bool = setting(True, "Mirror half of the crops at random.")
+    max_scale: float = setting(
+        1.0, "Largest factor by which a photo is scaled before it is cropped.", placeholder="FACTOR"
+    )
+    flip: bool = setting(True, "Mirror half of the crops, chosen at random, left to right.")
     colour: float = setting(
-        0.0, "Strength of the random change of brightness, contrast, saturation and hue; 0 turns it off.", least=0
+        0.0,
+        "Largest random change of brightness and contrast, as a share; saturation and hue change less. LaMa uses 0.2; "
+        "0 changes no colour.",
+        least=0,
+        placeholder="SHARE",
     )
     perspective: float = setting(
-        0.0, "Share of the side by which each corner moves at random; 0 turns it off.", least=0
+        0.0,
+        "Largest random move of each corner of a crop, as a share of its side. LaMa uses 0.02 and 0.06; 0 moves none.",
+        least=0,
+        placeholder="SHARE",
     )
-    workers: int = setting(1, "Loader processes; 0 loads photos in the training process.", least=0)
-    max_broken: int = setting(100, "Number of undecodable photos above which the run stops.", least=0)
+    workers: int = setting(
+        1,
+        "Processes that load photos. Raise it if the log reports time spent waiting for photos. 0 loads them in the "
+        "training process.",
+        least=0,
+    )
+    max_broken: int = setting(
+        100, "Stop after more than this many photos that cannot be decoded; until then they are skipped.", least=0
+    )
     masks: tuple[str, ...] = setting(
         ("thin", "medium", "thick"),
-        "Mask kinds, comma-separated. Each is equally likely, unless weighted: thin:2,medium:1. "
-        "thick@256 is drawn at 256 pixels and scaled to the crop.",
+        f"Mask kinds to train on, separated by commas: {', '.join(ALL_KINDS)}. Each is equally likely, unless "
+        "weighted: thin:2,medium:1. thick@256 is drawn at 256 pixels and scaled to the crop.",
         heading="Masks",
+        placeholder="KINDS",
     )
-    silhouettes: str = setting("", 'Folder of cut-outs for the mask kind "silhouettes".')
+    silhouettes: str = setting(
+        "",
+        "Folder of cut-outs, transparent around the object or white on black, for the mask kind silhouettes.",
+        placeholder="FOLDER",
+    )
     val_fraction: float = setting(
         0.05,
         "Share of the photos held out for validation, unless --val-data is given.",
         above=0,
         below=1,
         heading="Validation",
+        placeholder="SHARE",
     )
-    val_size: int = setting(256, "Side of the validation images in pixels.", least=1)
-    val_masks: tuple[str, ...] = setting(("medium",), "Mask kinds for validation. The masks never change.")
-    val_images: int = setting(512, "Largest number of validation images.", least=1)
-    test_fraction: float = setting(0.0, "Share of the photos held out for testing; a run never reads them.", least=0)
+    val_size: int = setting(
+        256, "Side of the validation images, which are cropped in the middle.", least=1, placeholder="PIXELS"
+    )
+    val_masks: tuple[str, ...] = setting(
+        ("medium",),
+        "Mask kinds to validate on, written like --masks. Every validation uses the same masks.",
+        placeholder="KINDS",
+    )
+    val_images: int = setting(
+        512, "Largest number of photos to validate on. Fewer are faster, more are more reliable.", least=1
+    )
+    test_fraction: float = setting(
+        0.0,
+        "Share of the photos to keep for a test of your own. Training never reads them; split.json lists them.",
+        least=0,
+        placeholder="SHARE",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -81,8 +124,8 @@ class DataConfig:
             raise ConfigError("mask kind silhouettes needs a folder of cut-outs: add --silhouettes FOLDER.")
 
 
-def _weight(help: str, heading: str = "") -> float:
-    return setting(0.0, f"Weight of {help}", least=0, suffix="-weight", heading=heading)
+def _weight(loss: str, heading: str = "") -> float:
+    return setting(0.0, f"Weight of {loss}", least=0, suffix="-weight", heading=heading, placeholder="WEIGHT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,40 +142,66 @@ class LossConfig:
     its lattice in them. ``jitter`` prevents that.
     """
 
-    hole_l1: float = _weight("the mean absolute error inside the hole.", heading="Losses of pixels")
+    hole_l1: float = _weight(
+        "the mean absolute error inside the hole. It gives faithful colours and soft detail.", "Losses of pixels"
+    )
     known_l1: float = _weight(
         "the absolute error of the prediction at known pixels, averaged over all pixels. "
         "Filled images never show these predictions."
     )
     mae: float = _weight("the mean absolute error over the whole image.")
     mse: float = _weight("the mean squared error over the whole image.")
-    ssim: float = _weight("1 - SSIM over the whole image.")
-    lpips_hole: float = _weight("LPIPS in the hole and the 16 pixels around it.", heading="Losses of features")
+    ssim: float = _weight("1 - SSIM (structural similarity) over the whole image.")
+    lpips_hole: float = _weight(
+        "LPIPS (visible difference, as a trained network sees it) in the hole and 16 pixels around it. It gives "
+        "sharper texture.",
+        "Losses of features",
+    )
     lpips: float = _weight("LPIPS over the whole image.")
-    perceptual: float = _weight("the mean squared difference of feature maps of the LPIPS trunk.")
-    lpips_network: LpipsNetwork = setting("alexnet", "Trunk of LPIPS and of the perceptual loss.")
+    perceptual: float = _weight(
+        "the perceptual loss: the mean squared difference of the feature maps of LPIPS's network, over the whole image."
+    )
+    lpips_network: LpipsNetwork = setting(
+        "alexnet",
+        "Network whose features LPIPS and the perceptual loss compare. alexnet costs little on a CPU; vgg16 is that of "
+        "LaMa's recipes.",
+    )
     jitter: int = setting(
-        0, "Largest random shift in pixels of the images that perceptual and adversarial losses compare.", least=0
+        0,
+        "Largest random shift of the images that perceptual and adversarial losses compare. It prevents lattice "
+        "patterns in fills; 0 shifts none.",
+        least=0,
+        placeholder="PIXELS",
     )
     adversarial_kind: AdversarialKind = setting(
         "none",
-        "Adversarial loss: non-saturating (LaMa's), or wasserstein with a gradient penalty.",
+        "Train a discriminator, which tells fills from photos, against the network: non-saturating (LaMa's loss), "
+        "wasserstein (with a gradient penalty), or none.",
         heading="Adversarial losses",
     )
-    adversarial: float = _weight("the generator's adversarial loss.")
-    feature_matching: float = _weight("the mean squared difference of the discriminator's feature maps.")
-    r1: float = _weight("the R1 penalty: the discriminator's squared gradient norm at real images.")
-    gradient_penalty: float = _weight("the critic's gradient penalty.")
+    adversarial: float = _weight("the network's adversarial loss, for fills that the discriminator takes for photos.")
+    feature_matching: float = _weight("the mean squared difference of the discriminator's feature maps, fill to photo.")
+    r1: float = _weight(
+        "the R1 penalty, the discriminator's squared gradient norm at photos. It belongs to --adversarial-kind "
+        "non-saturating."
+    )
+    gradient_penalty: float = _weight(
+        "the gradient penalty of --adversarial-kind wasserstein, which needs it. Its authors use 10."
+    )
     penalty_every: int = setting(
-        1, "Steps between R1 or gradient penalties. Each counts for all the steps it stands for.", least=1
+        1,
+        "Steps from one R1 or gradient penalty to the next. A penalty costs about a quarter of a step, and counts for "
+        "all the steps it stands for.",
+        least=1,
+        placeholder="STEPS",
     )
     discriminator_channels: int = setting(64, "Channels of the discriminator's first layer.", least=1)
     discriminator_layers: int = setting(
         4,
-        "Discriminator layers of stride 2. The receptive field is 70x70 pixels with 3, 142x142 with 4 (LaMa's).",
+        "Discriminator layers of stride 2. It judges patches of 70x70 pixels with 3, of 142x142 with 4 (LaMa's).",
         least=1,
     )
-    discriminator_sees_mask: bool = setting(False, "Give the discriminator the mask as a fourth channel.")
+    discriminator_sees_mask: bool = setting(False, "Show the discriminator the mask as a fourth channel.")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -183,46 +252,105 @@ class OptimizationConfig:
     """Batches, optimizers, schedule and precision."""
 
     steps: int = setting(
-        0, "Length of the run in optimizer steps; 0 uses --epochs.", least=0, heading="Length and checkpoints"
+        0,
+        "Length of the run in optimizer steps, each of --batch-size crops. 0 leaves it to --epochs.",
+        least=0,
+        heading="Length and checkpoints",
     )
-    epochs: int = setting(0, "Length of the run in epochs; 0 uses --steps.", least=0)
-    steps_per_epoch: int = setting(0, "Steps between validations; 0 is one pass over the photos.", least=0)
-    monitor: Monitor = setting("psnr", "Validation metric, inside the hole, that decides which weights are best.")
-    save_every: int = setting(0, "Steps between saves within an epoch; 0 saves only at its end.", least=0)
+    epochs: int = setting(0, "Length of the run in epochs. 0 leaves it to --steps.", least=0)
+    steps_per_epoch: int = setting(
+        0,
+        "Length of an epoch, which ends with a validation, a sample picture and a save. 0 is one pass over the photos.",
+        least=0,
+        placeholder="STEPS",
+    )
+    monitor: Monitor = setting(
+        "psnr", "Metric, inside the holes of the validation photos, that decides which weights are kept as best.pt."
+    )
+    save_every: int = setting(
+        0,
+        "Also save last.pt after this many steps within an epoch. 0 saves only at its end.",
+        least=0,
+        placeholder="STEPS",
+    )
     batch_size: int = setting(
-        16, "Crops per optimizer step, over all processes and micro-batches.", least=1, heading="Speed and memory"
+        16,
+        "Crops in an optimizer step, over all processes. If memory runs out, raise --accumulate or lower this.",
+        least=1,
+        heading="Speed and memory",
+        placeholder="CROPS",
     )
     accumulate: int = setting(
-        1, "Micro-batches per process and step. More of them need less memory; only batch statistics differ.", least=1
+        1,
+        "Micro-batches that a process cuts its part of a batch into. More of them need less memory; only batch "
+        "statistics differ.",
+        least=1,
     )
-    precision: Precision = setting("auto", "Arithmetic precision (autocast). auto is bf16 on hardware with fast bf16.")
-    compile: bool = setting(False, "Compile the network with torch.compile.")
+    precision: Precision = setting(
+        "auto",
+        "Arithmetic precision. bf16 and fp16 are mixed with float32; fp16 needs a GPU. auto: bf16 on hardware with "
+        "fast bf16, else float32.",
+    )
+    compile: bool = setting(
+        False, "Compile the network with torch.compile. The first step is slow; later ones may be faster."
+    )
     channels_last: bool = setting(True, "Use the channels-last memory layout, the fastest for convolutions.")
-    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW.", above=0, heading="Optimizer")
-    warmup_steps: int = setting(0, "Steps of linear learning-rate warm-up.", least=0)
+    learning_rate: float = setting(
+        1e-3, "Highest learning rate of AdamW; see --schedule.", above=0, heading="Optimizer", placeholder="RATE"
+    )
+    warmup_steps: int = setting(
+        0, "Steps at the start in which the learning rate rises to --learning-rate.", least=0, placeholder="STEPS"
+    )
     schedule: ScheduleKind = setting(
         "cosine",
-        "cosine: AdamW down to 1% of its peak rate. constant: AdamW. epochs, plateau: AdamW, then SGD from the best "
-        "weights, after --adamw-epochs or after --patience epochs without improvement.",
+        "Course of the learning rate. cosine: it falls to 1% by the end. constant: it stays. epochs: after "
+        "--adamw-epochs, SGD continues from the best weights. plateau: SGD does so after --patience epochs without "
+        "improvement, and as many more end the run.",
     )
-    adamw_epochs: int = setting(0, "Epochs of AdamW with --schedule epochs.", least=0)
-    patience: int = setting(0, "Epochs without improvement that end a stage of --schedule plateau.", least=0)
-    sgd_learning_rate: float = setting(1e-3, "Learning rate of SGD.", above=0)
-    sgd_momentum: float = setting(0.9, "Momentum of SGD.", least=0, below=1)
-    weight_decay: float = setting(0.01, "AdamW's weight decay.", least=0)
-    beta1: float = setting(0.9, "AdamW's decay of the mean gradient.", least=0, below=1)
-    beta2: float = setting(0.999, "AdamW's decay of the mean squared gradient.", least=0, below=1)
-    clip_norm: float = setting(0.0, "Largest gradient norm; larger gradients are scaled down. 0 never clips.", least=0)
+    adamw_epochs: int = setting(
+        0, "Epochs before SGD takes over, with --schedule epochs.", least=0, placeholder="EPOCHS"
+    )
+    patience: int = setting(
+        0,
+        "Epochs without improvement that end a stage (AdamW, then SGD), with --schedule plateau.",
+        least=0,
+        placeholder="EPOCHS",
+    )
+    sgd_learning_rate: float = setting(
+        1e-3, "Learning rate of SGD, with --schedule epochs or plateau.", above=0, placeholder="RATE"
+    )
+    sgd_momentum: float = setting(
+        0.9, "Momentum of SGD, with --schedule epochs or plateau.", least=0, below=1, placeholder="SHARE"
+    )
+    weight_decay: float = setting(0.01, "Weight decay of AdamW, which pulls weights towards 0.", least=0)
+    beta1: float = setting(
+        0.9, "AdamW's beta1: decay of its running mean of gradients.", least=0, below=1, placeholder="DECAY"
+    )
+    beta2: float = setting(
+        0.999, "AdamW's beta2: decay of its running mean of squared gradients.", least=0, below=1, placeholder="DECAY"
+    )
+    clip_norm: float = setting(
+        0.0,
+        "Largest norm of the gradient; larger ones are scaled down to it. Try 1 if the loss jumps; 0 never clips.",
+        least=0,
+        placeholder="NORM",
+    )
     ema_decay: float = setting(
         0.0,
-        "Decay of the exponential moving average of the weights, which is validated and exported. "
+        "Decay of a moving average of the weights, such as 0.999. The average is what is validated and exported. "
         "0 uses the weights themselves.",
         least=0,
         below=1,
+        placeholder="DECAY",
     )
-    discriminator_learning_rate: float = setting(1e-4, "Learning rate of the discriminator's AdamW.", above=0)
+    discriminator_learning_rate: float = setting(
+        1e-4, "Learning rate of the discriminator's AdamW.", above=0, placeholder="RATE"
+    )
     discriminator_steps: int = setting(
-        1, "Discriminator steps per step of the network, each on a batch of its own.", least=1
+        1,
+        "Steps of the discriminator for each step of the network, each on crops of its own.",
+        least=1,
+        placeholder="STEPS",
     )
 
     def __post_init__(self) -> None:

@@ -288,6 +288,9 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "lama-spectral": lama_spectral,
 }
 
+ARCHITECTURES = tuple(dict.fromkeys(make().architecture for make in RECIPES.values()))
+"""Names of the networks that recipes train, known without PyTorch."""
+
 
 def get_recipe(name: str) -> TrainConfig:
     """Return the configuration of a recipe.

@@ -36,6 +36,7 @@ def setting(
     below: float | None = None,
     suffix: str = "",
     heading: str = "",
+    placeholder: str = "NUMBER",
 ) -> Value:
     """Declare a setting.
 
@@ -47,8 +48,17 @@ def setting(
         below: Bound that the value must stay under.
         suffix: End of the flag's name, after the name of the field.
         heading: Heading of the help above this setting and those that follow.
+        placeholder: What the help shows for the value, such as PIXELS.
     """
-    metadata = {"help": help, "least": least, "above": above, "below": below, "suffix": suffix, "heading": heading}
+    metadata = {
+        "help": help,
+        "least": least,
+        "above": above,
+        "below": below,
+        "suffix": suffix,
+        "heading": heading,
+        "placeholder": placeholder,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
