@@ -1,8 +1,8 @@
 """How many of sixteen everyday removals are worth keeping, by WavePaint and by OpenCV?
 
-removal_tasks.json has the tasks: a photo, and the hole as a person drew it, in the photo's pixels. Every photo is filled
-at its own size, by ONNX Runtime in float32. The report goes into a new folder: a page, a picture of each task, a sheet of
-all, and verdicts.csv, one row for each fill.
+removal_tasks.json has the tasks: a photo, and the hole as a person drew it, in the photo's pixels. Every photo is
+filled at its own size, by ONNX Runtime in float32. The report goes into a new folder: a page, a picture of each task, a
+sheet of all, and verdicts.csv with a row for each fill.
 
 A person judges: fill in the columns of verdicts.csv and run the script again with --verdicts. A verdict counts for the
 pixels that were judged, so a new model needs new verdicts.
@@ -38,6 +38,14 @@ MARGIN, SMALLEST_PANEL = 60, (320, 240)
 """Pixels that a picture shows around the hole, and its smallest width and height."""
 THUMBNAIL = (300, 225)
 COLUMNS = ("task", "method", "pixels", "verdict", "failure", "why")
+HOW_TO_JUDGE = """\
+A person drew each hole at the photo's own size, somewhat larger than the object, and judged each fill at that size and
+enlarged. A fill is kept if a stranger would not notice it at a glance. A failure is loud if it draws attention (hard edges,
+copies, ghosts), and soft if it is a blur."""
+PICTURES = """\
+All on [one sheet](overview.jpg). In the picture of a task, the lower row shows a part of the upper one at twice the size.
+[verdicts.csv](verdicts.csv) names the pixels that were judged."""
+LICENCES = "The pictures show parts of them, with holes filled. Each stays under its own licence."
 CHOICES = {"verdict": ("", "kept", "failed"), "failure": ("", "loud", "soft")}
 
 
@@ -169,7 +177,7 @@ def make_picture(images: Sequence[Pixels], hole: Hole, titles: Sequence[str]) ->
     height, width = (part.stop - part.start for part in panel)
     window = find_window(hole[panel], width // 2, height // 2)
     shown = [image[panel] for image in images]
-    enlarged = [np.asarray(Image.fromarray(one[window]).resize((width, height), Image.Resampling.BICUBIC)) for one in shown]
+    enlarged = [np.asarray(Image.fromarray(one[window]).resize((width, height))) for one in shown]
     return make_grid([shown, enlarged], titles)
 
 
@@ -198,34 +206,17 @@ def make_page(report: dict[str, Any], tasks: Sequence[RemovalTask], rows: Sequen
         link = f"[{task.name}]({name_picture(task)}.jpg)"
         table.append([link, task.remove, f"{task.size}, {share:.1%}", task.surroundings, *verdicts])
     origins = [["task", "photo", "licence"], *([task.name, task.origin, task.licence] for task in tasks)]
-    return "\n".join(
-        [
-            "# Removal tasks",
-            "",
-            f"{report['date'][:10]}, {machine['processor']}, {machine['cores']} cores, OpenCV {report['opencv']}. "
-            f"Command: `{report['command']}`",
-            "",
-            *(f"- {name}: {model['engine']}, model `{model['sha256'][:12]}`" for name, model in report["models"].items()),
-            "",
-            "A person drew each hole at the photo's own size, somewhat larger than the object, and judged each fill at that "
-            "size and enlarged. A fill is kept if a stranger would not notice it at a glance. A failure is loud if it draws "
-            "attention (hard edges, copies, ghosts), and soft if it is a blur.",
-            "",
-            "; ".join(count_kept(rows, method) for method in methods) + ".",
-            "",
-            *make_markdown_table(table),
-            "",
-            "All on [one sheet](overview.jpg). In the picture of a task, the lower row shows a part of the upper one at twice "
-            "the size. [verdicts.csv](verdicts.csv) names the pixels that were judged.",
-            "",
-            "## Origin of the photos",
-            "",
-            "The pictures show parts of them, with holes filled. Each stays under its own licence.",
-            "",
-            *make_markdown_table(origins),
-            "",
-        ]
+    models = [
+        f"- {name}: {model['engine']}, model `{model['sha256'][:12]}`" for name, model in report["models"].items()
+    ]
+    run = (
+        f"{report['date'][:10]}, {machine['processor']}, {machine['cores']} cores, OpenCV {report['opencv']}. "
+        f"Command: `{report['command']}`"
     )
+    kept = "; ".join(count_kept(rows, method) for method in methods)
+    parts = ["# Removal tasks", run, "\n".join(models), HOW_TO_JUDGE, f"**{kept}.**"]
+    parts += ["\n".join(make_markdown_table(table)), PICTURES, "## Origin of the photos", LICENCES]
+    return "\n\n".join([*parts, "\n".join(make_markdown_table(origins))]) + "\n"
 
 
 def name_picture(task: RemovalTask) -> str:
@@ -273,7 +264,7 @@ def main(photos: tuple[Path, ...], out: Path, bundles: tuple[str, ...], judged: 
             inpainter = stack.enter_context(Inpainter(bundle, engine="ort-cpu", precision="float32"))
             inpainters[name or inpainter.bundle.manifest.name] = inpainter
         methods: dict[str, Method] = {name: partial(fill_with, inpainter) for name, inpainter in inpainters.items()}
-        methods |= {f"OpenCV {name}": open_opencv(name) for name in METHODS}
+        methods |= {f"OpenCV {name.title()}": open_opencv(name) for name in METHODS}
         for task in tasks:
             image = read_photo(task, photos)
             hole = draw_hole(task, (image.shape[1], image.shape[0]))
