@@ -40,10 +40,10 @@ THUMBNAIL = (300, 225)
 COLUMNS = ("task", "method", "pixels", "verdict", "failure", "why")
 HOW_TO_JUDGE = """\
 A person drew each hole at the photo's own size, somewhat larger than the object, and judged each fill at that size and
-enlarged. A fill is kept if a stranger would not notice it at a glance. A failure is loud if it draws attention (hard edges,
-copies, ghosts), and soft if it is a blur."""
+enlarged. A fill is kept if a stranger would not notice it at a glance. A failure is loud if it draws attention (hard
+edges, copies, ghosts), and soft if it is a blur."""
 PICTURES = """\
-All on [one sheet](overview.jpg). In the picture of a task, the lower row shows a part of the upper one at twice the size.
+All on [one sheet](overview.jpg). In the picture of a task, the lower row shows a part of the upper one twice as large.
 [verdicts.csv](verdicts.csv) names the pixels that were judged."""
 LICENCES = "The pictures show parts of them, with holes filled. Each stays under its own licence."
 CHOICES = {"verdict": ("", "kept", "failed"), "failure": ("", "loud", "soft")}
