@@ -141,7 +141,7 @@ def test_texts_of_options_are_whole_sentences_with_defaults_in_words(flags: str,
     sentences, _, extra = text.partition("  [")
     assert re.match(r"[A-Z]|[a-z0-9-]+: ", sentences), flags
     assert sentences.endswith("."), flags
-    assert not sentences.startswith(("Of ", "With ", "For "))
+    assert sentences.split()[0].lower() not in {"of", "with", "for"}
     assert len(sentences.split()) >= 3
     assert "<=" not in extra
     assert ">=" not in extra
