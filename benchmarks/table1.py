@@ -47,10 +47,9 @@ from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError
 from wavepaint.metrics import image_quality
 from wavepaint.runtime.filling.options import FillOptions
-from wavepaint.training.config import TrainConfig
 from wavepaint.training.loop import Trainer
 from wavepaint.training.recipes import get_recipe
-from wavepaint.training.reporter import EpochReport, RunFacts
+from wavepaint.training.reporter import Reporter
 
 ROWS = {"cnn": "Custom CNN", "lama": "LaMa", "wavemix-inpainting": "WaveMix-Inpainting"}
 PAPER = {
@@ -65,18 +64,14 @@ BATCH, SIDE, EPOCH_IMAGES = 40, 96, 80_000
 NOT_MEASURED = "not measured"
 
 
-class StepClock:
-    """A training reporter that only records when each step ended."""
+class StepClock(Reporter):
+    """A reporter that records when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def on_start(self, config: TrainConfig, facts: RunFacts) -> None: ...
-
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
         self.ends.append(time.perf_counter())
-
-    def on_epoch(self, report: EpochReport) -> None: ...
 
 
 def time_epoch(name: str, photos: Path, steps: int) -> float:

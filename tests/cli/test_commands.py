@@ -74,7 +74,8 @@ def test_an_interrupted_training_is_saved_and_resumed(
     os.killpg(process.pid, number)  # to the loader's process as well, as a terminal and job schedulers do
     _, message = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "with the same command and --resume" in message
+    assert f"to continue: wp train {photo_folder} -o {tmp_path}/run --resume\n" in message
+    assert f"the best weights so far: wp export {tmp_path}/run/best.pt -o bundles/run\n" in message
     assert "Traceback" not in message
     stopped_at = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["resume"]["step"]
     assert stopped_at >= 2

@@ -1,63 +1,24 @@
 """wp train: train an inpainting network on photos."""
 
+import shlex
 import signal
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import click
 
-from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names
+from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
-from wavepaint.cli.progress import Progress
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
+from wavepaint.cli.train_reporter import NOT_BEGUN, ConsoleReporter, describe_end, describe_stop
 from wavepaint.outputs import check_outputs
-from wavepaint.training.config import TrainConfig
 from wavepaint.training.config_file import format_toml, read_toml
-from wavepaint.training.recipes import ARCHITECTURES, RECIPES, get_recipe
-
-if TYPE_CHECKING:
-    from wavepaint.training.reporter import EpochReport, RunFacts
-
-
-class _ConsoleReporter:
-    """Progress on stderr: a bar for the steps and a line per epoch."""
-
-    _progress: Progress | None = None
-
-    def on_start(self, config: TrainConfig, facts: "RunFacts") -> None:
-        processes = f", {facts.num_processes} processes" if facts.num_processes > 1 else ""
-        click.echo(
-            f"training {config.architecture} ({config.recipe}) on {facts.num_train} photos, validating on "
-            f"{facts.num_val}; {facts.device}{processes}, {facts.precision}, {facts.total_steps} steps of "
-            f"{config.optimization.batch_size} crops of {config.data.crop_size} px",
-            err=True,
-        )
-        self._progress = Progress(facts.total_steps, unit="step", initial=facts.step)
-
-    def on_step(self, step: int, loss: float, images_per_s: float) -> None:
-        assert self._progress is not None
-        self._progress.show_values(loss=f"{loss:.4f}", images_per_s=f"{images_per_s:.1f}")
-        self._progress.move_to(step)
-
-    def on_epoch(self, report: "EpochReport") -> None:
-        assert self._progress is not None
-        lpips = "" if report.val_lpips is None else f", LPIPS {report.val_lpips:.4f}"
-        waiting = f" ({report.loader_share:.0%} of the time waiting for photos)" if report.loader_share > 0.1 else ""
-        self._progress.print_line(
-            f"epoch {report.epoch}: loss {report.loss:.4f}, validation {report.val_psnr_db:.2f} dB, SSIM "
-            f"{report.val_ssim:.4f}{lpips} inside the hole, {report.images_per_s:.1f} images/s{waiting}"
-            + (" (best)" if report.best else "")
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.close()
+from wavepaint.training.recipes import ARCHITECTURES, RECIPES
+from wavepaint.training.run_settings import locate_checkpoint, read_settings, resolve_settings
 
 
 class _StopSignals:
@@ -77,20 +38,20 @@ class _StopSignals:
             signal.signal(number, handler)
 
 
-def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, Any]) -> TrainConfig:
-    """Return the recipe, changed first by the configuration file and then by the flags."""
-    values = read_toml(config_file) if config_file else {}
-    config = get_recipe(recipe or values.get("recipe", "default"))
-    if recipe:
-        values.pop("recipe", None)
-    return config.change(values).change(changes)
+def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapping[str, object]) -> str:
+    """Return the command that continues a run. Its settings are in the run's folder, and the other flags are given."""
+    words = ["torchrun", "--nproc-per-node", str(num_processes), "-m", "wavepaint"] if num_processes > 1 else ["wp"]
+    words += ["train", str(data), "-o", str(out), "--resume"]
+    for flag, value in passed.items():
+        words += [] if value in (None, False) else [flag] if value is True else [flag, str(value)]
+    return shlex.join(words)
 
 
 @click.command(
     cls=GroupedCommand,
     essential=("out", "init_from", "optimization__steps", "resume", "val_data", "download"),
     examples=[
-        ("wp train photos/ -o runs/mine", "Train the default network on a folder of photos:"),
+        ("wp train photos/ -o runs/mine --init-from default", "Fine-tune the model that ships on a folder of photos:"),
         ("wp train photos/ -o runs/mine --resume", "Continue that run after Ctrl-C or a power cut:"),
         ("wp train --recipe lama-places --show-config", "Print every setting of a recipe as TOML, and train nothing:"),
     ],
@@ -106,8 +67,10 @@ def _resolve(recipe: str | None, config_file: Path | None, changes: dict[str, An
     ),
     click.option(
         "--init-from",
-        type=FILE,
-        help="Checkpoint to start from, of the same network or of a smaller one. Default: random weights.",
+        shell_complete=complete_path,
+        metavar="FILE",
+        help="Checkpoint to start from, or default: the model that ships. Without --recipe, its network is trained; "
+        "otherwise it may also be smaller than the recipe's. Default: random weights.",
     ),
     click.option("--resume", is_flag=True, help="Continue the run in --out exactly where it stopped."),
     click.option(
@@ -189,7 +152,7 @@ def command(
     config_file: Path | None,
     show_config: bool,
     resume: bool,
-    init_from: Path | None,
+    init_from: str | None,
     architecture: str | None,
     hyper_parameters: tuple[str, ...],
     seed: int | None,
@@ -208,14 +171,23 @@ def command(
     changes: dict[str, Any] = collect(flags)
     named = {"architecture": architecture, "seed": seed, "hyper_parameters": parse_hyper_parameters(hyper_parameters)}
     changes |= {name: value for name, value in named.items() if value is not None and value != {}}
-    config = _resolve(recipe, config_file, changes)
-    if show_config:
-        click.echo(format_toml(config), nl=False)
-        return
-    if data is None or out is None:
+    if not show_config and (data is None or out is None):
         raise click.UsageError("training needs DATA (the photos) and --out (the run's folder).")
     if resume and init_from:
         raise click.UsageError("--resume continues from the run's own weights: leave --init-from out.")
+    initial = locate_checkpoint(init_from) if init_from else None
+    if resume and out and not (recipe or config_file):
+        config = read_settings(out).change(changes)
+    else:
+        file = read_toml(config_file) if config_file else {}
+        config = resolve_settings(
+            recipe, file, changes, init_from=initial, lpips_weights=lpips_weights, download=download
+        )
+    if show_config:
+        click.echo(format_toml(config), nl=False)
+        return
+    assert data is not None
+    assert out is not None
 
     import torch
 
@@ -224,27 +196,38 @@ def command(
     from wavepaint.training.run_folder import BEST, LAST, SPLIT
     from wavepaint.training.run_log import LOG
 
-    def train(context: DistributedContext) -> tuple[bool, int]:
-        """Return whether the run is finished, and its step. Free the trainer before its processes leave."""
+    def train(context: DistributedContext) -> tuple[bool, str]:
+        """Return whether the run is finished, and what to say. Free the trainer before its processes leave."""
         trainer = Trainer(
             config,
             data,
             out,
             val_data=val_data,
             resume=resume,
-            init_from=init_from,
+            init_from=initial,
             device=device,
             lpips_weights=lpips_weights,
             download=download,
             tensorboard=tensorboard,
             context=context,
         )
-        with _StopSignals() as signals, _ConsoleReporter() as reporter:
+        with _StopSignals() as signals, ConsoleReporter(out) as reporter:
             finished = trainer.run(reporter, lambda: signals.requested)
         trainer.close()
-        return finished, trainer.step
+        if finished:
+            return True, describe_end(out / BEST, config.optimization.monitor, trainer.best_rank, trainer.start_rank)
+        resume_command = _make_resume_command(data, out, context.size, others)
+        return False, describe_stop(trainer.step, resume_command, best=out / BEST, last=out / LAST)
 
-    inputs = [path for path in (data, val_data, init_from, config_file, lpips_weights) if path is not None]
+    others = {
+        "--val-data": val_data,
+        "--lpips-weights": lpips_weights,
+        "--download-weights": download,
+        "--tensorboard": tensorboard,
+        "--threads": threads,
+        "--device": device,
+    }
+    inputs = [path for path in (data, val_data, initial, config_file, lpips_weights) if path is not None]
     check_outputs(inputs, [out / name for name in (LAST, BEST, SPLIT, LOG)])
     if threads:
         torch.set_num_threads(threads)
@@ -252,12 +235,12 @@ def command(
     if not context.is_first:
         warnings.simplefilter("ignore")  # only the first process reports
     try:
-        finished, step = train(context)
+        finished, message = train(context)
+    except KeyboardInterrupt:  # while the data are loaded; a run that has begun catches the signal
+        finished, message = False, NOT_BEGUN
     finally:
         leave_distributed()
-    if finished and context.is_first:
-        click.echo(f"done: export it with: wp export {out / BEST} -o BUNDLE", err=True)
+    if context.is_first:
+        click.echo(message, err=True)
     if not finished:
-        if context.is_first:
-            click.echo(f"stopped at step {step} and saved: continue with the same command and --resume.", err=True)
         sys.exit(130)

@@ -1,9 +1,11 @@
 """The network of a run before its first step."""
 
+from dataclasses import asdict
+
 import torch
 from torch import nn
 
-from wavepaint.errors import ConfigError, TrainingError
+from wavepaint.errors import CheckpointError, ConfigError, TrainingError
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
 from wavepaint.training.config import TrainConfig
@@ -42,5 +44,21 @@ def build_initial_model(config: TrainConfig, init_from: Checkpoint | None) -> nn
     if isinstance(model, WavePaint) and (model.config.prefill_levels or init_from):
         model.start_from_initial_fill()
     if init_from:
-        load_initial_weights(model, init_from, config.architecture)
+        try:
+            load_initial_weights(model, init_from, config.architecture)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{_explain_differences(config, init_from)}") from error
     return model
+
+
+def _explain_differences(config: TrainConfig, checkpoint: Checkpoint) -> str:
+    """Return which hyper-parameters of a checkpoint this run changes, and how to keep them."""
+    own = asdict(get_architecture(config.architecture).make_config(config.hyper_parameters))
+    differing = [
+        f"{name} {value} instead of {checkpoint.parameters[name]}"
+        for name, value in own.items()
+        if checkpoint.parameters.get(name, value) != value
+    ]
+    if not differing or checkpoint.architecture.name != config.architecture:
+        return ""
+    return f" This run's network has {', '.join(differing)}: leave --recipe out to train the checkpoint's network."

@@ -14,11 +14,12 @@ from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.training.config import OptimizationConfig, TrainConfig
 from wavepaint.training.data_module import DataModule
 from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
+from wavepaint.training.estimates import Pace, count_validations, estimate_disk, is_early
 from wavepaint.training.hardware import pick_device, pick_precision
 from wavepaint.training.initial_model import build_initial_model, check_network
 from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
 from wavepaint.training.run_folder import BEST, LAST, EpochSums, RunFolder
-from wavepaint.training.run_log import NUM_SAMPLE_ROWS, RunLog
+from wavepaint.training.run_log import NUM_SAMPLE_ROWS, RunLog, draw_samples
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.step import TrainStep
 from wavepaint.training.validator import ValidationMetrics, Validator
@@ -91,12 +92,15 @@ class Trainer:
         self.data = DataModule(config, data, val_data)
         self.step = 0
         self.best_rank = -math.inf
+        self.start_metrics: ValidationMetrics | None = None
         self.seconds = 0.0
+        self._pace = Pace()
         self._sums = EpochSums()
         self._begun_from = {"file": initial.path.name, "sha256": initial.sha256} if initial else None
         self._build(lpips, initial)
         if resume:
             self._restore()
+        self._check_space()
         self.log = RunLog(out, step=self.step, tensorboard=tensorboard) if self.context.is_first else None
         if self.context.is_first:
             self.folder.write_split(self.data.split)
@@ -135,21 +139,47 @@ class Trainer:
         self.seconds = float(state["seconds"])
         self._sums.load(state["sums"])
         self._begun_from = checkpoint.training.get("begun_from")
+        if state.get("start"):
+            self.start_metrics = ValidationMetrics(**state["start"])
+
+    @property
+    def start_rank(self) -> float | None:
+        """The monitored metric before training, negated if less is better; None if the run is from an older version."""
+        monitor = self.config.optimization.monitor
+        return self.start_metrics.rank_by(monitor) if self.start_metrics else None
+
+    def _check_space(self) -> None:
+        use = estimate_disk(
+            self.train_step,
+            self.data.val_pairs,
+            self.config.optimization,
+            num_pictures=count_validations(self.step, self.total_steps, self.steps_per_epoch) + (self.step == 0),
+            resume=self.folder.resume,
+        )
+        self._disk_bytes, self._free_bytes = use.total, self.folder.check_space(use)
 
     def run(self, reporter: Reporter, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``should_stop`` returns true after a step (on a GPU, every 20 steps).
 
+        The network is validated before the first step, after some steps of a long first epoch, and at the end of every
+        epoch. Only the validations of whole epochs count as a choice of the best weights.
+
         Returns:
-            True if the run is finished. Otherwise it is saved and can be resumed.
+            True if the run is finished. Otherwise it is saved and can be resumed, unless it has no step yet.
 
         Raises:
             TrainingError: A loss is not finite, or too many photos are broken.
             OutputError: The folder cannot be written, or the disk is full.
         """
-        if self.context.is_first:
-            reporter.on_start(self.config, self._collect_facts())
+        if not self.context.is_first:
+            reporter = Reporter()
+        reporter.on_start(self.config, self._collect_facts())
         if self.schedule.finished:
             return True
+        if self.step == 0:
+            self.start_metrics = self._validate_early(reporter)
+            if self.context.any(should_stop()):
+                return False
         steps_between_reads = _STEPS_BETWEEN_READS.get(self.device.type, 1)
         save_every = self.config.optimization.save_every
         unread: list[dict[str, Tensor]] = []
@@ -164,18 +194,19 @@ class Trainer:
             self._sums.steps += 1
             epoch_over = self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
             save = bool(save_every and self.step % save_every == 0)
-            read = len(unread) >= steps_between_reads or epoch_over or save
+            early = is_early(self.step, self.steps_per_epoch)
+            read = len(unread) >= steps_between_reads or epoch_over or save or early
             if read:
                 loss = self._read_losses(unread)
                 unread = []
             self._sums.seconds += time.perf_counter() - since
-            if read and self.context.is_first:
-                reporter.on_step(self.step, loss, self._compute_images_per_s())
+            if read:
+                self._report_step(reporter, loss)
+            if early:
+                self._validate_early(reporter)
             stop = read and not epoch_over and self.context.any(should_stop())
             if epoch_over:
-                report = self._finish_epoch()
-                if self.context.is_first:
-                    reporter.on_epoch(report)
+                reporter.on_epoch(self._finish_epoch(reporter))
                 stop = self.step < self.total_steps and self.context.any(should_stop())
                 if self.schedule.finished:
                     return True
@@ -195,7 +226,21 @@ class Trainer:
             num_processes=self.context.size,
             step=self.step,
             total_steps=self.total_steps,
+            disk_bytes=self._disk_bytes,
+            free_bytes=self._free_bytes,
         )
+
+    def _report_step(self, reporter: Reporter, loss: float) -> None:
+        images_per_s = self._compute_images_per_s()
+        reporter.on_step(self.step, loss, images_per_s)
+        left = self._pace.estimate(
+            self.step,
+            self.seconds + self._sums.seconds,
+            total_steps=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        if left is not None:
+            reporter.on_estimate(left, images_per_s)
 
     def _compute_images_per_s(self) -> float:
         return self._sums.steps * self.config.optimization.crops_per_step / max(self._sums.seconds, 1e-9)
@@ -221,8 +266,31 @@ class Trainer:
         self._sums.add_losses(sums)
         return last
 
-    def _finish_epoch(self) -> EpochReport:
+    def _measure(self, reporter: Reporter) -> ValidationMetrics:
+        reporter.on_validating()
+        since = time.perf_counter()
         metrics = self.validator.measure(self.train_step.result)
+        self._pace.validation_s = time.perf_counter() - since
+        return metrics
+
+    def _validate_early(self, reporter: Reporter) -> ValidationMetrics:
+        """Validate before the first epoch is over, draw the samples, and save the weights if they are trained.
+
+        Until the epoch is over, ``best.pt`` contains the latest of these weights. Whatever its validation gives, the
+        epoch replaces them, so that they never change the course of a run.
+        """
+        metrics = self._measure(reporter)
+        if self.log:
+            samples = self.validator.fill_samples(self.train_step.result, NUM_SAMPLE_ROWS)
+            with self.folder.explain_failure():
+                self.log.save_picture(min(self.step, 1), draw_samples(samples))
+        if self.step and not math.isnan(metrics.rank_by(self.config.optimization.monitor)):
+            self._save_best(metrics)
+        reporter.on_validation(self.step, metrics)
+        return metrics
+
+    def _finish_epoch(self, reporter: Reporter) -> EpochReport:
+        metrics = self._measure(reporter)
         rank = metrics.rank_by(self.config.optimization.monitor)
         best = rank > self.best_rank  # NaN is never the best
         report = self._report_epoch(metrics, best=best)
@@ -273,6 +341,7 @@ class Trainer:
             resume = {
                 "step": self.step,
                 "best_rank": self.best_rank,
+                "start": dict(self.start_metrics.__dict__) if self.start_metrics else None,
                 "seconds": self.seconds,
                 "sums": dict(self._sums.__dict__),
                 "schedule": self.schedule.state_dict(),

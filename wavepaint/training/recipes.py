@@ -10,6 +10,9 @@ from typing import Any
 from wavepaint.errors import ConfigError
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
 
+FINE_TUNE, FINE_TUNE_WITHOUT_LPIPS = "fine-tune", "fine-tune-without-lpips"
+"""Recipes that continue the training of a network; they take its shape from the checkpoint."""
+
 WHOLE_PHOTO = 0.001
 """A scale smaller than any photo needs, so that crops show the whole shorter side."""
 
@@ -121,6 +124,34 @@ def default_textures() -> TrainConfig:
             monitor="lpips",
             save_every=100,
         ),
+    )
+
+
+def fine_tune() -> TrainConfig:
+    """A short continuation of :func:`default_textures`, for photos of one kind. It starts from ``--init-from``.
+
+    The learning rate is a fifth of the second stage's, because the weights are trained already and the discriminator
+    is not. One photo in ten validates, because folders are small.
+    """
+    second = default_textures()
+    return dataclasses.replace(
+        second,
+        recipe=FINE_TUNE,
+        data=dataclasses.replace(second.data, val_fraction=0.1),
+        optimization=dataclasses.replace(
+            second.optimization, steps=1_200, steps_per_epoch=100, learning_rate=1e-4, ema_decay=0.99
+        ),
+    )
+
+
+def fine_tune_without_lpips() -> TrainConfig:
+    """:func:`fine_tune` for machines without the LPIPS weights."""
+    tuned = fine_tune()
+    return dataclasses.replace(
+        tuned,
+        recipe=FINE_TUNE_WITHOUT_LPIPS,
+        loss=dataclasses.replace(tuned.loss, lpips_hole=0.0),
+        optimization=dataclasses.replace(tuned.optimization, monitor="psnr"),
     )
 
 
@@ -279,6 +310,8 @@ def lama_wgan() -> TrainConfig:
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "default": default,
     "default-textures": default_textures,
+    FINE_TUNE: fine_tune,
+    FINE_TUNE_WITHOUT_LPIPS: fine_tune_without_lpips,
     "wavepaint-celebahq": wavepaint_celebahq,
     "wavepaint-imagenet": wavepaint_imagenet,
     "wavemix-stl10": wavemix_stl10,

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from wavepaint.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from wavepaint.training.validator import ValidationMetrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,8 @@ class RunFacts:
         num_processes: Number of processes.
         step: Steps already done, if the run is resumed.
         total_steps: Length of the run in steps.
+        disk_bytes: Space that the run's files will need, in bytes.
+        free_bytes: Space that is free for them.
     """
 
     num_train: int
@@ -28,6 +33,8 @@ class RunFacts:
     num_processes: int
     step: int
     total_steps: int
+    disk_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +78,23 @@ class EpochReport:
         return {**values, **{f"loss_{name}": value for name, value in losses.items()}}
 
 
-class Reporter(Protocol):
-    """An observer of a run."""
+class Reporter:
+    """An observer of a run; it ignores what it does not override."""
 
-    def on_start(self, config: TrainConfig, facts: RunFacts) -> None: ...
-    def on_step(self, step: int, loss: float, images_per_s: float) -> None: ...
-    def on_epoch(self, report: EpochReport) -> None: ...
+    def on_start(self, config: TrainConfig, facts: RunFacts) -> None:
+        """Before the first step."""
+
+    def on_step(self, step: int, loss: float, images_per_s: float) -> None:
+        """After a step, or on a GPU after several."""
+
+    def on_estimate(self, seconds_left: float, images_per_s: float) -> None:
+        """Once, when the first steps have shown how long the rest of the run takes."""
+
+    def on_validating(self) -> None:
+        """Before every validation."""
+
+    def on_validation(self, step: int, metrics: "ValidationMetrics") -> None:
+        """After a validation before the end of the first epoch. Step 0 is the network that the run begins with."""
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """After an epoch and its validation."""

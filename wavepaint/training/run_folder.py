@@ -6,6 +6,7 @@ sample pictures beside them. Every file is replaced atomically, so the last good
 """
 
 import platform
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from wavepaint.data.split import Split, check_split, write_split
 from wavepaint.errors import CheckpointError, OutputError, WavePaintWarning
 from wavepaint.training.config import TrainConfig, find_differences
 from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.estimates import DiskUse
 from wavepaint.training.run_log import SAMPLES
 from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
@@ -96,6 +98,29 @@ class RunFolder:
                 "taken for photos: choose a folder outside (-o)."
             )
 
+    def check_space(self, use: DiskUse) -> int:
+        """Compare the space that a run needs with the space that is free, which is returned in bytes.
+
+        Raises:
+            OutputError: There is too little space for the checkpoints.
+        """
+        folder = next(path for path in (self.path.resolve(), *self.path.resolve().parents) if path.exists())
+        free = shutil.disk_usage(folder).free
+        free_mb = f"{free / 1e6:,.0f} MB are free"
+        if use.checkpoints > free:
+            raise OutputError(
+                f"the checkpoints in {self.path} need {use.checkpoints / 1e6:,.0f} MB, and {free_mb}: "
+                "free space, or choose a folder on another disk (-o)."
+            )
+        if use.total > free:
+            warnings.warn(
+                f"the run's files need up to {use.total / 1e6:,.0f} MB, and {free_mb}. The sample pictures "
+                "may fill the disk; the run then stops, and --resume continues it.",
+                WavePaintWarning,
+                stacklevel=3,
+            )
+        return free
+
     def write_split(self, split: Split) -> None:
         """Write the split of a new run; compare that of a resumed run.
 
@@ -109,17 +134,28 @@ class RunFolder:
         else:
             write_split(path, split, overwrite=True)
 
+    def _read_last(self) -> tuple[Checkpoint, TrainConfig]:
+        checkpoint = read_checkpoint(self.last)
+        if not checkpoint.resume:
+            raise CheckpointError(f"{self.last} contains only weights and cannot be resumed.")
+        # A setting that was added after the run began gets its default.
+        return checkpoint, TrainConfig.from_dict(checkpoint.training["config"])
+
+    def read_settings(self) -> TrainConfig:
+        """Return the configuration of the run.
+
+        Raises:
+            CheckpointError: The checkpoint cannot be read, or contains only weights.
+        """
+        return self._read_last()[1]
+
     def read_last(self, config: TrainConfig, context: DistributedContext) -> Checkpoint:
         """Read the checkpoint to resume from.
 
         Raises:
             CheckpointError: It contains only weights, or was trained with other settings.
         """
-        checkpoint = read_checkpoint(self.last)
-        if not checkpoint.resume:
-            raise CheckpointError(f"{self.last} contains only weights and cannot be resumed.")
-        # A setting that was added after the run began gets its default.
-        saved = TrainConfig.from_dict(checkpoint.training["config"])
+        checkpoint, saved = self._read_last()
         differing = find_differences(saved.to_dict(), config.to_dict())
         if differing:
             raise CheckpointError(

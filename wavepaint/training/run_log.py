@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError
@@ -20,6 +21,15 @@ from wavepaint.training.reporter import EpochReport
 
 LOG, SAMPLES, EVENTS = "log.jsonl", "samples", "tensorboard"
 NUM_SAMPLE_ROWS = 6
+
+Sample = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+"""Image (S, S, 3), mask (S, S) and filled image (S, S, 3)."""
+
+
+def draw_samples(samples: Sequence[Sample]) -> Image.Image:
+    """Return a picture with a row for each sample: the hole, the filled image and the original."""
+    rows = [(mark_hole(image, mask), filled, image) for image, mask, filled in samples]
+    return make_grid(rows, ("hole", "filled", "original"))
 
 
 class _EventWriter:
@@ -102,26 +112,34 @@ class RunLog:
         with write_file(path, overwrite=True) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in lines))
 
-    def add_epoch(
-        self, report: EpochReport, samples: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]
-    ) -> None:
+    def save_picture(self, epoch: int, picture: Image.Image) -> None:
+        """Write the sample picture of an epoch, 0 before the first step; a former one is replaced.
+
+        Raises:
+            OutputError: The folder cannot be written, or the disk is full.
+        """
+        with (
+            self._explain_failure(),
+            write_file(self.out / SAMPLES / f"epoch_{epoch:04d}.png", overwrite=True) as temporary,
+        ):
+            picture.save(temporary)
+
+    def add_epoch(self, report: EpochReport, samples: Sequence[Sample]) -> None:
         """Log an epoch and draw its sample picture.
 
         Args:
             report: The numbers of the epoch.
-            samples: Image (S, S, 3), mask (S, S) and filled image (S, S, 3) of the first validation images.
+            samples: The first validation images.
 
         Raises:
             OutputError: The folder cannot be written, or the disk is full.
         """
         values = report.to_dict()
-        rows = [(mark_hole(image, mask), filled, image) for image, mask, filled in samples]
-        picture = make_grid(rows, ("hole", "filled", "original"))
+        picture = draw_samples(samples)
         with self._explain_failure():
             with (self.out / LOG).open("a") as log:
                 log.write(json.dumps(values) + "\n")
-            with write_file(self.out / SAMPLES / f"epoch_{report.epoch:04d}.png", overwrite=True) as temporary:
-                picture.save(temporary)
+            self.save_picture(report.epoch, picture)
             if self._events is not None:
                 numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
                 scalars = {name: value for name, value in numbers.items() if name not in ("epoch", "step", "best")}

@@ -11,7 +11,8 @@ import torch
 
 from tests.networks import BARE
 from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
-from wavepaint.training.reporter import EpochReport, RunFacts
+from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
+from wavepaint.training.validator import ValidationMetrics
 
 CONFIG = TrainConfig(
     recipe="test",
@@ -44,11 +45,12 @@ EVERYTHING = CONFIG.change(
 """A run with every part whose state a checkpoint stores."""
 
 
-class Recorder:
+class Recorder(Reporter):
     """A reporter that records what a run reports."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
+        self.early: dict[int, ValidationMetrics] = {}
         self.epochs: list[EpochReport] = []
 
     def on_start(self, config: TrainConfig, facts: RunFacts) -> None:
@@ -57,6 +59,9 @@ class Recorder:
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
         assert 0 < images_per_s < 1e6
         self.losses.append(loss)
+
+    def on_validation(self, step: int, metrics: ValidationMetrics) -> None:
+        self.early[step] = metrics
 
     def on_epoch(self, report: EpochReport) -> None:
         self.epochs.append(report)

@@ -13,6 +13,7 @@ from tests.unit.training.conftest import Run
 from tests.unit.training.runs import CONFIG, EVERYTHING, Recorder, assert_same_state, read_log
 from wavepaint.data.split import read_split
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
+from wavepaint.training import estimates
 from wavepaint.training.config import LossConfig, TrainConfig
 from wavepaint.training.loop import Trainer
 from wavepaint.training.reporter import EpochReport
@@ -24,7 +25,7 @@ from wavepaint.weights.checkpoint import read_checkpoint
 def test_run_writes_checkpoints_log_split_and_samples(finished: Run) -> None:
     out, reporter = finished
     assert sorted(p.name for p in out.iterdir()) == [BEST, LAST, "log.jsonl", "samples", SPLIT]
-    assert [p.name for p in sorted((out / "samples").iterdir())] == ["epoch_0001.png", "epoch_0002.png"]
+    assert [p.name for p in sorted((out / "samples").iterdir())] == [f"epoch_000{epoch}.png" for epoch in range(3)]
     assert len(reporter.losses) == 6
     assert [e.step for e in reporter.epochs] == [3, 6]
     log = read_log(out)
@@ -90,6 +91,55 @@ def test_killed_run_continues_from_its_last_save(finished_everything: Run, photo
     assert first.losses[:4] + second.losses == whole.losses
     assert [entry["step"] for entry in read_log(tmp_path)] == [3, 6]
     assert_same_state(*(read_checkpoint(folder / LAST).resume for folder in (whole_folder, tmp_path)))
+
+
+def test_early_validations_save_trained_weights_and_change_nothing(
+    finished: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "FIRST_VALIDATION", 1)
+
+    class Watcher(Recorder):
+        def on_validation(self, step: int, metrics: ValidationMetrics) -> None:
+            super().on_validation(step, metrics)
+            files = {path.name for path in tmp_path.rglob("*.p[tn]*")}
+            assert files == ({"epoch_0000.png", "epoch_0001.png", BEST} if step else {"epoch_0000.png"})
+            if step:
+                best = read_checkpoint(tmp_path / BEST)
+                assert (best.training["step"], best.training["validation"]["psnr_hole_db"]) == (1, metrics.psnr_db)
+                assert not torch.equal(next(iter(best.state.values())), first_weights)
+
+    whole_folder, whole = finished
+    reporter, trainer = Watcher(), Trainer(CONFIG, photos, tmp_path)
+    first_weights = next(iter(trainer.model.state_dict().values())).clone()
+    assert trainer.run(reporter)
+    assert list(reporter.early) == [0, 1]
+    assert list(whole.early) == [0]
+    assert reporter.losses == whole.losses
+    for file in (LAST, BEST):
+        expected, got = (read_checkpoint(folder / file) for folder in (whole_folder, tmp_path))
+        assert_same_state(got.state, expected.state)
+        assert_same_state(got.resume, expected.resume)
+    assert [row["step"] for row in read_log(tmp_path)] == [3, 6]
+
+
+def test_run_stopped_before_its_first_step_can_start_again(photos: Path, tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, photos, tmp_path)
+    assert not trainer.run(Recorder(), lambda: True)
+    assert trainer.step == 0
+    assert not list(tmp_path.glob("*.pt"))
+    assert Trainer(CONFIG, photos, tmp_path).run(Recorder())
+
+
+def test_estimate_of_the_time_comes_once(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watcher(Recorder):
+        def on_estimate(self, seconds_left: float, images_per_s: float) -> None:
+            estimates_at.append(len(self.losses))
+            assert seconds_left > 0
+
+    monkeypatch.setattr(estimates, "_MEASURED_STEPS", 2)
+    estimates_at: list[int] = []
+    assert Trainer(CONFIG, photos, tmp_path).run(Watcher())
+    assert estimates_at == [3]
 
 
 def test_sgd_continues_from_the_best_weights_of_adamw(photos: Path, tmp_path: Path) -> None:
@@ -196,7 +246,7 @@ def test_run_without_best_weights_explains_why(
 
 def test_nan_validation_is_never_the_best(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SGD then continues from the last best weights that were measured."""
-    measure, values = Validator.measure, iter([20.0, float("nan"), 19.0])
+    measure, values = Validator.measure, iter([30.0, 20.0, float("nan"), 19.0])  # the first is before training
     monkeypatch.setattr(
         Validator, "measure", lambda self, model: dataclasses.replace(measure(self, model), psnr_db=next(values))
     )

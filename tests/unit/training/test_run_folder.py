@@ -4,13 +4,15 @@ import re
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.unit.training.conftest import Run
 from tests.unit.training.runs import CONFIG, Recorder, limit_file_size, read_log
-from wavepaint.errors import CheckpointError, OutputError, TrainingError
+from wavepaint.errors import CheckpointError, OutputError, TrainingError, WavePaintWarning
+from wavepaint.training.estimates import DiskUse
 from wavepaint.training.loop import Trainer
 from wavepaint.training.reporter import EpochReport
 from wavepaint.training.run_folder import BEST, LAST, SPLIT, RunFolder
@@ -79,6 +81,26 @@ def test_folder_among_the_photos_is_refused(tmp_path: Path) -> None:
 def test_sample_pictures_never_land_in_the_folder_of_the_photos(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is among the photos"):
         RunFolder(tmp_path / "run", [tmp_path / "run" / "samples"], resume=False)
+
+
+def test_space_is_compared_with_the_disk_before_the_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = DiskUse(checkpoints=5_000_000, samples=2_000_000)
+    folder = RunFolder(tmp_path / "new" / "run", [], resume=False)
+    free = {"bytes": 7_000_000}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free["bytes"]))
+    assert folder.check_space(use) == 7_000_000
+    free["bytes"] = 6_000_000
+    with pytest.warns(WavePaintWarning, match="need up to 7 MB, and 6 MB are free"):
+        folder.check_space(use)
+    free["bytes"] = 4_000_000
+    with pytest.raises(OutputError, match=r"new/run need 5 MB, and 4 MB are free: free space, or .* \(-o\)"):
+        folder.check_space(use)
+    free["bytes"] = 1
+    with pytest.raises(OutputError, match="are free"):
+        Trainer(CONFIG, photos, tmp_path / "other")
+    assert not list(tmp_path.iterdir())
 
 
 def test_full_disk_stops_the_run_and_keeps_the_last_good_state(photos: Path, tmp_path: Path) -> None:
