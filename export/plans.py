@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wavepaint import contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, Model, Report
+from wavepaint.contract import Artifact, Bundle, Model, Precision, Report
 from wavepaint.errors import ConfigError, EngineError, VerificationError
 from wavepaint.export.verify import Suite, own_suite, require_passed, summarise, verify_model
 from wavepaint.runtime.engines.gpus import find_gpus
@@ -45,7 +45,7 @@ class EngineRequest:
 
     libraries: tuple[Library, ...] = LIBRARIES
     required: bool = False
-    precisions: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ()
     target_groups: tuple[tuple[str, ...], ...] = ((),)
     options: PlanOptions = field(default_factory=PlanOptions)
 
@@ -196,7 +196,7 @@ def add_engines(
         if precision not in available:
             raise ConfigError(
                 f"{bundle.folder} holds {', '.join(sorted(available))} models, none of {precision}. Export its "
-                "checkpoint in that precision, which needs PyTorch."
+                f"checkpoint in that precision, which needs PyTorch: {bundle.suggest_export(precision)}"
             )
     request = replace(request, libraries=tuple(find_builders(request, manifest.size_multiple, on_skip)))
 

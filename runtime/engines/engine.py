@@ -105,6 +105,10 @@ class Engine(ABC):
             EngineError: The library, the driver or the GPU is missing, or the model does not fit this machine.
         """
 
+    def computes(self, precision: Precision) -> bool:
+        """Return whether the engine computes in a precision, given a suitable model and processor."""
+        return True
+
     @abstractmethod
     def takes(self, artifact: Artifact) -> bool:
         """Return whether the engine can run this form of a model, apart from the requirements on the machine."""
@@ -137,6 +141,9 @@ class OnnxEngine(Engine):
     """
 
     fastest_first: ClassVar[tuple[tuple[Precision, Precision], ...]]
+
+    def computes(self, precision: Precision) -> bool:
+        return precision in [arithmetic for _, arithmetic in self.fastest_first]
 
     def takes(self, artifact: Artifact) -> bool:
         return artifact.kind == "onnx" and artifact.precision in [file for file, _ in self.fastest_first]

@@ -1,6 +1,6 @@
 """The list of engines, and the choice of the one that runs a bundle on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from wavepaint.contract import Bundle, Model, Precision, Report
@@ -192,7 +192,22 @@ def open_session(
             if not is_auto:
                 raise
             reasons.setdefault(str(error), f"{execution.engine} {execution.arithmetic}: {error}")
-    raise EngineError(" ".join(reasons.values()) or f"{bundle.folder} has no model for {engine} in {precision}.")
+    raise EngineError(" ".join(reasons.values()) or explain_no_model(bundle, names, precision))
+
+
+def explain_no_model(bundle: Bundle, engines: Sequence[EngineName], precision: Precision | Auto) -> str:
+    """Return why a bundle has no candidate for any of some engines in a precision, and how to fix it."""
+    held = ", ".join(dict.fromkeys(artifact.precision for artifact in bundle.manifest.artifacts))
+    if precision == "auto":
+        return (
+            f"{bundle.folder} has no model for {' or '.join(engines)} that passed verification; it has {held}. A model "
+            "that failed runs only if --engine and --precision name it."
+        )
+    problem = f"{bundle.folder} has no model for {' or '.join(engines)} in {precision}"
+    if not any(get_engine(name).computes(precision) for name in engines):
+        able = [name for name in ENGINES if get_engine(name).computes(precision)]
+        return f"{problem}, which is computed only in {', '.join(able)} (--engine)."
+    return f"{problem}; it has {held}. Export its checkpoint in that precision: {bundle.suggest_export(precision)}"
 
 
 def _list_engines_to_try() -> tuple[EngineName, ...]:

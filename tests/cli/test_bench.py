@@ -145,5 +145,14 @@ def test_invalid_options_are_refused(
     assert result.stdout == ""
 
 
+def test_a_precision_that_a_model_lacks_is_answered_with_the_export_that_adds_it(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "tiny", precisions=("float32",)).folder
+    result = run_here("--models", bundle, "--engines", "ort-cpu", "--precisions", "float16")
+    assert "nothing is left to time" in str(result.exception)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"not timed: convolution: {bundle} has no model for ort-cpu in float16; it has float32")
+    assert line.endswith("wp export convolution.pt -o tiny-float16 --fp16")
+
+
 def test_a_folder_without_a_bundle_is_refused(wp: Wp, tmp_path: Path) -> None:
     assert_refused(wp("bench", tmp_path), "has no manifest.json")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
 from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
-from wavepaint.bench.entrants import DEFAULT, NAMES, Entrant, open_entrant
+from wavepaint.bench.entrants import DEFAULT, NAMES, Entrant, Subject, open_entrant
 from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, Criterion, judge, list_proof_cells
 from wavepaint.bench.photo_stages import StageTimes, make_stage_rows
 from wavepaint.bench.plot import check_plot, write_plot
@@ -29,7 +30,7 @@ from wavepaint.errors import ConfigError, EngineError, WavePaintError
 from wavepaint.optional import make_install_command
 from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.gpus import find_gpus
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, explain_no_model
 from wavepaint.runtime.engines.session import make_batch
 
 GPU_PROOF = "gpu-proof"
@@ -280,9 +281,22 @@ def _choose_cells(options: Options, show: Show) -> tuple[list[Cell], list[Entran
         sizes = options.sizes or ([256] if options.quick else [256, 512])
         chosen = engines or (ENGINES if has_gpu else ON_CPU)
         cells = list_cells(subjects, sizes, options.batch or [1], engines=chosen, precisions=precisions)
+        _report_missing_precisions(cells, subjects, chosen, precisions)
     if not cells:
         raise WavePaintError("nothing is left to time: no model runs in these engines, precisions, sizes and batches.")
     return cells, subjects
+
+
+def _report_missing_precisions(
+    cells: list[Cell], subjects: list[Entrant], engines: Sequence[str], precisions: list[str]
+) -> None:
+    """Print which of the models have no cell in a requested precision, and why."""
+    names = [name for name in ENGINES if name in engines]
+    for subject in (one for one in subjects if names and isinstance(one, Subject)):
+        found = {cell.precision for cell in cells if cell.subject is subject}
+        for precision in PRECISIONS:
+            if precision in precisions and precision not in found:
+                print_line(f"not timed: {subject.name}: {explain_no_model(subject.bundle, names, precision)}")
 
 
 def _open_subjects(names: list[str], show: Show, *, skip_missing: bool) -> list[Entrant]:

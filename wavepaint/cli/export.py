@@ -10,7 +10,7 @@ import click
 from wavepaint.cli.completion import FOLDER, PATH
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
-from wavepaint.contract import Bundle, IoDtype, read_bundle
+from wavepaint.contract import Bundle, IoDtype, Precision, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import EngineRequest, add_engines
 from wavepaint.export.verify import describe_report
@@ -231,7 +231,8 @@ def command(
     )
     has_options = any((shapes, batches, sm, workspace is not None, optimization_level is not None, timing_cache))
     request = _request_engines(engines, fp16 or bf16 or source.is_dir(), sm, options, has_options=has_options)
-    precisions = tuple(name for name, is_wanted in (("float16", fp16), ("bfloat16", bf16)) if is_wanted)
+    half: tuple[tuple[Precision, bool], ...] = (("float16", fp16), ("bfloat16", bf16))
+    precisions = tuple(name for name, is_wanted in half if is_wanted)
     if request is not None:
         request = replace(request, precisions=precisions)
     adds_to_source = source.is_dir() and out.is_dir() and source.samefile(out)

@@ -1,20 +1,24 @@
 """Read a bundle, and refuse it unless every file is present, unaltered and free of external data."""
 
 import hashlib
+import shlex
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode
+from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode, Precision
 from wavepaint.contract.manifest_parser import parse_manifest
 from wavepaint.contract.tensors import IoDtype
-from wavepaint.errors import BundleError
+from wavepaint.errors import BundleError, printable
 from wavepaint.model_file import has_external_data
 
 MANIFEST_NAME = "manifest.json"
 
 MAX_MANIFEST_BYTES = 1 << 20
 """Size limit of a manifest, in bytes. The default model's manifest has 14 kB."""
+
+_EXPORT_FLAGS: dict[Precision, str] = {"float16": "--fp16", "bfloat16": "--bf16"}
+"""Options of ``wp export`` that add a precision; float32 needs none."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,22 @@ class Bundle:
             f"{self.folder} has no {wanted} model with {io_dtype} inputs and outputs; it has {present}. Export the "
             "checkpoint again with wp export."
         )
+
+    def suggest_export(self, precision: Precision) -> str:
+        """Return the command that exports the bundle's checkpoint with a precision added to those of the bundle.
+
+        The manifest has only the checkpoint's name. Its path is known if it lies beside the bundle's folder.
+        """
+        artifacts = self.manifest.artifacts
+        precisions = {precision, *(artifact.precision for artifact in artifacts)}
+        flags = [flag for name, flag in _EXPORT_FLAGS.items() if name in precisions]
+        if any(artifact.io_dtype == "uint8" for artifact in artifacts):
+            flags += ["--io", "uint8"]
+        name = self.manifest.source["file"]
+        beside = self.folder / ".." / name
+        checkpoint = beside.resolve() if beside.is_file() else name
+        out = f"{self.folder.resolve().name}-{precision}"
+        return shlex.join(["wp", "export", printable(checkpoint), "-o", printable(out), *flags])
 
 
 def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:

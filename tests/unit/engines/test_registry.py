@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+import shlex
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.fakes.bundle import write_bundle
 from tests.fakes.machine import set_gpus
+from wavepaint.cli import export
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
@@ -97,11 +100,30 @@ def test_the_requested_engine_and_precision_run(
         assert session.path.name == file
 
 
+def test_a_precision_that_the_bundle_lacks_is_answered_with_the_export_that_adds_it(
+    no_gpu: None, tmp_path: Path
+) -> None:
+    bundle = write_bundle(tmp_path / "my model", precisions=("float32", "bfloat16"))
+    with pytest.raises(EngineError) as caught:
+        open_session(bundle, precision="float16")
+    command = " wp export convolution.pt -o 'my model-float16' --fp16 --bf16"
+    assert str(caught.value).endswith(f"has no model for openvino or ort-cpu in float16; it has float32, bfloat16. "
+                                      f"Export its checkpoint in that precision:{command}")  # fmt: skip
+    (tmp_path / "convolution.pt").touch()
+    beside = tmp_path.resolve() / "convolution.pt"
+    command = command.strip().replace("convolution.pt", str(beside))
+    assert bundle.suggest_export("float16") == command
+    arguments = export.command.make_context("wp export", shlex.split(command)[2:]).params
+    assert arguments["source"] == beside
+    assert arguments["fp16"]
+    assert arguments["bf16"]
+
+
 def test_an_impossible_request_is_refused(full_bundle: Bundle, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     float32_only = write_bundle(tmp_path / "float32", precisions=("float32",))
-    with pytest.raises(EngineError, match="has no model for ort-cpu in bfloat16"):
+    with pytest.raises(EngineError, match="has no model for ort-cpu in bfloat16, which is computed only in openvino, "):
         open_session(full_bundle, engine="ort-cpu", precision="bfloat16")
-    with pytest.raises(EngineError, match="has no model for ort-cpu in float16"):
+    with pytest.raises(EngineError, match="has no model for ort-cpu in float16; it has float32.*wp export"):
         open_session(float32_only, engine="ort-cpu", precision="float16")
     with pytest.raises(EngineError, match=r"OpenVINO .* computes float32.* not float16: --engine ort-cpu computes"):
         open_session(full_bundle, engine="openvino", precision="float16")
