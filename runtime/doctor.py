@@ -5,18 +5,20 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintError
 from wavepaint.machine import describe_machine
-from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
+from wavepaint.runtime.engines.engine import Auto, EngineName, ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
 from wavepaint.runtime.engines.ort import describe_conflict, find_packages
-from wavepaint.runtime.engines.registry import get_engine, list_fastest, open_execution
-from wavepaint.runtime.engines.session import Tensor, make_batch
+from wavepaint.runtime.engines.registry import get_engine, list_fastest, open_execution, open_session
+from wavepaint.runtime.engines.session import Session, make_batch
 from wavepaint.runtime.sizes import pad_side
 
 _FEATURES = (
@@ -32,6 +34,8 @@ _PACKAGES = (
 
 SIDE = 256
 
+_NO_GPU = "no NVIDIA GPU with a driver was found"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineCheck:
@@ -39,13 +43,13 @@ class EngineCheck:
 
     Attributes:
         engine: Name for ``--engine``.
-        precision: Arithmetic precision.
+        precision: Arithmetic precision; "float32 on float16 weights" if that of the weights differs.
         label: Engine, version and device; empty if it does not work.
         latency_ms: Duration of the second run; None if it failed.
         problem: Why it does not work, and the fix; empty if it works.
     """
 
-    engine: EngineName
+    engine: EngineName | Auto
     precision: str
     label: str = ""
     latency_ms: float | None = None
@@ -99,27 +103,43 @@ def check_engines(bundle: Bundle, *, threads: int | None = None) -> list[EngineC
 
     No plan is built, because that can take minutes. An engine that needs one counts as not working.
     """
-    side = pad_side(SIDE, bundle.manifest.size_multiple)
-    image, mask = make_batch(1, side, side)
     checks: list[EngineCheck] = []
     for execution in list_fastest(bundle):
-        check = _check(execution, image, mask, threads)
+        check = _check(bundle, execution, threads)
         # One line is enough for all precisions of an engine with the same problem.
         if not check.problem or (check.engine, check.problem) not in [(one.engine, one.problem) for one in checks]:
             checks.append(check)
     return checks
 
 
-def _check(execution: ExecutionConfig, image: Tensor, mask: Tensor, threads: int | None) -> EngineCheck:
-    check = EngineCheck(engine=execution.engine, precision=execution.arithmetic)
-    obstacle = get_engine(execution.engine).find_obstacle()
-    if obstacle:
+def check_choice(bundle: Bundle, *, threads: int | None = None) -> EngineCheck:
+    """Run the bundle once in the engine and precision that ``auto`` chooses."""
+    check = EngineCheck(engine="auto", precision="auto")
+    return _measure(check, bundle, partial(open_session, bundle, threads=threads))
+
+
+def _check(bundle: Bundle, execution: ExecutionConfig, threads: int | None) -> EngineCheck:
+    engine = get_engine(execution.engine)
+    check = EngineCheck(engine=engine.name, precision=execution.arithmetic)
+    if engine.is_on_gpu and not find_gpus():
+        return replace(check, problem=_NO_GPU)
+    if obstacle := engine.find_obstacle():
         return replace(check, problem=obstacle)
+    possible = [runnable.arithmetic for runnable in engine.find_runnable(execution.model)]
+    if not engine.is_on_gpu and execution.arithmetic not in possible:
+        return replace(check, problem=f"this processor does not compute {execution.arithmetic}")
+    return _measure(check, bundle, partial(open_execution, execution, threads=threads, plan_policy="cached"))
+
+
+def _measure(check: EngineCheck, bundle: Bundle, open_model: Callable[[], Session]) -> EngineCheck:
+    side = pad_side(SIDE, bundle.manifest.size_multiple)
+    image, mask = make_batch(1, side, side)
     try:
-        with open_execution(execution, threads=threads, plan_policy="cached") as session:
+        with open_model() as session:
             session.run(image, mask)
             started = time.perf_counter()
             session.run(image, mask)
-            return replace(check, label=session.engine, latency_ms=(time.perf_counter() - started) * 1e3)
+            latency_ms = (time.perf_counter() - started) * 1e3
+            return replace(check, precision=session.arithmetic, label=session.engine, latency_ms=latency_ms)
     except WavePaintError as error:
         return replace(check, problem=str(error))

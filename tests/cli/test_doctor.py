@@ -7,13 +7,15 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.conftest import Wp
-from tests.fakes.machine import Machine
+from tests.fakes.machine import Machine, set_gpus
 from wavepaint.cli.doctor import command
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintWarning
 from wavepaint.optional import make_install_command
 from wavepaint.runtime import doctor
-from wavepaint.runtime.engines.registry import ENGINES, open_session
+from wavepaint.runtime.engines import openvino
+from wavepaint.runtime.engines.gpus import Gpu
+from wavepaint.runtime.engines.registry import open_session
 
 
 def test_the_report_shows_what_works_and_what_is_missing(wp: Wp, full_bundle: Bundle) -> None:
@@ -24,18 +26,43 @@ def test_the_report_shows_what_works_and_what_is_missing(wp: Wp, full_bundle: Bu
     assert "openvino     float32   works" in text
     assert "usable cores" in text
     assert sys.executable in text
-    if "no NVIDIA driver" in text:
-        assert "ort-cuda     does not work" in text
-        for engine in ("tensorrt", "tensorrt-rtx"):
-            (line,) = [line for line in text.splitlines() if line.split()[:1] == [engine]]
-            assert "no driver or GPU was found" in line
-            assert make_install_command(engine) in line
+    assert text.startswith(f"wp infer --bundle {full_bundle.folder} works here. It runs OpenVINO ")
+
+
+def test_gpu_engines_are_one_line_without_a_gpu(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_gpus(monkeypatch)
+    shown = CliRunner().invoke(command, [str(full_bundle.folder)]).stdout
+    engines = "ort-cuda, tensorrt, tensorrt-rtx"
+    assert f"\n{engines} do not work: no NVIDIA GPU with a driver was found\n" in shown
+    assert "pip" not in shown
+    verdict, blank, *lines = shown.splitlines()
+    assert " works here. It runs OpenVINO " in verdict
+    assert blank == ""
+    assert {line.split()[0] for line in lines[: lines.index("")]} == {"ort-cpu", "openvino", "ort-cuda,"}
+
+
+def test_gpu_engines_are_advised_with_a_gpu(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_gpus(monkeypatch, Gpu("Simulated GPU", "sm90", 80_000))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    problems = {check.engine: check.problem for check in doctor.check_engines(full_bundle) if check.problem}
+    assert make_install_command("tensorrt") in problems["tensorrt"]
+    assert "has no CUDA" in problems["ort-cuda"]
+
+
+def test_a_precision_that_the_processor_lacks_is_told_apart_from_its_engine(
+    full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "cpu_precisions", lambda: ["float32"])
+    shown = CliRunner().invoke(command, [str(full_bundle.folder)]).stdout
+    assert "openvino     float32   works: " in shown
+    assert "openvino     bfloat16  does not work: this processor does not compute bfloat16\n" in shown
 
 
 def test_the_report_can_be_json(full_bundle: Bundle) -> None:
     found = json.loads(CliRunner().invoke(command, [str(full_bundle.folder), "--json"]).stdout)
     assert found["system"]["packages"]["onnxruntime"]
     assert found["conflicts"] == []
+    assert found["auto"]["latency_ms"] > 0
     for engine in found["engines"]:
         assert (engine["latency_ms"] is None) == bool(engine["problem"])
 
@@ -53,8 +80,12 @@ def test_doctor_fails_without_any_engine(full_bundle: Bundle, monkeypatch: pytes
     result = CliRunner().invoke(command, [str(full_bundle.folder)])
     assert result.exit_code == 1
     assert "error: no engine works" in result.stderr
-    lines = [line.split() for line in result.stdout.splitlines() if "does not work" in line]
-    assert [line[0] for line in lines] == [*ENGINES]
+    verdict, _, *lines = result.stdout.splitlines()
+    assert " does not work here: " in verdict
+    missing = {line.split()[0]: line for line in lines if "does not work: " in line}
+    for engine, package, extra in (("ort-cpu", "onnxruntime", "cpu"), ("openvino", "openvino", "openvino")):
+        assert f"{package} is not installed" in missing[engine]
+        assert make_install_command(extra) in missing[engine]
 
 
 def test_cached_plans_run(full_bundle: Bundle, machine: Machine) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes import tensorrt
 from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
+from wavepaint.runtime import doctor
 from wavepaint.runtime.engines import gpus, ort, registry
 from wavepaint.runtime.engines.cuda import open as cuda_open
 from wavepaint.runtime.engines.gpus import Gpu
@@ -67,5 +68,5 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def set_gpus(monkeypatch: pytest.MonkeyPatch, *found: Gpu) -> None:
     """Let the engines find these GPUs."""
-    for module in (build, engine, gpus, library, ort, registry):
+    for module in (build, doctor, engine, gpus, library, ort, registry):
         monkeypatch.setattr(module, "find_gpus", lambda: [*found])

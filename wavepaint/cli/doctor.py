@@ -12,33 +12,50 @@ from wavepaint import __version__
 from wavepaint.cli.completion import FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import default_bundle_folder, read_bundle
+from wavepaint.errors import printable
 from wavepaint.optional import make_install_command
-from wavepaint.runtime.doctor import EngineCheck, check_engines, describe_system, find_conflicts
+from wavepaint.runtime.doctor import SIDE, EngineCheck, check_choice, check_engines, describe_system, find_conflicts
 
 
-def _print_report(system: dict[str, Any], checks: list[EngineCheck], conflicts: list[str]) -> None:
+def _print_verdict(choice: EngineCheck, bundle: Path | None) -> None:
+    name = "wp infer" if bundle is None else f"wp infer --bundle {printable(bundle)}"
+    if choice.problem:
+        click.echo(f"{name} does not work here: {choice.problem}")
+    else:
+        click.echo(
+            f"{name} works here. It runs {choice.label} in {choice.precision}: {SIDE}x{SIDE} pixels take "
+            f"{choice.latency_ms:.0f} ms."
+        )
+
+
+def _print_engines(checks: list[EngineCheck]) -> None:
+    """Print a line for each engine and precision, and one for all engines that have the same problem."""
+    working = {check.engine for check in checks if not check.problem}
+    problems: dict[str, list[str]] = {}
+    for check in checks:
+        name = f"{check.engine:12} {check.precision:9}"
+        if not check.problem:
+            click.echo(f"{name} works: {SIDE}x{SIDE} in {check.latency_ms:.1f} ms ({check.label})")
+        else:
+            problems.setdefault(check.problem, []).append(name if check.engine in working else check.engine)
+    for problem, names in problems.items():
+        click.echo(f"{', '.join(names):12} {'does' if len(names) == 1 else 'do'} not work: {problem}")
+
+
+def _print_system(system: dict[str, Any]) -> None:
     memory = f", {system['memory_mb'] / 1024:.1f} GiB of memory" if system["memory_mb"] else ""
     gpus = [f"{gpu['name']} ({gpu['compute_capability']}, {gpu['memory_mb'] / 1024:.0f} GiB)" for gpu in system["gpus"]]
+    driver = f"driver for CUDA {system['cuda_driver']}" if system["cuda_driver"] else "no NVIDIA driver"
     rows = [
         ("wavepaint", f"{__version__}, Python {system['python']} ({system['executable']})"),
         ("system", system["platform"]),
         ("processor", f"{system['processor']}, {system['cores']} usable cores{memory}"),
         ("", f"has {', '.join(system['features'])}" if system["features"] else "features unknown"),
-        ("GPU", "; ".join(gpus) or "no NVIDIA GPU"),
-        ("driver", f"CUDA {system['cuda_driver']}" if system["cuda_driver"] else "no NVIDIA driver"),
+        ("GPU", f"{'; '.join(gpus) or 'no NVIDIA GPU'}, {driver}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in system["packages"].items()) or "no engine"),
     ]
     for label, text in rows:
         click.echo(f"{label:10} {text}")
-    for conflict in conflicts:
-        click.echo(f"{'PROBLEM':10} {conflict}")
-    click.echo()
-    for check in checks:
-        if check.problem:
-            click.echo(f"{check.engine:12} does not work: {check.problem}")
-        else:
-            name = f"{check.engine:12} {check.precision:9}"
-            click.echo(f"{name} works: 256x256 in {check.latency_ms:.1f} ms ({check.label})")
 
 
 @click.command(
@@ -61,12 +78,19 @@ def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
     """
     loaded = read_bundle(bundle or default_bundle_folder())
     system, conflicts = describe_system(), find_conflicts()
-    checks = check_engines(loaded, threads=threads)
+    choice, checks = check_choice(loaded, threads=threads), check_engines(loaded, threads=threads)
     if as_json:
         engines = [dataclasses.asdict(check) for check in checks]
-        click.echo(json.dumps({"system": system, "conflicts": conflicts, "engines": engines}, indent=2))
+        content = {"system": system, "conflicts": conflicts, "auto": dataclasses.asdict(choice), "engines": engines}
+        click.echo(json.dumps(content, indent=2))
     else:
-        _print_report(system, checks, conflicts)
+        _print_verdict(choice, bundle)
+        for conflict in conflicts:
+            click.echo(f"PROBLEM: {conflict}")
+        click.echo()
+        _print_engines(checks)
+        click.echo()
+        _print_system(system)
     if not any(check.latency_ms is not None for check in checks):
         click.echo(f"error: no engine works. Install one with: {make_install_command('cpu')}", err=True)
         sys.exit(1)
