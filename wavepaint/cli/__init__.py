@@ -10,6 +10,7 @@ from typing import TextIO
 import click
 
 from wavepaint import __version__
+from wavepaint.cli.grouped_help import write_examples
 from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 
 # Help lines are kept here, so that `wp --help` imports no command.
@@ -42,6 +43,14 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+        write_examples(
+            formatter,
+            [
+                ("wp infer photo.jpg mask.png", "Fill the white part of the mask; the result is photo_filled.jpg:"),
+                ("wp infer --help", "Show the options of a command, with more examples:"),
+                ("wp doctor", "See which engines work on this machine:"),
+            ],
+        )
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

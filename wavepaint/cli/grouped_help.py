@@ -9,6 +9,9 @@ import click
 
 Decorator = Callable[[Any], Any]
 
+Examples = Sequence[tuple[str, str]]
+"""Command lines, and what each does."""
+
 _MAX_FLAG_WIDTH = 26
 """Columns of the flags in a help page; a longer flag gets a line of its own."""
 
@@ -38,7 +41,7 @@ class GroupedCommand(click.Command):
     Click has sections for commands, but only one section for all options.
 
     Args:
-        examples: Pairs of a command line and what it does.
+        examples: The examples.
         essential: Names of the parameters that ``--help`` shows. All others wait for ``--help-all``. By default
             ``--help`` shows everything.
     """
@@ -46,7 +49,7 @@ class GroupedCommand(click.Command):
     def __init__(
         self,
         *arguments: Any,
-        examples: Sequence[tuple[str, str]] = (),
+        examples: Examples = (),
         essential: Collection[str] = (),
         **settings: Any,
     ) -> None:
@@ -90,11 +93,7 @@ class GroupedCommand(click.Command):
         for title, rows in groups.items():
             with formatter.section(title):
                 _write_rows(formatter, rows, width)
-        if self.examples:
-            with formatter.section("Examples"):
-                indent = " " * formatter.current_indent
-                for line, purpose in self.examples:
-                    formatter.write(f"{indent}{purpose}\n{indent}  {line}\n")
+        write_examples(formatter, self.examples)
 
 
 def _write_rows(formatter: click.HelpFormatter, rows: list[tuple[str, str]], width: int) -> None:
@@ -114,6 +113,15 @@ def _word_ranges(text: str) -> str:
     """Return a help text with click's ranges, such as ``0<=x<=64``, in words."""
     text = re.sub(r"([\d.]+)<=x<=([\d.]+)", r"\1 to \2", text)
     return re.sub(r"x>=([\d.]+)", r"\1 or more", re.sub(r"x>([\d.]+)", r"above \1", text))
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Examples) -> None:
+    """Write each example on a line of its own, which never wraps, below what it does."""
+    if examples:
+        with formatter.section("Examples"):
+            indent = " " * formatter.current_indent
+            for line, purpose in examples:
+                formatter.write(f"{indent}{purpose}\n{indent}  {line}\n")
 
 
 def _show_all_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:

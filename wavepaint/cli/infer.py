@@ -211,7 +211,7 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
         default=0,
         show_default=True,
         metavar="PIXELS",
-        help=f"Grow the hole in every direction, up to {MAX_GROWTH} pixels. Use it if a rim of the object remains.",
+        help="Grow the hole in every direction. Use it if a rim of the object remains.",
     ),
     click.option(
         "--feather",
@@ -229,7 +229,7 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
         default=MASK_THRESHOLD,
         show_default=True,
         metavar="LEVEL",
-        help="Lowest brightness in MASK that counts as white, from 1 to 255.",
+        help="Lowest brightness in MASK that counts as white.",
     ),
     click.option(
         "--mask-from",

@@ -143,7 +143,7 @@ class LossConfig:
     """
 
     hole_l1: float = _weight(
-        "the mean absolute error inside the hole. It gives faithful colours and soft detail.", "Losses of pixels"
+        "the mean absolute error inside the hole. It gives faithful colours and soft detail.", "Pixel losses"
     )
     known_l1: float = _weight(
         "the absolute error of the prediction at known pixels, averaged over all pixels. "
@@ -155,7 +155,7 @@ class LossConfig:
     lpips_hole: float = _weight(
         "LPIPS (visible difference, as a trained network sees it) in the hole and 16 pixels around it. It gives "
         "sharper texture.",
-        "Losses of features",
+        "Feature losses",
     )
     lpips: float = _weight("LPIPS over the whole image.")
     perceptual: float = _weight(
@@ -179,7 +179,9 @@ class LossConfig:
         "wasserstein (with a gradient penalty), or none.",
         heading="Adversarial losses",
     )
-    adversarial: float = _weight("the network's adversarial loss, for fills that the discriminator takes for photos.")
+    adversarial: float = _weight(
+        "the network's adversarial loss, which rewards fills that the discriminator takes for photos."
+    )
     feature_matching: float = _weight("the mean squared difference of the discriminator's feature maps, fill to photo.")
     r1: float = _weight(
         "the R1 penalty, the discriminator's squared gradient norm at photos. It belongs to --adversarial-kind "
@@ -282,8 +284,8 @@ class OptimizationConfig:
     )
     accumulate: int = setting(
         1,
-        "Micro-batches that a process cuts its part of a batch into. More of them need less memory; only batch "
-        "statistics differ.",
+        "Parts of a batch that a process computes one after the other. More parts need less memory; only the "
+        "statistics of batch normalization differ.",
         least=1,
     )
     precision: Precision = setting(
