@@ -26,6 +26,7 @@ from wavepaint.runtime.previews import write_pictures
 
 DecodedPair = tuple[Photo, Bool] | WavePaintError
 Filled = Photo | WavePaintError
+OnProgress = Callable[[str, float], object]
 
 _OUT_OF_MEMORY = "out of memory. Close other programs, or scale the image down."
 
@@ -38,6 +39,7 @@ def fill_jobs(
     overwrite: bool = False,
     resume: bool = False,
     on_result: Callable[[JobResult], object] = lambda result: None,
+    on_progress: OnProgress = lambda phase, share: None,
 ) -> Generator[JobResult, None, None]:
     """Fill photos in as many threads as the inpainter has streams, and a few more that decode and encode.
 
@@ -51,6 +53,8 @@ def fill_jobs(
         resume: Skip jobs whose result exists.
         on_result: Called with each result as soon as it is on disk, even if the caller has stopped by then. It runs in
             one of the threads, where Ctrl-C does not interrupt it.
+        on_progress: Called for a single photo, with the phase ("reading", "filling" or "writing") and the share of it
+            that is done, 0 to 1.
 
     Yields:
         A result for each job, in order. Files appear complete or not at all, even if the caller stops early.
@@ -59,7 +63,7 @@ def fill_jobs(
         _fill_group, inpainter, options or FillOptions(), overwrite=overwrite, resume=resume, on_result=on_result
     )
     if len(jobs) == 1:
-        yield from work(list(jobs))
+        yield from work(list(jobs), on_progress=on_progress)
     else:
         yield from map_groups(work, jobs, workers=inpainter.streams + AHEAD, group_size=inpainter.max_batch)
 
@@ -121,10 +125,18 @@ def _decode(
         return ImageError(f"{get_name(image, 'image')} was not decoded: {_OUT_OF_MEMORY}")
 
 
-def _fill_decoded(inpainter: Inpainter, decoded: Sequence[DecodedPair], options: FillOptions) -> list[Filled]:
+def _fill_decoded(
+    inpainter: Inpainter,
+    decoded: Sequence[DecodedPair],
+    options: FillOptions,
+    on_progress: OnProgress = lambda phase, share: None,
+) -> list[Filled]:
     """Fill the photos that could be decoded; the errors of the others stay in their places."""
+    photos = [one for one in decoded if isinstance(one, tuple)]
     try:
-        filled = iter(inpainter.fill_photos([one for one in decoded if isinstance(one, tuple)], options))
+        filled = iter(
+            inpainter.fill_photos(photos, options, on_progress=lambda index, share: on_progress("filling", share))
+        )
         return [next(filled) if isinstance(one, tuple) else one for one in decoded]
     except MemoryError:
         return [ImageError(f"{one[0].source}: {_OUT_OF_MEMORY}") if isinstance(one, tuple) else one for one in decoded]
@@ -169,16 +181,20 @@ def _fill_group(
     overwrite: bool,
     resume: bool,
     on_result: Callable[[JobResult], object],
+    on_progress: OnProgress = lambda phase, share: None,
 ) -> list[JobResult]:
     skipped = [JobResult(job=job, status="skipped") for job in jobs if resume and job.is_done]
     for result in skipped:
         on_result(result)
     results = {result.job: result for result in skipped}
     waiting = [job for job in jobs if job not in results]
+    on_progress("reading", 0)
     decoded = [_decode(job.image, job.mask, options, partial(_check_output, job)) for job in waiting]
+    on_progress("filling", 0)
     started = time.perf_counter()
-    filled = _fill_decoded(inpainter, decoded, options)
+    filled = _fill_decoded(inpainter, decoded, options, on_progress)
     seconds = time.perf_counter() - started
+    on_progress("writing", 0)
     for job, source, outcome in zip(waiting, decoded, filled, strict=True):
         results[job] = _write(job, source, outcome, seconds, options, overwrite)
         on_result(results[job])

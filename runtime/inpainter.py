@@ -10,7 +10,8 @@ Example::
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 
@@ -25,6 +26,7 @@ from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
 from wavepaint.runtime.engines.session import Closeable
 from wavepaint.runtime.filling.options import FillOptions, check_options, fit_hole
 from wavepaint.runtime.filling.scheduler import Scheduler, Task
+from wavepaint.runtime.filling.strategy import OnProgress
 from wavepaint.runtime.images.photo import ImageSource, Photo
 from wavepaint.runtime.images.read import read_mask, read_photo
 
@@ -150,18 +152,30 @@ class Inpainter(Closeable):
         return result
 
     def fill_photos(
-        self, photos: Sequence[tuple[Photo, NDArray[np.bool_]]], options: FillOptions | None = None
+        self,
+        photos: Sequence[tuple[Photo, NDArray[np.bool_]]],
+        options: FillOptions | None = None,
+        *,
+        on_progress: Callable[[int, float], object] = lambda index, share: None,
     ) -> list[Photo | WavePaintError]:
         """Fill several photos, with patches of one size in one call of the engine.
 
         A photo that fails does not affect the others: its place contains the error that :meth:`fill_photo` would raise.
+
+        Args:
+            photos: The photos, each with its hole as in :meth:`fill_photo`.
+            options: How to fill the holes.
+            on_progress: Called with the index of a photo and the share of it that is done, 0 to 1, after each crop and
+                tile.
         """
         options = check_options(options)
         for photo, hole in photos:
             check_type("photo", photo, Photo, "a Photo, as read_photo returns it")
             if not isinstance(hole, np.ndarray) or hole.dtype != np.bool_ or hole.ndim != 2:
                 raise ConfigError("hole_HW is not an array of dtype bool and shape (H, W), true in the hole.")
-        prepared = [_prepare(photo, hole, options) for photo, hole in photos]
+        prepared = [
+            _prepare(photo, hole, options, partial(on_progress, index)) for index, (photo, hole) in enumerate(photos)
+        ]
         filled = iter(self._scheduler.fill([task for task in prepared if isinstance(task, Task)]))
         return [next(filled) if isinstance(result, Task) else result for result in prepared]
 
@@ -170,14 +184,16 @@ class Inpainter(Closeable):
         self._session.close()
 
 
-def _prepare(photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions) -> Task | Photo | WavePaintError:
+def _prepare(
+    photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions, on_progress: OnProgress
+) -> Task | Photo | WavePaintError:
     """Return the task for a photo; the photo itself for an empty mask, or the error that prevents the task."""
     try:
         holes = fit_hole(photo, hole_HW, options)
     except ImageError as error:
         return error
     if holes is not None:
-        return Task(photo, *holes, options)
+        return Task(photo, *holes, options, on_progress)
     warnings.warn(
         f"the mask of {photo.source} is empty, so the photo is returned unchanged. White marks the hole; "
         "--invert-mask swaps.",

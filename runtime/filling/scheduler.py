@@ -13,7 +13,7 @@ from wavepaint.runtime.filling.memory import MIN_PIXELS, Limits, limit_pixels
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.filling.scale import Bool, Float
-from wavepaint.runtime.filling.strategy import fill_canvas
+from wavepaint.runtime.filling.strategy import OnProgress, fill_canvas
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.sizes import SizeRange, pad_side
 
@@ -41,19 +41,29 @@ class SessionLike(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """A photo to fill: the hole that its mask marks, and the hole to fill; both (H, W), true in the hole."""
+    """A photo to fill.
+
+    Attributes:
+        photo: The photo.
+        marked: The hole that its mask marks: (H, W), true in the hole.
+        hole: The hole to fill, in the same form.
+        options: How to fill it.
+        on_progress: See :func:`~wavepaint.runtime.filling.strategy.fill_canvas`. If the engine runs out of memory, the
+            photo is filled again in smaller patches, and the share begins again.
+    """
 
     photo: Photo
     marked: Bool
     hole: Bool
     options: FillOptions
+    on_progress: OnProgress = lambda share: None
 
     def fill(self, limits: Limits) -> Generator[list[Patch], list[Float], Photo]:
         """Yield patches, receive their fills, and return the filled photo."""
         pixels, colours = self.photo.pixels.copy(), slice(0, self.photo.num_colours)
         source, result = self.photo.pixels[..., colours], pixels[..., colours]
         canvas = Canvas(source, result, self.hole, ~self.marked, self.options.feather)
-        yield from fill_canvas(canvas, self.options.strategy, limits)
+        yield from fill_canvas(canvas, self.options.strategy, limits, self.on_progress)
         if self.options.mask_from == "alpha" and self.photo.has_alpha:
             pixels[..., -1][self.hole] = np.iinfo(pixels.dtype).max
         return replace(self.photo, pixels=pixels)

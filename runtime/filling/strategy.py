@@ -17,7 +17,7 @@ call of the engine, and may combine patches of several photos.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -49,14 +49,20 @@ TILE_BAND = 32
 Steps = Generator[list[Patch], list[Float], None]
 """Yields patches and receives their fills, each (H, W, 3) float32 in [0, 1]."""
 
+OnProgress = Callable[[float], object]
+"""Called with the share of the work that is done, 0 to 1."""
 
-def fill_canvas(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
+
+def fill_canvas(
+    canvas: Canvas, strategy: Strategy, limits: Limits, on_progress: OnProgress = lambda share: None
+) -> Steps:
     """Fill every hole of a photo.
 
     Args:
         canvas: The photo.
         strategy: See the module's docstring.
         limits: Limits on one run of the engine.
+        on_progress: Called after each call of the engine.
 
     Raises:
         ConfigError: The strategy is "whole", and the photo is too large for it.
@@ -68,7 +74,7 @@ def fill_canvas(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
                 f"{width}x{height} pixels are too many for one run: the memory allowed is enough for "
                 f"{limits.max_pixels / 1e6:.1f} megapixels. Raise --max-memory, or choose --strategy auto."
             )
-        yield from _fill_crops(canvas, [(Region(0, 0, width, height), 1)], limits)
+        yield from _fill_crops(canvas, [(Region(0, 0, width, height), 1)], limits, _Work(height * width, on_progress))
         return
     limits = replace(limits, max_pixels=min(limits.max_pixels, MAX_CROP_PIXELS))
     crops: list[tuple[Region, int]] = []
@@ -84,9 +90,27 @@ def fill_canvas(canvas: Canvas, strategy: Strategy, limits: Limits) -> Steps:
             tiled.append((region, by_thickness))
         else:
             crops.append((region, factor))
-    yield from _fill_crops(canvas, crops, limits)
+    work = _Work(sum(map(_count_pixels, crops)) + sum(region.num_pixels for region, _ in tiled), on_progress)
+    yield from _fill_crops(canvas, crops, limits, work)
     for region, by_thickness in tiled:
-        yield from _fill_tiles(canvas, region, by_thickness, limits)
+        yield from _fill_tiles(canvas, region, by_thickness, limits, work)
+
+
+class _Work:
+    """Counts the pixels that are done, and reports their share of all."""
+
+    def __init__(self, num_pixels: float, on_progress: OnProgress) -> None:
+        self._num_pixels, self._on_progress, self._done = num_pixels, on_progress, 0.0
+
+    def add(self, num_pixels: float) -> None:
+        self._done += num_pixels
+        self._on_progress(min(self._done / self._num_pixels, 1.0))
+
+
+def _count_pixels(crop: tuple[Region, int]) -> float:
+    """Return the size of a region that is scaled down by a factor."""
+    region, factor = crop
+    return region.num_pixels / factor**2
 
 
 def _find_fitting_factor(region: Region, limits: Limits) -> int:
@@ -97,7 +121,7 @@ def _find_fitting_factor(region: Region, limits: Limits) -> int:
     return factor
 
 
-def _fill_crops(canvas: Canvas, crops: list[tuple[Region, int]], limits: Limits) -> Steps:
+def _fill_crops(canvas: Canvas, crops: list[tuple[Region, int]], limits: Limits, work: _Work) -> Steps:
     """Fill regions, each scaled down by a factor; crops of one size follow each other."""
 
     def find_size(crop: tuple[Region, int]) -> tuple[int, int]:
@@ -114,6 +138,7 @@ def _fill_crops(canvas: Canvas, crops: list[tuple[Region, int]], limits: Limits)
         patches = [_make_crop(canvas, region, factor) for region, factor in group]
         for (region, factor), patch, fill in zip(group, patches, (yield patches), strict=True):
             _paste_crop(canvas, region, factor, patch, canvas.match_channels(fill))
+            work.add(_count_pixels((region, factor)))
 
 
 def _make_crop(canvas: Canvas, region: Region, factor: int) -> Patch:
@@ -136,7 +161,7 @@ def _make_coarse_fill(canvas: Canvas, region: Region, factor: int, patch: Patch,
     return CoarseFill(canvas.source[region.slices], canvas.hole[region.slices], fill, patch.hole, factor)
 
 
-def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> Steps:
+def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits, work: _Work) -> Steps:
     """Fill a region in tiles. If ``factor`` is above 1, first fill it at a resolution lower by that factor."""
     coarse: CoarseFill | None = None
     if factor > 1:
@@ -147,6 +172,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
     sides = _choose_tile_sides(limits)
     overlaps = choose_overlap(sides[0], limits.multiple), choose_overlap(sides[1], limits.multiple)
     rows = cut_tiles(region.height, region.width, sides, overlaps, limits.multiple)
+    share = region.num_pixels / sum(map(len, rows))
     sums = np.zeros((0, region.width, canvas.source.shape[2]), np.float32)
     weights = np.zeros((0, region.width), np.float32)
     for index, row in enumerate(rows):
@@ -156,6 +182,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
         sums, weights = np.pad(sums, (*new, (0, 0))), np.pad(weights, new)
         cut = [(tile, _make_tile(canvas, region, tile, coarse)) for tile in row]
         tiles = [(tile, patch) for tile, patch in cut if patch is not None]
+        work.add(share * (len(row) - len(tiles)))
         largest = max(tile.num_pixels for tile in row)
         at_once = max(min(limits.max_batch, limits.max_pixels // largest), 1)
         for first in range(0, len(tiles), at_once):
@@ -165,6 +192,7 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits) -> 
                 part = (slice(None), slice(tile.left, tile.right))
                 sums[part] += canvas.match_channels(fill) * weight[..., None]
                 weights[part] += weight
+            work.add(share * len(group))
         done = (rows[index + 1][0].top if index + 1 < len(rows) else bottom) - top
         finished = Region(region.left, region.top + top, region.right, region.top + top + done)
         _paste_rows(canvas, region, finished, sums[:done], weights[:done], coarse)

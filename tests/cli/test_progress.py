@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import pytest
 
@@ -33,3 +34,37 @@ def test_the_bar_needs_a_terminal_and_lines_do_not(
     assert ("3/3" in shown) == (stream.isatty() and total is not None)
     if not stream.isatty():
         assert shown == "failed: a.png is broken\n"
+
+
+def show_late(stream: io.StringIO, delay_s: float, wanted: str) -> None:
+    """Describe work in a late bar, and wait until ``wanted`` is shown."""
+    with Progress(None, delay_s=delay_s) as progress:
+        progress.describe("filling 12%")
+        deadline = time.monotonic() + 20
+        while wanted not in stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        progress.describe("filling 34%")
+
+
+def test_a_late_bar_appears_while_a_single_call_takes_long_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    show_late(stream, 0.001, "filling 12% [")
+    shown = stream.getvalue()
+    assert "filling 34% [" in shown
+    assert shown.endswith("\r")
+    assert shown.split("\r")[-2].isspace()
+
+
+def test_short_work_shows_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    show_late(stream, 3600.0, "")
+    assert stream.getvalue() == ""
+
+
+def test_a_late_bar_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    show_late(stream, 1e-6, "")
+    assert stream.getvalue() == ""

@@ -1,6 +1,6 @@
 """A model that returns photos unchanged, at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +14,9 @@ class _Fake:
     streams, max_batch, engine = 2, 1, "none"
     bundle = SimpleNamespace(manifest=SimpleNamespace(name="fake"))
 
-    def fill_photos(self, pairs: Sequence[tuple[Photo, Any]], options: FillOptions) -> Iterator[Photo | WavePaintError]:
+    def fill_photos(
+        self, pairs: Sequence[tuple[Photo, Any]], options: FillOptions, *, on_progress: Callable[[int, float], object]
+    ) -> Iterator[Photo | WavePaintError]:
         return (photo for photo, _ in pairs)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from wavepaint.cli.completion import FOLDER, PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import Interrupt
-from wavepaint.cli.progress import Progress
+from wavepaint.cli.progress import SHORT_S, Progress
 from wavepaint.contract import MASK_THRESHOLD, Precision, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.machine import count_cores
@@ -118,8 +118,17 @@ def run_jobs(
         finished[result.job] = result
 
     started, interrupted = time.perf_counter(), False
-    stream = fill_jobs(inpainter, jobs, options=options, overwrite=overwrite, resume=resume, on_result=note)
-    with Interrupt() as interrupt, Progress(len(jobs), unit="photo") as progress:
+    num_photos = len(jobs) if len(jobs) > 1 else None  # the progress of a single one is described
+    with Interrupt() as interrupt, Progress(num_photos, unit="photo", delay_s=SHORT_S) as progress:
+        stream = fill_jobs(
+            inpainter,
+            jobs,
+            options=options,
+            overwrite=overwrite,
+            resume=resume,
+            on_result=note,
+            on_progress=lambda phase, share: progress.describe(f"{phase} {share:.0%}" if share else phase),
+        )
         try:
             interrupt.armed = True
             with closing(stream):
@@ -335,12 +344,15 @@ def command(
     jobs = _list_jobs(image, mask, out, save_overlay, compare)
     inputs = [*([] if image == STREAM else [Path(image)]), *(bundle or default_bundle_folder()).glob("*")]
     check_jobs(jobs, inputs, report, overwrite=overwrite, resume=resume)
-    with Inpainter(
-        bundle,
-        engine=engine,
-        precision=precision,
-        threads=threads,
-        max_memory_mb=max_memory,
-        streams=min(threads or count_cores(), MAX_STREAMS, len(jobs)),
-    ) as inpainter:
+    with Progress(None, delay_s=SHORT_S) as progress:
+        progress.describe("loading the model")
+        model = Inpainter(
+            bundle,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            max_memory_mb=max_memory,
+            streams=min(threads or count_cores(), MAX_STREAMS, len(jobs)),
+        )
+    with model as inpainter:
         sys.exit(run_jobs(inpainter, jobs, options, overwrite=overwrite, resume=resume, report=report))

@@ -11,11 +11,18 @@ one. The bar disappears when the work ends, and the command prints its own summa
 """
 
 import sys
-from typing import Self
+import time
+from threading import Event, RLock, Thread
+from typing import Any, Self
 
 from tqdm import tqdm
 
 _TEXT_ONLY = "{desc} [{elapsed}]"
+
+SHORT_S = 1.0
+"""Work that takes less than this many seconds needs no bar."""
+
+_TICK_S = 0.5
 
 
 class Progress:
@@ -25,25 +32,48 @@ class Progress:
         total: Units of work; None if unknown, in which case only the description and the elapsed time are shown.
         unit: Name of a unit in the singular, such as ``"photo"`` or ``"step"``.
         initial: Units that an earlier run has done.
+        delay_s: Seconds before the bar appears. With a delay a thread keeps the elapsed time up to date, even while a
+            single call takes long.
     """
 
-    def __init__(self, total: int | None, *, unit: str = "it", initial: int = 0) -> None:
-        self._bar = tqdm(
-            total=total,
-            initial=initial,
-            unit=unit,
-            leave=False,
-            dynamic_ncols=True,
-            disable=None,  # silent unless the stream is a terminal
-            file=sys.stderr,
-            bar_format=_TEXT_ONLY if total is None else None,
-        )
+    def __init__(self, total: int | None, *, unit: str = "it", initial: int = 0, delay_s: float = 0.0) -> None:
         self.num_done = initial
+        bar_format = _TEXT_ONLY if total is None else None
+        self._options = {"total": total, "unit": unit, "initial": initial, "bar_format": bar_format}
+        self._text, self._started, self._delay_s = "", time.time(), delay_s
+        self._bar: Any = None
+        self._lock, self._is_closed = RLock(), Event()
+        self._thread: Thread | None = None
+        if not delay_s:
+            self._show()
+        elif sys.stderr.isatty():
+            self._thread = Thread(target=self._keep_fresh, daemon=True)
+            self._thread.start()
+
+    def _show(self) -> None:
+        with self._lock:
+            self._bar = tqdm(
+                **self._options,
+                desc=self._text,
+                leave=False,
+                dynamic_ncols=True,
+                disable=None,  # silent unless the stream is a terminal
+                file=sys.stderr,
+            )
+            self._bar.n, self._bar.start_t = self.num_done, self._started
+
+    def _keep_fresh(self) -> None:
+        if not self._is_closed.wait(self._delay_s):
+            self._show()
+        while not self._is_closed.wait(_TICK_S):
+            self._bar.refresh()
 
     def advance(self, count: int = 1) -> None:
         """Count further units as done."""
-        self.num_done += count
-        self._bar.update(count)
+        with self._lock:
+            self.num_done += count
+            if self._bar is not None:
+                self._bar.update(count)
 
     def move_to(self, num_done: int) -> None:
         """Set how many units are done in all; the number may be smaller than before."""
@@ -51,11 +81,15 @@ class Progress:
 
     def describe(self, text: str) -> None:
         """Show the current task in front of the bar."""
-        self._bar.set_description_str(text if self._bar.total is None else f"{text}: ")
+        with self._lock:
+            self._text = text if self._options["total"] is None else f"{text}: "
+            if self._bar is not None:
+                self._bar.set_description_str(self._text)
 
     def show_values(self, **values: str) -> None:
         """Show values behind the bar, such as ``loss="0.0123"``; they appear with the next update."""
-        self._bar.set_postfix(values, refresh=False)
+        if self._bar is not None:
+            self._bar.set_postfix(values, refresh=False)
 
     def print_line(self, text: str) -> None:
         """Write a line to standard error, above the bar if there is one."""
@@ -63,7 +97,11 @@ class Progress:
 
     def close(self) -> None:
         """Remove the bar."""
-        self._bar.close()
+        self._is_closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=1)  # it would wait for ever if Ctrl-C came while this thread held tqdm's lock
+        if self._bar is not None:
+            self._bar.close()
 
     def __enter__(self) -> Self:
         return self

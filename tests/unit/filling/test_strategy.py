@@ -49,15 +49,21 @@ def fill(
     feather: int = 0,
     marked: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[list[Patch]]]:
-    """Fill (H, W, C) as the scheduler would; return the result and the patches that were yielded."""
+    """Fill (H, W, C) as the scheduler would; return the result and the patches that were yielded.
+
+    Progress must ascend to 1.
+    """
     canvas = Canvas(pixels, pixels.copy(), hole, ~(hole if marked is None else marked), feather)
     limits = Limits(max_pixels=max_pixels, max_batch=max_batch, thickness=thickness, multiple=16)
-    steps, yielded = fill_canvas(canvas, strategy, limits), []
+    shares: list[float] = []
+    steps, yielded = fill_canvas(canvas, strategy, limits, shares.append), []
     reply = None
     while True:
         try:
             patches = next(steps) if reply is None else steps.send(reply)
         except StopIteration:
+            assert shares == sorted(shares)
+            assert shares[-1:] == ([pytest.approx(1)] if yielded else [])
             return canvas.result, yielded
         yielded.append(patches)
         reply = [model(patch) for patch in patches]

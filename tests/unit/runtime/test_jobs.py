@@ -13,8 +13,11 @@ from PIL import Image
 from tests.fakes.inpainter import fake_inpainter
 from wavepaint.cli.infer import INTERRUPTED, run_jobs
 from wavepaint.cli.progress import Progress
+from wavepaint.contract import Bundle
 from wavepaint.errors import OutputError
+from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.filling.options import FillOptions
+from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job, check_jobs
 from wavepaint.runtime.pairing import find_jobs
 
@@ -74,11 +77,23 @@ def test_ctrl_c_stops_a_single_photo_at_once(
     tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inpainter = fake_inpainter()
-    monkeypatch.setattr(type(inpainter), "fill_photos", lambda self, pairs, options: raise_interrupt())
+    monkeypatch.setattr(type(inpainter), "fill_photos", lambda self, pairs, options, on_progress: raise_interrupt())
     status = run_jobs(inpainter, jobs[:1], FillOptions(), overwrite=False, resume=False, report=None)
     assert status == INTERRUPTED
     assert "0 filled of 1" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_progress_of_a_single_photo_goes_through_its_phases(jobs: list[Job], full_bundle: Bundle) -> None:
+    phases: list[tuple[str, float]] = []
+    note = lambda phase, share: phases.append((phase, share))  # noqa: E731
+    with Inpainter(full_bundle.folder, engine="ort-cpu") as inpainter:
+        Image.fromarray(np.eye(8, dtype=bool)).save(jobs[0].inputs[1])
+        list(fill_jobs(inpainter, jobs[:1], on_progress=note))
+        assert phases == [("reading", 0), ("filling", 0), ("filling", 1.0), ("writing", 0)]
+        phases.clear()
+        list(fill_jobs(inpainter, jobs[1:3], on_progress=note))
+        assert phases == []
 
 
 def test_a_report_replaces_only_the_report_of_the_run_that_is_resumed(tmp_path: Path, jobs: list[Job]) -> None:
