@@ -1,6 +1,8 @@
 """``wp bench``: the race, the GPU proof's dry run, and refused options."""
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from tests.fakes.bundle import write_bundle
 from tests.networks import BARE
 from wavepaint.bench.gpu_proof import DRY_ENGINES
 from wavepaint.cli import wp as group
+from wavepaint.optional import describe_missing
 from wavepaint.runtime.engines.openvino import cpu_precisions
 
 
@@ -137,7 +140,7 @@ def test_a_time_limit_keeps_what_was_measured(bundle: Path, tmp_path: Path) -> N
 def test_invalid_options_are_refused(
     arguments: tuple[str, ...], words: tuple[str, ...], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wavepaint.cli.bench.find_gpus", lambda: [])
+    monkeypatch.setattr("wavepaint.cli.bench_cells.find_gpus", lambda: [])
     result = run_here(*arguments)
     assert result.exit_code == status
     message = str(result.exception) if status == 1 else result.stderr
@@ -148,10 +151,48 @@ def test_invalid_options_are_refused(
 def test_a_precision_that_a_model_lacks_is_answered_with_the_export_that_adds_it(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "tiny", precisions=("float32",)).folder
     result = run_here("--models", bundle, "--engines", "ort-cpu", "--precisions", "float16")
-    assert "nothing is left to time" in str(result.exception)
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"not timed: convolution: {bundle} has no model for ort-cpu in float16; it has float32")
-    assert line.endswith("wp export convolution.pt -o tiny-float16 --fp16")
+    message = str(result.exception)
+    assert message.startswith("nothing is left to time")
+    assert f"not timed: convolution: {bundle} has no model for ort-cpu in float16; it has float32" in message
+    assert message.endswith("wp export convolution.pt -o tiny-float16 --fp16")
+
+
+def test_without_pytorch_a_race_says_at_once_and_in_its_reports_what_is_missing(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavepaint.cli.bench_runs.measure_copy_rate", lambda threads, seconds: 10.0)
+    monkeypatch.setattr("wavepaint.cli.bench_runs.measure_matrix_rate", lambda execution, threads, seconds: 10.0)
+    monkeypatch.setattr("wavepaint.bench.entrants.cache_folder", lambda: tmp_path)  # no baseline was exported before
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    files = ("--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md")
+    result = run_here(
+        bundle, "--engines", "ort-cpu,pytorch", "--precisions", "float32", "--sizes", 32, "--seconds", 0, "--rounds", 1,
+        *files,
+    )  # fmt: skip
+    line = f"not timed: pytorch, wavepaint, lama: {describe_missing('torch', extra='train')}"
+    assert result.exit_code == 0, result.exception
+    assert result.stderr.splitlines()[0] == line
+    assert line in result.stdout.splitlines()
+    assert json.loads((tmp_path / "b.json").read_text())["missing"] == [line]
+    assert line in (tmp_path / "b.md").read_text().splitlines()
+
+
+def test_what_a_race_needs_at_its_end_is_checked_before_it(
+    tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavepaint.cli.bench.choose_field", lambda options, show: pytest.fail("the race began"))
+    (tmp_path / "other.json").write_text("{}")
+    for option, path, words in (
+        ("--plot", "plot.xyz", "a plot can be"),
+        ("--plot", "other.json/plot.png", "is a file, not a folder"),
+        ("--compare", "other.json", "is not the --json file of a race"),
+        ("--json", "other.json", "exists already"),
+    ):
+        assert words in str(run_here(bundle, option, tmp_path / path).exception)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    missing = run_here(bundle, "--plot", tmp_path / "plot.png").exception
+    assert str(missing) == describe_missing("matplotlib", extra="plot")
 
 
 def test_a_folder_without_a_bundle_is_refused(wp: Wp, tmp_path: Path) -> None:

@@ -232,8 +232,8 @@ def _describe_proof(report: dict[str, Any], criteria: Sequence[Criterion]) -> li
 
 
 def _make_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
-    """Return notes about quality, compute times and OpenCV, each after an empty line."""
-    notes = []
+    """Return notes about what is missing, quality, compute times and OpenCV, each after an empty line."""
+    notes = [text for line in report.get("missing", ()) for text in ("", line)]
     _, has_compute, has_quality = _find_columns(results)
     if has_quality:
         notes += [

@@ -1,8 +1,6 @@
 """wp bench: compare models, engines and precisions on this machine."""
 
-import importlib.util
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,26 +9,25 @@ import click
 
 from wavepaint.atomic import check_target, write_file
 from wavepaint.bench import report
-from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, Result, list_cells
-from wavepaint.bench.entrants import DEFAULT, NAMES, Entrant, Subject, open_entrant
-from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, Criterion, judge, list_proof_cells
+from wavepaint.bench.cells import TF32, TORCH_ENGINES, Result
+from wavepaint.bench.entrants import NAMES
+from wavepaint.bench.gpu_proof import RIVAL, Criterion, judge
 from wavepaint.bench.photo_stages import StageTimes, make_stage_rows
 from wavepaint.bench.plot import check_plot, write_plot
 from wavepaint.bench.profile import PROFILED, make_profile_rows
 from wavepaint.bench.quality import MASKS
 from wavepaint.bench.race import NOISY_VARIATION
 from wavepaint.bench.record import Record
-from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, Show, profile_cells, run_here, run_in_child, time_stages
+from wavepaint.cli.bench_cells import choose_field
+from wavepaint.cli.bench_runs import STEP_LIMIT_S, Options, profile_cells, run_here, run_in_child, time_stages
 from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
-from wavepaint.cli.progress import Progress, print_line
+from wavepaint.cli.progress import Progress
 from wavepaint.data.masks import describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
-from wavepaint.errors import ConfigError, EngineError, WavePaintError
-from wavepaint.optional import make_install_command
+from wavepaint.errors import ConfigError, WavePaintError
 from wavepaint.outputs import check_outputs
-from wavepaint.runtime.engines.gpus import find_gpus
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, explain_no_model
+from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.engines.session import make_batch
 
 GPU_PROOF = "gpu-proof"
@@ -46,14 +43,6 @@ def _parse_numbers(ctx: click.Context, parameter: click.Parameter, text: str | N
     if not numbers or min(numbers) < 1:
         raise click.BadParameter(f"{text!r} is not a list of numbers such as 256,512.")
     return numbers
-
-
-def _parse_names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")] if text else []
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"unknown {name!r}: expected some of {', '.join(known)} ({option}).")
-    return names
 
 
 @click.command(
@@ -189,14 +178,16 @@ def command(**values: Any) -> None:
     _check_files(options, photos)
     stages: list[StageTimes] = []
     with Progress(None) as progress:
-        cells, subjects = _choose_cells(options, progress.describe)
-        record = _start_record(options, photos)
+        field = choose_field(options, progress.describe)
+        for line in field.missing:
+            progress.print_line(line)
+        record = _start_record(options, photos, field.missing)
         if options.is_isolated:
-            run_in_child(cells, options, record, progress.describe)
+            run_in_child(field.cells, options, record, progress.describe)
         else:
-            run_here(cells, options, record, photos, progress.describe)
-            stages = time_stages(subjects, record.results, options.threads, progress.describe)
-        profiles = profile_cells(cells, record.results, options, progress.describe)
+            run_here(field.cells, options, record, photos, progress.describe)
+            stages = time_stages(field.subjects, record.results, options.threads, progress.describe)
+        profiles = profile_cells(field.cells, record.results, options, progress.describe)
     criteria = judge(record.results, is_dry=options.dry_run) if options.preset is not None else []
     record.content |= {
         "splits": [one.as_dict() for one in stages],
@@ -230,11 +221,13 @@ def _check_files(options: Options, photos: PhotoSource | None) -> None:
         check_target(path, options.overwrite or options.resume)
     if options.plot is not None:
         check_plot(options.plot)
-    if options.compare is not None and not options.compare.is_file():
-        raise ConfigError(f"{options.compare} does not exist: expected the --json file of a race (--compare).")
+    if options.compare is not None:
+        if not options.compare.is_file():
+            raise ConfigError(f"{options.compare} does not exist: expected the --json file of a race (--compare).")
+        report.read_results(options.compare, "--compare")
 
 
-def _start_record(options: Options, photos: PhotoSource | None) -> Record:
+def _start_record(options: Options, photos: PhotoSource | None, missing: list[str]) -> Record:
     rounds, seconds = options.choose_rounds()
     run = {
         **report.describe_run(),
@@ -246,70 +239,9 @@ def _start_record(options: Options, photos: PhotoSource | None) -> Record:
         "masks": describe_kind(MASKS),
         "copy_gb_per_s": None,
         "matrix_gmac_per_s": {},
+        "missing": missing,
     }
     return Record(options.json_path, run, resume=options.resume, is_dry=options.dry_run)
-
-
-def _choose_cells(options: Options, show: Show) -> tuple[list[Cell], list[Entrant]]:
-    engines = _parse_names(options.engines, (*ENGINES, *TORCH_ENGINES), "--engines")
-    precisions = _parse_names(options.precisions, (*PRECISIONS, TF32), "--precisions")
-    has_gpu = bool(find_gpus())
-    if options.preset is not None and not options.dry_run and not has_gpu:
-        raise ConfigError("no NVIDIA driver or GPU was found here (--preset). --dry-run tests everything but the GPU.")
-    names = [str(path) for path in options.bundles] or [DEFAULT]
-    names = [*names, CHAMPION, RIVAL]
-    if options.preset is not None:
-        names = [DEFAULT] if options.dry_run else [*MODELS, *map(str, options.bundles)]
-    if options.models:
-        names = [name.strip() for name in options.models.split(",")]
-    if options.preset is None and engines and importlib.util.find_spec("torch") is None:
-        engines = [engine for engine in engines if engine not in TORCH_ENGINES] or engines
-        click.echo(
-            f"PyTorch is not installed, so it is not timed. Install it with: {make_install_command('train')}", err=True
-        )
-    subjects = _open_subjects(names, show, skip_missing=options.models is None)
-    if options.preset is not None:
-        cells = [
-            cell
-            for cell in list_proof_cells(subjects, is_dry=options.dry_run)
-            if (not engines or cell.engine in engines)
-            and (not precisions or cell.precision in precisions)
-            and (not options.sizes or cell.height in options.sizes)
-            and (not options.batch or cell.batch in options.batch)
-        ]
-    else:
-        sizes = options.sizes or ([256] if options.quick else [256, 512])
-        chosen = engines or (ENGINES if has_gpu else ON_CPU)
-        cells = list_cells(subjects, sizes, options.batch or [1], engines=chosen, precisions=precisions)
-        _report_missing_precisions(cells, subjects, chosen, precisions)
-    if not cells:
-        raise WavePaintError("nothing is left to time: no model runs in these engines, precisions, sizes and batches.")
-    return cells, subjects
-
-
-def _report_missing_precisions(
-    cells: list[Cell], subjects: list[Entrant], engines: Sequence[str], precisions: list[str]
-) -> None:
-    """Print which of the models have no cell in a requested precision, and why."""
-    names = [name for name in ENGINES if name in engines]
-    for subject in (one for one in subjects if names and isinstance(one, Subject)):
-        found = {cell.precision for cell in cells if cell.subject is subject}
-        for precision in PRECISIONS:
-            if precision in precisions and precision not in found:
-                print_line(f"not timed: {subject.name}: {explain_no_model(subject.bundle, names, precision)}")
-
-
-def _open_subjects(names: list[str], show: Show, *, skip_missing: bool) -> list[Entrant]:
-    """Open the models. With ``skip_missing``, report a model whose engine is missing and leave it out."""
-    subjects: list[Entrant] = []
-    for name in names:
-        try:
-            subjects.append(open_entrant(name, on_stage=show))
-        except EngineError as error:
-            if not skip_missing:
-                raise
-            print_line(f"not timed: {name}: {error}")
-    return subjects
 
 
 def _write(
@@ -317,7 +249,7 @@ def _write(
 ) -> None:
     """Print the tables and write the files."""
     results = record.results
-    click.echo(report.make_table(results, RIVAL))
+    click.echo("\n".join([report.make_table(results, RIVAL), *record.content["missing"]]))
     for title, rows in sections.items():
         if rows:
             click.echo(f"\n{title}:\n{report.align(rows, 3)}")
