@@ -44,8 +44,8 @@ class WpOptions(SphinxDirective):
 
 
 def _escape(text: str) -> str:
-    """Return text in which Markdown finds nothing to format."""
-    return re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", text)
+    """Return text in which Markdown finds nothing to format but flags, which become code."""
+    return re.sub(r"(--[a-z][\w-]*)", r"`\1`", re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", text))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

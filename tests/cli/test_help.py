@@ -117,6 +117,11 @@ def test_help_ends_with_examples_that_parse(name: str, wp_here: Wp, monkeypatch:
     assert any(line.startswith(f"wp {name}") for line, _ in command.examples)
 
 
+def test_the_help_of_all_commands_shows_where_to_start(wp_here: Wp) -> None:
+    text = wp_here("--help").stdout.decode()
+    assert "\n    wp infer photo.jpg mask.png\n" in text.split("Examples:\n")[1]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_many_options_stand_in_groups(name: str) -> None:
     groups = group_options(name)

@@ -295,7 +295,7 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
         help="Arithmetic precision; float32 also selects float32 weights. auto: the engine's fastest verified "
         "precision.",
     ),
-    click.option("--threads", type=click.IntRange(min=1), metavar="COUNT", help="CPU threads. Default: all cores."),
+    click.option("--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: all cores."),
 )
 def command(
     image: str,
