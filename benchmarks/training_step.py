@@ -20,9 +20,10 @@ from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.metrics.lpips import load_lpips
 from wavepaint.models.registry import build_model
-from wavepaint.training.config import LossConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.hardware import pick_device, pick_precision
+from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.step import TrainStep

@@ -7,7 +7,7 @@ from io import BytesIO
 from torch import nn
 
 from wavepaint.data.validation_set import Pair
-from wavepaint.training.config import OptimizationConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.run_log import NUM_SAMPLE_ROWS, draw_samples
 from wavepaint.training.step import TrainStep
 

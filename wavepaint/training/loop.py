@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError, TrainingError
 from wavepaint.metrics.lpips import LPIPS, load_lpips
-from wavepaint.training.config import OptimizationConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
 from wavepaint.training.data_module import DataModule
 from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
 from wavepaint.training.estimates import Pace, count_validations, estimate_disk, is_early
 from wavepaint.training.hardware import pick_device, pick_precision
 from wavepaint.training.initial_model import build_initial_model, check_network
+from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
 from wavepaint.training.run_folder import BEST, LAST, EpochSums, RunFolder
 from wavepaint.training.run_log import NUM_SAMPLE_ROWS, RunLog, draw_samples

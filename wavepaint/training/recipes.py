@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
+from wavepaint.training.data_config import DataConfig
+from wavepaint.training.loss_config import LossConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 
 FINE_TUNE, FINE_TUNE_WITHOUT_LPIPS = "fine-tune", "fine-tune-without-lpips"
 """Recipes that continue the training of a network; they take its shape from the checkpoint."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from wavepaint.training.config import OptimizationConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 
 Stage = Literal["adamw", "sgd"]
 Verdict = Literal["continue", "switch", "stop"]

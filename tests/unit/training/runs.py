@@ -10,7 +10,10 @@ from typing import Any
 import torch
 
 from tests.networks import BARE
-from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
+from wavepaint.training.data_config import DataConfig
+from wavepaint.training.loss_config import LossConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
 from wavepaint.training.validator import ValidationMetrics
 

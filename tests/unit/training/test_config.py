@@ -17,8 +17,11 @@ from wavepaint.data.masks import MaskSampler
 from wavepaint.errors import ConfigError
 from wavepaint.models.lama import LaMaConfig, SpectralTransform
 from wavepaint.models.registry import build_model
-from wavepaint.training.config import SECTIONS, DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.config import SECTIONS, TrainConfig
 from wavepaint.training.config_file import format_toml, read_toml
+from wavepaint.training.data_config import DataConfig
+from wavepaint.training.loss_config import LossConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
 from wavepaint.training.settings import name_flag
 

@@ -18,9 +18,12 @@ from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 from wavepaint.training import data_module
-from wavepaint.training.config import DataConfig, LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
 from wavepaint.training.crops import RandomCrops, probe_sizes, read_batches, to_float
+from wavepaint.training.data_config import DataConfig
 from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.loss_config import LossConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
 FULL = Augmentation(crop_size=48, min_scale=0.5, max_scale=1.0, colour=0.2, perspective=0.06)

@@ -14,8 +14,9 @@ from tests.unit.training.runs import CONFIG, EVERYTHING, Recorder, assert_same_s
 from wavepaint.data.split import read_split
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 from wavepaint.training import estimates
-from wavepaint.training.config import LossConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
 from wavepaint.training.loop import Trainer
+from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.reporter import EpochReport
 from wavepaint.training.run_folder import BEST, LAST, SPLIT
 from wavepaint.training.validator import ValidationMetrics, Validator

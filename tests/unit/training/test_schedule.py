@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wavepaint.training.config import OptimizationConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.schedule import Schedule
 
 

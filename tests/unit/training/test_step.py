@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from tests.networks import BARE
 from tests.unit.training.steps import CPU, assert_same_step, make_step_of_recipe, make_uneven_batch, take_step
 from wavepaint.models.registry import build_model
-from wavepaint.training.config import LossConfig, OptimizationConfig, TrainConfig
+from wavepaint.training.config import TrainConfig
 from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.loss_config import LossConfig
+from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.step import TrainStep
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import LossConfig
+from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.losses.reconstruction import widen
 
 LossTerms = dict[str, Tensor]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import LossConfig
+from wavepaint.training.loss_config import LossConfig
 
 Norm = Literal["batch", "none"]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips import LPIPS, average_and_add, upscale_and_add
-from wavepaint.training.config import LossConfig
+from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.losses import reconstruction
 
 HOLE_MARGIN = 16

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from tests.unit.training.losses.images import MASK, OUTPUT, SIDE, TARGET, tensors
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import LossConfig
+from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.losses.adversarial import (
     NonSaturatingLoss,
     WassersteinLoss,

@@ -7,7 +7,7 @@ import torch
 from tests.unit.training.losses.images import HOLE, SIDE, tensors
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips import LPIPS
-from wavepaint.training.config import LossConfig
+from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.losses import reconstruction
 from wavepaint.training.losses.adversarial import (
     NonSaturatingLoss,
