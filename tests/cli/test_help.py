@@ -71,6 +71,8 @@ COMPLETIONS = {
     "wp train --help-": ["plain,--help-all"],
     "wp train --init": ["plain,--init-from"],
     "wp train pho": ["file,pho"],
+    "wp train --init-from def": ["plain,default"],
+    "wp train --init-from runs": ["file,runs"],
     "wp train --recipe lama-p": ["plain,lama-places"],
     "wp train --architecture ": ["plain,wavepaint", "plain,unet", "plain,lama"],
     "wp train --masks thin,me": ["plain,thin,medium"],
@@ -170,10 +172,12 @@ def test_the_whole_help_of_train_names_the_tables_of_a_configuration(wp_here: Wp
         assert f"  {flag} " in section
 
 
-def test_the_whole_help_of_train_shows_the_defaults_of_the_default_recipe(wp_here: Wp) -> None:
+def test_the_whole_help_of_train_shows_the_defaults_of_the_usual_recipes(wp_here: Wp) -> None:
     text = " ".join(wp_here("train", "--help-all").stdout.decode().split())
     shown = dict(re.findall(r" --([a-z0-9-]+) [A-Z]+ [^[]*\[default: ([^\]]*)\]", text))
-    assert (shown["learning-rate"], shown["masks"], shown["steps"]) == ("0.0015", "thin,medium", "5200")
+    assert shown["learning-rate"] == "0.0015; fine-tune: 0.0001"
+    assert shown["masks"] == "thin,medium; fine-tune: thin,medium,thick"
+    assert shown["weight-decay"] == "0.01"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -182,4 +186,4 @@ def test_no_flag_and_no_default_is_broken_in_two(name: str, wp_here: Wp, monkeyp
         monkeypatch.setenv("COLUMNS", columns)
         for flag in ("--help", "--help-all") if name == "train" else ("--help",):
             options = wp_here(name, flag).stdout.decode().split("ptions:\n", 1)[-1]
-            assert not re.search(r"(\w-|\[default:)$", options, flags=re.M)
+            assert not re.search(r"(\w-|\[default:|fine-tune:)$", options, flags=re.M)

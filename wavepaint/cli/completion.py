@@ -37,6 +37,16 @@ def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return PATH.shell_complete(ctx, param, incomplete)
 
 
+def complete_path_or(name: str) -> Complete:
+    """Return a function that completes a name, once it has begun, or else a path."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        has_begun = incomplete and name.startswith(incomplete)
+        return [CompletionItem(name)] if has_begun else complete_path(ctx, param, incomplete)
+
+    return complete
+
+
 def complete_names(*names: str) -> Complete:
     """Return a function that completes one of the names, or a list of them with commas between."""
 

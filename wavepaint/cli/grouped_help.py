@@ -104,7 +104,8 @@ def _write_rows(formatter: click.HelpFormatter, rows: list[tuple[str, str]], wid
         if len(flags) > width:
             formatter.write(f"{indent}{flags}\n")
             flags = ""
-        for line in textwrap.wrap(text.replace("[default: ", "[default:\xa0"), room, break_on_hyphens=False):
+        text = re.sub(r": (?=[^\[]*\]$)", ":\xa0", text)
+        for line in textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False):
             formatter.write(f"{indent}{flags:<{width}}  {line}\n".replace("\xa0", " "))
             flags = ""
 

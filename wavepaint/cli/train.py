@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import click
 
-from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path
+from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.cli.train_reporter import NOT_BEGUN, ConsoleReporter, describe_end, describe_stop
 from wavepaint.outputs import check_outputs
 from wavepaint.training.config_file import format_toml, read_toml
-from wavepaint.training.recipes import ARCHITECTURES, RECIPES
+from wavepaint.training.recipes import ARCHITECTURES, FINE_TUNE, RECIPES
 from wavepaint.training.run_settings import locate_checkpoint, read_settings, resolve_settings
 
 
@@ -67,10 +67,10 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
     ),
     click.option(
         "--init-from",
-        shell_complete=complete_path,
+        shell_complete=complete_path_or("default"),
         metavar="FILE",
-        help="Checkpoint to start from, or default: the model that ships. Without --recipe, its network is trained; "
-        "otherwise it may also be smaller than the recipe's. Default: random weights.",
+        help='Checkpoint to start from, or "default" for the model that ships. Its network is trained, unless --recipe '
+        "names a larger one. Without this option, training starts from random weights.",
     ),
     click.option("--resume", is_flag=True, help="Continue the run in --out exactly where it stopped."),
     click.option(
@@ -80,8 +80,9 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
         "--recipe",
         type=click.Choice(list(RECIPES)),
         metavar="NAME",
-        help=f"Complete configuration to start from: {', '.join(RECIPES)}. The defaults below are those of default; "
-        "--recipe NAME --show-config prints others.  [default: default]",
+        help=f"Complete configuration to start from: {', '.join(RECIPES)}. The defaults below are those of default "
+        f"and, where they differ, of {FINE_TUNE}; --recipe NAME --show-config prints others.  [default: default; "
+        f"{FINE_TUNE} with --init-from default]",
     ),
     click.option(
         "--config",

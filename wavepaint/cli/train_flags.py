@@ -11,26 +11,33 @@ from wavepaint.cli.completion import complete_names, complete_path
 from wavepaint.cli.grouped_help import Decorator, option_group
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.training.config import SECTIONS
-from wavepaint.training.recipes import get_recipe
+from wavepaint.training.recipes import FINE_TUNE, get_recipe
 from wavepaint.training.settings import name_flag
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_SHOWN_RECIPES = get_recipe("default"), get_recipe(FINE_TUNE)
+"""The help shows their values."""
 
-def _make_option(section: str, field: "dataclasses.Field[Any]", hint: Any, default: Any) -> Decorator:
-    """Return the flag of a setting.
 
-    Args:
-        section: Name of the setting's section.
-        field: The setting.
-        hint: Its type.
-        default: The value that the help shows. The flag itself has no default, because recipes differ.
-    """
+def _describe_default(section: str, name: str) -> str:
+    """Return the value of a setting in the recipe "default" and, if it differs, in the one for fine-tuning."""
+    default, tuned = (_format_value(getattr(getattr(recipe, section), name)) for recipe in _SHOWN_RECIPES)
+    return f"  [default: {default}{f'; {FINE_TUNE}: {tuned}' if tuned != default else ''}]" if default else ""
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _make_option(section: str, field: "dataclasses.Field[Any]", hint: Any) -> Decorator:
+    """Return the flag of a setting, which has a type ``hint``. The flag has no default, because recipes differ."""
     flag = name_flag(field)
     settings: dict[str, Any] = {}
     if hint is bool:
         flag = f"{flag}/--no-{flag[2:]}"
-        default = "on" if default else "off"
     elif get_origin(hint) is Literal:
         settings = {"type": click.Choice(get_args(hint))}
     else:
@@ -39,21 +46,18 @@ def _make_option(section: str, field: "dataclasses.Field[Any]", hint: Any, defau
             settings["shell_complete"] = complete_path
         if get_origin(hint) is tuple:  # mask kinds
             settings |= {"type": str, "shell_complete": complete_names(*ALL_KINDS)}
-    shown = ",".join(default) if isinstance(default, tuple) else f"{default:g}" if hint is float else str(default)
-    text = field.metadata["help"] + (f"  [default: {shown}]" if shown else "")
+    text = field.metadata["help"] + _describe_default(section, field.name)
     return click.option(flag, f"{section}__{field.name}", default=None, help=text, **settings)
 
 
 def add_flags(command: Command) -> Command:
     """Add a flag for each setting. :func:`collect` turns the flags that were passed into nested values."""
-    recipe = get_recipe("default")
     for section, kind in reversed(list(SECTIONS.items())):
         hints = get_type_hints(kind)
         groups: dict[str, list[Decorator]] = {}
         for field in dataclasses.fields(kind):
-            default = getattr(getattr(recipe, section), field.name)
             heading = field.metadata["heading"] or next(reversed(groups))
-            groups.setdefault(heading, []).append(_make_option(section, field, hints[field.name], default))
+            groups.setdefault(heading, []).append(_make_option(section, field, hints[field.name]))
         for heading, options in reversed(groups.items()):
             command = option_group(f"{heading} [{section}]", *options)(command)
     return command
