@@ -46,13 +46,13 @@ def require(module: str, *, extra: str) -> ModuleType:
         ) from error
 
 
-def describe_missing(module: str, *, extra: str) -> str:
+def describe_missing(module: str, *, extra: str = "") -> str:
     """Return that a module is not installed, and the command that installs it."""
     return f"{module} is not installed, and this needs it. Install it with: {make_install_command(extra)}"
 
 
-def make_install_command(extra: str, *, reinstall: bool = False) -> str:
-    """Return the shell command that installs an extra of this package, and with ``reinstall`` replaces its packages."""
+def make_install_command(extra: str = "", *, reinstall: bool = False) -> str:
+    """Return the shell command that installs this package with an extra; ``reinstall`` replaces installed packages."""
     options = ["--force-reinstall"] if reinstall else []
     return make_pip_command("install", *options, *_list_requirements(extra))
 
@@ -80,18 +80,18 @@ def _list_requirements(extra: str) -> list[str]:
     """Return what pip has to install for an extra: this package from where it came, or the packages that it needs."""
     from urllib.request import url2pathname  # slow to import, and only errors need it
 
-    folder = Path(__file__).absolute().parents[1]
+    folder, brackets = Path(__file__).absolute().parents[1], f"[{extra}]" if extra else ""
     record = _read_direct_url()
     url, vcs = record.get("url", ""), record.get("vcs_info")
     path = Path(url2pathname(urlsplit(url).path)) if url.startswith("file:") and not vcs else None
     if _is_checkout(folder):
         is_editable = path == folder and record.get("dir_info", {}).get("editable", False)
-        return [*(["-e"] if is_editable else []), f"{folder}[{extra}]"]
+        return [*(["-e"] if is_editable else []), f"{folder}{brackets}"]
     if path is not None and path.exists():
-        return [f"{path}[{extra}]"]
+        return [f"{path}{brackets}"]
     if url and path is None:
-        return [f"{NAME}[{extra}] @ " + (f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else url)]
-    return _read_requirements(extra) or [f"{folder}[{extra}]"]
+        return [f"{NAME}{brackets} @ " + (f"{vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else url)]
+    return _read_requirements(extra) or [f"{folder}{brackets}"]
 
 
 def _is_checkout(folder: Path) -> bool:
@@ -112,13 +112,14 @@ def _read_direct_url() -> dict[str, Any]:
 
 
 def _read_requirements(extra: str) -> list[str]:
-    """Return the requirements of an extra of the installed package; none if it is not installed."""
+    """Return the requirements of the installed package, or of one of its extras; none if it is not installed."""
     try:
         lines = importlib.metadata.requires(NAME) or []
     except importlib.metadata.PackageNotFoundError:
         return []
+    condition = rf"""extra == ["']{extra}["']""" if extra else r"^(?!.*\bextra\b)"
     parts = [line.partition(";") for line in lines]
-    return [name.strip() for name, _, marker in parts if re.search(rf"""extra == ["']{extra}["']""", marker)]
+    return [name.strip() for name, _, marker in parts if re.search(condition, marker)]
 
 
 def _quote(argument: str) -> str:

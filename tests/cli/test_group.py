@@ -3,15 +3,18 @@
 import errno
 import subprocess
 import sys
+import tomllib
 import warnings
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.cli.conftest import Wp, assert_refused
 from tests.conftest import REPOSITORY
 from wavepaint import __version__, cli
 from wavepaint.cli import info
 from wavepaint.errors import ImageError, WavePaintWarning
+from wavepaint.optional import make_install_command
 
 
 def test_help_lists_every_command_and_each_has_help(wp_here: Wp) -> None:
@@ -61,6 +64,19 @@ def test_errors_become_one_line_and_status_1(
 
     monkeypatch.setattr(info.command, "callback", fail)
     assert_refused(wp_here("info"), f"error: {line}")
+
+
+def test_a_missing_module_of_the_base_installation_is_installed_with_it(
+    wp_here: Wp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'msgspec'", name="msgspec")
+
+    monkeypatch.setattr(info.command, "callback", fail)
+    assert_refused(wp_here("info"), "msgspec is not installed", f"Install it with: {make_install_command()}\n")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    names = {Requirement(line).name for line in project["dependencies"]}
+    assert names == {name.lower().replace("pil", "pillow") for name in cli._BASE}
 
 
 def test_an_error_in_the_code_keeps_its_traceback(wp_here: Wp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,9 @@ _COMMANDS = {
     "doctor": "Show which engines work on this machine, and what the others lack.",
 }
 
+_BASE = {"PIL", "click", "msgspec", "numpy", "platformdirs", "tqdm"}
+"""Modules of the base installation. One may be missing after an update of the checkout. Others come with PyTorch."""
+
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -106,7 +109,8 @@ def main() -> None:
         if error.name and error.name.split(".")[0] != "wavepaint":
             from wavepaint.optional import describe_missing
 
-            click.echo(f"error: {describe_missing(error.name, extra='train')}", err=True)
+            extra = "" if error.name.split(".")[0] in _BASE else "train"
+            click.echo(f"error: {describe_missing(error.name, extra=extra)}", err=True)
             sys.exit(1)
         raise
     except OSError as error:

@@ -107,6 +107,7 @@ def test_a_package_from_an_index_is_not_looked_up_by_name(install: Install) -> N
     """Nobody else's package of that name may be installed, for instance if ours came from a folder of wheels."""
     install()
     assert make_install_command("train") == 'pip install "torch>=2.8" "onnx>=1.18"'
+    assert make_install_command() == 'pip install "numpy>=1.26"'
 
 
 def test_the_command_names_the_running_python_if_another_pip_comes_first(
@@ -158,3 +159,4 @@ def test_a_module_that_does_not_load_is_replaced(tmp_path: Path, monkeypatch: py
 
 def test_this_checkout_is_named() -> None:
     assert shlex.split(make_install_command("cpu"))[-1] == f"{REPOSITORY}[cpu]"
+    assert shlex.split(make_install_command())[-1] == f"{REPOSITORY}"

@@ -1,0 +1,45 @@
+"""The commands of the pages, and why some are not run. This module needs only the standard library."""
+
+import re
+from pathlib import Path
+
+NOT_RUN = {
+    r"python3 -m venv": "the environment exists",
+    r"source \.venv/bin/activate": "the environment is active",
+    r"(\.venv/bin/)?pip (install|download|wheel) ": "downloads packages",
+    r"uv pip ": "downloads packages",
+    r"(\.venv/bin/)?python -m pytest ": "CI runs the tests",
+    r"ruff |mypy|lint-imports": "tests/house runs them",
+    r"python -m sphinx ": "tests/house builds the site",
+    r"torchrun ": "needs several GPUs and PyTorch",
+    r"(tar|split|sha256sum|cat wheels\.tar)": "prepares files for a host without a network",
+}
+"""Commands that the first day leaves out, as regular expressions of their beginning, and the reason."""
+
+_PROGRAMS = r"(?:\.venv/bin/)?wp |python -m wavepaint |cat photo\.jpg \| wp "
+
+
+def list_pages(checkout: Path) -> list[Path]:
+    return [checkout / "README.md", checkout / "CONTRIBUTING.md", *sorted((checkout / "docs").rglob("*.md"))]
+
+
+def list_commands(page: Path) -> list[str]:
+    """Return the commands of a page's shell blocks, in order, without comments; ``&&`` separates commands."""
+    commands = []
+    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", page.read_text("utf-8"), flags=re.S | re.M):
+        for line in block.replace("\\\n", " ").splitlines():
+            commands += re.split(r"\s+&&\s+", re.sub(r"(^|\s)#.*$", "", line).strip())
+    return [command for command in commands if command]
+
+
+def is_run(command: str) -> bool:
+    """Return whether the first day runs a command.
+
+    Raises:
+        ValueError: The command is neither one of this project's nor listed in :data:`NOT_RUN`.
+    """
+    if re.match(_PROGRAMS, command):
+        return True
+    if not any(re.match(pattern, command) for pattern in NOT_RUN):
+        raise ValueError(f"unknown command {command!r}: run it, or add it to NOT_RUN with a reason")
+    return False
