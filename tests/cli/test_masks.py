@@ -164,6 +164,13 @@ def test_refused_settings_name_their_flag(
     assert not (tmp_path / "set").exists()
 
 
+def test_few_photos_get_several_masks_each(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
+    arguments = ("masks", photos, "-o", tmp_path / "set", "--kinds", "squares", "--size", 32)
+    assert_refused(wp_here(*arguments, "--count", 10), "expected 1 to 4, the photos in", "--per-image 3.")
+    assert wp_here(*arguments, "--per-image", 3).returncode == 0
+    assert len(read_set(tmp_path / "set")) == 12
+
+
 def test_bad_photos_give_one_line(wp_here: Wp, photos: Path, tmp_path: Path) -> None:
     def refuse(place: Path, *words: str) -> None:
         assert_refused(wp_here("masks", place, "-o", tmp_path / "set"), *words)

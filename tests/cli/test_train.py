@@ -11,6 +11,10 @@ from tests.cli.conftest import Wp, assert_refused
 from wavepaint.training.config import SECTIONS
 from wavepaint.training.settings import name_flag
 
+TINY = ("--steps", 1, "--batch-size", 2, "--crop-size", 32, "--val-size", 32, "--workers", 0,
+        "--hyper-parameter", "blocks_per_module=1", "--hyper-parameter", "final_dim=8")  # fmt: skip
+"""A run of one step of a small network."""
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:

@@ -84,4 +84,5 @@ def command(
             overwrite=overwrite,
             on_photo=progress.advance,
         )
-    click.echo(f"wrote {num_written} photos with their masks to {out}", err=True)
+    photos_text = "1 photo with its" if num_written == 1 else f"{num_written} photos with their"
+    click.echo(f"wrote {photos_text} masks to {out}", err=True)

@@ -1,5 +1,6 @@
 """What ``wp train`` tells: its progress, and how to go on."""
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -30,7 +31,7 @@ def describe_duration(seconds: float) -> str:
 
 
 def _describe_size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:,.0f} GB" if num_bytes >= 1e10 else f"{num_bytes / 1e6:,.0f} MB"
+    return f"{num_bytes / 1e9:,.0f} GB" if num_bytes >= 1e10 else f"{math.ceil(num_bytes / 1e6):,} MB"
 
 
 def _describe_metrics(psnr_db: float, ssim: float, lpips: float | None) -> str:
@@ -54,7 +55,7 @@ class ConsoleReporter(Reporter):
     def on_start(self, config: TrainConfig, facts: "RunFacts") -> None:
         processes = f", {facts.num_processes} processes" if facts.num_processes > 1 else ""
         click.echo(
-            f"training {config.architecture} ({config.recipe}) on {facts.num_train} photos, validating on "
+            f"training {config.architecture} ({config.recipe}), photos: {facts.num_train}, for validation: "
             f"{facts.num_val}; {facts.device}{processes}, {facts.precision}, {facts.total_steps} steps of "
             f"{config.optimization.batch_size} crops of {config.data.crop_size} px\n"
             f"its files need up to {_describe_size(facts.disk_bytes)} in {self._out}; "

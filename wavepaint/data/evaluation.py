@@ -6,6 +6,7 @@ LaMa's ``bin/predict.py`` treats every ``*mask*.png`` below a folder as a mask. 
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -101,7 +102,7 @@ def write_evaluation_set(
     _check_names(source.names)
     wanted = len(source.names) if count is None else count
     if not 1 <= wanted <= len(source.names):
-        raise TrainingError(f"--count is {wanted}: expected 1 to {len(source.names)}, the photos in {source.root}.")
+        raise _explain_count(wanted, len(source.names), source.root, per_image)
     names = list(source.names) if count is None else sorted(source.names, key=lambda name: hash_share(name, seed))
     written: list[str] = []
     with write_folder(out, overwrite=overwrite) as folder:
@@ -129,6 +130,14 @@ def write_evaluation_set(
         }
         _write_record(folder / RECORD, settings, source.describe(sorted(written)))
     return len(written)
+
+
+def _explain_count(wanted: int, num_photos: int, root: Path, per_image: int) -> TrainingError:
+    message = f"--count is {wanted}: expected 1 to {num_photos}, the photos in {root}."
+    needed = math.ceil(wanted * per_image / num_photos)
+    if per_image < needed <= MAX_MASKS:
+        message += f" Several masks a photo make up for few photos: leave --count out, and pass --per-image {needed}."
+    return TrainingError(message)
 
 
 def _check_settings(

@@ -63,7 +63,10 @@ def split_names(names: Iterable[str], *, seed: int, val_fraction: float, test_fr
     needed = 3 if test_fraction else 2
     if len(shares) < needed:
         uses = "training, validation and test" if test_fraction else "training and validation"
-        raise TrainingError(f"there are {len(shares)} photo(s), but {uses} need {needed} or more.")
+        raise TrainingError(
+            f"there are {len(shares)} photo(s), but {uses} need {needed} or more: add photos, "
+            "or name photos for validation (--val-data)."
+        )
     val = [name for name, share in shares.items() if share < val_fraction]
     test = [name for name, share in shares.items() if val_fraction <= share < val_fraction + test_fraction]
     train = [name for name, share in shares.items() if share >= val_fraction + test_fraction]

@@ -77,5 +77,8 @@ def load_validation(
         rng = np.random.default_rng((VAL_SEED, index))
         pairs.append((fit_photo(photo, size), masks(size, size, rng)))
     if not pairs:
-        raise TrainingError(f"{source.root} leaves no photo to validate on: give more photos, or --val-data.")
+        raise TrainingError(
+            f"{source.root} leaves no photo to validate on: none of the {count} held out can be decoded. Remove the broken "
+            "photos, or name others (--val-data)."
+        )
     return pairs

@@ -1,6 +1,7 @@
 """The data of a training run: photos opened, split and loaded in batches."""
 
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import open_source
 from wavepaint.data.split import Split, split_names
 from wavepaint.data.validation_set import load_validation
+from wavepaint.errors import WavePaintWarning
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.crops import RandomCrops, read_batches, to_float
 from wavepaint.training.distributed import DistributedContext
 
 Batch = tuple[Tensor, Tensor]
+_FEW = 4
+"""Validation photos below which a run warns."""
 
 
 def _ignore_interrupts(worker: int) -> None:
@@ -77,6 +81,13 @@ class DataModule:
             max_photos=settings.val_images,
             max_broken=settings.max_broken,
         )
+        if len(self.val_pairs) < _FEW:
+            warnings.warn(
+                f"validation has {len(self.val_pairs)} photo(s), so its figures and the choice of the best weights are "
+                "mostly chance. Hold out more with --val-fraction 0.2, or name more with --val-data.",
+                WavePaintWarning,
+                stacklevel=3,
+            )
         self.record = {"train": self._source.describe(self.split.train), "val": val_source.describe(self.split.val)}
 
     def iterate_batches(
