@@ -78,7 +78,7 @@ def load_validation(
         pairs.append((fit_photo(photo, size), masks(size, size, rng)))
     if not pairs:
         raise TrainingError(
-            f"{source.root} leaves no photo to validate on: none of the {count} held out can be decoded. Remove the broken "
-            "photos, or name others (--val-data)."
+            f"{source.root} leaves no photo to validate on: none of the {count} held out can be decoded. Remove "
+            "the broken photos, or name others (--val-data)."
         )
     return pairs
