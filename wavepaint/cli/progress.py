@@ -34,12 +34,27 @@ class Progress:
         initial: Units that an earlier run has done.
         delay_s: Seconds before the bar appears. With a delay a thread keeps the elapsed time up to date, even while a
             single call takes long.
+        smoothing: Share of the newest unit in the speed that the time left is computed from; 0 is the mean speed.
     """
 
-    def __init__(self, total: int | None, *, unit: str = "it", initial: int = 0, delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        *,
+        unit: str = "it",
+        initial: int = 0,
+        delay_s: float = 0.0,
+        smoothing: float = 0.3,
+    ) -> None:
         self.num_done = initial
         bar_format = _TEXT_ONLY if total is None else None
-        self._options = {"total": total, "unit": unit, "initial": initial, "bar_format": bar_format}
+        self._options = {
+            "total": total,
+            "unit": unit,
+            "initial": initial,
+            "bar_format": bar_format,
+            "smoothing": smoothing,
+        }
         self._text, self._started, self._delay_s = "", time.time(), delay_s
         self._bar: Any = None
         self._lock, self._is_closed = RLock(), Event()
@@ -82,7 +97,7 @@ class Progress:
     def describe(self, text: str) -> None:
         """Show the current task in front of the bar."""
         with self._lock:
-            self._text = text if self._options["total"] is None else f"{text}: "
+            self._text = f"{text}: " if text and self._options["total"] is not None else text
             if self._bar is not None:
                 self._bar.set_description_str(self._text)
 

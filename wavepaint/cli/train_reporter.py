@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from wavepaint.training.reporter import EpochReport, RunFacts
     from wavepaint.training.validator import ValidationMetrics
 
+_SMOOTHING = 0.005
+"""Weight of a step in the bar's estimate. A validation takes as long as many steps, and must not shake the estimate."""
+
 NOT_BEGUN = "stopped before the first step: nothing was trained. Start again with the same command."
 
 
@@ -64,7 +67,7 @@ class ConsoleReporter(Reporter):
         )
         if config.optimization.schedule == "plateau":
             self._at_most = "at most "
-        self._progress = Progress(facts.total_steps, unit="step", initial=facts.step)
+        self._progress = Progress(facts.total_steps, unit="step", initial=facts.step, smoothing=_SMOOTHING)
 
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
         self._progress.show_values(loss=f"{loss:.4f}", images_per_s=f"{images_per_s:.1f}")
