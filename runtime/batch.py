@@ -8,27 +8,47 @@ from pathlib import Path
 from types import NoneType
 from typing import Literal
 
+import numpy as np
 from PIL import Image
 from wavepaint.arguments import check_choice, check_type
-from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintError, printable
+from wavepaint.errors import ConfigError, ImageError, OutputError, PhotoAsMaskError, WavePaintError, printable
 from wavepaint.machine import count_cores
 from wavepaint.runtime.filling.memory import AHEAD
-from wavepaint.runtime.filling.options import FillOptions, check_options
-from wavepaint.runtime.filling.scale import Bool
+from wavepaint.runtime.filling.options import FillOptions, check_options, fit_hole
 from wavepaint.runtime.images.decode import get_name
 from wavepaint.runtime.images.encode import check_output, encode_photo, write_photo
 from wavepaint.runtime.images.photo import ImageSource, Photo
-from wavepaint.runtime.images.read import read_photo
-from wavepaint.runtime.inpainter import Inpainter, read_hole
+from wavepaint.runtime.images.read import Mask, read_photo
+from wavepaint.runtime.inpainter import Inpainter, read_fitting_mask
 from wavepaint.runtime.jobs import Job, JobResult
 from wavepaint.runtime.pipeline import map_groups
 from wavepaint.runtime.previews import write_pictures
+from wavepaint.runtime.remarks import find_remarks
 
-DecodedPair = tuple[Photo, Bool] | WavePaintError
+DecodedPair = tuple[Photo, Mask] | WavePaintError
 Filled = Photo | WavePaintError
 OnProgress = Callable[[str, float], object]
 
+_NUM_CHECKED = 3
+"""Masks that are decoded before the work of a batch, if the first one is a photograph."""
+
 _OUT_OF_MEMORY = "out of memory. Close other programs, or scale the image down."
+
+
+def check_masks(jobs: Sequence[Job], options: FillOptions) -> None:
+    """Refuse a batch whose first masks are all photographs, as when photos and masks are swapped.
+
+    Raises:
+        ImageError: They are.
+    """
+    errors = []
+    for job in jobs[:_NUM_CHECKED]:
+        decoded = _decode(job.image, job.mask, options, lambda photo: None)
+        if not isinstance(decoded, PhotoAsMaskError):
+            return
+        errors.append(decoded)
+    if errors:
+        raise ImageError(f"the first {len(errors)} of {len(jobs)} masks are photographs: {errors[0]}")
 
 
 def fill_jobs(
@@ -112,13 +132,13 @@ def inpaint_many(
 def _decode(
     image: ImageSource, mask: ImageSource | None, options: FillOptions, check: Callable[[Photo], None]
 ) -> DecodedPair:
-    """Return a photo that passes ``check``, and its hole; or the error."""
+    """Return a photo that passes ``check``, and its mask; or the error."""
     try:
         if mask is None:
             raise ImageError(f"{printable(image)} has no mask. A mask has the photo's name, or that name and _mask.")
         photo = read_photo(image)
         check(photo)
-        return photo, read_hole(mask, photo, options)
+        return photo, read_fitting_mask(mask, photo, options)
     except WavePaintError as error:
         return error
     except MemoryError:
@@ -132,7 +152,7 @@ def _fill_decoded(
     on_progress: OnProgress = lambda phase, share: None,
 ) -> list[Filled]:
     """Fill the photos that could be decoded; the errors of the others stay in their places."""
-    photos = [one for one in decoded if isinstance(one, tuple)]
+    photos = [(one[0], one[1].hole) for one in decoded if isinstance(one, tuple)]
     try:
         filled = iter(
             inpainter.fill_photos(photos, options, on_progress=lambda index, share: on_progress("filling", share))
@@ -216,15 +236,19 @@ def _write(
         return fail(source)
     if isinstance(filled, WavePaintError):
         return fail(filled)
-    photo, hole = source
+    photo, mask = source
     try:
+        holes = fit_hole(photo, mask.hole, options)
+        hole = holes[1] if holes else np.zeros(photo.pixels.shape[:2], np.bool_)
+        remarks = find_remarks(photo, mask, hole, options)
         # The result comes last: if it exists, so do the pictures, and --resume may skip the photo.
         if job.overlay is not None or job.comparison is not None:
-            write_pictures(photo, hole, filled, options, job.overlay, job.comparison)
+            write_pictures(photo, hole, filled, job.overlay, job.comparison)
         _write_result(job, filled, overwrite)
     except (WavePaintError, MemoryError) as error:
         return fail(error)
-    return JobResult(job=job, status="filled", size=photo.size, seconds=seconds, hole=float(hole.mean()))
+    share = float(hole.mean())
+    return JobResult(job=job, status="filled", size=photo.size, seconds=seconds, hole=share, remarks=remarks)
 
 
 def _write_result(job: Job, filled: Photo, overwrite: bool) -> None:

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import Precision, default_bundle_folder, read_bundle
-from wavepaint.errors import ConfigError, ImageError, WavePaintError, WavePaintWarning
+from wavepaint.errors import ConfigError, ImageError, PhotoAsMaskError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
 from wavepaint.runtime.engines.session import Closeable
 from wavepaint.runtime.filling.options import FillOptions, check_options, fit_hole
 from wavepaint.runtime.filling.scheduler import Scheduler, Task
 from wavepaint.runtime.filling.strategy import OnProgress
+from wavepaint.runtime.images.mask_kinds import is_black_and_white
 from wavepaint.runtime.images.photo import ImageSource, Photo
-from wavepaint.runtime.images.read import read_mask, read_photo
+from wavepaint.runtime.images.read import Mask, decode_mask, read_photo
 
 _DEFAULT_CROP_SIZE = 256
 """Side in pixels of the training crops if the bundle does not state it; the papers use this size."""
@@ -123,7 +124,7 @@ class Inpainter(Closeable):
         """
         photo, options = read_photo(image), check_options(options)
         photo.check_pil()
-        return self.fill_photo(photo, read_hole(mask, photo, options), options).to_pil()
+        return self.fill_photo(photo, read_fitting_mask(mask, photo, options).hole, options).to_pil()
 
     def fill_array(
         self, image: ImageSource, mask: ImageSource, options: FillOptions | None = None
@@ -134,7 +135,7 @@ class Inpainter(Closeable):
             (H, W) for a grey photo, else (H, W, 2), (H, W, 3) or (H, W, 4), uint8 or uint16 as the source.
         """
         photo, options = read_photo(image), check_options(options)
-        pixels = self.fill_photo(photo, read_hole(mask, photo, options), options).pixels
+        pixels = self.fill_photo(photo, read_fitting_mask(mask, photo, options).hole, options).pixels
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def fill_photo(self, photo: Photo, hole_HW: NDArray[np.bool_], options: FillOptions | None = None) -> Photo:
@@ -203,17 +204,41 @@ def _prepare(
     return photo
 
 
-def read_hole(source: ImageSource, photo: Photo, options: FillOptions) -> NDArray[np.bool_]:
-    """Decode the mask of a photo as the options say: (H, W), true in the hole.
+def read_fitting_mask(source: ImageSource, photo: Photo, options: FillOptions) -> Mask:
+    """Decode the mask of a photo as the options say.
 
     Raises:
         ImageError: See :func:`wavepaint.runtime.images.read.read_mask`. A mask of another size is refused before it is
             decoded, unless ``resize_mask`` is set.
+        PhotoAsMaskError: The mask is a photograph, and ``mask_from`` does not say what to take from it.
     """
-    return read_mask(
+    mask = decode_mask(
         source,
         invert=options.invert_mask,
         threshold=options.mask_threshold,
         mask_from=options.mask_from,
         size=None if options.resize_mask else photo.size,
+    )
+    if mistake := _find_mistake(photo, mask):
+        raise PhotoAsMaskError(mistake)
+    return mask
+
+
+def _find_mistake(photo: Photo, mask: Mask) -> str:
+    """Return what is wrong with a photograph that is given as a mask; nothing for a mask."""
+    if mask.kind == "cutout":
+        return (
+            f"{mask.source} is a photograph with transparent parts. Pass --mask-from alpha to fill those, or "
+            "--mask-from alpha --invert-mask to fill the rest."
+        )
+    if mask.kind != "photo":
+        return ""
+    if is_black_and_white(photo.pixels):
+        return (
+            f"{mask.source} is a photograph, and {photo.source} is black and white: they seem to be swapped. Give the "
+            "photo first and its mask second."
+        )
+    return (
+        f"{mask.source} is a photograph, not a mask. A mask is white where the photo is to be filled, and black "
+        "elsewhere. --mask-from luminance takes the light parts of any picture."
     )

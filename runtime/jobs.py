@@ -53,6 +53,22 @@ class Job:
         return isinstance(self.out, Path) and exists(self.out)
 
 
+@dataclass(frozen=True)
+class Remark:
+    """What a user should know about a result; see :mod:`wavepaint.runtime.remarks`.
+
+    Attributes:
+        text: A clause without capital and full stop.
+        dilate: The value of ``dilate`` that would help, in pixels; 0 for none.
+    """
+
+    text: str
+    dilate: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.text}: try --dilate {self.dilate}" if self.dilate else self.text
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
     """The outcome of a job.
@@ -62,7 +78,8 @@ class JobResult:
         status: "filled", "skipped" (the result existed before) or "failed".
         size: Width and height of the photo in pixels; zeros if it was not filled.
         seconds: Time to fill it, without decoding and encoding, together with the other photos of the same call.
-        hole: Share of the photo that was filled, 0 to 1.
+        hole: Share of the photo that was filled, 0 to 1; it includes what ``dilate`` added to the mask's hole.
+        remarks: What the user should know about the mask.
         error: Why it failed, in one line that begins with the photo's path.
     """
 
@@ -71,6 +88,7 @@ class JobResult:
     size: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     hole: float = 0.0
+    remarks: tuple[Remark, ...] = ()
     error: str = ""
 
 
@@ -119,6 +137,23 @@ def count_statuses(results: Iterable[JobResult]) -> dict[str, int]:
     return counts
 
 
+def summarise_remarks(results: Iterable[JobResult]) -> list[str]:
+    """Return one sentence for each remark in a batch, with the number of photos that it is about."""
+    found: dict[str, list[tuple[JobResult, Remark]]] = {}
+    num_filled = 0
+    for result in results:
+        num_filled += result.status == "filled"
+        for remark in result.remarks:
+            found.setdefault(remark.text, []).append((result, remark))
+    sentences = []
+    for text, same in found.items():
+        first = same[0][0].job.image
+        remark = Remark(text, max(remark.dilate for _, remark in same))
+        name = printable(first) if isinstance(first, Path) else "-"
+        sentences.append(f"{len(same)} of {num_filled} photos: {remark} (first: {name})")
+    return sentences
+
+
 def write_report(
     path: Path, results: Sequence[JobResult], *, model: str, engine: str, seconds: float, interrupted: bool
 ) -> None:
@@ -147,6 +182,8 @@ def _make_row(result: JobResult) -> dict[str, object]:
         "status": result.status,
         "seconds": round(result.seconds, 4),
         "hole": round(result.hole, 6),
+        "remarks": [str(remark) for remark in result.remarks],
+        "suggested_dilate": max((remark.dilate for remark in result.remarks), default=0),
         "error": result.error,
     }
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.picture_grid import HOLE_COLOUR, make_grid, mark_hole
-from wavepaint.runtime.filling.options import FillOptions, fit_hole
 from wavepaint.runtime.filling.scale import Bool
 from wavepaint.runtime.images.encode import write_photo
 from wavepaint.runtime.images.photo import Photo
@@ -48,26 +47,22 @@ def write_pictures(
     photo: Photo,
     hole_HW: Bool,
     filled: Photo,
-    options: FillOptions,
     overlay: Path | None,
     comparison: Path | None,
 ) -> None:
-    """Write the pictures that have a path, and replace existing files. They show the hole that was filled.
+    """Write the pictures that have a path, and replace existing files.
 
     Args:
         photo: The photo.
-        hole_HW: Its mask, (H, W), true in the hole.
+        hole_HW: The hole that was filled, (H, W), true in the hole.
         filled: The result.
-        options: The options of the fill.
         overlay: Path of the photo with its hole tinted.
         comparison: Path of photo, hole and result side by side.
 
     Raises:
         OutputError: A file cannot be written.
     """
-    holes = fit_hole(photo, hole_HW, options)
-    hole = holes[1] if holes else np.zeros_like(hole_HW)
     if overlay is not None:
-        write_photo(Photo(pixels=np.asarray(make_overlay(photo, hole))), overlay, overwrite=True)
+        write_photo(Photo(pixels=np.asarray(make_overlay(photo, hole_HW))), overlay, overwrite=True)
     if comparison is not None:
-        write_photo(Photo(pixels=np.asarray(make_comparison(photo, hole, filled))), comparison, overwrite=True)
+        write_photo(Photo(pixels=np.asarray(make_comparison(photo, hole_HW, filled))), comparison, overwrite=True)

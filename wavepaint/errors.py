@@ -25,6 +25,10 @@ class ImageError(WavePaintError):
     """An image or a mask cannot be read, is of an unsupported kind, or the two do not match."""
 
 
+class PhotoAsMaskError(ImageError):
+    """A photograph was given as a mask."""
+
+
 class EngineError(WavePaintError):
     """An inference engine is not installed, does not load, or failed while running."""
 

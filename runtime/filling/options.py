@@ -24,7 +24,9 @@ class FillOptions:
     Attributes:
         invert_mask: Black marks the hole instead of white.
         mask_threshold: Lowest level, 1 to 255, that counts as white.
-        mask_from: ``"alpha"`` takes the transparent pixels of the mask as the hole and makes them opaque.
+        mask_from: ``"auto"`` recognises masks that are drawn in colour or on a transparent layer, and refuses
+            photographs; see :func:`wavepaint.runtime.images.read.read_mask`. ``"luminance"`` takes what is white.
+            ``"alpha"`` takes the transparent pixels of the mask as the hole and makes them opaque.
         resize_mask: Resize a mask of another size to the image, with nearest-neighbour interpolation.
         dilate: Pixels, 0 to 64, by which the hole is grown; for masks that follow an object too closely.
         feather: Width in pixels, 0 to 64, of the transition from fill to photo in the ring that ``dilate`` adds. A
@@ -37,7 +39,7 @@ class FillOptions:
 
     invert_mask: bool = False
     mask_threshold: int = MASK_THRESHOLD
-    mask_from: MaskFrom = "luminance"
+    mask_from: MaskFrom = "auto"
     resize_mask: bool = False
     dilate: int = 0
     feather: int = 0

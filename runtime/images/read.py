@@ -5,20 +5,37 @@ and its metadata: format, ICC profile, EXIF, resolution and JPEG quantization. D
 removes the orientation from the EXIF.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ImageError
-from wavepaint.runtime.images.arrays import Levels, as_stored, iterate_strips
-from wavepaint.runtime.images.decode import decode, get_name
+from wavepaint.runtime.images.arrays import as_stored, iterate_strips
+from wavepaint.runtime.images.decode import Decoded, decode, get_name
+from wavepaint.runtime.images.mask_kinds import MaskKind, mark_white, measure_luminance, recognise_mask
 from wavepaint.runtime.images.photo import ImageSource, Photo
 
-MaskFrom = Literal["luminance", "alpha"]
+MaskFrom = Literal["auto", "luminance", "alpha"]
 
-_LUMA = (77, 150, 29)
-"""Weights of red, green and blue in the luminance, in units of 1/256."""
+
+@dataclass(frozen=True)
+class Mask:
+    """A decoded mask.
+
+    Attributes:
+        hole: (H, W), true in the hole.
+        kind: How it was read; ``levels`` for alpha and luminance that were asked for.
+        brightest: Its highest luminance, 0 to 255, if nothing in it counts as white; else 255.
+        source: Name for messages.
+    """
+
+    hole: NDArray[np.bool_]
+    kind: MaskKind = "levels"
+    brightest: int = 255
+    source: str = "the mask"
 
 
 def read_photo(source: ImageSource, role: str = "image") -> Photo:
@@ -61,7 +78,7 @@ def read_mask(
     *,
     invert: bool = False,
     threshold: int = MASK_THRESHOLD,
-    mask_from: MaskFrom = "luminance",
+    mask_from: MaskFrom = "auto",
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.bool_]:
     """Decode a mask and turn it upright: (H, W), true in the hole.
@@ -71,35 +88,50 @@ def read_mask(
         invert: Swap hole and known pixels.
         threshold: Lowest 8-bit level that counts as white, 1 to 255. A bool array is not thresholded.
         mask_from: ``"luminance"``: white marks the hole; transparent pixels count as black. ``"alpha"``: transparent
-            pixels mark the hole.
+            pixels mark the hole. ``"auto"``: as ``"luminance"``, except that coloured strokes on black, and paint
+            without white on a transparent layer, mark the hole.
         size: Width and height of the photo. A mask of another size is refused before decoding. None accepts any size.
 
     Raises:
-        ImageError: As :func:`read_photo`, or a mask of another size, or without the alpha that ``mask_from`` needs.
+        ImageError: As :func:`read_photo`, or a mask of another size, or without the alpha that ``mask_from`` needs, or
+            with coloured strokes on white, of which it is unclear what they mark.
+    """
+    return decode_mask(source, invert=invert, threshold=threshold, mask_from=mask_from, size=size).hole
+
+
+def decode_mask(
+    source: ImageSource, *, invert: bool, threshold: int, mask_from: MaskFrom, size: tuple[int, int] | None
+) -> Mask:
+    """Decode a mask as :func:`read_mask` does, and tell what kind of picture it is.
+
+    A photograph is not refused: with ``"auto"`` its kind is ``photo`` or ``cutout``, and its light parts are the hole.
     """
     if not 1 <= threshold <= 255:
         raise ImageError(f"the mask threshold is {threshold}: expected 1 to 255 (--mask-threshold).")
-    decoded = decode(source, role="mask", size=size)
+    decoded, name = decode(source, role="mask", size=size), get_name(source, "mask")
     height, width, channels = decoded.shape
     if mask_from == "alpha" and channels not in (2, 4):
-        raise ImageError(f"{get_name(source, 'mask')} has no alpha channel to take the hole from (--mask-from).")
+        raise ImageError(f"{name} has no alpha channel to take the hole from (--mask-from).")
+    kind: MaskKind = "levels"
+    if mask_from == "auto":
+        kind = recognise_mask((levels for _, levels in _iterate_levels(decoded)), threshold, invert)
+    if kind == "strokes on white" and not invert:
+        raise ImageError(
+            f"{name} has coloured strokes on white. If the strokes mark what to fill, pass --invert-mask. If the white "
+            "part does, pass --mask-from luminance."
+        )
     hole = np.empty((height, width), np.bool_)
     stored = as_stored(hole, decoded.orientation)
-    for rows, strip in iterate_strips(decoded.pixels, decoded.mode):
-        levels = strip if strip.dtype == np.uint8 else (strip >> 8).astype(np.uint8)
-        white = levels[..., -1] < threshold if mask_from == "alpha" else _luminance(levels) >= threshold
+    for rows, levels in _iterate_levels(decoded):
+        white = levels[..., -1] < threshold if mask_from == "alpha" else mark_white(levels, kind, threshold)
         np.not_equal(white, invert, out=stored[rows])
-    return hole
+    brightest = 255
+    if mask_from != "alpha" and (hole.all() if invert else not hole.any()):
+        brightest = max(int(measure_luminance(levels).max()) for _, levels in _iterate_levels(decoded))
+    return Mask(hole, kind, brightest, name)
 
 
-def _luminance(levels: Levels) -> NDArray[Any]:
-    """Return the luminance (H, W) of (H, W, C) uint8. Transparent pixels count as black."""
-    colours = levels[..., :3] if levels.shape[2] >= 3 else levels[..., :1]
-    grey: NDArray[Any] = colours[..., 0]
-    if colours.shape[2] == 3:
-        # Channel by channel, because numpy has no fast product of integer matrices.
-        red, green, blue = (np.multiply(colours[..., i], weight, dtype=np.uint16) for i, weight in enumerate(_LUMA))
-        grey = (red + green + blue) >> 8
-    if levels.shape[2] in (2, 4):
-        grey = np.multiply(grey, levels[..., -1], dtype=np.uint16) // np.uint16(255)
-    return grey
+def _iterate_levels(decoded: Decoded) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Yield the rows and the pixels (h, W, C) of each strip, with 8 bits a channel."""
+    for rows, strip in iterate_strips(decoded.pixels, decoded.mode):
+        yield rows, strip if strip.dtype == np.uint8 else (strip >> 8).astype(np.uint8)

@@ -17,7 +17,7 @@ from wavepaint.cli.progress import SHORT_S, Progress
 from wavepaint.contract import MASK_THRESHOLD, Precision, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
 from wavepaint.machine import count_cores
-from wavepaint.runtime.batch import fill_jobs
+from wavepaint.runtime.batch import check_masks, fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.filling.memory import DEFAULT_MB
@@ -27,7 +27,7 @@ from wavepaint.runtime.filling.strategy import STRATEGIES, Strategy
 from wavepaint.runtime.images.encode import is_written
 from wavepaint.runtime.images.read import MaskFrom
 from wavepaint.runtime.inpainter import Inpainter
-from wavepaint.runtime.jobs import Job, JobResult, check_jobs, count_statuses, write_report
+from wavepaint.runtime.jobs import Job, JobResult, check_jobs, count_statuses, summarise_remarks, write_report
 from wavepaint.runtime.pairing import find_jobs, is_batch
 
 STREAM = "-"
@@ -146,7 +146,8 @@ def run_jobs(
         seconds = time.perf_counter() - started
         model = inpainter.bundle.manifest.name
         if len(jobs) > 1 or not count_statuses(results)["failed"]:
-            click.echo(f"{_summarise(jobs, results, seconds)} ({model}, {inpainter.engine})", err=True)
+            summary = f"{_summarise(jobs, results, seconds)} ({model}, {inpainter.engine})"
+            click.echo(summary + _describe_remarks(jobs, results), err=True)
         if report is not None:
             engine = inpainter.engine
             write_report(report, results, model=model, engine=engine, seconds=seconds, interrupted=interrupted)
@@ -172,6 +173,14 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     counts = count_statuses(results)
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")
     return f"{shown} of {len(jobs)} in {seconds:.1f} s, {counts['filled'] / seconds:.1f} photos/s"
+
+
+def _describe_remarks(jobs: list[Job], results: list[JobResult]) -> str:
+    """Return what to add to the summary about the masks: sentences on one photo, or lines on a batch."""
+    if len(jobs) > 1:
+        return "".join(f"\n{line}" for line in summarise_remarks(results))
+    sentences = (str(remark) for result in results for remark in result.remarks)
+    return "".join(f". {sentence[0].upper()}{sentence[1:]}" for sentence in sentences)
 
 
 @click.command(
@@ -242,11 +251,12 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     ),
     click.option(
         "--mask-from",
-        type=click.Choice(["luminance", "alpha"]),
-        default="luminance",
+        type=click.Choice(["auto", "luminance", "alpha"]),
+        default="auto",
         show_default=True,
         help="What marks the hole. luminance: the white pixels of MASK. alpha: its transparent pixels, which become "
-        "opaque in the result.",
+        "opaque in the result. auto: the white pixels, or the paint of a mask in colour or on a transparent layer; "
+        "a photograph is refused.",
     ),
     click.option(
         "--resize-mask",
@@ -344,6 +354,8 @@ def command(
     jobs = _list_jobs(image, mask, out, save_overlay, compare)
     inputs = [*([] if image == STREAM else [Path(image)]), *(bundle or default_bundle_folder()).glob("*")]
     check_jobs(jobs, inputs, report, overwrite=overwrite, resume=resume)
+    if len(jobs) > 1:
+        check_masks([job for job in jobs if not (resume and job.is_done)], options)
     with Progress(None, delay_s=SHORT_S) as progress:
         progress.describe("loading the model")
         model = Inpainter(
