@@ -39,9 +39,9 @@ MARGIN, SMALLEST_PANEL = 60, (320, 240)
 THUMBNAIL = (300, 225)
 COLUMNS = ("task", "method", "pixels", "verdict", "failure", "why")
 HOW_TO_JUDGE = """\
-A person drew each hole at the photo's own size, somewhat larger than the object, and judged each fill at that size and
-enlarged. A fill is kept if a stranger would not notice it at a glance. A failure is loud if it draws attention (hard
-edges, copies, ghosts), and soft if it is a blur."""
+Each hole was drawn by hand at the photo's own size, somewhat larger than the object. Each fill was judged by eye, at
+that size and enlarged. A fill is kept if a stranger would not notice it at a glance. A failure is loud if it draws
+attention (hard edges, copies, ghosts), and soft if it is a blur."""
 PICTURES = """\
 All on [one sheet](overview.jpg). In the picture of a task, the lower row shows a part of the upper one twice as large.
 [verdicts.csv](verdicts.csv) names the pixels that were judged."""
@@ -204,7 +204,7 @@ def make_page(report: dict[str, Any], tasks: Sequence[RemovalTask], rows: Sequen
         share = next(iter(fills.values()))["hole_share"]
         verdicts = [fills[method]["verdict"].describe() for method in methods]
         link = f"[{task.name}]({name_picture(task)}.jpg)"
-        table.append([link, task.remove, f"{task.size}, {share:.1%}", task.surroundings, *verdicts])
+        table.append([link, task.remove, f"{task.size}, {share * 100:.1f} %", task.surroundings, *verdicts])
     origins = [["task", "photo", "licence"], *([task.name, task.origin, task.licence] for task in tasks)]
     models = [
         f"- {name}: {model['engine']}, model `{model['sha256'][:12]}`" for name, model in report["models"].items()
