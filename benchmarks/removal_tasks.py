@@ -262,7 +262,7 @@ def main(photos: tuple[Path, ...], out: Path, bundles: tuple[str, ...], judged: 
             name, _, folder = text.rpartition("=")
             bundle = Path(folder) if folder else None
             inpainter = stack.enter_context(Inpainter(bundle, engine="ort-cpu", precision="float32"))
-            inpainters[name or inpainter.bundle.manifest.name] = inpainter
+            inpainters[name or (inpainter.bundle.manifest.name if folder else "WavePaint")] = inpainter
         methods: dict[str, Method] = {name: partial(fill_with, inpainter) for name, inpainter in inpainters.items()}
         methods |= {f"OpenCV {name.title()}": open_opencv(name) for name in METHODS}
         for task in tasks:
