@@ -47,6 +47,8 @@ _SPREAD = 2
 """Bins to either side for which an edge pixel votes."""
 _WIDTH, _TOLERANCE, _GAP = 1.5, math.radians(15), 4
 """An edge pixel's largest distance from its line in pixels, angle to its normal, and distance to the next."""
+_CLEARED = 2.5
+"""Pixels to either side of a line that was found, where no second line of the same direction is sought."""
 
 
 class Line(NamedTuple):
@@ -60,6 +62,12 @@ class Line(NamedTuple):
     def length(self) -> float:
         """Length in pixels."""
         return float(np.hypot(*(self.end - self.start)))
+
+    def covers(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return whether each point (K, 2) lies between the ends, to either side of the line."""
+        along = (points - self.start) @ (self.end - self.start) / self.length**2
+        between: NDArray[np.bool_] = (along >= 0) & (along <= 1)
+        return between
 
 
 class LineScore(NamedTuple):
@@ -129,7 +137,7 @@ def find_lines(image_HW3: NDArray[Any], min_length: float = MIN_LENGTH) -> list[
         min_length: Pixels.
 
     Returns:
-        At most 1000 lines, those with the most edge pixels first. The order and the lines are the same in every run.
+        At most 1000 lines, roughly from the longest to the shortest, the same in every run.
     """
     points, angles = _find_edges(*_make_gradient(image_HW3))
     votes = _Votes(points, angles, math.ceil(math.hypot(*image_HW3.shape[:2])) + 1)
@@ -146,11 +154,14 @@ def find_lines(image_HW3: NDArray[Any], min_length: float = MIN_LENGTH) -> list[
         order = np.argsort(along, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(along[order]) > _GAP) + 1):
             if len(part) and along[part[-1]] - along[part[0]] >= min_length:
-                chosen = np.zeros(len(points), bool)
-                chosen[close[part]] = True
-                lines.append(_fit_line(points[chosen], normal))
-                votes.remove(chosen)
-                free &= ~chosen
+                line = _fit_line(points[close[part]], normal)
+                lines.append(line)
+                # An edge may be two pixels wide. What is left beside the line would be found as a second one.
+                beside = free & (np.abs((points - line.start) @ line.normal) <= _CLEARED) & (turned <= _TOLERANCE)
+                beside[beside] = line.covers(points[beside])
+                beside[close[part]] = True
+                votes.remove(beside)
+                free &= ~beside
     return lines
 
 

@@ -5,7 +5,7 @@ Such a place has a twin in the image. The measure looks for twins of small windo
 P. Lewis, "Fast Normalized Cross-Correlation", 1995), as detectors of copy-move forgery do (J. Fridrich et al.,
 "Detection of Copy-Move Forgery in Digital Images", 2003). The definition is this project's:
 
-    repetition = |{p : p copied in the fill, and not similar to anything in the photograph}| / |{p}|
+    repetition = |{p : p copied in the fill, much more closely than in the photograph}| / |{p}|
 
 over places p in the hole, on a grid. p is *copied* if the window around it
 
@@ -16,10 +16,14 @@ over places p in the hole, on a grid. p is *copied* if the window around it
   because each place of a straight edge equals the next, which is how an edge should be continued,
 - has a twin at least 12 pixels and at most 160 pixels away: the correlation is above 0.85.
 
-p is not similar to anything in the photograph if the correlation there stays below 0.8, at the same place and searched
-in the same way. A brick of a brick wall thus does not count. Windows have 17 pixels per side and every other pixel of
-them is compared, after a smoothing that removes noise and the finest texture (nobody recognises a blade of grass), and
-less the mean of the surroundings, so that only shapes count.
+The photograph is searched in the same way at the same place. With correlations f in the fill and t in the photograph,
+the part of the window that differs from its twin must be at most half as large, 1 - f <= (1 - t) / 2. A brick of a
+brick wall thus does not count. Windows have 17 pixels per side and every other pixel of them is compared, after a
+smoothing that removes noise and the finest texture (nobody recognises a blade of grass), and less the mean of the
+surroundings, so that only shapes count.
+
+Simple shapes resemble others by chance: a hole that is filled with the content of another photograph scores 0.03 to
+0.1. Compare methods on the same photographs and masks.
 """
 
 from typing import Any, NamedTuple
@@ -39,8 +43,8 @@ FINEST, SURROUNDINGS = 3, 21
 NEAREST, REACH = 12, 160
 """Smallest and largest distance of a twin in pixels, along the larger of both axes."""
 MIN_CONTRAST, MIN_GRADIENT, MIN_CORNER = 0.03, 0.04, 0.1
-COPIED, SIMILAR = 0.85, 0.8
-"""Correlation above which a window of the fill is a copy, and below which the photograph has none."""
+MIN_CORRELATION, MAX_RESIDUAL = 0.85, 0.5
+"""Least correlation of a copy, and the largest part that differs from its twin, relative to the photograph's."""
 _BATCH = 128
 
 
@@ -132,7 +136,9 @@ def measure_repetition(truth_HW3: NDArray[Any], filled_HW3: NDArray[Any], mask_H
     steepness = windows.crop(average_window(windows.steepness * hole, SIDE))
     hard = (windows.contrast >= MIN_CONTRAST) & (steepness >= MIN_GRADIENT**2 * share)
     places = np.nonzero(grid & (share > 0.5) & hard & windows.find_corners())
-    copied = windows.correlate(*places) > COPIED
-    rows, columns = (axis[copied] for axis in places)
-    new = _Windows(truth_HW3).correlate(rows, columns) < SIMILAR
-    return Repetition(int(grid.sum()), np.stack([rows[new], columns[new]], axis=-1) + SIDE // 2)
+    correlation = windows.correlate(*places)
+    alike = correlation >= MIN_CORRELATION
+    rows, columns = (axis[alike] for axis in places)
+    own = _Windows(truth_HW3).correlate(rows, columns)
+    copied = 1 - correlation[alike] <= MAX_RESIDUAL * (1 - own)
+    return Repetition(int(grid.sum()), np.stack([rows[copied], columns[copied]], axis=-1) + SIDE // 2)
