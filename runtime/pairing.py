@@ -7,6 +7,7 @@ import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -15,7 +16,8 @@ from pathlib import Path
 from PIL import Image
 from wavepaint.atomic import exists
 from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarning, printable
-from wavepaint.runtime.images.encode import is_written
+from wavepaint.runtime.images.encode import is_written, name_result
+from wavepaint.runtime.images.kinds import HEIF_SUFFIXES, SKIPPED_SUFFIXES
 from wavepaint.runtime.jobs import Job
 
 LIST_SUFFIXES = (".csv", ".jsonl")
@@ -82,7 +84,9 @@ def _pair_files(images: str, masks: str | None, out: Path) -> list[Job]:
     if root.resolve() in out.resolve().parents:
         found = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
     if masks is not None and Path(masks).is_file():
-        return [Job(path, Path(masks), out / path.relative_to(root)) for path in found if path != Path(masks)]
+        return [
+            Job(path, Path(masks), out / name_result(path.relative_to(root))) for path in found if path != Path(masks)
+        ]
     folder = root if masks is None else Path(masks)
     if not folder.is_dir():
         raise ImageError(f"{folder} is neither a mask nor a folder of masks.")
@@ -92,7 +96,7 @@ def _pair_files(images: str, masks: str | None, out: Path) -> list[Job]:
 @cache
 def _list_suffixes() -> frozenset[str]:
     Image.init()
-    return frozenset(suffix for suffix in Image.EXTENSION if is_written(suffix))
+    return frozenset([*filter(is_written, Image.EXTENSION), *HEIF_SUFFIXES])
 
 
 def _is_image(path: Path) -> bool:
@@ -101,26 +105,38 @@ def _is_image(path: Path) -> bool:
 
 
 def _walk(root: Path) -> list[Path]:
-    """Return the images in a tree; a folder that cannot be read causes a warning and is skipped."""
+    """Return the files in a tree; a folder that cannot be read causes a warning and is skipped."""
 
     def warn(error: OSError) -> None:
         warnings.warn(
             f"{error.filename} cannot be read ({error.strerror}) and is skipped.", WavePaintWarning, stacklevel=4
         )
 
-    files = (Path(folder, name) for folder, _, names in os.walk(root, onerror=warn) for name in names)
-    return sorted(path for path in files if _is_image(path))
+    return [Path(folder, name) for folder, _, names in os.walk(root, onerror=warn) for name in names]
 
 
 def _find_images(images: str) -> tuple[Path, list[Path]]:
-    """Return the tree's root and the images in it."""
+    """Return the tree's root and the images in it.
+
+    Warns:
+        WavePaintWarning: It also has pictures of kinds that a batch leaves out.
+    """
     root = Path(images)
+    # Path.glob takes no absolute pattern.
+    files = [*map(Path, glob.glob(images, recursive=True))] if is_pattern(images) else _walk(root)  # noqa: PTH207
+    skipped = Counter(suffix for path in files if (suffix := path.suffix.lower()) in SKIPPED_SUFFIXES)
+    if skipped:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(skipped.items()))
+        warnings.warn(
+            f"{printable(images)}: {kinds} skipped. Convert these pictures to PNG or TIFF to fill them.",
+            WavePaintWarning,
+            stacklevel=4,
+        )
+    found = sorted(filter(_is_image, files))
     if is_pattern(images):
-        matches = glob.glob(images, recursive=True)  # noqa: PTH207  Path.glob takes no absolute pattern
-        found = sorted(path for path in map(Path, matches) if _is_image(path))
         parents = [str(path.parent) for path in found]
-        return Path(os.path.commonpath(parents)) if parents else root, found
-    return root, _walk(root)
+        root = Path(os.path.commonpath(parents)) if parents else root
+    return root, found
 
 
 def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
@@ -128,7 +144,7 @@ def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) ->
     masks: dict[tuple[Path, str], list[Path]] = {}
     stems = {(path.relative_to(root).parent, path.stem) for path in found}
     mask_files: set[Path] = set()
-    for path in _walk(folder):
+    for path in sorted(filter(_is_image, _walk(folder))):
         place, named = path.relative_to(folder).parent, _MASK_NAME.fullmatch(path.stem)
         if named and (place, named["stem"]) in stems:
             masks.setdefault((place, named["stem"]), []).append(path)
@@ -142,7 +158,7 @@ def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) ->
         own: list[Path | None] = list(masks.get((place, image.stem), []))
         for mask in own or (None,):
             name = f"{mask.stem}{image.suffix}" if mask is not None and len(own) > 1 else image.name
-            yield Job(image, mask, out / place / name)
+            yield Job(image, mask, out / place / name_result(Path(name)))
 
 
 def _read_list(path: Path, out: Path) -> Iterator[Job]:
@@ -151,7 +167,7 @@ def _read_list(path: Path, out: Path) -> Iterator[Job]:
         if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
             raise ImageError(f"{place} does not name an image and a mask: expected both, and optionally out.")
         image, mask = (path.parent / _check_name(row[key], place) for key in ("image", "mask"))
-        result = os.path.normpath(_check_name(row.get("out") or image.name, place))
+        result = os.path.normpath(_check_name(row.get("out") or name_result(image).name, place))
         if result == os.curdir or Path(result).anchor or Path(result).parts[0] == os.pardir:
             raise OutputError(
                 f"{place} has the result {printable(result)}: expected a file name relative to the folder of the "

@@ -53,3 +53,13 @@ def tiff(array: np.ndarray, **options: Any) -> bytes:
     stream = io.BytesIO()
     tifffile.imwrite(stream, array, **options)
     return stream.getvalue()
+
+
+def heic(pixels: np.ndarray, mode: str = "RGB", **options: Any) -> bytes:
+    """Return a HEIC file of (H, W, C) that decodes to the same pixels."""
+    import pillow_heif
+
+    stream = io.BytesIO()
+    file = pillow_heif.from_bytes(mode, pixels.shape[1::-1], pixels.tobytes())
+    file.save(stream, quality=-1, chroma=444, matrix_coefficients=0, **options)
+    return stream.getvalue()

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from wavepaint.errors import ImageError, printable
 from wavepaint.jpeg_scans import check_scans
 from wavepaint.runtime.images.formats import DEEP_GREY, FORMATS, check_depth, find_mode
+from wavepaint.runtime.images.kinds import check_kind, check_preview
 from wavepaint.runtime.images.metadata import jpeg_options, read_exif, save_options
 from wavepaint.runtime.images.photo import ImageSource
 from wavepaint.runtime.images.png_rows import lacks_rows, may_lack_rows
@@ -84,7 +85,8 @@ def decode(source: ImageSource, role: str, size: tuple[int, int] | None = None) 
         return Decoded(_check_array(source, role))
     if isinstance(source, Image.Image):
         return _decode(source, None, name, size)
-    with _open_stream(source, name, role) as stream, _open_image(stream, name) as image:
+    suffix = Path(source).suffix if isinstance(source, str | os.PathLike) else ""
+    with _open_stream(source, name, role) as stream, _open_image(stream, suffix, name) as image:
         return _decode(image, stream, name, size)
 
 
@@ -134,8 +136,9 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str, role: str) -
         yield file
 
 
-def _open_image(stream: IO[bytes], name: str) -> Image.Image:
+def _open_image(stream: IO[bytes], suffix: str, name: str) -> Image.Image:
     Image.init()
+    check_kind(stream, suffix, name)
     try:
         return Image.open(stream, formats=[known for known in FORMATS if known in Image.OPEN])
     except Image.DecompressionBombError as error:
@@ -186,6 +189,7 @@ def _decode(image: Image.Image, stream: IO[bytes] | None, name: str, size: tuple
     try:
         if size is not None and sorted(size) != sorted(image.size):
             raise sizes_differ(size, image.size)
+        check_preview(image, name)
         _check_work(image, name)
         check_depth(image, stream, name)
         pixels, mode = _load(image, name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError, printable
+from wavepaint.runtime.images.kinds import HEIF_SUFFIXES
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.images.sixteen_bit import encode_png, encode_tiff
 
@@ -13,6 +14,11 @@ _WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "PPM", "AVIF", "JPEG200
 # Pillow drops alpha in the first and writes 8 bits in the second, for some formats without a warning.
 _NO_ALPHA = ("JPEG", "BMP", "PPM")
 _NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
+
+
+def name_result(path: Path) -> Path:
+    """Return the name of a photo's result: the photo's own, with .png for a suffix that is not written."""
+    return path if not path.suffix or is_written(path.suffix) else path.with_suffix(".png")
 
 
 def is_written(suffix: str) -> bool:
@@ -25,7 +31,9 @@ def _choose_format(path: Path | None, photo: Photo) -> str:
     name = printable(path or "the result")
     extensions = Image.registered_extensions()  # also loads every plugin, which fills Image.SAVE
     if path is None or not path.suffix:
-        chosen = photo.format or "PNG"
+        chosen = "PNG" if photo.format in (None, "HEIF") else photo.format
+    elif path.suffix.lower() in HEIF_SUFFIXES:
+        raise OutputError(f"{name}: HEIC files are not written, because that changes known pixels. Use .png or .jpg.")
     else:
         chosen = extensions.get(path.suffix.lower(), "")
         if not chosen:

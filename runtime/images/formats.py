@@ -7,8 +7,9 @@ from PIL import Image, TiffImagePlugin
 from wavepaint.errors import ImageError
 from wavepaint.runtime.images.sixteen_bit import raw_mode
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "TGA", "AVIF", "JPEG2000")
-"""Accepted formats, by Pillow's names. Some others run programs (EPS) or lose depth silently (SGI, DDS)."""
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "TGA", "AVIF", "JPEG2000", "HEIF")
+"""Accepted formats, by Pillow's names; HEIF needs the heif extra. Some others run programs (EPS) or lose depth silently
+(SGI, DDS)."""
 
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _KEPT_MODES = ("L", "LA", "RGB", "RGBA", *DEEP_GREY)
@@ -53,6 +54,8 @@ def _tiff_layout(image: Image.Image) -> str:
 def _hidden_depth(image: Image.Image, stream: IO[bytes] | None) -> str:
     """Describe the depth of a file if Pillow would scale it to 8 bits; else return an empty string."""
     deep = "more than 8 bits a channel"
+    if image.format == "HEIF":
+        return deep if image.info.get("bit_depth", 8) > 8 else ""
     if image.format == "PPM":
         arguments: Any = getattr(image, "tile", None)
         largest = arguments[0].args[-1] if arguments and isinstance(arguments[0].args, tuple) else 0

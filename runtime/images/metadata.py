@@ -13,6 +13,9 @@ _LAYOUT_TAGS = frozenset({254, 255, *range(256, 267), 273, *range(277, 282), 284
 # Tags of resolution, XMP and ICC profile, which are not copied with the EXIF.
 _OWN_TAGS = frozenset({282, 283, 296, 700, 34675})
 
+_SRGB_PRIMARIES = (1, 2)
+"""Codes of sRGB's and of unknown primaries (ISO/IEC 23091-2)."""
+
 _EMPTY_EXIF_BYTES = 20
 """Size of EXIF without any entry: a header of 6 bytes, one of 8, the number of entries, and the end."""
 
@@ -61,10 +64,13 @@ def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str,
     """Return arguments of Pillow's ``save`` that keep EXIF, ICC profile, resolution and a TIFF's compression.
 
     Warns:
-        WavePaintWarning: The ICC profile is broken; it is dropped.
+        WavePaintWarning: The ICC profile is broken; it is dropped. Or the file describes its colours in another way.
     """
     if image.info.get("icc_profile", b"") is None:  # Pillow's value for a profile that cannot be unpacked
         _warn(f"{name}: its ICC profile cannot be read and is dropped; colours may look different.")
+    coded: Any = image.info.get("nclx_profile")  # of HEIC; phones that need one write an ICC profile instead
+    if coded and not image.info.get("icc_profile") and coded.get("color_primaries") not in _SRGB_PRIMARIES:
+        _warn(f"{name}: its colours are not sRGB, and the result cannot say so; colours may look different.")
     compression = image.info.get("compression")
     options = {
         "icc_profile": image.info.get("icc_profile") or None,

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Wp, assert_refused
-from tests.image_files import chunk, encoded, png, read_pixels
+from tests.image_files import chunk, encoded, heic, png, read_pixels
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, WavePaintWarning
 from wavepaint.runtime.batch import fill_jobs
@@ -109,6 +109,25 @@ def test_every_error_and_warning_names_its_photo(
     assert [row["error"] for row in rows if row["error"]] == errors
     assert len(errors) == 8
     assert "4 filled, 8 failed of 12" in lines[-1]
+
+
+def test_heic_photos_of_a_folder_become_png(wp_here: Wp, tmp_path: Path, full_bundle: Bundle) -> None:
+    pytest.importorskip("pillow_heif", reason="needs the heif extra")
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "IMG_1.HEIC").write_bytes(heic(pixels))
+    hole = np.zeros((48, 64), bool)
+    hole[10:20, 20:30] = True
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    model = ("--bundle", full_bundle.folder, "--engine", "ort-cpu")
+    result = wp_here("infer", tmp_path / "images", tmp_path / "mask.png", "-o", tmp_path / "out", *model)
+    assert result.returncode == 0, result.stderr.decode()
+    filled = read_pixels(tmp_path / "out" / "IMG_1.png")
+    assert np.array_equal(filled[~hole], pixels[~hole])
+    assert (filled[hole] != pixels[hole]).any()
+    single = wp_here("infer", tmp_path / "images" / "IMG_1.HEIC", tmp_path / "mask.png", *model)
+    assert single.returncode == 0, single.stderr.decode()
+    assert np.array_equal(read_pixels(tmp_path / "images" / "IMG_1_filled.png"), filled)
 
 
 def test_results_equal_those_of_single_calls(folders: Path, tiny_bundle: Bundle) -> None:

@@ -24,7 +24,7 @@ from wavepaint.runtime.filling.memory import DEFAULT_MB
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.filling.strategy import STRATEGIES, Strategy
-from wavepaint.runtime.images.encode import is_written
+from wavepaint.runtime.images.encode import name_result
 from wavepaint.runtime.images.read import MaskFrom
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.jobs import Job, JobResult, check_jobs, count_statuses, summarise_remarks, write_report
@@ -65,8 +65,8 @@ def _choose_output(image: str, out: str | None) -> Path | IO[bytes]:
             )
         return sys.stdout.buffer
     source = Path(image)
-    suffix = source.suffix if is_written(source.suffix) else ".png"
-    return Path(out) if out is not None else source.with_name(f"{source.stem}_filled{suffix}")
+    name = f"{source.stem}_filled{source.suffix or '.png'}"
+    return Path(out) if out is not None else name_result(source.with_name(name))
 
 
 def _list_jobs(
