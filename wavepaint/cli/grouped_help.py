@@ -83,7 +83,7 @@ class GroupedCommand(click.Command):
         options = {option.name: option for option in self.params}
         chosen = [options[name] for name in (*self.essential, "help_all")]
         records = (option.get_help_record(ctx) for option in (*chosen, self.get_help_option(ctx)) if option)
-        return {"Options": [record for record in records if record]}
+        return {"Options": [(record[0], _word_ranges(record[1])) for record in records if record]}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the groups, with their columns aligned, and the examples."""
