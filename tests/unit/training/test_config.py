@@ -16,13 +16,14 @@ from wavepaint.bench.entrants import BASELINES
 from wavepaint.data.masks import MaskSampler
 from wavepaint.errors import ConfigError
 from wavepaint.models.lama import LaMaConfig, SpectralTransform
+from wavepaint.models.registry import ARCHITECTURES as REGISTRY
 from wavepaint.models.registry import build_model
 from wavepaint.training.config import SECTIONS, TrainConfig
 from wavepaint.training.config_file import format_toml, read_toml
 from wavepaint.training.data_config import DataConfig
 from wavepaint.training.loss_config import LossConfig
 from wavepaint.training.optimization_config import OptimizationConfig
-from wavepaint.training.recipes import RECIPES, get_recipe, lama_spectral
+from wavepaint.training.recipes import ARCHITECTURES, RECIPES, get_recipe, lama_spectral
 from wavepaint.training.settings import name_flag
 
 
@@ -37,6 +38,11 @@ def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
     with torch.device("meta"):
         build_model(config.architecture, {**config.hyper_parameters, "prefill_levels": 0, "borrow": False}
                     if config.architecture == "wavepaint" else config.hyper_parameters)  # fmt: skip
+
+
+def test_every_inpainting_network_has_a_recipe_and_completes() -> None:
+    inpainting = {name for name, architecture in REGISTRY.items() if architecture.task == "inpainting"}
+    assert set(ARCHITECTURES) == inpainting
 
 
 def test_recipes_have_the_settings_of_the_papers() -> None:
