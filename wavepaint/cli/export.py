@@ -185,7 +185,12 @@ def _print_summary(bundle: Bundle, out: Path) -> None:
         help="TensorRT-RTX only: compute capabilities of the GPUs to build for ahead of time, such as 86,89, or any; "
         "repeatable. Default: this machine's GPU; any if it has none.",
     ),
-    click.option("--workspace", type=int, metavar="MIB", help="Limit of a layer's scratch memory on the GPU."),
+    click.option(
+        "--workspace",
+        type=int,
+        metavar="MIB",
+        help="Limit of a layer's scratch memory on the GPU. Default: the library's choice.",
+    ),
     click.option(
         "--optimization-level",
         type=int,

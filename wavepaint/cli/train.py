@@ -72,10 +72,10 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
         help='Checkpoint to start from, or "default" for the model that ships. Its network is trained, unless --recipe '
         "names a larger one. Without this option, training starts from random weights.",
     ),
-    click.option("--resume", is_flag=True, help="Continue the run in --out exactly where it stopped."),
     click.option(
-        "--val-data", type=PATH, help="Photos to validate on, of the same kinds as DATA. Default: a share of DATA."
+        "--resume", is_flag=True, help="Continue the run in --out exactly where it stopped, with its settings."
     ),
+    click.option("--val-data", type=PATH, help="Folder or archive of photos to validate on. Default: a share of DATA."),
     click.option(
         "--recipe",
         type=click.Choice(list(RECIPES)),
@@ -136,7 +136,8 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
         "--download-weights",
         "download",
         is_flag=True,
-        help="Download the weights of LPIPS, which recipes with a perceptual loss need, if they are missing.",
+        help="Download the weights of LPIPS, the loss that keeps textures sharp, if the recipe needs them and they are "
+        "missing.",
     ),
     click.option(
         "--lpips-weights",

@@ -33,7 +33,7 @@ class OptimizationConfig:
     )
     save_every: int = setting(
         0,
-        "Also save last.pt after this many steps within an epoch. 0 saves only at its end.",
+        "Steps from one save of last.pt to the next. 0 saves only at the end of an epoch.",
         least=0,
         placeholder="STEPS",
     )
