@@ -51,7 +51,10 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
     cls=GroupedCommand,
     essential=("out", "init_from", "optimization__steps", "resume", "val_data", "download"),
     examples=[
-        ("wp train photos/ -o runs/mine --init-from default", "Fine-tune the model that ships on a folder of photos:"),
+        (
+            "wp train photos/ -o runs/mine --init-from default --download-weights",
+            "Fine-tune the model that ships on a folder of photos:",
+        ),
         ("wp train photos/ -o runs/mine --resume", "Continue that run after Ctrl-C or a power cut:"),
         ("wp train --recipe lama-places --show-config", "Print every setting of a recipe as TOML, and train nothing:"),
     ],

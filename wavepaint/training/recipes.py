@@ -134,13 +134,13 @@ def fine_tune() -> TrainConfig:
     """A short continuation of :func:`default_textures`, for photos of one kind. It starts from ``--init-from``.
 
     The learning rate is a fifth of the second stage's, because the weights are trained already and the discriminator
-    is not. One photo in ten validates, because folders are small.
+    is not. One photo in five validates, because folders are small.
     """
     second = default_textures()
     return dataclasses.replace(
         second,
         recipe=FINE_TUNE,
-        data=dataclasses.replace(second.data, val_fraction=0.1),
+        data=dataclasses.replace(second.data, val_fraction=0.2),
         optimization=dataclasses.replace(
             second.optimization, steps=1_200, steps_per_epoch=100, learning_rate=1e-4, ema_decay=0.99
         ),
