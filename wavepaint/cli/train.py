@@ -47,6 +47,13 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
     return shlex.join(words)
 
 
+def _check_files(out: Path, *inputs: Path | None) -> None:
+    from wavepaint.training.run_folder import BEST, LAST, SPLIT
+    from wavepaint.training.run_log import LOG
+
+    check_outputs([path for path in inputs if path is not None], [out / name for name in (LAST, BEST, SPLIT, LOG)])
+
+
 @click.command(
     cls=GroupedCommand,
     essential=("out", "init_from", "optimization__steps", "resume", "val_data", "download"),
@@ -181,6 +188,8 @@ def command(
     if resume and init_from:
         raise click.UsageError("--resume continues from the run's own weights: leave --init-from out.")
     initial = locate_checkpoint(init_from) if init_from else None
+    if out is not None and not show_config:
+        _check_files(out, data, val_data, initial, config_file, lpips_weights)
     if resume and out and not (recipe or config_file):
         config = read_settings(out).change(changes)
     else:
@@ -198,8 +207,7 @@ def command(
 
     from wavepaint.training.distributed import DistributedContext, join_distributed, leave_distributed
     from wavepaint.training.loop import Trainer
-    from wavepaint.training.run_folder import BEST, LAST, SPLIT
-    from wavepaint.training.run_log import LOG
+    from wavepaint.training.run_folder import BEST, LAST
 
     def train(context: DistributedContext) -> tuple[bool, str]:
         """Return whether the run is finished, and what to say. Free the trainer before its processes leave."""
@@ -232,8 +240,6 @@ def command(
         "--threads": threads,
         "--device": device,
     }
-    inputs = [path for path in (data, val_data, initial, config_file, lpips_weights) if path is not None]
-    check_outputs(inputs, [out / name for name in (LAST, BEST, SPLIT, LOG)])
     if threads:
         torch.set_num_threads(threads)
     context = join_distributed(device)
