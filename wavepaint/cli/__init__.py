@@ -56,7 +56,7 @@ class _LazyGroup(click.Group):
         )
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="wp")
 def wp() -> None:
     """Fill holes in photos: train, export, benchmark and run inpainting networks."""
