@@ -74,15 +74,13 @@ def find_jobs(
             f"none of the {len(jobs)} images has a mask in {masks or images}: expected, for {printable(image)}, "
             f"{printable(f'{image.stem}.png, {image.stem}_mask.png or {image.stem}_mask000.png')} at the same place."
         )
-    _refuse_duplicates(jobs)
+    refuse_duplicates(jobs)
     return _add_pictures(jobs, out, overlays, comparisons)
 
 
 def _pair_files(images: str, masks: str | None, out: Path) -> list[Job]:
     """Pair the images of a folder or pattern with one mask or a folder of masks."""
-    root, found = _find_images(images)
-    if root.resolve() in out.resolve().parents:
-        found = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
+    root, found = _find_images(images, [out])
     if masks is not None and Path(masks).is_file():
         return [
             Job(path, Path(masks), out / name_result(path.relative_to(root))) for path in found if path != Path(masks)
@@ -115,8 +113,8 @@ def _walk(root: Path) -> list[Path]:
     return [Path(folder, name) for folder, _, names in os.walk(root, onerror=warn) for name in names]
 
 
-def _find_images(images: str) -> tuple[Path, list[Path]]:
-    """Return the tree's root and the images in it.
+def _find_images(images: str, outputs: Iterable[Path]) -> tuple[Path, list[Path]]:
+    """Return the tree's root and the images in it, without those in folders of results.
 
     Warns:
         WavePaintWarning: It also has pictures of kinds that a batch leaves out.
@@ -136,7 +134,30 @@ def _find_images(images: str) -> tuple[Path, list[Path]]:
     if is_pattern(images):
         parents = [str(path.parent) for path in found]
         root = Path(os.path.commonpath(parents)) if parents else root
+    for folder in (output.resolve() for output in outputs):
+        if root.resolve() in folder.parents:
+            found = [path for path in found if not path.resolve().is_relative_to(folder)]
     return root, found
+
+
+def find_photos(images: str, outputs: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Return the photos of a folder or pattern, each with its place in the tree.
+
+    Args:
+        images: A folder, searched to any depth, or a pattern.
+        outputs: Folders of results, whose images are left out.
+
+    Returns:
+        The photos in the order of their paths, without the masks of others (``name_mask.*`` beside ``name.*``).
+    """
+    root, found = _find_images(images, outputs)
+    stems = {(path.parent, path.stem) for path in found}
+
+    def is_mask(path: Path) -> bool:
+        named = _MASK_NAME.fullmatch(path.stem)
+        return named is not None and (path.parent, named["stem"]) in stems
+
+    return [(path, path.relative_to(root)) for path in found if not is_mask(path)]
 
 
 def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
@@ -213,7 +234,12 @@ def _check_name(name: object, place: str) -> str:
     raise ImageError(f"{place} has {shown[:60]}{'...' * (len(shown) > 60)} where a file name is expected.")
 
 
-def _refuse_duplicates(jobs: Iterable[Job]) -> None:
+def refuse_duplicates(jobs: Iterable[Job]) -> None:
+    """Refuse jobs whose results have the same place.
+
+    Raises:
+        OutputError: Two results have the same place.
+    """
     results: dict[object, Job] = {}
     for job in jobs:
         former = results.setdefault(job.out, job)

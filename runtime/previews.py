@@ -14,7 +14,7 @@ PANEL_SIDE = 1280
 """Longest side of each picture in a comparison, in pixels; larger photos are scaled down."""
 
 
-def _as_rgb(photo: Photo) -> NDArray[np.uint8]:
+def as_rgb(photo: Photo) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8, with transparent parts on white."""
     shift = 8 * (photo.pixels.dtype.itemsize - 1)
     levels: NDArray[np.uint8] = (photo.pixels >> shift).astype(np.uint8)
@@ -27,16 +27,16 @@ def _as_rgb(photo: Photo) -> NDArray[np.uint8]:
 
 def make_overlay(photo: Photo, hole_HW: Bool) -> Image.Image:
     """Return the photo as 8-bit RGB with the hole tinted."""
-    pixels = _as_rgb(photo).copy()
+    pixels = as_rgb(photo).copy()
     pixels[hole_HW] = (pixels[hole_HW] // 3) + (np.array(HOLE_COLOUR, np.uint16) * 2 // 3).astype(np.uint8)
     return Image.fromarray(pixels)
 
 
 def make_comparison(photo: Photo, hole_HW: Bool, filled: Photo) -> Image.Image:
     """Return photo, hole and result side by side, each at most :data:`PANEL_SIDE` pixels a side."""
-    before = _as_rgb(photo)
+    before = as_rgb(photo)
     panels = []
-    for pixels in (before, mark_hole(before, hole_HW), _as_rgb(filled)):
+    for pixels in (before, mark_hole(before, hole_HW), as_rgb(filled)):
         panel = Image.fromarray(pixels)
         panel.thumbnail((PANEL_SIDE, PANEL_SIDE), Image.Resampling.BICUBIC)
         panels.append(np.asarray(panel))

@@ -16,8 +16,9 @@ from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 # Help lines are kept here, so that `wp --help` imports no command.
 _COMMANDS = {
     "infer": "Fill the holes of a photo, or of a folder of photos.",
+    "mask": "Draw the mask of a photo: scratches, rectangles, frames, painted colours.",
     "train": "Train an inpainting network on photos.",
-    "masks": "Write a fixed set of photos and masks for evaluation.",
+    "masks": "Write a test set of photos with random masks, to evaluate models.",
     "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",
     "export": "Export a checkpoint as a verified bundle of ONNX models and engines.",
     "verify": "Compare a bundle's models with a reference.",
