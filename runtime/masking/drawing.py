@@ -1,5 +1,6 @@
 """Draw the mask of a photo from rectangles, a frame, colours and scratches."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.arguments import check_choice, check_int
-from wavepaint.errors import ConfigError, ImageError
+from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
 from wavepaint.runtime.filling.morphology import MAX_GROWTH, grow_hole
 from wavepaint.runtime.filling.scale import Bool
 from wavepaint.runtime.images.arrays import slice_rows
@@ -89,7 +90,7 @@ def draw_mask(image: ImageSource, options: MaskOptions) -> NDArray[np.bool_]:
         (H, W) of the upright photo, true in the hole: a mask for :meth:`wavepaint.Inpainter.fill`.
 
     Warns:
-        WavePaintWarning: A rectangle reaches beyond the photo and is cut off.
+        WavePaintWarning: One of several sources marks nothing, or a rectangle reaches beyond the photo and is cut off.
 
     Raises:
         ImageError: See :func:`wavepaint.runtime.images.read_photo`. Also if nothing is marked, if everything is, or if
@@ -108,33 +109,49 @@ def mark_photo(photo: Photo, options: MaskOptions) -> tuple[Bool, str]:
     Returns:
         (H, W), true in the hole; and, if nothing is marked, why, and what to change.
 
+    Warns:
+        WavePaintWarning: One of several sources marks nothing, or a rectangle is cut off.
+
     Raises:
         ImageError: Everything is marked, or a rectangle lies outside of the photo.
     """
-    hole, advice = np.zeros(photo.pixels.shape[:2], np.bool_), []
+    hole, misses = np.zeros(photo.pixels.shape[:2], np.bool_), []
     if options.scratches is not None:
         grey = _read_grey(photo)
         hole |= find_scratches(grey, options.scratches, sensitivity=options.sensitivity, width=options.scratch_width)
         hole = _grow(hole, options, SCRATCH_GROWTH)
-        advice.append(f"no {_SCRATCHES[options.scratches]}. {_advise_on_scratches(options)}")
+        if not hole.any():
+            misses.append(f"no {_SCRATCHES[options.scratches]}. {_advise_on_scratches(options)}")
     if options.colours:
         painted = np.zeros_like(hole)
         colours = [parse_colour(colour) for colour in options.colours]
         nearest = mark_colours(painted, photo, colours, options.tolerance)
         hole |= _grow(painted, options, COLOUR_GROWTH)
-        advice.append(_advise_on_colours(options, nearest))
-    shapes = np.zeros_like(hole)
-    for rectangle in options.rectangles:
-        mark_rectangle(shapes, rectangle, photo.source)
-    if options.border:
-        mark_border(shapes, options.border)
-        advice.append("no pixel in the border. Pass --border with a larger width")
-    hole |= _grow(shapes, options, 0)
+        if nearest > options.tolerance:
+            misses.append(_advise_on_colours(options, nearest))
+    if options.rectangles or options.border:
+        hole |= _grow(_mark_shapes(photo, options), options, 0)
     if hole.all():
         raise ImageError(
             f"{photo.source}: the mask covers the whole photo, so nothing would be left to fill from. Mark less."
         )
-    return hole, "" if hole.any() else f"nothing to mark: {'; '.join(advice)}."
+    if hole.any():
+        for miss in misses:
+            warnings.warn(f"{photo.source}: found {miss}.", WavePaintWarning, stacklevel=3)
+        return hole, ""
+    return (
+        hole,
+        f"nothing to mark: {'; '.join(misses) or 'the border has no pixel. Pass --border with a larger width'}.",
+    )
+
+
+def _mark_shapes(photo: Photo, options: MaskOptions) -> Bool:
+    shapes = np.zeros(photo.pixels.shape[:2], np.bool_)
+    for rectangle in options.rectangles:
+        mark_rectangle(shapes, rectangle, photo.source)
+    if options.border:
+        mark_border(shapes, options.border)
+    return shapes
 
 
 _SCRATCHES = {"bright": "bright scratches", "dark": "dark scratches", "both": "scratches"}

@@ -17,11 +17,13 @@ Form and constants were fitted to painted scratches on 19 photographs of 480 to 
 import itertools
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from wavepaint.machine import count_cores
 from wavepaint.runtime.filling.scale import Bool
 from wavepaint.runtime.masking.components import Index, group_runs, label_runs, measure_extents
 
@@ -137,25 +139,38 @@ def _find_candidates(
     grey_HW: NDArray[np.uint8], clutter: NDArray[np.float32], polarity: Polarity, ease: float
 ) -> Iterator[_Candidates]:
     """Yield the candidates of each polarity."""
-    height, width = grey_HW.shape
     signs = {"bright": (1,), "dark": (-1,), "both": (1, -1)}[polarity]
-    found: dict[int, list[_Candidates]] = {sign: [] for sign in signs}
-    for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
-        bottom, right = min(top + _TILE, height), min(left + _TILE, width)
-        rows = np.clip(np.arange(top - _REACH, bottom + _REACH), 0, height - 1)
-        columns = np.clip(np.arange(left - _REACH, right + _REACH), 0, width - 1)
-        blocks = clutter[top // _BLOCK : -(-bottom // _BLOCK), left // _BLOCK : -(-right // _BLOCK)]
-        around = blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[: bottom - top, : right - left]
-        limit = _MIN_CONTRAST * ease + _CONTRAST_PER_CLUTTER * around
-        contrasts, directions = _filter_lines(grey_HW[np.ix_(rows, columns)].astype(np.int16), signs)
-        for sign, contrast, direction in zip(signs, contrasts, directions, strict=True):
-            y, x = np.nonzero(contrast > limit)
-            indices = (y + top) * (width + 2) + x + left
-            found[sign].append(_Candidates(indices, contrast[y, x], direction[y, x], around[y, x]))
-    for parts in found.values():
+    corners = list(itertools.product(*(range(0, side, _TILE) for side in grey_HW.shape)))
+    with ThreadPoolExecutor(min(count_cores(), len(corners)), "scratches") as pool:
+        tiles = list(pool.map(lambda corner: _search_tile(grey_HW, clutter, corner, signs, ease), corners))
+    for parts in zip(*tiles, strict=True):
         indices, contrast, direction, near = (np.concatenate(values) for values in zip(*parts, strict=True))
         order = np.argsort(indices)
         yield _Candidates(indices[order], contrast[order], direction[order], near[order])
+
+
+def _search_tile(
+    grey_HW: NDArray[np.uint8],
+    clutter: NDArray[np.float32],
+    corner: tuple[int, int],
+    signs: tuple[int, ...],
+    ease: float,
+) -> list[_Candidates]:
+    """Return the candidates in the tile at a corner (top, left), for each sign."""
+    height, width = grey_HW.shape
+    top, left = corner
+    bottom, right = min(top + _TILE, height), min(left + _TILE, width)
+    rows = np.clip(np.arange(top - _REACH, bottom + _REACH), 0, height - 1)
+    columns = np.clip(np.arange(left - _REACH, right + _REACH), 0, width - 1)
+    blocks = clutter[top // _BLOCK : -(-bottom // _BLOCK), left // _BLOCK : -(-right // _BLOCK)]
+    around = blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[: bottom - top, : right - left]
+    limit = _MIN_CONTRAST * ease + _CONTRAST_PER_CLUTTER * around
+    found = []
+    for contrast, direction in zip(*_filter_lines(grey_HW[np.ix_(rows, columns)].astype(np.int16), signs), strict=True):
+        y, x = np.nonzero(contrast > limit)
+        indices = (y + top) * (width + 2) + x + left
+        found.append(_Candidates(indices, contrast[y, x], direction[y, x], around[y, x]))
+    return found
 
 
 def _filter_lines(

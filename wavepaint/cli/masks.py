@@ -68,6 +68,8 @@ def command(
     PHOTOS is a folder, a tar or zip archive, or an STL-10 binary file. Each photo is scaled, cropped in the middle and
     saved as name.png. Its masks, with white holes, are name_mask000.png and so on, as LaMa's tools expect. If there are
     several kinds, each gets a folder. The same arguments give the same files.
+
+    To mark what to fill in your own photos, see wp mask.
     """
     check_outputs([photos, *([silhouettes] if silhouettes is not None else [])], [out])
     source = open_source(photos)

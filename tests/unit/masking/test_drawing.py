@@ -117,6 +117,16 @@ def test_mask_has_the_size_of_the_upright_photo(orientation: int) -> None:
     assert hole[:5, :10].all()
 
 
+def test_a_source_that_marks_nothing_beside_others_is_warned_of() -> None:
+    with pytest.warns(WavePaintWarning) as caught:
+        hole = draw_mask(GREY, MaskOptions(border=(2,), colours=["magenta"], scratches="both"))
+    assert hole.mean() < 0.15
+    texts = [str(warning.message) for warning in caught]
+    assert "found no scratches" in texts[0]
+    assert "found no magenta" in texts[1]
+
+
+@pytest.mark.filterwarnings("ignore::wavepaint.errors.WavePaintWarning")
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_all_kinds_of_photos_get_masks(mode: str) -> None:
     image = Image.new("L", (40, 30), 100)
@@ -132,7 +142,7 @@ def test_all_kinds_of_photos_get_masks(mode: str) -> None:
         (rectangle(0, 0, 0, 5), "has no area"),
         (rectangle(0, 0, "100%", "100%"), "covers the whole photo"),
         (MaskOptions(border=("50%",)), "covers the whole photo"),
-        (MaskOptions(border=(0,)), "no pixel in the border"),
+        (MaskOptions(border=(0,)), "the border has no pixel"),
         (MaskOptions(scratches="dark"), "no dark scratches. Pass a --sensitivity above 50"),
         (MaskOptions(colours=["magenta"]), "differs by 128. Name the colour of the paint"),
         (MaskOptions(colours=["#a0a0a0"], tolerance=5), "differs by 32. If that is the paint, pass --tolerance 42"),
