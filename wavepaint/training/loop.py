@@ -14,12 +14,13 @@ from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.data_module import DataModule
 from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
+from wavepaint.training.epoch_sums import EpochSums
 from wavepaint.training.estimates import Pace, count_validations, estimate_disk, is_early
 from wavepaint.training.hardware import pick_device, pick_precision
 from wavepaint.training.initial_model import build_initial_model, check_network
 from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
-from wavepaint.training.run_folder import BEST, LAST, EpochSums, RunFolder
+from wavepaint.training.run_folder import BEST, LAST, RunFolder
 from wavepaint.training.run_log import NUM_SAMPLE_ROWS, RunLog, draw_samples
 from wavepaint.training.schedule import Schedule
 from wavepaint.training.step import TrainStep
@@ -232,7 +233,7 @@ class Trainer:
         )
 
     def _report_step(self, reporter: Reporter, loss: float) -> None:
-        images_per_s = self._compute_images_per_s()
+        images_per_s = self._sums.compute_images_per_s(self.config.optimization.crops_per_step)
         reporter.on_step(self.step, loss, images_per_s)
         left = self._pace.estimate(
             self.step,
@@ -243,20 +244,13 @@ class Trainer:
         if left is not None:
             reporter.on_estimate(left, images_per_s)
 
-    def _compute_images_per_s(self) -> float:
-        return self._sums.steps * self.config.optimization.crops_per_step / max(self._sums.seconds, 1e-9)
-
     def _read_losses(self, unread: list[dict[str, Tensor]]) -> float:
         """Add the losses of the last steps to the epoch's; return the last loss, averaged over all processes.
 
         Raises:
             TrainingError: A loss is not finite in any process.
         """
-        names = list(unread[0])
-        table = torch.stack([torch.stack([row[name].float() for name in names]) for row in unread]).double().cpu()
-        *means, last = self.context.mean([*table.sum(dim=0).tolist(), float(table[-1, names.index("loss")])])
-        sums = dict(zip(names, means, strict=True))
-        bad = [name for name, value in sums.items() if not math.isfinite(value)]
+        last, bad = self._sums.add_losses(unread, self.context)
         if bad:
             saved = self.folder.last
             state = f"The last good state is in {saved}" if saved.exists() else "Nothing was saved"
@@ -264,7 +258,6 @@ class Trainer:
                 f"{'the gradient' if bad == ['grad_norm'] else f'the loss ({bad[0]})'} is not finite at step "
                 f"{self.step}. {state}; try a lower --learning-rate, --clip-norm 1 or --precision float32."
             )
-        self._sums.add_losses(sums)
         return last
 
     def _measure(self, reporter: Reporter) -> ValidationMetrics:
@@ -294,7 +287,15 @@ class Trainer:
         metrics = self._measure(reporter)
         rank = metrics.rank_by(self.config.optimization.monitor)
         best = rank > self.best_rank  # NaN is never the best
-        report = self._report_epoch(metrics, best=best)
+        report = self._sums.make_report(
+            metrics,
+            crops_per_step=self.config.optimization.crops_per_step,
+            epoch=math.ceil(self.step / self.steps_per_epoch),
+            step=self.step,
+            stage=self.schedule.stage,
+            learning_rate=self.schedule.learning_rate(self.step - 1),
+            best=best,
+        )
         self.seconds += self._sums.seconds
         self._sums = EpochSums()
         if best:
@@ -317,25 +318,6 @@ class Trainer:
                 self.log.add_epoch(report, samples)
         self._save_last()
         return report
-
-    def _report_epoch(self, metrics: ValidationMetrics, *, best: bool) -> EpochReport:
-        means = self._sums.compute_means()
-        loss, grad_norm = means.pop("loss"), means.pop("grad_norm", None)
-        return EpochReport(
-            epoch=math.ceil(self.step / self.steps_per_epoch),
-            step=self.step,
-            stage=self.schedule.stage,
-            learning_rate=self.schedule.learning_rate(self.step - 1),
-            loss=loss,
-            losses=means,
-            grad_norm=grad_norm,
-            val_psnr_db=metrics.psnr_db,
-            val_ssim=metrics.ssim,
-            val_lpips=metrics.lpips,
-            images_per_s=self._compute_images_per_s(),
-            loader_share=self._sums.waited / max(self._sums.seconds, 1e-9),
-            best=best,
-        )
 
     def _save_last(self) -> None:
         if self.context.is_first:

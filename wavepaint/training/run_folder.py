@@ -10,7 +10,6 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from wavepaint import __version__
+from wavepaint.atomic import exists
 from wavepaint.data.split import Split, check_split, write_split
 from wavepaint.errors import CheckpointError, OutputError, WavePaintWarning
 from wavepaint.training.config import TrainConfig, find_differences
@@ -27,36 +27,6 @@ from wavepaint.training.run_log import SAMPLES
 from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
 LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
-
-
-@dataclass
-class EpochSums:
-    """Sums since the epoch began; a checkpoint stores them, so that a resumed epoch reports all of its steps.
-
-    Attributes:
-        steps: Number of steps.
-        seconds: Time spent, including waiting for photos.
-        waited: Time spent waiting for photos, in seconds.
-        losses: Losses and gradient norms by name.
-    """
-
-    steps: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-    losses: dict[str, float] = field(default_factory=dict)
-
-    def add_losses(self, losses: Mapping[str, float]) -> None:
-        for name, value in losses.items():
-            self.losses[name] = self.losses.get(name, 0.0) + value
-
-    def compute_means(self) -> dict[str, float]:
-        return {name: value / max(self.steps, 1) for name, value in self.losses.items()}
-
-    def load(self, saved: Mapping[str, Any]) -> None:
-        """Restore sums from a checkpoint."""
-        self.__dict__.update(saved)
-        if "gradient" in self.losses:  # its name in earlier checkpoints
-            self.losses["grad_norm"] = self.losses.pop("gradient")
 
 
 class RunFolder:
@@ -104,7 +74,8 @@ class RunFolder:
         Raises:
             OutputError: There is too little space for the checkpoints.
         """
-        folder = next(path for path in (self.path.resolve(), *self.path.resolve().parents) if path.exists())
+        place = self.path.resolve()
+        folder = next(path for path in (place, *place.parents) if exists(path))
         free = shutil.disk_usage(folder).free
         free_mb = f"{free / 1e6:,.0f} MB are free"
         if use.checkpoints > free:
