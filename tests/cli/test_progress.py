@@ -36,6 +36,16 @@ def test_the_bar_needs_a_terminal_and_lines_do_not(
         assert shown == "failed: a.png is broken\n"
 
 
+def test_an_empty_description_leaves_only_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress(3, unit="step") as progress:
+        progress.describe("validating")
+        assert stream.getvalue().split("\r")[-1].startswith("validating:   0%|")
+        progress.describe("")
+        assert stream.getvalue().split("\r")[-1].startswith("  0%|")
+
+
 def show_late(stream: io.StringIO, delay_s: float, wanted: str) -> None:
     """Describe work in a late bar, and wait until ``wanted`` is shown."""
     with Progress(None, delay_s=delay_s) as progress:
