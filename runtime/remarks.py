@@ -1,7 +1,9 @@
 """What a user should know about a mask that was read and filled, such as options that would give a better result."""
 
+from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.filling.scale import Bool
+from wavepaint.runtime.filling.tightness import suggest_dilation
 from wavepaint.runtime.images.mask_kinds import MaskKind
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.images.read import Mask
@@ -41,4 +43,8 @@ def find_remarks(photo: Photo, mask: Mask, hole_HW: Bool, options: FillOptions) 
     if hole_HW.mean() > _MOST:
         advice = "without --invert-mask" if options.invert_mask else "--invert-mask"
         remarks.append(Remark(f"the hole covers more than {_MOST:.0%} of the photo: if it is inverted, try {advice}"))
+    added = suggest_dilation(photo.pixels[..., : photo.num_colours], hole_HW)
+    if added and options.dilate < MAX_GROWTH:
+        wanted = min(options.dilate + added, MAX_GROWTH)
+        remarks.append(Remark("the hole's edge cuts through what it should remove", wanted))
     return tuple(remarks)

@@ -123,3 +123,30 @@ def test_a_batch_counts_its_remarks_in_one_line_each(wp_here: Wp, photo_files: F
     assert message.splitlines()[1:] == [
         f"2 of 3 photos: the painted pixels of the mask's transparent layer are the hole (first: {image})"
     ]
+
+
+def test_a_tight_mask_is_answered_with_the_dilation_that_covers_the_rim(
+    wp_here: Wp, photo_files: Files, photo: np.ndarray
+) -> None:
+    image, mask = photo_files
+    painted, hole = photo.copy(), np.zeros(photo.shape[:2], bool)
+    painted[80:200, 150:300] = (20, 60, 240)
+    hole[84:196, 154:296] = True
+    Image.fromarray(painted).save(image)
+    Image.fromarray(hole).save(mask)
+    report = image.with_name("report.json")
+    message = wp_here("infer", image, mask, "--report", report).stderr.decode()
+    (row,) = json.loads(report.read_text())["images"]
+    suggested = row["suggested_dilate"]
+    assert 5 <= suggested <= 8
+    advice = f"he hole's edge cuts through what it should remove: try --dilate {suggested}"
+    assert message.endswith(f"). T{advice}\n")
+    assert row["remarks"] == [f"t{advice}"]
+    assert "cuts through" not in wp_here("infer", *photo_files, "--dilate", suggested, "--overwrite").stderr.decode()
+    still_tight = wp_here("infer", *photo_files, "--dilate", 1, "--overwrite").stderr.decode()
+    assert f"try --dilate {suggested}" in still_tight
+    (image.parent / "photos").mkdir()
+    for name in ("a.png", "b.png"):
+        (image.parent / "photos" / name).write_bytes(image.read_bytes())
+    batch = wp_here("infer", image.parent / "photos", mask, "-o", image.parent / "out").stderr.decode()
+    assert batch.splitlines()[1:] == [f"2 of 2 photos: t{advice} (first: {image.parent / 'photos' / 'a.png'})"]
