@@ -1,10 +1,14 @@
-"""How good are the fills of bundles, compared with OpenCV's Telea and Navier-Stokes methods?
+"""How good are the fills of bundles, compared with classical methods, on sets of photographs and holes?
 
-Photos are scaled so that their shorter side is --size, and cropped in the middle. Masks are the fixed validation masks
-of ``wp train``. With --mask-scale, masks of a smaller size are enlarged, because large photos have large holes. PSNR,
-SSIM and L1 are means over the photos inside the hole. LPIPS (AlexNet, with the authors' weights) is measured inside the
-hole, in the 16 pixels around it, where seams show, and over the whole image. The report, quality.json, quality.md and a
-picture for each mask kind, goes into a new folder.
+Photos are scaled so that their shorter side is --size, and cropped in the middle. wavepaint/bench/quality_sets.py
+describes the sets; thin, medium and thick are the fixed validation masks of ``wp train``. PSNR, SSIM and L1 are means
+over the photos inside the hole. LPIPS (AlexNet, with the authors' weights) is measured inside the hole, in the 16
+pixels around it, where seams show, and over the whole image. "Lines joined" is the share of straight edges through the
+hole that the fill continues (wavepaint/metrics/lines.py). "Repetition" is the share of the hole that is a visible copy,
+unless the photograph repeats as much there (wavepaint/metrics/repetition.py).
+
+The report, quality.json, quality.md and pictures, goes into a new folder. For each set, NAME.jpg shows ten photos at
+random, NAME-worst-lpips.jpg and NAME-worst-repetition.jpg the ten worst fills of the first bundle.
 """
 
 import time
@@ -12,65 +16,46 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from wavepaint import Inpainter
-from wavepaint.bench.classical import Classical, Pixels
-from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.bench.classical import METHODS, Classical, Pixels
+from wavepaint.bench.exemplar import NAMES, open_exemplar
+from wavepaint.bench.fill_scores import score_fill, to_tensor
+from wavepaint.bench.quality_report import Results, Run, describe_results, draw_pictures, make_page
+from wavepaint.bench.quality_sets import SETS, Case, describe_set, load_set
+from wavepaint.bench.report import describe_run, write_report
 from wavepaint.cli.progress import print_line
-from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.data.sources import PhotoSource, open_source
-from wavepaint.data.validation_set import load_validation
-from wavepaint.metrics import image_quality
+from wavepaint.errors import EngineError
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
-from wavepaint.picture_grid import make_grid, mark_hole
-from wavepaint.training.losses.objective import HOLE_MARGIN
-from wavepaint.training.losses.reconstruction import dilate_mask
 
 Method = Callable[[Pixels, Pixels], Pixels]
 
 PREFILL_LEVELS = 8
-MAX_ROWS, PICTURE_PIXELS = 10, 27 * 256 * 256
-"""Rows of a picture, and pixels of a column."""
-METRICS = {
-    "psnr_hole_db": ("PSNR in the hole", "{:.2f} dB"),
-    "ssim_hole": ("SSIM in the hole", "{:.4f}"),
-    "l1_hole": ("L1 in the hole", "{:.4f}"),
-    "lpips_hole": ("LPIPS in the hole", "{:.4f}"),
-    "lpips_around": ("around it", "{:.4f}"),
-    "lpips": ("LPIPS", "{:.4f}"),
+TITLES = {
+    "telea": "OpenCV Telea",
+    "navier-stokes": "OpenCV Navier-Stokes",
+    "patchmatch": "PatchMatch",
+    "shift-map": "OpenCV shift map",
+    "fsr-fast": "OpenCV FSR fast",
+    "fsr-best": "OpenCV FSR best",
+    "initial-fill": "initial fill",
+    "borrowed": "initial fill and borrowed detail",
 }
-
-
-def open_opencv(name: str) -> Method:
-    fill, _ = Classical(name).open()
-    return lambda image, mask: fill(image[None], mask[None, ..., None])[0]
+"""Names of the baselines in the report."""
+DEFAULT_BASELINES = tuple(name for name in TITLES if name != "fsr-best")
+SLOW = tuple(name for name in NAMES if name != "patchmatch")
 
 
 def fill_with(inpainter: Inpainter, image: Pixels, mask: Pixels) -> Pixels:
     return np.asarray(inpainter.fill(image, mask > 0))
-
-
-def to_tensor(image: Pixels) -> Tensor:
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def load_pairs(source: PhotoSource, size: int, kind: str, mask_scale: int) -> list[tuple[Pixels, Pixels]]:
-    """Return photos (size, size, 3) and masks (size, size), 1 in the hole."""
-    pairs = load_validation(source, source.names, size=size, masks=MaskSampler((kind,)))
-    if mask_scale == 1:
-        return pairs
-    drawn = load_validation(source, source.names, size=size // mask_scale, masks=MaskSampler((kind,)))
-    block = np.ones((mask_scale, mask_scale), np.uint8)
-    return [(image, np.kron(mask, block)) for (image, _), (_, mask) in zip(pairs, drawn, strict=True)]
 
 
 def untrained(*, borrow: bool) -> Method:
@@ -80,58 +65,79 @@ def untrained(*, borrow: bool) -> Method:
 
     @torch.inference_mode()
     def fill(image: Pixels, mask: Pixels) -> Pixels:
-        filled: Tensor = network(to_tensor(image), torch.from_numpy(mask)[None, None].float()).clamp(0, 1)
+        filled = network(to_tensor(image), torch.from_numpy(mask)[None, None].float()).clamp(0, 1)
         pixels: Pixels = np.round(filled[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
         return pixels
 
     return fill
 
 
-@torch.inference_mode()
-def measure_lpips(lpips: LPIPS, output: Pixels, image: Pixels, mask: Pixels) -> tuple[float, float, float]:
-    """Return LPIPS inside the hole, in the ring around it, and over the whole image."""
-    hole = torch.from_numpy(mask)[None, None].float()
-    ring = dilate_mask(hole, HOLE_MARGIN) - hole
-    at_pixels = lpips(to_tensor(output), to_tensor(image), spatial=True)
-    whole = lpips(to_tensor(output), to_tensor(image))
-    inside, around = ((at_pixels * region).sum() / region.sum().clamp_min(1) for region in (hole, ring))
-    return float(inside), float(around), float(whole)
+def open_baseline(name: str) -> Method:
+    """Open a baseline.
+
+    Raises:
+        EngineError: Its package is not installed.
+    """
+    if name in METHODS:
+        fill, _ = Classical(name).open()
+        return lambda image, mask: fill(image[None], mask[None, ..., None])[0]
+    return open_exemplar(name) if name in NAMES else untrained(borrow=name == "borrowed")
 
 
-def score(
-    method: Method, pairs: Sequence[tuple[Pixels, Pixels]], lpips: LPIPS | None
-) -> tuple[dict[str, float], list[Pixels]]:
-    outputs: list[Pixels] = []
-    seconds = 0.0
-    for image, mask in pairs:
-        hidden = np.where(mask[..., None] > 0, np.uint8(0), image)  # no method may see the original
+def open_baselines(names: Sequence[str], *, given: bool) -> dict[str, Method]:
+    """Open baselines by name. Those whose package is missing are reported, unless the user named them."""
+    methods = {}
+    for name in names:
+        try:
+            methods[TITLES[name]] = open_baseline(name)
+        except EngineError as error:
+            if given:
+                raise
+            print_line(f"without {name}: {error}")
+    return methods
+
+
+def run_method(method: Method, cases: Sequence[Case], lpips: LPIPS | None) -> Run:
+    run = Run()
+    for case in cases:
+        hidden = np.where(case.mask[..., None] > 0, np.uint8(0), case.photo)  # no method may see the original
         started = time.perf_counter()
-        outputs.append(method(hidden, mask))
-        seconds += time.perf_counter() - started
-    cases = [(output / 255, image / 255, mask) for output, (image, mask) in zip(outputs, pairs, strict=True)]
-    scores = {
-        "psnr_hole_db": float(np.mean([image_quality.psnr(*case) for case in cases])),
-        "ssim_hole": float(np.mean([image_quality.ssim(*case) for case in cases])),
-        "l1_hole": float(np.mean([image_quality.masked_l1(*case) for case in cases])),
-        "ms_per_image": seconds / len(pairs) * 1e3,
+        run.outputs.append(method(hidden, case.mask))
+        run.seconds += time.perf_counter() - started
+        run.scores.append(score_fill(run.outputs[-1], case, lpips))
+    return run
+
+
+def parse_names(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]:
+    """Return a callback that splits a list at its commas and refuses unknown names."""
+
+    def parse(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+        if text is None:
+            return None
+        names = tuple(name for name in text.split(",") if name)
+        for name in names:
+            if name not in known:
+                raise click.BadParameter(f"there is no {name!r}: expected some of {', '.join(known)}.")
+        return names
+
+    return parse
+
+
+def parse_sizes(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
+    sizes = text.split(",")
+    if not all(size.isascii() and size.isdigit() and 16 <= int(size) <= 4096 for size in sizes):
+        raise click.BadParameter(f"{text!r} is not a list of sides from 16 to 4096 pixels, as in 256,512.")
+    return tuple(map(int, sizes))
+
+
+def measure_set(
+    methods: dict[str, Method], cases: Sequence[Case], lpips: LPIPS | None, slow_photos: int
+) -> dict[str, Run]:
+    slow = {TITLES[name] for name in SLOW}
+    return {
+        name: run_method(method, cases[:slow_photos] if name in slow else cases, lpips)
+        for name, method in methods.items()
     }
-    if lpips:
-        rows = [measure_lpips(lpips, output, *pair) for output, pair in zip(outputs, pairs, strict=True)]
-        scores |= dict(zip(("lpips_hole", "lpips_around", "lpips"), map(float, np.mean(rows, axis=0)), strict=True))
-    return scores, outputs
-
-
-def markdown(report: dict[str, Any]) -> str:
-    shown = [
-        name for name in METRICS if all(name in row for rows in report["results"].values() for row in rows.values())
-    ]
-    table = [["masks", "method", *(METRICS[name][0] for name in shown)]]
-    for kind, rows in report["results"].items():
-        for method, row in rows.items():
-            table.append([kind, method, *(METRICS[name][1].format(row[name]) for name in shown)])
-    lines = [*make_markdown_table(table), ""]
-    lines += [f"- {kind} masks: {generator}" for kind, generator in report["masks"].items()]
-    return "\n".join(lines) + "\n"
 
 
 @click.command()
@@ -144,9 +150,32 @@ def markdown(report: dict[str, Any]) -> str:
     metavar="[NAME=]FOLDER",
     help="Bundle to measure; repeatable. Default: the one that ships with the package.",
 )
-@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
 @click.option(
-    "--mask-scale", type=click.IntRange(min=1), default=1, show_default=True, help="Enlarge the holes; divides --size."
+    "--sizes", "--size", callback=parse_sizes, default="256", show_default=True, help="Sides in pixels, with commas."
+)
+@click.option("--sets", callback=parse_names(SETS), help="Sets, with commas. Default: all.")
+@click.option("--limit", type=click.IntRange(min=1), help="Largest number of photos per set. Default: all.")
+@click.option(
+    "--baselines",
+    callback=parse_names(tuple(TITLES)),
+    help='Methods to compare with, with commas; "" for none. Default: all that are installed, but fsr-best.',
+)
+@click.option(
+    "--slow-photos",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Fills per set by the shift map and FSR, which take seconds.",
+)
+@click.option(
+    "--silhouettes",
+    type=click.Path(path_type=Path),
+    help="Folder of cut-outs. Default: drawn people, animals and trees.",
+)
+@click.option(
+    "--mask-scale",
+    type=click.IntRange(min=1),
+    help="Enlarge the holes; divides --size. Default: size / 256.",
 )
 @click.option(
     "--lpips-weights", type=click.Path(path_type=Path), help="The weights of LPIPS. Default: LPIPS is not measured."
@@ -156,41 +185,41 @@ def main(
     photos: Path,
     out: Path,
     bundles: tuple[str, ...],
-    size: int,
-    mask_scale: int,
+    sizes: tuple[int, ...],
+    sets: tuple[str, ...] | None,
+    limit: int | None,
+    baselines: tuple[str, ...] | None,
+    slow_photos: int,
+    silhouettes: Path | None,
+    mask_scale: int | None,
     lpips_weights: Path | None,
     overwrite: bool,
 ) -> None:
-    """Compare bundles with OpenCV on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
-    if size % mask_scale:
-        raise click.BadParameter(f"{size} is not a multiple of {mask_scale}", param_hint="--mask-scale")
-    results: dict[str, Any] = {}
-    pictures: dict[str, Image.Image] = {}
-    source = open_source(photos)
+    """Compare bundles with classical methods on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
+    for size in sizes:
+        if mask_scale and size % mask_scale:
+            raise click.BadParameter(f"{size} is not a multiple of {mask_scale}", param_hint="--mask-scale")
+    source: PhotoSource = open_source(photos)
     lpips = load_lpips("alexnet", lpips_weights) if lpips_weights else None
+    names = {(name if len(sizes) == 1 else f"{name}-{size}"): (name, size) for size in sizes for name in sets or SETS}
+    results: Results = {}
+    pictures: dict[str, Image.Image] = {}
     with ExitStack() as stack:
         inpainters: dict[str, Inpainter] = {}
         for text in bundles or ("",):
             name, _, folder = text.rpartition("=")
             inpainter = stack.enter_context(Inpainter(Path(folder) if folder else None))
             inpainters[name or inpainter.bundle.manifest.name] = inpainter
-        methods: dict[str, Method] = {}
-        for name, inpainter in inpainters.items():
-            methods[name] = partial(fill_with, inpainter)
-        methods["OpenCV Telea"] = open_opencv("telea")
-        methods["OpenCV Navier-Stokes"] = open_opencv("navier-stokes")
-        methods["initial fill"] = untrained(borrow=False)
-        methods["initial fill and borrowed detail"] = untrained(borrow=True)
-        for kind in MASK_KINDS:
-            pairs = load_pairs(source, size, kind, mask_scale)
-            scored = {name: score(method, pairs, lpips) for name, method in methods.items()}
-            results[kind] = {name: row for name, (row, _) in scored.items()}
-            grid = [
-                (mark_hole(image, mask), *(outputs[i] for _, outputs in scored.values()), image)
-                for i, (image, mask) in enumerate(pairs[: min(MAX_ROWS, max(PICTURE_PIXELS // size**2, 1))])
-            ]
-            pictures[kind] = make_grid(grid, ("hole", *scored, "original"))
-            print_line(f"{kind}: done")
+        methods: dict[str, Method] = {name: partial(fill_with, inpainter) for name, inpainter in inpainters.items()}
+        wanted = DEFAULT_BASELINES if baselines is None else baselines
+        methods |= open_baselines(wanted, given=baselines is not None)
+        for key, (name, size) in names.items():
+            cases = load_set(source, name, size=size, mask_scale=mask_scale, limit=limit, silhouettes=silhouettes)
+            results[key] = measure_set(methods, cases, lpips, slow_photos)
+            pictures |= draw_pictures(results[key], cases, key, size)
+            for run in results[key].values():
+                run.outputs.clear()
+            print_line(f"{key}: done")
         report = {
             **describe_run("quality"),
             "opencv": cv2.__version__,
@@ -202,10 +231,10 @@ def main(
                 for name, inpainter in inpainters.items()
             },
             "num_photos": len(source.names),
-            "masks": {kind: describe_kind(kind) for kind in MASK_KINDS},
-            "results": results,
+            "masks": {key: describe_set(name, silhouettes) for key, (name, _) in names.items()},
+            **describe_results(results, list(inpainters)),
         }
-    page = markdown(report)
+    page = make_page(report)
     write_report(out, "quality", report, page, overwrite=overwrite, pictures=pictures)
     click.echo(page)
 

@@ -225,11 +225,9 @@ def measure_lines(truth_HW3: NDArray[Any], filled_HW3: NDArray[Any], mask_HW: ND
     continued: list[float] = []
     for line in find_lines(truth_HW3):
         steps = np.arange(math.floor(line.length) + 1, dtype=np.float64)
-        rows, columns = (
-            np.round(line.start[axis] + steps * (line.end - line.start)[axis] / line.length).astype(int)
-            for axis in (0, 1)
-        )
-        inside = mask_HW[rows, columns] != 0
+        at = line.start + steps[:, None] * (line.end - line.start) / line.length
+        at = at.round().astype(int).clip(0, np.array(mask_HW.shape) - 1)  # the fit may leave the image by a pixel
+        inside = mask_HW[at[:, 0], at[:, 1]] != 0
         crossings = list(_find_crossings(inside))
         if not crossings:
             continue
