@@ -9,7 +9,7 @@ from wavepaint.bench.entrants import DEFAULT, Entrant, Subject, open_entrant
 from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, list_proof_cells
 from wavepaint.cli.bench_runs import Options, Show
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
-from wavepaint.optional import describe_missing
+from wavepaint.optional import describe_missing, require
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, explain_no_model
 
@@ -34,7 +34,7 @@ def choose_field(options: Options, show: Show) -> Field:
 
     Raises:
         ConfigError: An option names something unknown, or a proof without a GPU.
-        EngineError: A model that --models names cannot be opened.
+        EngineError: A model that --models names cannot be opened, or a proof without PyTorch.
         WavePaintError: No cell is left.
     """
     engines = _parse_names(options.engines, (*ENGINES, *TORCH_ENGINES), "--engines")
@@ -43,7 +43,9 @@ def choose_field(options: Options, show: Show) -> Field:
     if options.preset is not None and not options.dry_run and not has_gpu:
         raise ConfigError("no NVIDIA driver or GPU was found here (--preset). --dry-run tests everything but the GPU.")
     missing: dict[str, list[str]] = {}
-    if options.preset is None:
+    if options.preset is not None:
+        require("torch", extra="train")
+    else:
         engines = _leave_out_torch(engines or [*(ENGINES if has_gpu else ON_CPU)], missing)
     subjects = _open_subjects(_list_names(options), show, missing if options.models is None else None)
     if options.preset is not None:
