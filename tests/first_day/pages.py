@@ -11,6 +11,8 @@ NOT_RUN = {
     r"(\.venv/bin/)?python -m pytest ": "CI runs the tests",
     r"ruff |mypy|lint-imports": "tests/house runs them",
     r"python -m sphinx ": "tests/house builds the site",
+    r"python -m (build|twine)|git (tag|push) ": "releases the package",
+    r"cp examples/|cd /tmp|/tmp/try/bin/": "tries a built wheel",
     r"torchrun ": "needs several GPUs and PyTorch",
     r"(tar|split|sha256sum|cat wheels\.tar)": "prepares files for a host without a network",
 }
@@ -26,7 +28,8 @@ def list_pages(checkout: Path) -> list[Path]:
 def list_commands(page: Path) -> list[str]:
     """Return the commands of a page's shell blocks, in order, without comments; ``&&`` separates commands."""
     commands = []
-    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", page.read_text("utf-8"), flags=re.S | re.M):
+    blocks = re.findall(r"^ *```(?:sh|bash|console)\n(.*?)^ *```", page.read_text("utf-8"), flags=re.S | re.M)
+    for block in blocks:  # in a list they are indented
         for line in block.replace("\\\n", " ").splitlines():
             commands += re.split(r"\s+&&\s+", re.sub(r"(^|\s)#.*$", "", line).strip())
     return [command for command in commands if command]
