@@ -25,7 +25,7 @@ _LAYERS = "Export it as PNG or TIFF, with its layers merged"
 _KINDS = tuple(
     (re.compile(start, re.S | re.I), kind)
     for start, kind in (
-        (rb"(II\*\0|MM\0\*).{4}CR", _RAW),  # CR2
+        (rb"(II\*\0|MM\0\*).{4}CR\x02\0", _RAW),  # CR2; the pixels of other TIFFs may begin there, too
         (rb"IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|FOVb|\0MRM|II.{4}HEAPCCDR|.{4}ftypcrx ", _RAW),
         (rb"8BPS", f"a Photoshop document. {_LAYERS}"),
         (rb"gimp xcf", f"a GIMP project. {_LAYERS}"),
