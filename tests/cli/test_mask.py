@@ -54,7 +54,7 @@ def test_masks_of_a_folder_are_paired_by_infer(wp_here: Wp, scratched: Path, tmp
     out = ("-o", tmp_path / "masks") if has_folder else ()
     drawn = wp_here("mask", scratched, *out, "--scratches")
     assert drawn.returncode == 0, drawn.stderr
-    assert b"3 masks: 2 with 2 holes, 1 without a hole" in drawn.stderr
+    assert b"3 photos: 2 with 2 holes, 1 without a hole" in drawn.stderr
     folder = tmp_path / "masks" if has_folder else scratched
     masks = {path.relative_to(folder).as_posix(): read_mask_file(path) for path in folder.rglob("*_mask.png")}
     assert {name: bool(mask.any()) for name, mask in masks.items()} == {
@@ -68,7 +68,7 @@ def test_masks_of_a_folder_are_paired_by_infer(wp_here: Wp, scratched: Path, tmp
     assert b"3 filled of 3" in filled.stderr
     # masks and overlays of an earlier run are no photos
     again = wp_here("mask", scratched, *out, "--scratches", "--resume")
-    assert b"3 masks: 3 skipped" in again.stderr
+    assert b"3 photos: 3 skipped" in again.stderr
     assert again.returncode == 0
 
 
@@ -78,16 +78,15 @@ def test_a_bad_photo_stops_no_other(wp_here: Wp, scratched: Path, tmp_path: Path
     assert drawn.returncode == 1
     assert b"error: " in drawn.stderr
     assert b"broken.jpg is not an image" in drawn.stderr
-    assert b"4 masks: 2 with 2 holes, 1 without a hole, 1 failed" in drawn.stderr
+    assert b"4 photos: 2 with 2 holes, 1 without a hole, 1 failed" in drawn.stderr
     assert {path.name for path in (tmp_path / "overlays").rglob("*.png")} == {
         "a_overlay.png", "b c_overlay.png", "clean_overlay.png",
     }  # fmt: skip
 
 
 def test_a_folder_in_which_nothing_is_found_is_an_error(wp_here: Wp, scratched: Path, tmp_path: Path) -> None:
-    assert_refused(
-        wp_here("mask", scratched, "-o", tmp_path / "masks", "--from-color", "magenta"), "a.jpg: nothing to mark"
-    )
+    result = wp_here("mask", scratched, "-o", tmp_path / "masks", "--from-color", "magenta")
+    assert_refused(result, "every mask that was written is empty", "a.jpg: nothing to mark")
 
 
 def test_a_pattern_chooses_photos(wp_here: Wp, scratched: Path, tmp_path: Path) -> None:

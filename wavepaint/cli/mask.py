@@ -66,7 +66,7 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
     holes = sum(result.num_holes for result in results)
     words = {"written": f"with {holes} holes", "empty": "without a hole", "skipped": "skipped", "failed": "failed"}
     shown = ", ".join(f"{count} {words[status]}" for status, count in counts.items() if count)
-    return f"{num_jobs} masks: {shown}"
+    return f"{num_jobs} photos: {shown}"
 
 
 @click.command(
@@ -233,5 +233,6 @@ def _run(jobs: list[Job], options: MaskOptions, next_command: str, *, overwrite:
     if statuses & {"written", "skipped"}:
         click.echo(f"next: {next_command}", err=True)
     elif "empty" in statuses:
-        click.echo(f"error: {next(result.reason for result in results if result.status == 'empty')}", err=True)
+        reason = next(result.reason for result in results if result.status == "empty")
+        click.echo(f"error: every mask that was written is empty. {reason}", err=True)
     return 1 if "failed" in statuses or not statuses & {"written", "skipped"} else 0
