@@ -67,7 +67,7 @@ def group_options(name: str) -> dict[str, list[tuple[str, str]]]:
 
 COMPLETIONS = {
     "wp ba": [],
-    "wp ma": ["plain,masks"],
+    "wp ma": ["plain,mask", "plain,masks"],
     "wp train --help-": ["plain,--help-all"],
     "wp train --init": ["plain,--init-from"],
     "wp train pho": ["file,pho"],

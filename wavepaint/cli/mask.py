@@ -82,7 +82,7 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
 )
 @click.argument("photo", shell_complete=complete_path)
 @option_group(
-    "What to mark (all of it is joined)",
+    "Rectangles and frames",
     click.option(
         "--rect",
         "rectangles",
@@ -96,6 +96,9 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
         metavar="WIDTH",
         help="A frame along the edges, in pixels or per cent; or LEFT,TOP,RIGHT,BOTTOM.",
     ),
+)
+@option_group(
+    "Paint",
     click.option(
         "--from-color",
         "--from-colour",
@@ -112,6 +115,9 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
         metavar="LEVELS",
         help="Largest difference from the colour in red, green and blue, of 255.",
     ),
+)
+@option_group(
+    "Scratches",
     click.option(
         "--scratches",
         type=click.Choice(["bright", "dark", "both"]),
@@ -126,14 +132,17 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
         default=SENSITIVITY,
         show_default=True,
         metavar="LEVEL",
-        help="For --scratches: more finds fainter ones, and more lines that belong to the picture.",
+        help="How faint a scratch may be. A higher level also finds more lines that belong to the picture.",
     ),
     click.option(
         "--scratch-width",
         type=click.IntRange(1, MAX_SCRATCH_WIDTH),
         metavar="PIXELS",
-        help="For --scratches: the widest to look for. Default: a 500th of the photo's longer side, at least 4.",
+        help="Width of the widest scratches. Default: a 500th of the photo's longer side, at least 4.",
     ),
+)
+@option_group(
+    "Result",
     click.option(
         "--dilate",
         type=click.IntRange(0, MAX_GROWTH),
@@ -141,9 +150,6 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
         help=f"Grow the mask in every direction. Default: {COLOUR_GROWTH} around colours, {SCRATCH_GROWTH} around "
         "scratches, 0 around rectangles and borders.",
     ),
-)
-@option_group(
-    "Result",
     click.option(
         "-o",
         "--out",
@@ -174,7 +180,7 @@ def command(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Draw the mask of PHOTO for wp infer: white is the hole.
+    """Draw the mask of PHOTO for wp infer: white is the hole. Everything that is marked is joined.
 
     PHOTO may also be a folder or a pattern in quotes. Then every photo gets a mask, and a photo in which nothing is
     found gets an empty one, with which wp infer leaves it as it is. The exit status is 1 if any photo failed, or if
