@@ -44,11 +44,14 @@ ASSUMPTIONS = {
 }
 """What the pages assume of the reader that is not so here: commands, and the error that they then end with."""
 
-SUFFICIENT = ("infer", "info", "doctor")
+SUFFICIENT = ("infer", "info", "doctor", "mask")
 """Commands for which the base installation and an engine are enough."""
 
 SLOW = ("bench", "doctor", "verify")
 """Commands that change nothing and are run once, even if several pages have them."""
+
+DRAWN = {"docs/masks.md": ["photo_mask.png"]}
+"""Masks that a page tells the reader to draw."""
 
 
 @dataclass
@@ -90,12 +93,16 @@ def put_own_files(checkout: Path) -> None:
     """Put what the pages assume to exist: the reader's photos, masks, runs and bundles."""
     assets = checkout / "wavepaint" / "assets"
     photo = Image.merge("RGB", [Image.radial_gradient("L").resize((160, 120))] * 3)
+    photo.paste((255, 255, 255), (100, 10, 101, 110))  # a scratch
     mask = Image.new("L", photo.size)
     mask.paste(255, (60, 40, 80, 60))
-    for folder in ("photos", "places", "holiday"):
+    marked = photo.copy()
+    marked.paste((255, 0, 255), (60, 40, 80, 60))
+    marked.save(checkout / "marked.jpg")
+    for folder, names in {"photos": "ab", "places": "ab", "holiday": "ab", "scans": "cd"}.items():
         (checkout / folder).mkdir()
-        for name in ("a.jpg", "b.jpg"):
-            photo.save(checkout / folder / name)
+        for name in names:
+            photo.save(checkout / folder / f"{name}.jpg")
     (checkout / "masks").mkdir()
     for name in ("a.png", "b.png"):
         mask.save(checkout / "masks" / name)
@@ -190,6 +197,8 @@ def walk(checkout: Path, pages: list[Path]) -> Iterator[Outcome]:
     done: set[str] = set()
     for page in pages:
         name = page.relative_to(checkout).as_posix()
+        for drawn in DRAWN.get(name, ()):
+            shutil.copy2(checkout / "mask.png", checkout / drawn)
         for command in filter(is_run, list_commands(page)):
             if command in done and any(word in SLOW for word in command.split()):
                 continue
