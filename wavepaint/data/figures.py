@@ -1,6 +1,6 @@
 """Holes in the shape of drawn figures: people, four-legged animals and trees.
 
-They stand for the silhouettes of segmented objects where no folder of cut-outs is at hand: round and thin parts, gaps
+They stand for the silhouettes of segmented objects where there is no folder of cut-outs: round and thin parts, gaps
 between limbs, outlines that follow no axis.
 """
 

@@ -29,6 +29,7 @@ Simple shapes resemble others by chance: a hole that is filled with the content 
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from wavepaint.metrics.luma import Map, average_window, check_fill, make_luma
@@ -70,9 +71,8 @@ class _Windows:
         smooth = average_window(average_window(luma, FINEST), FINEST)
         self.detail = smooth - average_window(average_window(smooth, SURROUNDINGS), SURROUNDINGS)
         self.height, self.width = (side - SIDE + 1 for side in self.detail.shape)
-        steps = range(0, SIDE, SPACING)
-        samples = [self.detail[i : i + self.height, j : j + self.width] for i in steps for j in steps]
-        self.descriptors = np.stack(samples, axis=-1).reshape(-1, SAMPLES**2)
+        windows = sliding_window_view(self.detail, (SIDE, SIDE))[:, :, ::SPACING, ::SPACING]
+        self.descriptors = windows.reshape(-1, SAMPLES**2)
         self.descriptors -= self.descriptors.mean(axis=1, keepdims=True)
         norm = np.sqrt(np.einsum("ij,ij->i", self.descriptors, self.descriptors))
         self.descriptors /= np.maximum(norm, 1e-6)[:, None]
@@ -139,6 +139,6 @@ def measure_repetition(truth_HW3: NDArray[Any], filled_HW3: NDArray[Any], mask_H
     correlation = windows.correlate(*places)
     alike = correlation >= MIN_CORRELATION
     rows, columns = (axis[alike] for axis in places)
-    own = _Windows(truth_HW3).correlate(rows, columns)
+    own = _Windows(truth_HW3).correlate(rows, columns) if len(rows) else np.empty(0, np.float32)
     copied = 1 - correlation[alike] <= MAX_RESIDUAL * (1 - own)
     return Repetition(int(grid.sum()), np.stack([rows[copied], columns[copied]], axis=-1) + SIDE // 2)
