@@ -27,7 +27,8 @@ class SdistWithLinks(sdist):
 def make_description() -> str:
     """Return the README for an index, where relative links lead nowhere.
 
-    They lead into the repository if ``project.urls`` names it. Otherwise pictures are left out and links are plain text.
+    They lead into the repository if ``project.urls`` names it. Otherwise pictures are left out, and links are plain
+    text.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     repository = project.get("urls", {}).get("Repository")
