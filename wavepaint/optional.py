@@ -48,7 +48,10 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 def describe_missing(module: str, *, extra: str = "") -> str:
     """Return that a module is not installed, and the command that installs it."""
-    return f"{module} is not installed, and this needs it. Install it with: {make_install_command(extra)}"
+    size = ""
+    if module.partition(".")[0] == "torch" and sys.platform == "linux":
+        size = " With its CUDA libraries it takes 5.5 GB; docs/install.md shows how to take the 1 GB for CPUs."
+    return f"{module} is not installed, and this needs it.{size} Install it with: {make_install_command(extra)}"
 
 
 def make_install_command(extra: str = "", *, reinstall: bool = False) -> str:

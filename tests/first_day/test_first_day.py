@@ -84,6 +84,23 @@ def test_every_command_works_or_says_what_to_install(full_bundle: Bundle, tmp_pa
     assert int(counts[2]) >= 25
 
 
+def test_a_python_lacks_what_it_is_told_to_lack(tmp_path: Path) -> None:
+    """Stand-ins for a processor with bfloat16, and for an installed package."""
+    core = "class Core:\n    def get_property(self, *names): return ['BF16', 'FP32', names[-1]]\n"
+    (tmp_path / "openvino.py").write_text(core)
+    (tmp_path / "package_a.py").touch()
+    code = (
+        "import importlib.util, openvino; print(importlib.util.find_spec('package_a'))\n"
+        "for name in ('OPTIMIZATION_CAPABILITIES', 'BF16'): print(openvino.Core().get_property('CPU', name))"
+    )
+    path = os.pathsep.join([str(REPOSITORY / "tests" / "fakes" / "less"), str(tmp_path)])
+    environment = {**os.environ, "PYTHONPATH": path, "WAVEPAINT_WITHOUT": "package_a bfloat16"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines() == ["None", "['FP32', 'OPTIMIZATION_CAPABILITIES']", "['BF16', 'FP32', 'BF16']"]
+
+
 HINTS = [
     'pip install "/a b[cpu]"',
     "pip install -e '/a$b[cpu]'",

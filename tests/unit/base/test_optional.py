@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from wavepaint import optional
 from wavepaint.errors import EngineError
-from wavepaint.optional import make_install_command, make_pip_command, require
+from wavepaint.optional import describe_missing, make_install_command, make_pip_command, require
 
 METADATA = """\
 Metadata-Version: 2.4
@@ -146,6 +146,14 @@ def test_windows_paths_are_quoted_for_cmd(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_missing_module_is_an_error_with_the_command() -> None:
     with pytest.raises(EngineError, match="no_such_module is not installed.*" + re.escape(make_install_command("cpu"))):
         require("no_such_module", extra="cpu")
+
+
+@pytest.mark.parametrize(("platform", "is_large"), [("linux", True), ("darwin", False)])
+def test_a_missing_pytorch_says_how_large_it_is(monkeypatch: pytest.MonkeyPatch, platform: str, is_large: bool) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    text = describe_missing("torch.nn", extra="train")
+    assert ("5.5 GB" in text and "docs/install.md" in text) == is_large
+    assert text.endswith(f"Install it with: {make_install_command('train')}")
 
 
 def test_a_module_that_does_not_load_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
