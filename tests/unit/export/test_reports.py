@@ -11,6 +11,7 @@ from wavepaint.contract import Bundle, Report
 from wavepaint.export import verify
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.verify import make_suite, merge_reports, own_suite, verify_model
+from wavepaint.runtime.engines import openvino
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.registry import (
     find_engine,
@@ -159,8 +160,11 @@ def test_auto_prefers_verified_engines(bundle: Bundle) -> None:
             assert session.arithmetic == "float32"
 
 
-def test_auto_takes_other_weights_for_float32_only_where_that_was_verified(bundle: Bundle) -> None:
+def test_auto_takes_other_weights_for_float32_only_where_that_was_verified(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino, "cpu_precisions", lambda: ["float32"])  # else auto may prefer bfloat16
     mixed = with_reports(bundle, float32=[report()], float16=[report(weights="float16")])
     with open_session(mixed, engine="openvino") as session:
         assert (session.precision, session.weights) == ("float32", "float16")
