@@ -4,6 +4,9 @@ import signal
 from types import FrameType
 from typing import Self
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as in shells."""
+
 
 class Interrupt:
     """A context in which Ctrl-C raises KeyboardInterrupt only while :attr:`armed` is set, and clears it."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from wavepaint.cli.completion import PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
-from wavepaint.cli.infer import INTERRUPTED
+from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.progress import Progress
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.jobs import Job, check_jobs

@@ -13,6 +13,7 @@ import click
 
 from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
+from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.cli.train_reporter import NOT_BEGUN, ConsoleReporter, describe_end, describe_stop
 from wavepaint.outputs import check_outputs
@@ -254,4 +255,4 @@ def command(
     if context.is_first:
         click.echo(message, err=True)
     if not finished:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

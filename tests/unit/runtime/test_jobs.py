@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.fakes.inpainter import fake_inpainter
-from wavepaint.cli.infer import INTERRUPTED, run_jobs
+from wavepaint.cli.infer_runs import run_jobs
+from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import Bundle
 from wavepaint.errors import OutputError
