@@ -57,8 +57,10 @@ def measure_luminance(levels_HWC: Levels) -> NDArray[Any]:
     grey: NDArray[Any] = colours[..., 0]
     if colours.shape[2] == 3:
         # Channel by channel, because numpy has no fast product of integer matrices.
-        red, green, blue = (np.multiply(colours[..., i], weight, dtype=np.uint16) for i, weight in enumerate(_LUMA))
-        grey = (red + green + blue) >> 8
+        grey = np.multiply(colours[..., 0], _LUMA[0], dtype=np.uint16)
+        for channel in (1, 2):
+            grey += np.multiply(colours[..., channel], _LUMA[channel], dtype=np.uint16)
+        grey >>= 8
     if levels_HWC.shape[2] in (2, 4):
         grey = np.multiply(grey, levels_HWC[..., -1], dtype=np.uint16) // np.uint16(255)
     return grey
