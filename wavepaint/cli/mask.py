@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from PIL import Image
 
 from wavepaint.cli.completion import PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.progress import Progress
+from wavepaint.errors import ImageError
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.jobs import Job, check_jobs
 from wavepaint.runtime.masking.drawing import (
@@ -196,6 +198,9 @@ def command(
         raise click.UsageError("--overwrite and --resume contradict each other.")
     if not (rectangles or border or colours or scratches):
         raise click.UsageError("Say what to mark: --rect, --border, --from-color or --scratches.")
+    _check_sources(colours=bool(colours), scratches=bool(scratches))
+    if not is_batch(photo) and not Path(photo).exists():
+        raise ImageError(f"{photo} does not exist: expected a photo, a folder or a pattern in quotes.")
     options = MaskOptions(
         rectangles=[rectangle.split(",") for rectangle in rectangles],
         border=border.split(",") if border else (),
@@ -209,6 +214,17 @@ def command(
     jobs = _list_jobs(photo, out, overlay)
     check_jobs(jobs, [Path(photo)], overwrite=overwrite, resume=resume)
     sys.exit(_run(jobs, options, _make_next_command(photo, out), overwrite=overwrite, resume=resume))
+
+
+def _check_sources(*, colours: bool, scratches: bool) -> None:
+    """Refuse options of a source that was not chosen."""
+    context = click.get_current_context()
+    owners = {"tolerance": ("--from-color", colours)} | dict.fromkeys(
+        ("sensitivity", "scratch_width"), ("--scratches", scratches)
+    )
+    for name, (source, is_chosen) in owners.items():
+        if not is_chosen and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} has an effect only with {source}.")
 
 
 def _run(jobs: list[Job], options: MaskOptions, next_command: str, *, overwrite: bool, resume: bool) -> int:
