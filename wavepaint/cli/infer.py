@@ -1,16 +1,15 @@
 """wp infer: fill the holes of photos."""
 
 import sys
-import warnings
 from pathlib import Path
 from typing import IO
 
 import click
-from PIL import Image
 
 from wavepaint.cli.completion import FOLDER, PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.infer_runs import run_jobs
+from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import SHORT_S, Progress
 from wavepaint.contract import MASK_THRESHOLD, Precision, default_bundle_folder
 from wavepaint.errors import ImageError, OutputError
@@ -233,10 +232,7 @@ def command(
     pattern in quotes, or a list (.csv or .jsonl with image, mask and optionally out). MASK may be one mask for all
     images. The exit status is 1 if any photo failed.
     """
-    # Pillow warns above 89 megapixels. Photos up to its hard limit are fine, and read_photo reports larger ones.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    # This package warns about broken EXIF itself.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    silence_pillow()
     options = FillOptions(
         invert_mask=invert_mask,
         mask_threshold=mask_threshold,

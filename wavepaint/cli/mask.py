@@ -2,17 +2,16 @@
 
 import shlex
 import sys
-import warnings
 from contextlib import closing
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
-from PIL import Image
 
 from wavepaint.cli.completion import PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED
+from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import Progress
 from wavepaint.errors import ImageError
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
@@ -190,10 +189,7 @@ def command(
 
     To draw random masks for the evaluation of models, see wp masks.
     """
-    # Pillow warns above 89 megapixels. Photos up to its hard limit are fine, and read_photo reports larger ones.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    # This package warns about broken EXIF itself.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    silence_pillow()
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume contradict each other.")
     if not (rectangles or border or colours or scratches):
