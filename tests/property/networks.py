@@ -13,9 +13,15 @@ wavepaint_parameters = st.fixed_dictionaries(
         "in_channels": st.sampled_from([3, 4]),
         "prefill_levels": st.integers(0, 8),
         "borrow": st.booleans(),
+        "match": st.booleans(),
         "wavelet": st.sampled_from(["haar", "db2", "sym3", "bior2.2"]),
     }
-).filter(lambda p: not p["borrow"] or (p["in_channels"] == 4 and p["prefill_levels"] > 0))
+).filter(
+    lambda p: (
+        (not p["borrow"] or (p["in_channels"] == 4 and p["prefill_levels"] > 0))
+        and (not p["match"] or (p["borrow"] and p["prefill_levels"] >= 4))
+    )
+)
 
 lama_parameters = st.fixed_dictionaries(
     {

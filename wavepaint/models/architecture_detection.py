@@ -44,14 +44,15 @@ def _detect_wavepaint(state: State) -> HyperParameters | None:
         return None
     num_levels = state.get(LEVELS_ENTRY)
     last = state.get("wavemodules.0.decoder2.0.weight")
-    borrow = last is not None and last.shape[0] == 3 + NUM_DETAILS
+    num_details = 0 if last is None else last.shape[0] - 3
     found = {
         **block,
         "num_modules": _count_modules(state, "wavemodules."),
         "blocks_per_module": _count_modules(state, "wavemodules.0.layers."),
-        "in_channels": stem.shape[1] - 3 * NUM_DETAILS * borrow,
+        "in_channels": stem.shape[1] - 3 * num_details,
         "prefill_levels": 0 if num_levels is None else int(num_levels),
-        "borrow": borrow,
+        "borrow": num_details >= NUM_DETAILS,
+        "match": num_details > NUM_DETAILS,
     }
     if WAVELET_ENTRY in state:
         found["wavelet"] = bytes(state[WAVELET_ENTRY].tolist()).decode()

@@ -18,6 +18,7 @@ from wavepaint.models.inputs import INITIAL_GATE, InputBuilder, apply_gates
 from wavepaint.models.network import InpaintingNetwork
 from wavepaint.models.wavemix import BlockConfig, ResidualBlocks, WaveMixBlock
 from wavepaint.ops.dwt import HAAR, check_wavelet
+from wavepaint.ops.matched_details import BLOCK_SIDE, COARSE_LEVEL
 from wavepaint.ops.shifted_details import NUM_DETAILS
 
 WAVELET_ENTRY = "wavelet_name"
@@ -39,6 +40,7 @@ class WavePaintConfig(BlockConfig):
         wavelet: A discrete wavelet of PyWavelets; the authors use Haar.
         prefill_levels: Levels of the initial fill; 0 starts from a black hole, as in the paper.
         borrow: Use shifted details. Needs ``in_channels`` 4 and ``prefill_levels`` 1 or more.
+        match: Use the matched detail, too. Needs ``borrow`` and ``prefill_levels`` 4 or more.
 
     Raises:
         ConfigError: A value out of range, or values that do not go together.
@@ -55,6 +57,7 @@ class WavePaintConfig(BlockConfig):
     wavelet: str = "haar"
     prefill_levels: int = 0
     borrow: bool = False
+    match: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,30 +66,38 @@ class WavePaintConfig(BlockConfig):
         check_int("in_channels", self.in_channels, 3, 4)
         check_int("prefill_levels", self.prefill_levels, 0)
         check_wavelet(self.wavelet)
-        if not isinstance(self.borrow, bool):
-            raise ConfigError(f"borrow is {self.borrow!r}: expected true or false.")
+        for name in ("borrow", "match"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: expected true or false.")
         if self.borrow and (self.in_channels != 4 or not self.prefill_levels):
             raise ConfigError(
                 f"borrow is on, with in_channels {self.in_channels} and prefill_levels {self.prefill_levels}: expected "
                 "in_channels 4 and prefill_levels 1 or more, because shifted details are differences from the initial "
                 "fill."
             )
+        if self.match and (not self.borrow or self.prefill_levels < COARSE_LEVEL):
+            raise ConfigError(
+                f"match is on, with borrow {'on' if self.borrow else 'off'} and prefill_levels {self.prefill_levels}: "
+                f"expected borrow on and prefill_levels {COARSE_LEVEL} or more, because the search for matches starts "
+                "from both."
+            )
 
     @property
     def size_multiple(self) -> int:
-        return int(2 ** (self.level + 1))
+        multiple = int(2 ** (self.level + 1))
+        return max(multiple, BLOCK_SIDE) if self.match else multiple
 
     @property
     def num_details(self) -> int:
-        """Number B of shifted details."""
-        return NUM_DETAILS if self.borrow else 0
+        """Number B of details."""
+        return NUM_DETAILS * self.borrow + self.match
 
 
 class WaveMixModule(nn.Module):
     """One encoder-decoder of WaveMix blocks: image (N, 3, H, W) and guide (N, G, H, W) -> (N, 3 + B, H, W).
 
     The output is a correction of the image, followed by B gates. In the paper's network B is 0 and the guide is the
-    mask, so that G is 1; with shifted details G is 1 + 3 B.
+    mask, so that G is 1; with details G is 1 + 3 B.
     """
 
     def __init__(self, config: WavePaintConfig) -> None:
@@ -115,7 +126,9 @@ class WavePaint(InpaintingNetwork):
         super().__init__()
         self.config = config
         self.size_multiple = config.size_multiple
-        self.build_inputs = InputBuilder(num_levels=config.prefill_levels, with_details=config.borrow)
+        self.build_inputs = InputBuilder(
+            num_levels=config.prefill_levels, with_details=config.borrow, with_matches=config.match
+        )
         # These settings change the output but no weight. The state dict records them, so that loading compares them.
         if config.prefill_levels:
             self.register_buffer(LEVELS_ENTRY, torch.tensor(config.prefill_levels))
@@ -133,14 +146,15 @@ class WavePaint(InpaintingNetwork):
     def start_from_initial_fill(self) -> None:
         """Set the last layers so that an untrained network returns its initial fill.
 
-        With shifted details, the first module adds the first of them with a gate of :data:`INITIAL_GATE`.
+        With details, the first module adds one of them with a gate of :data:`INITIAL_GATE`: the matched one if there
+        is one, or else the first.
         """
         for index, module in enumerate(self.wavemodules):
             weight, bias = module.get_submodule("decoder2").parameters()
             nn.init.zeros_(weight)
             nn.init.zeros_(bias)
             if self.config.borrow and index == 0:
-                nn.init.constant_(bias[3], INITIAL_GATE)
+                nn.init.constant_(bias[-1 if self.config.match else 3], INITIAL_GATE)
 
 
 def encode_wavelet(name: str) -> Tensor:

@@ -130,6 +130,24 @@ def default_textures() -> TrainConfig:
     )
 
 
+def default_structure() -> TrainConfig:
+    """A third stage of the default network: details from places that match. It starts from the second one's weights.
+
+    The shifted details of the second stage continue textures, and repeat edges where they should not. With the matched
+    detail beside them, repetition in thick holes and at the border fell to a third within 250 steps, while PSNR rose.
+    Masks of LaMa's training set are added, because their holes are larger. A float32 step on a CPU takes half the time
+    with channels first, because of batch normalization's backward pass.
+    """
+    second = default_textures()
+    return dataclasses.replace(
+        second,
+        recipe="default-structure",
+        hyper_parameters=second.hyper_parameters | {"match": True},
+        data=dataclasses.replace(second.data, masks=(*second.data.masks, "lama-training")),
+        optimization=dataclasses.replace(second.optimization, steps=12_000, channels_last=False),
+    )
+
+
 def fine_tune() -> TrainConfig:
     """A short continuation of :func:`default_textures`, for photos of one kind. It starts from ``--init-from``.
 
@@ -318,6 +336,7 @@ def lama_wgan() -> TrainConfig:
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "default": default,
     "default-textures": default_textures,
+    "default-structure": default_structure,
     FINE_TUNE: fine_tune,
     FINE_TUNE_WITHOUT_LPIPS: fine_tune_without_lpips,
     "wavepaint-celebahq": wavepaint_celebahq,

@@ -9,6 +9,9 @@ from wavepaint.models.wavepaint import LEVELS_ENTRY
 from wavepaint.weights.checkpoint import Checkpoint
 from wavepaint.weights.loading import load_strictly
 
+NUM_COLOURS = 3
+"""Outputs of a module's last layer; its other outputs are gates."""
+
 _LEVEL = re.compile(r"\.feedforward[1-4]")
 _CAN_GROW = re.compile(r"\.feedforward[1-4]\.0\.weight$|\.conv\.0\.weight$|\.decoder2\.0\.")
 
@@ -17,7 +20,8 @@ def load_initial_weights(model: nn.Module, checkpoint: Checkpoint, architecture:
     """Load a checkpoint into a network of the same or a larger shape. Added parts start without effect.
 
     - Added modules and wavelet levels keep the model's weights, which the caller has initialised to have no effect.
-    - Added inputs of a layer, such as shifted details, get a weight of 0. Gates keep the model's weights.
+    - Added inputs of a layer, such as details, get a weight of 0. Their gates keep the model's weights. Gates that the
+      checkpoint has are halved, because the added details show the same texture once more.
     - The number of levels of the initial fill is not a weight, so the model's own stays.
 
     Raises:
@@ -42,6 +46,8 @@ def load_initial_weights(model: nn.Module, checkpoint: Checkpoint, architecture:
             initial[name] = tensor
         elif name in initial and _CAN_GROW.search(name):
             initial[name] = _grow(initial[name], tensor)
+            if ".decoder2." in name and len(tensor) > len(checkpoint.state[name]):
+                initial[name][NUM_COLOURS : len(checkpoint.state[name])] /= 2
     load_strictly(model, initial, checkpoint.path)
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import FULL, TINY, randomise
+from tests.conftest import FULL, TINY, randomise, save_network
 from wavepaint.contract import Bundle
+from wavepaint.export.bundle import write_bundle
 from wavepaint.models.registry import HyperParameters, build_model
 from wavepaint.runtime.engines.registry import open_session
 from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.library import get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
+from wavepaint.weights.checkpoint import read_checkpoint
 
 
 @pytest.mark.parametrize("parameters", [TINY, FULL], ids=["paper", "with initial fill"])
@@ -32,6 +34,21 @@ def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(
             np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
             known = np.broadcast_to(mask == 0, image.shape)
             assert np.array_equal(found[known], image[known])
+
+
+def test_a_network_with_matches_equals_pytorch(tmp_path: Path) -> None:
+    parameters = {**FULL, "num_modules": 1, "match": True}
+    checkpoint = read_checkpoint(save_network(tmp_path / "w.pt", parameters))
+    bundle = write_bundle(checkpoint, tmp_path / "bundle")
+    model = randomise(build_model("wavepaint", parameters))
+    rng = np.random.default_rng(5)
+    photo = np.repeat(np.repeat(rng.random((1, 3, 24, 40), dtype=np.float32), 8, 2), 8, 3)
+    mask = np.zeros((1, 1, 192, 320), np.float32)
+    mask[:, :, 50:130, 90:200] = 1
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(photo), torch.from_numpy(mask)).clamp(0, 1).numpy()
+    with open_session(bundle, engine="ort-cpu") as session:
+        np.testing.assert_allclose(session.run(photo, mask), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.uint8.onnx", "model.fp16.onnx", "model.bf16.onnx"])

@@ -13,7 +13,9 @@ from wavepaint.models.registry import build_model, get_architecture
     "parameters",
     [{"level": 5}, {"level": 0}, {"final_dim": 10}, {"mult": 0}, {"num_modules": 0}, {"in_channels": 5},
      {"prefill_levels": -1}, {"borrow": True}, {"borrow": 3, "prefill_levels": 5}, {"dropout": 2}, {"level": "abc"},
-     {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3}, {"wavelet": "nope"}, {"wavelet": 3}],
+     {"borrow": True, "prefill_levels": 5, "in_channels": 3}, {"colour": 3},
+     {"match": True, "prefill_levels": 5}, {"match": True, "borrow": True, "prefill_levels": 3},
+     {"wavelet": "nope"}, {"wavelet": 3}],
 )  # fmt: skip
 def test_impossible_hyper_parameters_are_refused(parameters: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

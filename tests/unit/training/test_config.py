@@ -36,8 +36,8 @@ def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
     values = read_toml(tmp_path / "config.toml")
     assert get_recipe(values["recipe"]).change(values) == config
     with torch.device("meta"):
-        build_model(config.architecture, {**config.hyper_parameters, "prefill_levels": 0, "borrow": False}
-                    if config.architecture == "wavepaint" else config.hyper_parameters)  # fmt: skip
+        plain = {"prefill_levels": 0, "borrow": False, "match": False} if config.architecture == "wavepaint" else {}
+        build_model(config.architecture, {**config.hyper_parameters, **plain})
 
 
 def test_every_inpainting_network_has_a_recipe_and_completes() -> None:

@@ -12,6 +12,7 @@ from tests.unit.training.conftest import Run, finish
 from tests.unit.training.runs import CONFIG, Recorder
 from wavepaint.errors import CheckpointError
 from wavepaint.models.inputs import INITIAL_GATE
+from wavepaint.models.registry import build_model
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.shifted_details import shift_details
@@ -19,6 +20,7 @@ from wavepaint.training.config import TrainConfig
 from wavepaint.training.loop import Trainer
 from wavepaint.training.run_folder import BEST
 from wavepaint.weights.checkpoint import read_checkpoint
+from wavepaint.weights.grow_network import load_initial_weights
 
 FULL = CONFIG.change({"hyper_parameters": WITH_INITIAL_FILL, "optimization": {"steps": 3}})
 """A run of a network with initial fill and shifted details."""
@@ -93,6 +95,21 @@ def test_run_starts_from_a_network_of_another_shape(
     path = finish(config, photos, tmp_path / "former")[0] / BEST
     model = Trainer(FULL, photos, tmp_path / "run", init_from=path).model
     assert_starts_as(model, read_checkpoint(path).build(), gate=gate)
+
+
+def test_an_added_detail_takes_half_of_the_gates(tmp_path: Path) -> None:
+    """The matched detail shows the texture that the shifted ones show, so all of them in full would be too much."""
+    parameters = {"blocks_per_module": 1, "prefill_levels": 5, "borrow": True}
+    smaller, larger = (build_model("wavepaint", parameters | more) for more in ({}, {"match": True}))
+    torch.save(smaller.state_dict(), tmp_path / "smaller.pt")
+    larger.start_from_initial_fill()
+    load_initial_weights(larger, read_checkpoint(tmp_path / "smaller.pt"), "wavepaint")
+    before, after = (network.get_submodule("wavemodules.0.decoder2.0") for network in (smaller, larger))
+    for old, new in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.equal(new[:3], old[:3])
+        assert torch.equal(new[3:5], old[3:5] / 2)
+    assert not after.weight[5].any()
+    assert after.bias[5].item() == pytest.approx(INITIAL_GATE)
 
 
 def test_run_keeps_its_own_levels_of_initial_fill(full_run: Run, photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""Matched details: the photograph around a hole, copied into it where the surroundings match.
+
+The initial fill has no texture, and shifted details come from fixed distances, whatever is there. This module looks for
+places of the photograph that resemble what should be in the hole, as exemplar-based methods do, and moves them there:
+
+1. The hole starts as the initial fill plus its shifted details.
+2. On a grid with a cell for 16x16 pixels, every window of 3x3 cells is compared with all windows around it, and becomes
+   the mean of those windows, weighted by their likeness. Overlapping windows are averaged.
+3. The result is refined to cells of 8x8 pixels and compared again. The weights found there move patches of 16x16 pixels
+   of the photograph, and overlapping patches are blended.
+
+The likeness of two windows is the inverse of their squared difference, to a high power, so that the best few sources
+decide whatever the contrast of the photograph. Windows of the hole or beside it hardly count as sources.
+
+It consists of slices, matrix products, pooling and softmax, has no weights, and its cost is linear in the number of
+pixels: each block of 64x64 pixels sees only the blocks around it.
+
+Ideas: Y. Wexler et al., "Space-Time Completion of Video" (2007), for the alternation of search and vote from coarse to
+fine; J. Yu et al., "Generative Image Inpainting with Contextual Attention" (2018), for search by matrix products.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wavepaint.errors import ImageError
+from wavepaint.ops.maps import check_maps, check_mask
+
+BLOCK_SIDE = 64
+"""Pixels. Height and width must be multiples of it."""
+
+COARSE_LEVEL, FINE_LEVEL = 4, 3
+"""Levels of the initial fill on which windows are compared: cells of 16x16, then of 8x8 pixels."""
+
+COARSE_REACH, FINE_REACH = 2, 1
+"""Blocks around a block, in each direction, in which its sources are sought."""
+
+SHARPNESS = 16
+"""Power of the inverse squared difference."""
+
+SOFTNESS = 3e-4
+"""Added to the mean squared difference of two windows. Below it, differences do not matter."""
+
+PURITY = 48
+"""Power of the known share of a source's window."""
+
+DETAIL_GAIN = 0.7
+"""Factor of the sum of the horizontally and the vertically shifted detail, where the search starts."""
+
+_WINDOW = 3
+_WINDOW_CELLS = [(down, right) for down in range(_WINDOW) for right in range(_WINDOW)]
+_QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Quarters of a patch: the upper (0) or lower (1) half of the left (0) or right (1) half."""
+_STEP = 1 / 256
+"""Step of the part of a colour whose squared differences are computed without rounding."""
+
+
+def match_details(fills: Sequence[Tensor], mask_N1HW: Tensor, shifted_NBHW: Tensor) -> Tensor:
+    """Fill the hole with patches of the photograph that match its surroundings.
+
+    Args:
+        fills: The initial fill (N, 3, H, W) with values in [0, 1], and its halvings, at least :data:`COARSE_LEVEL`
+            (:func:`~wavepaint.ops.initial_fill.fill_levels`). H and W are multiples of :data:`BLOCK_SIDE`.
+        mask_N1HW: 1 = hole.
+        shifted_NBHW: Two shifted details (N, 6, H, W).
+
+    Returns:
+        (N, 3, H, W): the difference of the matched patches from the initial fill; 0 outside the hole, and close to 0
+        where no source is known nearby.
+
+    Raises:
+        ImageError: Wrong number of dimensions or dtype, or sizes that do not match.
+    """
+    filled_NCHW = fills[0]
+    check_maps(filled_NCHW, "the initial fill")
+    check_mask(mask_N1HW, filled_NCHW)
+    sides = filled_NCHW.shape[2:]
+    # In an export sizes are symbols.
+    if not torch.compiler.is_exporting() and (len(fills) <= COARSE_LEVEL or any(side % BLOCK_SIDE for side in sides)):
+        raise ImageError(
+            f"the initial fill is {tuple(sides)} with {len(fills) - 1} halvings: expected multiples of {BLOCK_SIDE} "
+            f"pixels, and at least {COARSE_LEVEL} halvings."
+        )
+    dtype = filled_NCHW.dtype
+    if dtype.itemsize < 4:  # the logits of close matches need float32
+        fills, mask_N1HW, shifted_NBHW = [fill.float() for fill in fills], mask_N1HW.float(), shifted_NBHW.float()
+        filled_NCHW = fills[0]
+    start_NCHW = filled_NCHW + DETAIL_GAIN * (shifted_NBHW[:, :3] + shifted_NBHW[:, 3:])
+
+    coarse = _Grid(fills, start_NCHW, mask_N1HW, COARSE_LEVEL, COARSE_REACH)
+    voted_NChw = coarse.vote(coarse.cells)
+    fine = _Grid(fills, start_NCHW, mask_N1HW, FINE_LEVEL, FINE_REACH)
+    change_NChw = F.interpolate(
+        voted_NChw - F.avg_pool2d(fine.cells, 2), scale_factor=2, mode="bilinear", align_corners=False
+    )
+    cells_NChw = fine.vote(fine.cells + fine.unknown * change_NChw)
+    return (fine.move_patches(filled_NCHW, cells_NChw) * mask_N1HW).to(dtype)
+
+
+class _Grid:
+    """Cells of one level, in blocks, and the search for windows that match.
+
+    Letters in names: N images, D channels, h x w cells; n x m blocks of B cells, each with K cells in and around it.
+    """
+
+    def __init__(self, fills: Sequence[Tensor], start_NCHW: Tensor, mask_N1HW: Tensor, level: int, reach: int) -> None:
+        self.scale = 2**level
+        self.side, self.reach = BLOCK_SIDE // self.scale, reach
+        self.unknown = 1 - F.max_pool2d(1 - mask_N1HW, self.scale)
+        self.cells = fills[level] + self.unknown * (F.avg_pool2d(start_NCHW, self.scale) - fills[level])
+        unknown_share = F.pad(F.avg_pool2d(mask_N1HW, self.scale), (1, 1, 1, 1), value=1)
+        self.purity = 1 - F.avg_pool2d(unknown_share, _WINDOW, stride=1)
+
+    def vote(self, cells_NChw: Tensor) -> Tensor:
+        """Replace each unknown cell by the mean of what the windows over it would put there."""
+        windows = _take_windows(cells_NChw)
+        proposed = F.pad(windows + self._move(self._find(cells_NChw), windows), (1, 1, 1, 1), mode="replicate")
+        parts = zip(_WINDOW_CELLS, proposed.chunk(_WINDOW**2, dim=1), strict=True)
+        # Reversed: a cell is the last one of the window above and to the left of it.
+        total = sum((_shift(part, 2 - down, 2 - right) for (down, right), part in parts), torch.zeros_like(cells_NChw))
+        return cells_NChw + self.unknown * (total / _WINDOW**2 - cells_NChw)
+
+    def move_patches(self, image_NCHW: Tensor, cells_NChw: Tensor) -> Tensor:
+        """Return the difference that blended patches of twice the cells' side make to the image."""
+        half = self.scale // 2
+        quarters = F.pixel_unshuffle(F.pad(image_NCHW, (half,) * 4, mode="replicate"), self.scale)  # (N, Q, h+1, w+1)
+        halves = (slice(None, -1), slice(1, None))
+        patches = torch.cat([quarters[:, :, halves[down], halves[right]] for down, right in _QUARTERS], 1)
+        moved = self._move(self._find(cells_NChw), patches)  # (N, 4 Q, h, w)
+        # Raised cosines of patches that overlap by half add up to 1, except at the border.
+        steps = torch.arange(2 * self.scale, dtype=moved.dtype, device=moved.device) + 0.5
+        ramps = (torch.sin(steps * (math.pi / (2 * self.scale))) ** 2).chunk(2)
+        total = weight = torch.zeros_like(quarters[:, :1])
+        for (down, right), part in zip(_QUARTERS, moved.chunk(4, dim=1), strict=True):
+            window = (ramps[down][:, None] * ramps[right]).flatten()[None, :, None, None]
+            padding = (right, 1 - right, down, 1 - down)
+            total = total + F.pad(part * window.repeat(1, image_NCHW.shape[1], 1, 1), padding)
+            weight = weight + F.pad(torch.ones_like(self.purity) * window, padding)
+        blended = F.pixel_shuffle(total, self.scale) / F.pixel_shuffle(weight, self.scale)
+        return blended[:, :, half:-half, half:-half]
+
+    def _find(self, cells_NChw: Tensor) -> Tensor:
+        """Return the weights (N, n, m, B, K) of the sources of each window."""
+        # The difference of two windows that match is small, and would drown in the rounding errors of the products. A
+        # rounded part of each colour, a multiple of 1/256, has exact products and sums; the rest is small.
+        rounded = torch.round((cells_NChw - 0.5) / _STEP) * _STEP
+        high, low = _take_windows(rounded), _take_windows(cells_NChw - 0.5 - rounded)  # (N, 9 C, h, w)
+        one = torch.ones_like(self.purity)
+        square, product = (high * high).sum(1, keepdim=True), ((2 * high + low) * low).sum(1, keepdim=True)
+        exact = self._multiply((-2 * high, square, one), (high, one, square))
+        rest = self._multiply((-2 * high, -2 * low, product, one), (low, high + low, one, product))
+        difference = torch.relu(exact + rest) / high.shape[1]
+        bias = PURITY * torch.log(self._gather(self.purity) + 1e-6).mT  # (N, n, m, 1, K)
+        return torch.softmax(bias - SHARPNESS * torch.log(difference + SOFTNESS), dim=-1)
+
+    def _move(self, weights_NnmBK: Tensor, maps_NDhw: Tensor) -> Tensor:
+        """Return the weighted mean of the sources minus the maps, faded out where no source is known."""
+        trust = torch.clamp(3 * self.purity, max=1)
+        sources = torch.cat([maps_NDhw, torch.ones_like(trust)], 1) * trust
+        moved = self._join(weights_NnmBK @ self._gather(sources))
+        return moved[:, :-1] - moved[:, -1:] * maps_NDhw
+
+    def _multiply(self, queries: tuple[Tensor, ...], sources: tuple[Tensor, ...]) -> Tensor:
+        queries_NnmBD = self._make_blocks(torch.cat(queries, 1)).flatten(3, 4)
+        return queries_NnmBD @ self._gather(torch.cat(sources, 1)).mT
+
+    def _gather(self, x_NDhw: Tensor) -> Tensor:
+        """Return the cells of each block and of the blocks around it, (N, n, m, K, D); 0 beyond the border."""
+        around = 2 * self.reach
+        blocks = F.pad(self._make_blocks(x_NDhw), (0,) * 6 + (self.reach,) * 4)
+        rows = torch.cat([blocks[:, :, i : i - around or None] for i in range(around + 1)], dim=4)
+        return torch.cat([rows[:, i : i - around or None] for i in range(around + 1)], dim=3).flatten(3, 4)
+
+    def _make_blocks(self, x_NDhw: Tensor) -> Tensor:
+        """Return (N, n, m, b, b, D) with b * b = B.
+
+        Channels go last here, before sources are repeated, because moving them costs more than everything else.
+        """
+        x = torch.unflatten(torch.unflatten(x_NDhw, 3, (-1, self.side)), 2, (-1, self.side))  # (N, D, n, b, m, b)
+        return x.permute(0, 2, 4, 3, 5, 1)
+
+    def _join(self, x_NnmBD: Tensor) -> Tensor:
+        """Return the maps (N, D, h, w) of the blocks' cells."""
+        x = torch.unflatten(x_NnmBD, 3, (self.side, self.side))  # (N, n, m, b, b, D)
+        return x.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
+
+
+def _take_windows(x_NChw: Tensor) -> Tensor:
+    """Return the 3x3 windows around all cells, (N, 9 C, h, w)."""
+    padded = F.pad(x_NChw, (1, 1, 1, 1), mode="replicate")
+    return torch.cat([_shift(padded, down, right) for down, right in _WINDOW_CELLS], 1)
+
+
+def _shift(padded_NChw: Tensor, down: int, right: int) -> Tensor:
+    """Crop a map that is padded by one cell, to its original size."""
+    return padded_NChw[:, :, down : down - 2 or None, right : right - 2 or None]
