@@ -39,7 +39,9 @@ COARSE_REACH, FINE_REACH = 2, 1
 """Blocks around a block, in each direction, in which its sources are sought."""
 
 SHARPNESS = 16
-"""Power of the inverse squared difference."""
+"""Power of the inverse squared difference. Sharper settings (64, a softness of 0.003, a gain of 1) lower LPIPS in thick
+holes from 0.400 to 0.384, before training. But fills repeat more often (1.0 instead of 0.4 % of the places where lines
+cross the hole), and float32 is exact to 5e-5 instead of 1e-5."""
 
 SOFTNESS = 3e-4
 """Added to the mean squared difference of two windows. Below it, differences do not matter."""
