@@ -46,7 +46,7 @@ class InputBuilder:
         num_levels: Levels of the initial fill (:func:`~wavepaint.ops.initial_fill.fill_levels`). 0 leaves the hole
             black, as in the paper.
         with_details: Add shifted details. Needs one level or more.
-        with_matches: Add the matched detail. Needs shifted details and as many levels as they do.
+        with_matches: Add the matched detail. Needs shifted details and four levels or more.
     """
 
     num_levels: int = 0

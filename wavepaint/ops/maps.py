@@ -1,4 +1,4 @@
-"""Checks of the operators' inputs."""
+"""What operators on maps share: checks of their inputs, and crops."""
 
 import torch
 from torch import Tensor
@@ -29,6 +29,14 @@ def check_mask(mask_N1HW: Tensor, image_NCHW: Tensor) -> None:
     batch, _, height, width = image_NCHW.shape
     if mask_N1HW.shape != (batch, 1, height, width):
         raise ImageError(f"the mask is {tuple(mask_N1HW.shape)}: expected {(batch, 1, height, width)}, as the image.")
+
+
+def make_slice(padding: int, offset: int) -> slice:
+    """Return the slice of a padded side that has the original length and starts ``offset`` after the original.
+
+    It counts from both ends, so that an export needs no sizes.
+    """
+    return slice(padding + offset, (offset - padding) or None)
 
 
 def crop_like(x_NCHW: Tensor, like_NCHW: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavepaint.errors import ImageError
-from wavepaint.ops.maps import check_maps, check_mask
+from wavepaint.ops.maps import check_maps, check_mask, make_slice
 
 BLOCK_SIDE = 64
 """Pixels. Height and width must be multiples of it."""
@@ -40,8 +40,8 @@ COARSE_REACH, FINE_REACH = 2, 1
 
 SHARPNESS = 16
 """Power of the inverse squared difference. Sharper settings (64, a softness of 0.003, a gain of 1) lower LPIPS in thick
-holes from 0.400 to 0.384, before training. But fills repeat more often (1.0 instead of 0.4 % of the places where lines
-cross the hole), and float32 is exact to 5e-5 instead of 1e-5."""
+holes from 0.400 to 0.384, before training. But fills repeat more often (at 1.0 instead of 0.8 % of the places in holes
+across lines), and the largest error of float32 on photographs rises from 2e-5 to 5e-5. The median is below 5e-6."""
 
 SOFTNESS = 3e-4
 """Added to the mean squared difference of two windows. Below it, differences do not matter."""
@@ -53,7 +53,7 @@ DETAIL_GAIN = 0.7
 """Factor of the sum of the horizontally and the vertically shifted detail, where the search starts."""
 
 _WINDOW = 3
-_WINDOW_CELLS = [(down, right) for down in range(_WINDOW) for right in range(_WINDOW)]
+_WINDOW_CELLS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 _QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Quarters of a patch: the upper (0) or lower (1) half of the left (0) or right (1) half."""
 _STEP = 1 / 256
@@ -122,7 +122,7 @@ class _Grid:
         proposed = F.pad(windows + self._move(self._find(cells_NChw), windows), (1, 1, 1, 1), mode="replicate")
         parts = zip(_WINDOW_CELLS, proposed.chunk(_WINDOW**2, dim=1), strict=True)
         # Reversed: a cell is the last one of the window above and to the left of it.
-        total = sum((_shift(part, 2 - down, 2 - right) for (down, right), part in parts), torch.zeros_like(cells_NChw))
+        total = sum((_shift(part, -down, -right) for (down, right), part in parts), torch.zeros_like(cells_NChw))
         return cells_NChw + self.unknown * (total / _WINDOW**2 - cells_NChw)
 
     def move_patches(self, image_NCHW: Tensor, cells_NChw: Tensor) -> Tensor:
@@ -171,10 +171,10 @@ class _Grid:
 
     def _gather(self, x_NDhw: Tensor) -> Tensor:
         """Return the cells of each block and of the blocks around it, (N, n, m, K, D); 0 beyond the border."""
-        around = 2 * self.reach
+        shifts = [make_slice(self.reach, offset) for offset in range(-self.reach, self.reach + 1)]
         blocks = F.pad(self._make_blocks(x_NDhw), (0,) * 6 + (self.reach,) * 4)
-        rows = torch.cat([blocks[:, :, i : i - around or None] for i in range(around + 1)], dim=4)
-        return torch.cat([rows[:, i : i - around or None] for i in range(around + 1)], dim=3).flatten(3, 4)
+        rows = torch.cat([blocks[:, :, shift] for shift in shifts], dim=4)
+        return torch.cat([rows[:, shift] for shift in shifts], dim=3).flatten(3, 4)
 
     def _make_blocks(self, x_NDhw: Tensor) -> Tensor:
         """Return (N, n, m, b, b, D) with b * b = B.
@@ -197,5 +197,5 @@ def _take_windows(x_NChw: Tensor) -> Tensor:
 
 
 def _shift(padded_NChw: Tensor, down: int, right: int) -> Tensor:
-    """Crop a map that is padded by one cell, to its original size."""
-    return padded_NChw[:, :, down : down - 2 or None, right : right - 2 or None]
+    """Return a map that was padded by one cell, at its original size, from cells this far down and to the right."""
+    return padded_NChw[:, :, make_slice(1, down), make_slice(1, right)]

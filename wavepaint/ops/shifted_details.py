@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavepaint.errors import ConfigError, ImageError
-from wavepaint.ops.maps import check_maps, check_mask, crop_like
+from wavepaint.ops.maps import check_maps, check_mask, crop_like, make_slice
 
 DISTANCES = (24, 48, 80, 128)
 """Pixels between a pixel of the hole and the pixel that supplies its detail, in the order in which they are tried. Each
@@ -66,16 +66,8 @@ def shift_details(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, s
         shifted, missing = torch.zeros_like(detail), mask_N1HW
         for distance in DISTANCES:
             for down, right in directions:
-                rows, columns = _make_slice(far, distance * down), _make_slice(far, distance * right)
+                rows, columns = make_slice(far, distance * down), make_slice(far, distance * right)
                 shifted = shifted + missing * source[:, :, rows, columns]
                 missing = missing * holes[:, :, rows, columns]
         details.append(shifted)
     return torch.cat(details, dim=1)
-
-
-def _make_slice(padding: int, offset: int) -> slice:
-    """Return the slice of a padded side that has the original length and starts ``offset`` after the original.
-
-    It counts from both ends, so that an export needs no sizes.
-    """
-    return slice(padding + offset, (offset - padding) or None)

@@ -4,24 +4,22 @@ import re
 
 from torch import Tensor, nn
 
+from wavepaint.contract import IMAGE_CHANNELS
 from wavepaint.errors import CheckpointError
 from wavepaint.models.wavepaint import LEVELS_ENTRY
 from wavepaint.weights.checkpoint import Checkpoint
 from wavepaint.weights.loading import load_strictly
-
-NUM_COLOURS = 3
-"""Outputs of a module's last layer; its other outputs are gates."""
 
 _LEVEL = re.compile(r"\.feedforward[1-4]")
 _CAN_GROW = re.compile(r"\.feedforward[1-4]\.0\.weight$|\.conv\.0\.weight$|\.decoder2\.0\.")
 
 
 def load_initial_weights(model: nn.Module, checkpoint: Checkpoint, architecture: str) -> None:
-    """Load a checkpoint into a network of the same or a larger shape. Added parts start without effect.
+    """Load a checkpoint into a network of the same or a larger shape.
 
     - Added modules and wavelet levels keep the model's weights, which the caller has initialised to have no effect.
-    - Added inputs of a layer, such as details, get a weight of 0. Their gates keep the model's weights. Gates that the
-      checkpoint has are halved, because the added details show the same texture once more.
+    - Added inputs of a layer, such as details, get a weight of 0. Their gates keep the model's weights. The gates of
+      the checkpoint are halved, because the added details show the same texture once more.
     - The number of levels of the initial fill is not a weight, so the model's own stays.
 
     Raises:
@@ -46,8 +44,6 @@ def load_initial_weights(model: nn.Module, checkpoint: Checkpoint, architecture:
             initial[name] = tensor
         elif name in initial and _CAN_GROW.search(name):
             initial[name] = _grow(initial[name], tensor)
-            if ".decoder2." in name and len(tensor) > len(checkpoint.state[name]):
-                initial[name][NUM_COLOURS : len(checkpoint.state[name])] /= 2
     load_strictly(model, initial, checkpoint.path)
 
 
@@ -58,11 +54,16 @@ def _find_part(name: str) -> str:
 
 
 def _grow(weight: Tensor, fresh: Tensor) -> Tensor:
-    """Append inputs of weight 0 and the fresh outputs. A weight that cannot grow to the shape is returned as it is."""
+    """Append inputs of weight 0 and the fresh outputs, which are gates, and halve the gates before them.
+
+    A weight that cannot grow to the shape is returned as it is.
+    """
     if weight.ndim != fresh.ndim or any(old > new for old, new in zip(weight.shape, fresh.shape, strict=True)):
         return weight
     grown = fresh.clone()
     if fresh.ndim > 1:
         grown[:, weight.shape[1] :] = 0
     grown[tuple(map(slice, weight.shape))] = weight
+    if len(fresh) > len(weight):
+        grown[IMAGE_CHANNELS : len(weight)] /= 2
     return grown
