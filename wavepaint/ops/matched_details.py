@@ -87,6 +87,10 @@ def match_details(fills: Sequence[Tensor], mask_N1HW: Tensor, shifted_NBHW: Tens
             f"pixels, and at least {COARSE_LEVEL} halvings."
         )
     dtype = filled_NCHW.dtype
+    device = filled_NCHW.device.type
+    if torch.is_autocast_enabled(device):  # it would compute the matrix products in half precision
+        with torch.autocast(device, enabled=False):
+            return match_details(fills, mask_N1HW, shifted_NBHW)
     if dtype.itemsize < 4:  # the logits of close matches need float32
         fills, mask_N1HW, shifted_NBHW = [fill.float() for fill in fills], mask_N1HW.float(), shifted_NBHW.float()
         filled_NCHW = fills[0]

@@ -38,6 +38,8 @@ def pick_device(name: str | None, context: DistributedContext) -> torch.device:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", context.local_rank)
         torch.empty(1, device=device)
+        # All crops of a run have the same size, so it pays to try cuDNN's algorithms. It concerns GPUs only.
+        torch.backends.cudnn.benchmark = True
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
             f"--device {name} is not usable here ({str(error).splitlines()[0]}): expected cpu, or cuda with a GPU."
