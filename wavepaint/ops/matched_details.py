@@ -95,10 +95,13 @@ def match_details(fills: Sequence[Tensor], mask_N1HW: Tensor, shifted_NBHW: Tens
         fills, mask_N1HW, shifted_NBHW = [fill.float() for fill in fills], mask_N1HW.float(), shifted_NBHW.float()
         filled_NCHW = fills[0]
     start_NCHW = filled_NCHW + DETAIL_GAIN * (shifted_NBHW[:, :3] + shifted_NBHW[:, 3:])
+    start_NChw = F.avg_pool2d(start_NCHW, 2**FINE_LEVEL)
 
-    coarse = _Grid(fills, start_NCHW, mask_N1HW, COARSE_LEVEL, COARSE_REACH)
+    coarse = _Grid(
+        fills, F.avg_pool2d(start_NChw, 2 ** (COARSE_LEVEL - FINE_LEVEL)), mask_N1HW, COARSE_LEVEL, COARSE_REACH
+    )
     voted_NChw = coarse.vote(coarse.cells)
-    fine = _Grid(fills, start_NCHW, mask_N1HW, FINE_LEVEL, FINE_REACH)
+    fine = _Grid(fills, start_NChw, mask_N1HW, FINE_LEVEL, FINE_REACH)
     change_NChw = F.interpolate(
         voted_NChw - F.avg_pool2d(fine.cells, 2), scale_factor=2, mode="bilinear", align_corners=False
     )
@@ -112,13 +115,14 @@ class _Grid:
     Letters in names: N images, D channels, h x w cells; n x m blocks of B cells, each with K cells in and around it.
     """
 
-    def __init__(self, fills: Sequence[Tensor], start_NCHW: Tensor, mask_N1HW: Tensor, level: int, reach: int) -> None:
+    def __init__(self, fills: Sequence[Tensor], start_NChw: Tensor, mask_N1HW: Tensor, level: int, reach: int) -> None:
         self.scale = 2**level
         self.side, self.reach = BLOCK_SIDE // self.scale, reach
         self.unknown = 1 - F.max_pool2d(1 - mask_N1HW, self.scale)
-        self.cells = fills[level] + self.unknown * (F.avg_pool2d(start_NCHW, self.scale) - fills[level])
+        self.cells = fills[level] + self.unknown * (start_NChw - fills[level])
         unknown_share = F.pad(F.avg_pool2d(mask_N1HW, self.scale), (1, 1, 1, 1), value=1)
         self.purity = 1 - F.avg_pool2d(unknown_share, _WINDOW, stride=1)
+        self._trust = torch.clamp(3 * self.purity, max=1)
 
     def vote(self, cells_NChw: Tensor) -> Tensor:
         """Replace each unknown cell by the mean of what the windows over it would put there."""
@@ -133,18 +137,24 @@ class _Grid:
         """Return the difference that blended patches of twice the cells' side make to the image."""
         half = self.scale // 2
         quarters = F.pixel_unshuffle(F.pad(image_NCHW, (half,) * 4, mode="replicate"), self.scale)  # (N, Q, h+1, w+1)
+        weights = self._find(cells_NChw) * self._gather(self._trust).mT  # (N, n, m, B, K)
+        share = self._join(weights.sum(-1, keepdim=True))
+        window = (2 * self.reach + 1) * self.side
+        grid = torch.unflatten(weights, 4, (window, window))
+        sources = self._gather(F.pad(quarters, (0, self.side - 1) * 2), more=1)
         halves = (slice(None, -1), slice(1, None))
-        patches = torch.cat([quarters[:, :, halves[down], halves[right]] for down, right in _QUARTERS], 1)
-        moved = self._move(self._find(cells_NChw), patches)  # (N, 4 Q, h, w)
         # Raised cosines of patches that overlap by half add up to 1, except at the border.
-        steps = torch.arange(2 * self.scale, dtype=moved.dtype, device=moved.device) + 0.5
+        steps = torch.arange(2 * self.scale, dtype=share.dtype, device=share.device) + 0.5
         ramps = (torch.sin(steps * (math.pi / (2 * self.scale))) ** 2).chunk(2)
         total = weight = torch.zeros_like(quarters[:, :1])
-        for (down, right), part in zip(_QUARTERS, moved.chunk(4, dim=1), strict=True):
-            window = (ramps[down][:, None] * ramps[right]).flatten()[None, :, None, None]
+        for down, right in _QUARTERS:
+            # A quarter comes from the cell of its patch or from the next one: the same weights, moved by a cell.
+            moved = F.pad(grid, (right, 1 - right, down, 1 - down)).flatten(4) @ sources
+            part = self._join(moved) - share * quarters[:, :, halves[down], halves[right]]
+            ramp = (ramps[down][:, None] * ramps[right]).flatten()[None, :, None, None]
             padding = (right, 1 - right, down, 1 - down)
-            total = total + F.pad(part * window.repeat(1, image_NCHW.shape[1], 1, 1), padding)
-            weight = weight + F.pad(torch.ones_like(self.purity) * window, padding)
+            total = total + F.pad(part * ramp.repeat(1, image_NCHW.shape[1], 1, 1), padding)
+            weight = weight + F.pad(torch.ones_like(share) * ramp, padding)
         blended = F.pixel_shuffle(total, self.scale) / F.pixel_shuffle(weight, self.scale)
         return blended[:, :, half:-half, half:-half]
 
@@ -164,8 +174,7 @@ class _Grid:
 
     def _move(self, weights_NnmBK: Tensor, maps_NDhw: Tensor) -> Tensor:
         """Return the weighted mean of the sources minus the maps, faded out where no source is known."""
-        trust = torch.clamp(3 * self.purity, max=1)
-        sources = torch.cat([maps_NDhw, torch.ones_like(trust)], 1) * trust
+        sources = torch.cat([maps_NDhw, torch.ones_like(self._trust)], 1) * self._trust
         moved = self._join(weights_NnmBK @ self._gather(sources))
         return moved[:, :-1] - moved[:, -1:] * maps_NDhw
 
@@ -173,12 +182,23 @@ class _Grid:
         queries_NnmBD = self._make_blocks(torch.cat(queries, 1)).flatten(3, 4)
         return queries_NnmBD @ self._gather(torch.cat(sources, 1)).mT
 
-    def _gather(self, x_NDhw: Tensor) -> Tensor:
-        """Return the cells of each block and of the blocks around it, (N, n, m, K, D); 0 beyond the border."""
-        shifts = [make_slice(self.reach, offset) for offset in range(-self.reach, self.reach + 1)]
+    def _gather(self, x_NDhw: Tensor, more: int = 0) -> Tensor:
+        """Return the cells of each block and of the blocks around it, (N, n, m, K, D); 0 beyond the border.
+
+        With ``more``, as many rows below and columns on the right are added; the maps then have an additional block
+        there.
+        """
         blocks = F.pad(self._make_blocks(x_NDhw), (0,) * 6 + (self.reach,) * 4)
-        rows = torch.cat([blocks[:, :, shift] for shift in shifts], dim=4)
-        return torch.cat([rows[:, shift] for shift in shifts], dim=3).flatten(3, 4)
+        last = 2 * self.reach + (more > 0)  # the number of blocks after the first that one window touches
+        shifts = [slice(first, (first - last) or None) for first in range(last + 1)]
+        columns = [blocks[:, :, shift] for shift in shifts]
+        if more:
+            columns[-1] = columns[-1][:, :, :, :, :more]
+        blocks = torch.cat(columns, dim=4)
+        rows = [blocks[:, shift] for shift in shifts]
+        if more:
+            rows[-1] = rows[-1][:, :, :, :more]
+        return torch.cat(rows, dim=3).flatten(3, 4)
 
     def _make_blocks(self, x_NDhw: Tensor) -> Tensor:
         """Return (N, n, m, b, b, D) with b * b = B.
