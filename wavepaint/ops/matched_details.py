@@ -122,12 +122,13 @@ class _Grid:
         self.cells = fills[level] + self.unknown * (start_NChw - fills[level])
         unknown_share = F.pad(F.avg_pool2d(mask_N1HW, self.scale), (1, 1, 1, 1), value=1)
         self.purity = 1 - F.avg_pool2d(unknown_share, _WINDOW, stride=1)
-        self._trust = torch.clamp(3 * self.purity, max=1)
 
     def vote(self, cells_NChw: Tensor) -> Tensor:
         """Replace each unknown cell by the mean of what the windows over it would put there."""
         windows = _take_windows(cells_NChw)
-        proposed = F.pad(windows + self._move(self._find(cells_NChw), windows), (1, 1, 1, 1), mode="replicate")
+        weights, sources = self._find(windows, windows)
+        change = self._join(weights @ sources) - self._join(weights.sum(-1, keepdim=True)) * windows
+        proposed = F.pad(windows + change, (1, 1, 1, 1), mode="replicate")
         parts = zip(_WINDOW_CELLS, proposed.chunk(_WINDOW**2, dim=1), strict=True)
         # Reversed: a cell is the last one of the window above and to the left of it.
         total = sum((_shift(part, -down, -right) for (down, right), part in parts), torch.zeros_like(cells_NChw))
@@ -137,7 +138,7 @@ class _Grid:
         """Return the difference that blended patches of twice the cells' side make to the image."""
         half = self.scale // 2
         quarters = F.pixel_unshuffle(F.pad(image_NCHW, (half,) * 4, mode="replicate"), self.scale)  # (N, Q, h+1, w+1)
-        weights = self._find(cells_NChw) * self._gather(self._trust).mT  # (N, n, m, B, K)
+        weights, _ = self._find(_take_windows(cells_NChw))
         share = self._join(weights.sum(-1, keepdim=True))
         window = (2 * self.reach + 1) * self.side
         grid = torch.unflatten(weights, 4, (window, window))
@@ -149,38 +150,43 @@ class _Grid:
         total = weight = torch.zeros_like(quarters[:, :1])
         for down, right in _QUARTERS:
             # A quarter comes from the cell of its patch or from the next one: the same weights, moved by a cell.
-            moved = F.pad(grid, (right, 1 - right, down, 1 - down)).flatten(4) @ sources
-            part = self._join(moved) - share * quarters[:, :, halves[down], halves[right]]
-            ramp = (ramps[down][:, None] * ramps[right]).flatten()[None, :, None, None]
             padding = (right, 1 - right, down, 1 - down)
+            moved = self._join(F.pad(grid, padding).flatten(4) @ sources)
+            part = moved - share * quarters[:, :, halves[down], halves[right]]
+            ramp = (ramps[down][:, None] * ramps[right]).flatten()[None, :, None, None]
             total = total + F.pad(part * ramp.repeat(1, image_NCHW.shape[1], 1, 1), padding)
             weight = weight + F.pad(torch.ones_like(share) * ramp, padding)
         blended = F.pixel_shuffle(total, self.scale) / F.pixel_shuffle(weight, self.scale)
         return blended[:, :, half:-half, half:-half]
 
-    def _find(self, cells_NChw: Tensor) -> Tensor:
-        """Return the weights (N, n, m, B, K) of the sources of each window."""
+    def _find(self, windows_NDhw: Tensor, *carried: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights (N, n, m, B, K) of the sources of each window, and carried maps (N, n, m, K, D) of them.
+
+        The weights add up to less than 1 where no source is known.
+        """
         # The difference of two windows that match is small, and would drown in the rounding errors of the products. A
         # rounded part of each colour, a multiple of 1/256, has exact products and sums; the rest is small.
-        rounded = torch.round((cells_NChw - 0.5) / _STEP) * _STEP
-        high, low = _take_windows(rounded), _take_windows(cells_NChw - 0.5 - rounded)  # (N, 9 C, h, w)
+        centred = windows_NDhw - 0.5
+        high = torch.round(centred / _STEP) * _STEP
+        low = centred - high
         one = torch.ones_like(self.purity)
         square, product = (high * high).sum(1, keepdim=True), ((2 * high + low) * low).sum(1, keepdim=True)
-        exact = self._multiply((-2 * high, square, one), (high, one, square))
-        rest = self._multiply((-2 * high, -2 * low, product, one), (low, high + low, one, product))
-        difference = torch.relu(exact + rest) / high.shape[1]
-        bias = PURITY * torch.log(self._gather(self.purity) + 1e-6).mT  # (N, n, m, 1, K)
-        return torch.softmax(bias - SHARPNESS * torch.log(difference + SOFTNESS), dim=-1)
-
-    def _move(self, weights_NnmBK: Tensor, maps_NDhw: Tensor) -> Tensor:
-        """Return the weighted mean of the sources minus the maps, faded out where no source is known."""
-        sources = torch.cat([maps_NDhw, torch.ones_like(self._trust)], 1) * self._trust
-        moved = self._join(weights_NnmBK @ self._gather(sources))
-        return moved[:, :-1] - moved[:, -1:] * maps_NDhw
-
-    def _multiply(self, queries: tuple[Tensor, ...], sources: tuple[Tensor, ...]) -> Tensor:
-        queries_NnmBD = self._make_blocks(torch.cat(queries, 1)).flatten(3, 4)
-        return queries_NnmBD @ self._gather(torch.cat(sources, 1)).mT
+        queries = torch.cat([-2 * high, square, one, -2 * high, -2 * low, product, one], 1)
+        sources = torch.cat([high, one, square, low, high + low, one, product, self.purity], 1)
+        channels = high.shape[1]
+        exact, rest = channels + 2, 2 * channels + 2
+        # All maps are gathered at once: an engine spends more on the shapes of a small tensor than on its numbers.
+        gathered = self._gather(torch.cat([sources, *carried], 1))
+        compared = gathered[..., : sources.shape[1]].mT  # (N, n, m, D, K)
+        queries_NnmBD = self._make_blocks(queries).flatten(3, 4)
+        exactly = queries_NnmBD[..., :exact] @ compared[:, :, :, :exact]
+        roughly = queries_NnmBD[..., exact:] @ compared[:, :, :, exact : exact + rest]
+        difference = torch.relu(exactly + roughly) / channels
+        purity = compared[:, :, :, exact + rest :]
+        weights = torch.softmax(
+            PURITY * torch.log(purity + 1e-6) - SHARPNESS * torch.log(difference + SOFTNESS), dim=-1
+        )
+        return weights * torch.clamp(3 * purity, max=1), gathered[..., sources.shape[1] :]
 
     def _gather(self, x_NDhw: Tensor, more: int = 0) -> Tensor:
         """Return the cells of each block and of the blocks around it, (N, n, m, K, D); 0 beyond the border.

@@ -181,7 +181,7 @@ def test_a_plan_of_exactly_the_cells_shape_is_built_once_and_timed(
     engine: str, default: Subject, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setattr(runners, "build_plan", machine.build_plan)
-    cells = list_cells([default], [32], [2], engines=[engine], precisions=["float16"])
+    cells = list_cells([default], [64], [2], engines=[engine], precisions=["float16"])
     for _ in range(2):
         (result,) = race(cells, rounds=1, seconds=0, plans=tmp_path, in_pytorch=True)
         assert result.problem == ""
@@ -190,7 +190,7 @@ def test_a_plan_of_exactly_the_cells_shape_is_built_once_and_timed(
     machine.require_all_freed()
     ((fixed, _, _, options),) = machine.builds
     (profile,) = options.profiles
-    assert profile.min == profile.opt == profile.max == (2, 32, 32)
+    assert profile.min == profile.opt == profile.max == (2, 64, 64)
     assert not fixed.path.exists()  # it is as large as the model
     assert result.label.endswith("built for current") == (engine == "tensorrt-rtx")
 
