@@ -59,7 +59,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine()
     machine.trt = tensorrt.SimulatedTensorRt(machine.gpu)
     monkeypatch.setattr(TensorRtLibrary, "load", lambda self: machine.trt)
-    set_gpus(monkeypatch, Gpu("Simulated GPU", "sm90", 80_000))
+    set_gpus(monkeypatch, Gpu("Simulated GPU", "sm120", 80_000))
     monkeypatch.setattr(session, "open_device", machine.open_device)
     monkeypatch.setattr(cuda_open, "open_device", machine.open_device)
     monkeypatch.setattr(plan_cache, "build_plan", machine.build_plan)

@@ -45,7 +45,7 @@ def build_plan(
     return {
         "library": library.name,
         "library_version": "11.0",
-        "compute_capabilities": ["sm90"],
+        "compute_capabilities": ["sm120"],
         "profiles": [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles],
         "onnx": model.artifact.path,
         "onnx_sha256": hash_file(model.path),
@@ -68,6 +68,7 @@ class SimulatedTensorRt:
         def __init__(self) -> None:
             pass
 
+    ComputeCapability = Enum("ComputeCapability", ["NONE", "CURRENT", "SM75", "SM80", "SM86", "SM89", "SM120", "SM121"])
     DataType = Enum("DataType", ["FLOAT", "UINT8", "HALF"])
     TensorIOMode = Enum("TensorIOMode", ["INPUT", "OUTPUT"])
     ExecutionContextAllocationStrategy = Enum("ExecutionContextAllocationStrategy", ["STATIC", "USER_MANAGED"])

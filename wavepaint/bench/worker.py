@@ -206,7 +206,8 @@ def race_in_child(
     for (side, batch, engine, precision), pending in groups.items():
         before = tried.setdefault((engine, precision), [])
         if before and not any(result.label for result in before):
-            keep([_make_failed(cell, NOT_RUN + before[0].problem.removeprefix(NOT_RUN)) for cell in pending])
+            reason = f"{NOT_RUN}{engine} {precision} failed to open before"
+            keep([_make_failed(cell, reason) for cell in pending])
             continue
         on_progress(f"{side}x{side}, batch {batch}: {engine} {precision}")
         results: list[Result] = []

@@ -3,6 +3,7 @@
 Both have almost the same API. :class:`TensorRtRtxLibrary` overrides what TensorRT-RTX does differently.
 """
 
+import importlib.util
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,10 @@ LIBRARIES: tuple[Library, ...] = get_args(Library)
 ANY_GPU, CURRENT_GPU = "any", "current"
 """Targets of TensorRT-RTX besides compute capabilities: every supported GPU from Ampere on, and the GPU of this
 machine."""
+
+RTX_CAPABILITIES = ("sm75", "sm80", "sm86", "sm89", "sm120", "sm121")
+"""Compute capabilities that TensorRT-RTX 1.7 names. GPUs that are newer than the last run plans for :data:`ANY_GPU`;
+others between them, such as Hopper (sm90), run none."""
 
 
 class TensorRtLibrary:
@@ -59,10 +64,10 @@ class TensorRtLibrary:
         return trt
 
     def require_gpu(self) -> Gpu:
-        """Return the GPU that plans run on, without importing the library.
+        """Return the GPU that plans run on.
 
         Raises:
-            EngineError: No driver or no GPU.
+            EngineError: There is no driver or no GPU, or the library does not support the GPU.
         """
         gpus = find_gpus()
         if not gpus:
@@ -70,7 +75,17 @@ class TensorRtLibrary:
                 f"{self.label} runs on NVIDIA GPUs, and no driver or GPU was found here. With a GPU, install its "
                 f"driver and: {make_install_command(self.name)}"
             )
+        self.require_support(gpus[0].compute_capability)
         return gpus[0]
+
+    def require_support(self, capability: str) -> None:
+        """Raise if the library supports no GPU of a compute capability, such as "sm90".
+
+        TensorRT drops only GPUs that are older than its versions, and says so itself.
+
+        Raises:
+            EngineError: The message names the supported GPUs, and the engines to use instead.
+        """
 
     def choose_targets(self, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
         """Return the GPUs to build a plan for; empty for the GPU of this machine.
@@ -150,17 +165,39 @@ class TensorRtRtxLibrary(TensorRtLibrary):
     takes_targets = True
     captures_graphs = True
 
+    def require_support(self, capability: str) -> None:
+        known = self._list_capabilities()
+        if capability in known or _get_number(capability) > max(map(_get_number, known)):
+            return
+        names = ", ".join(map(_format_capability, known))
+        raise EngineError(
+            f"{self.label} does not support the GPU here, which has compute capability {_format_capability(capability)}"
+            f"; it supports {names} and newer. Use another engine: tensorrt or ort-cuda."
+        )
+
+    def _list_capabilities(self) -> tuple[str, ...]:
+        """Return the compute capabilities that the library names; those of version 1.7 if it is not installed."""
+        if importlib.util.find_spec(self.module) is None:
+            return RTX_CAPABILITIES
+        return tuple(name.lower() for name in vars(self.load().ComputeCapability) if name.startswith("SM"))
+
     def choose_targets(self, targets: tuple[str, ...], gpus: list[str]) -> tuple[str, ...]:
-        known = [name for name in vars(self.load().ComputeCapability) if name.startswith("SM")]
+        known = self._list_capabilities()
         if targets in ((ANY_GPU,), (CURRENT_GPU,)):
             return targets
         for target in targets:
-            if target.upper() not in known:
+            if target.lower() not in known:
                 raise ConfigError(
                     f"unknown target {target!r}: TensorRT-RTX builds for {', '.join(name[2:] for name in known)}, or "
                     f"for {ANY_GPU} by itself (--sm)."
                 )
-        return targets or ((CURRENT_GPU,) if gpus and gpus[0].upper() in known else (ANY_GPU,))
+        if targets or not gpus:
+            return targets or (ANY_GPU,)
+        try:
+            self.require_support(gpus[0])
+        except EngineError as error:
+            raise EngineError(f"{error} To build for other machines, add --sm {ANY_GPU}.") from error
+        return (CURRENT_GPU,) if gpus[0] in known else (ANY_GPU,)
 
     def prepare_build(self, trt: Any, config: Any, targets: tuple[str, ...], timing_cache: Path | None) -> None:
         if targets != (ANY_GPU,):  # the library's default
@@ -184,6 +221,17 @@ class TensorRtRtxLibrary(TensorRtLibrary):
 
     def can_capture(self, context: Any, stream: int) -> bool:
         return bool(context.is_stream_capturable(stream))
+
+
+def _get_number(capability: str) -> int:
+    """Return ten times a compute capability: 90 for "sm90"."""
+    return int(capability.removeprefix("sm"))
+
+
+def _format_capability(capability: str) -> str:
+    """Return NVIDIA's spelling: "9.0" for "sm90"."""
+    major, minor = divmod(_get_number(capability), 10)
+    return f"{major}.{minor}"
 
 
 _BY_NAME: dict[Library, TensorRtLibrary] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fakes.machine import Machine
+from tests.fakes.machine import Machine, set_gpus
 from tests.unit.bench.results import make_report
 from wavepaint.bench import race as race_module
 from wavepaint.bench import report, runners
@@ -15,6 +15,7 @@ from wavepaint.bench.entrants import Subject
 from wavepaint.bench.race import race
 from wavepaint.bench.roofline import add_shares, measure_copy_rate, measure_matrix_rate
 from wavepaint.errors import EngineError
+from wavepaint.runtime.engines.gpus import Gpu
 from wavepaint.runtime.engines.openvino import cpu_precisions
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import list_fastest
@@ -209,6 +210,17 @@ def test_a_plan_for_any_gpu_is_tried_if_none_for_this_gpu_can_be_built(
     assert failed.problem == "no tensorrt plan runs. this GPU: AttributeError: no name for this GPU"
     assert opened.label.endswith(", built for any")
     machine.require_all_freed()
+
+
+def test_a_gpu_that_the_library_does_not_support_is_named_before_any_build(
+    subject: Subject, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(runners, "build_plan", machine.build_plan)
+    set_gpus(monkeypatch, Gpu("NVIDIA H200", "sm90", 143_000))
+    cells = list_cells([subject], [32], [1], engines=["tensorrt-rtx"], precisions=["float16"])
+    (failed,) = race(cells, rounds=1, seconds=0, plans=tmp_path)
+    assert failed.problem.startswith("TensorRT-RTX does not support the GPU here")
+    assert machine.builds == []
 
 
 def test_tf32_is_allowed_only_in_cells_of_tf32(default: Subject) -> None:

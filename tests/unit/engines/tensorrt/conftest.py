@@ -68,7 +68,7 @@ def planned(machine: Machine, full_bundle: Bundle, tmp_path: Path) -> Bundle:
     write_plan(folder / "model.plan", onnx, "float32", [list(PROFILE.values())])
     details = {
         "library_version": "11.0",
-        "compute_capabilities": ["sm90"],
+        "compute_capabilities": ["sm120"],
         "profiles": [PROFILE],
         "onnx": "model.onnx",
         "onnx_sha256": hash_file(onnx),

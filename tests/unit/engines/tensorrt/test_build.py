@@ -18,7 +18,7 @@ from wavepaint.runtime.engines.gpus import Gpu, find_gpus
 from wavepaint.runtime.engines.tensorrt import build as build_module
 from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
-from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.library import RTX_CAPABILITIES, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 RTX = get_library("tensorrt-rtx")
@@ -68,7 +68,10 @@ def test_invalid_options_are_refused(options: dict[str, object], message: str) -
 def test_targets_depend_on_library_and_gpu(rtx: None) -> None:
     assert get_library("tensorrt").choose_targets((), ["sm90"]) == ()
     assert RTX.choose_targets((), ["sm89"]) == ("current",)
-    assert RTX.choose_targets((), ["sm90"]) == ("any",)  # Hopper has no name there
+    assert RTX.choose_targets((), ["sm150"]) == ("any",)  # newer than the library
+    with pytest.raises(EngineError, match=r"compute capability 9\.0; it supports 7\.5.*12\.1 and newer.*--sm any"):
+        RTX.choose_targets((), ["sm90"])
+    assert RTX.choose_targets(("sm86",), ["sm90"]) == ("sm86",)  # for another machine
     assert RTX.choose_targets((), []) == ("any",)
     assert RTX.choose_targets(("any",), ["sm89"]) == ("any",)
     assert RTX.choose_targets(("sm120",), ["sm89"]) == ("sm120",)
@@ -80,6 +83,11 @@ def test_targets_depend_on_library_and_gpu(rtx: None) -> None:
         RTX.choose_targets(("sm61",), [])
     with pytest.raises(ConfigError, match="unknown target 'any'.* or for any by itself"):
         RTX.choose_targets(("sm86", "any"), [])
+
+
+def test_the_compute_capabilities_are_those_that_tensorrt_rtx_names(rtx: None) -> None:
+    names = vars(importlib.import_module("tensorrt_rtx").ComputeCapability)
+    assert tuple(name.lower() for name in names if name.startswith("SM")) == RTX_CAPABILITIES
 
 
 def test_tensorrt_rtx_builds_for_the_targets_in_the_manifest(

@@ -79,12 +79,12 @@ def test_a_plan_is_runnable_only_where_it_fits(
     assert find_obstacle(model) == ""
     assert find_runnable(model) == [ExecutionConfig("tensorrt", model, "float32")]
     other = planned.get_model(make_plan_artifact(planned, compute_capabilities=["sm86"]))
-    assert "GPU here is sm90" in find_obstacle(other)
+    assert "GPU here is sm120" in find_obstacle(other)
     monkeypatch.setattr(TensorRtLibrary, "load", LOAD)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert make_install_command("tensorrt") in find_obstacle(model)
     assert find_runnable(model) == []
-    assert find_mismatch({}, get_library("tensorrt"), "11.0", "sm90").startswith("it was built by TensorRT None")
+    assert find_mismatch({}, get_library("tensorrt"), "11.0", "sm120").startswith("it was built by TensorRT None")
 
 
 def test_verification_runs_plans_of_both_io_dtypes(

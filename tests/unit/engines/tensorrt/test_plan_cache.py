@@ -43,8 +43,8 @@ def test_a_plan_that_fits_opens_without_a_warning(planned: Bundle, machine: Mach
     ("changes", "reason"),
     [
         ({"library_version": "10.9"}, "it was built by TensorRT 10.9, and TensorRT 11.0 is installed"),
-        ({"compute_capabilities": ["sm86", "sm89"]}, "it was built for sm86, sm89, and the GPU here is sm90"),
-        ({"compute_capabilities": []}, "it was built for no named GPU, and the GPU here is sm90"),
+        ({"compute_capabilities": ["sm86", "sm89"]}, "it was built for sm86, sm89, and the GPU here is sm120"),
+        ({"compute_capabilities": []}, "it was built for no named GPU, and the GPU here is sm120"),
         ({"onnx_sha256": "0" * 64}, "it was built from another model.onnx than the one in the bundle"),
     ],
 )
