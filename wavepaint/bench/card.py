@@ -35,6 +35,15 @@ class Card:
 def measure_card(seconds: float = 0.5) -> Card:
     """Measure the first GPU. If PyTorch sees none, measure the CPU with small sizes."""
     import torch
+
+    card = _measure(seconds)
+    # PyTorch keeps freed memory of the GPU, and would free it during the first cell, whose memory would be negative.
+    torch.cuda.empty_cache()
+    return card
+
+
+def _measure(seconds: float) -> Card:
+    import torch
     import torch.nn.functional as F
 
     has_gpu = torch.cuda.is_available()

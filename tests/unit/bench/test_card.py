@@ -1,6 +1,9 @@
 """The roofs of a card: measured rates, and the bound of each layer."""
 
+import weakref
+
 import pytest
+import torch
 
 from wavepaint.bench.card import Card, Layer, add_card_shares, count_layers, find_layer_seconds, measure_card
 from wavepaint.bench.cells import PYTORCH, Cell, Result, TorchConfig
@@ -12,6 +15,23 @@ def test_a_card_is_measured() -> None:
     card = measure_card(seconds=0.01)
     assert card.gmac_per_s > 1
     assert card.copy_gb_per_s > 0.1
+
+
+def test_measuring_a_card_leaves_no_memory_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cells that follow in the same process count the memory that they take."""
+    made: list[weakref.ref[torch.Tensor]] = []
+    num_alive: list[int] = []
+    empty_like = torch.empty_like
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        made.append(weakref.ref(empty := empty_like(tensor)))
+        return empty
+
+    monkeypatch.setattr(torch, "empty_like", note)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: num_alive.append(sum(one() is not None for one in made)))
+    measure_card(seconds=0.01)
+    assert len(made) == 2
+    assert num_alive == [0]
 
 
 def test_each_layer_is_bound_by_arithmetic_or_by_memory() -> None:
