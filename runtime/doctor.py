@@ -1,7 +1,6 @@
 """Describe this machine, and check which engines work on it and why the others do not."""
 
 import importlib.metadata
-import os
 import platform
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from wavepaint.contract import Bundle
 from wavepaint.errors import WavePaintError
-from wavepaint.machine import describe_machine
+from wavepaint.machine import describe_machine, find_memory_bytes
 from wavepaint.runtime.engines.engine import Auto, EngineName, ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
 from wavepaint.runtime.engines.ort import describe_conflict, find_packages
@@ -64,12 +63,13 @@ def describe_system() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    memory = find_memory_bytes()
     return {
         **describe_machine(),
         "platform": platform.platform(),
         "executable": sys.executable,
         "features": _cpu_features(),
-        "memory_mb": _memory_mb(),
+        "memory_mb": memory and memory >> 20,
         "gpus": [vars(gpu) for gpu in find_gpus()],
         "cuda_driver": find_driver_version(),
         "packages": versions,
@@ -83,13 +83,6 @@ def _cpu_features() -> list[str]:
         return []
     flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), [])
     return [feature for feature in _FEATURES if feature in flags]
-
-
-def _memory_mb() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def find_conflicts() -> list[str]:

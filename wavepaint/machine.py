@@ -8,11 +8,27 @@ from typing import Any
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux shows the limit of the container's memory in bytes, in both versions of control groups."""
 
 
 def count_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def find_memory_bytes() -> int | None:
+    """Return the memory of the machine, or of its container if that is limited; None where it is not known."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    for path in _CONTAINER_LIMITS:
+        try:
+            found = min(found, int(path.read_text()))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return found
 
 
 def reset_peak_memory() -> float:

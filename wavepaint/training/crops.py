@@ -19,14 +19,23 @@ from wavepaint.data.names import PackedNames
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import MAX_BROKEN
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
+from wavepaint.machine import find_memory_bytes
 
-CACHE_BYTES = 2 << 30
-"""Memory for decoded photos, shared by all loader processes of a machine. Decoding costs more than a small step."""
+MIN_CACHE_BYTES, CACHE_SHARE = 2 << 30, 8
+"""Memory for decoded photos, shared by all loader processes of a machine: an eighth of its memory, at least 2 GiB.
+
+Decoding costs more than a small step. Each process caches its own photos, so a GPU with many processes needs more.
+"""
 BYTES_PER_PIXEL = 4
 """Pillow stores RGB in 4 bytes."""
 NUM_PROBED = 64
 
 Sample = tuple[Tensor, Tensor]
+
+
+def find_cache_bytes() -> int:
+    """Return the memory for decoded photos of all loader processes of this machine."""
+    return max(MIN_CACHE_BYTES, (find_memory_bytes() or 0) // CACHE_SHARE)
 
 
 def to_float(image: Tensor, mask: Tensor) -> Sample:
@@ -133,7 +142,7 @@ class RandomCrops(Dataset[Sample]):
         self.augmentation, self.masks = augmentation, masks
         self.seed, self.num_samples, self.max_broken = seed, num_samples, max_broken
         self._cache: dict[int, Image.Image] = {}
-        self._room = CACHE_BYTES // max(workers, 1)
+        self._room = find_cache_bytes() // max(workers, 1)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         # All loader processes share these flags, forked or spawned. Two processes that meet a broken photo at the same
         # moment may both report it; a lock on every read would cost more.

@@ -19,7 +19,7 @@ from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
 from wavepaint.training import data_module
 from wavepaint.training.config import TrainConfig
-from wavepaint.training.crops import RandomCrops, probe_sizes, read_batches, to_float
+from wavepaint.training.crops import RandomCrops, find_cache_bytes, probe_sizes, read_batches, to_float
 from wavepaint.training.data_config import DataConfig
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.loss_config import LossConfig
@@ -153,12 +153,24 @@ def test_cache_respects_the_memory_limit_of_all_processes(
 ) -> None:
     """Pillow stores RGB in four bytes per pixel."""
     limit = 2 * 4 * 200 * 150 * max(workers, 1)
-    monkeypatch.setattr("wavepaint.training.crops.CACHE_BYTES", limit)
+    monkeypatch.setattr("wavepaint.training.crops.find_cache_bytes", lambda: limit)
     crops = make_crops(source, workers=workers)
     for number in range(12):
         crops[number]
     num_bytes = sum(len(photo.tobytes("raw", "RGBX")) for photo in crops._cache.values())
     assert 0 < num_bytes <= limit / max(workers, 1)
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"),
+    [(None, 2 << 30), (4 << 30, 2 << 30), (16 << 30, 2 << 30), (128 << 30, 16 << 30)],
+    ids=["unknown", "4 GiB", "16 GiB", "128 GiB"],
+)
+def test_the_cache_limit_follows_the_memory_of_a_large_machine(
+    memory: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wavepaint.training.crops.find_memory_bytes", lambda: memory)
+    assert find_cache_bytes() == expected
 
 
 def test_processes_of_a_machine_share_the_cache_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
