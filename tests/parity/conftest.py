@@ -1,4 +1,4 @@
-"""Environments in which the real bindings of TensorRT import without a GPU and without TensorRT itself."""
+"""Which packages are installed, and environments in which TensorRT's real bindings import without TensorRT itself."""
 
 import os
 import shutil
@@ -21,6 +21,19 @@ int getNvOnnxParserVersion(void) {return 0;}
 void *getPluginRegistry(void) {return 0;}
 int initLibNvInferPlugins(void) {return 0;}
 """
+
+
+_GPU_MODULES = {
+    "tensorrt": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "cuda-bindings": "cuda.bindings.driver",
+    "pycuda": "pycuda.driver",
+}
+
+
+def require_gpu_package(name: str) -> None:
+    """Skip the test if a package for GPUs is not installed."""
+    pytest.importorskip(_GPU_MODULES[name], reason=f"{name} is not installed", exc_type=ImportError)
 
 
 def require_in_ci(reason: str) -> None:

@@ -196,6 +196,22 @@ def test_half_precision_is_rounded_only_at_the_end() -> None:
     assert torch.equal(found, expected.half())
 
 
+def test_autocast_computes_in_float32() -> None:
+    """Training in bfloat16 would choose other sources than the exported network."""
+    image = enlarge(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[:, :, 40:90, 50:80] = 1
+    fills = fill_levels(image, mask, 5)
+    shifted = shift_details(fills[0], fills[4], mask, 16)
+    expected = match_details(fills, mask, shifted)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (image @ image).dtype == torch.bfloat16
+        found = match_details(fills, mask, shifted)
+        assert (image @ image).dtype == torch.bfloat16  # autocast goes on behind it
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize(("size", "num_levels"), [((96, 64), 5), ((64, 100), 5), ((64, 64), 3)], ids=str)
 def test_other_sizes_and_too_few_levels_are_named(size: tuple[int, int], num_levels: int) -> None:
     image, mask = torch.zeros(1, 3, *size), torch.zeros(1, 1, *size)

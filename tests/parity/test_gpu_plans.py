@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.bundle import make_model
+from tests.parity.conftest import require_gpu_package
 from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.export.plans import EngineRequest, add_engines
@@ -15,9 +16,9 @@ from wavepaint.export.verify import verify_bundle
 from wavepaint.runtime.engines.cuda.open import DevicePackage, open_device
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.ort import OrtSession
+from wavepaint.runtime.engines.registry import get_engine
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, Library, get_library
-from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
+from wavepaint.runtime.engines.tensorrt.library import Library, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
@@ -37,18 +38,6 @@ TOLERANCE = 2e-5
 """Both sides may differ from PyTorch by 1e-5."""
 
 
-MODULES = {
-    "tensorrt": "tensorrt",
-    "tensorrt-rtx": "tensorrt_rtx",
-    "cuda-bindings": "cuda.bindings.driver",
-    "pycuda": "pycuda.driver",
-}
-
-
-def require_installed(name: str) -> None:
-    pytest.importorskip(MODULES[name], reason=f"{name} is not installed", exc_type=ImportError)
-
-
 def make_batch(batch: int, height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     image = rng.random((batch, 3, height, width), dtype=np.float32)
@@ -60,27 +49,25 @@ def open_session(path: Path, library: Library, **options: Any) -> TensorRtSessio
 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
-def built(request: pytest.FixtureRequest, half_bundle: Bundle, tmp_path_factory: Any) -> tuple[Path, Library]:
+def built(request: pytest.FixtureRequest, tmp_path_factory: Any) -> tuple[Path, Library]:
     """A plan of the float32 model, built here.
 
-    TensorRT-RTX does not name every GPU, such as Hopper, and may refuse to run there. The tests are skipped then.
+    The tests are skipped on a GPU that the library does not support, such as Hopper in TensorRT-RTX.
     """
     library: Library = request.param
-    require_installed(library)
+    require_gpu_package(library)
+    if obstacle := get_engine(library).find_obstacle():
+        pytest.skip(obstacle)
+    half_bundle: Bundle = request.getfixturevalue("half_bundle")  # its export takes long, and is in vain if skipped
     path: Path = tmp_path_factory.mktemp("plan") / "model.plan"
     artifact = half_bundle.find_artifact("onnx", "float32")
-    details = build_plan(half_bundle.get_model(artifact), path, get_library(library), OPTIONS)
-    if details["compute_capabilities"] == [ANY_GPU]:
-        try:
-            open_session(path, library).close()
-        except PlanRefusedError as error:
-            pytest.skip(str(error))
+    build_plan(half_bundle.get_model(artifact), path, get_library(library), OPTIONS)
     return path, library
 
 
 @pytest.mark.parametrize("package", ["cuda-bindings", "pycuda"])
 def test_results_equal_onnx_runtimes(built: tuple[Path, Library], half_bundle: Bundle, package: DevicePackage) -> None:
-    require_installed(package)
+    require_gpu_package(package)
     path, library = built
     sizes = [(1, 256, 256), (2, 64, 104), (1, 256, 256), (4, 128, 8), (1, 512, 512)]
     device = open_device(package)
@@ -116,7 +103,7 @@ def test_results_equal_onnx_runtimes(built: tuple[Path, Library], half_bundle: B
 def test_memory_is_freed_and_running_out_of_it_is_recognised(
     built: tuple[Path, Library], package: DevicePackage
 ) -> None:
-    require_installed(package)
+    require_gpu_package(package)
     path, library = built
     with open_device(package) as device:
         with pytest.raises(EngineMemoryError):
