@@ -224,7 +224,7 @@ def test_a_gpu_that_the_library_does_not_support_is_named_before_any_build(
 
 
 def test_tf32_is_allowed_only_in_cells_of_tf32(default: Subject) -> None:
-    image, mask = (torch.zeros(1, channels, 32, 32).numpy() for channels in (3, 1))
+    image, mask = (torch.zeros(1, channels, 64, 64).numpy() for channels in (3, 1))
     try:
         for precision, expected in (("tf32", True), ("float32", False)):
             network = runners.TorchNetwork(default, TorchConfig("pytorch", precision), None)  # type: ignore[arg-type]

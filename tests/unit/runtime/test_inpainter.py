@@ -1,5 +1,7 @@
 """The Python API on a real engine: sizes, kinds of images, known pixels, warnings and errors."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wavepaint import Inpainter
-from wavepaint.contract import Bundle
+from wavepaint.contract import MANIFEST_NAME, Bundle
 from wavepaint.errors import BundleError, ConfigError, EngineError, ImageError, WavePaintWarning
 from wavepaint.runtime.filling.options import FillOptions
 
@@ -29,11 +31,14 @@ def test_only_pixels_of_the_hole_are_changed(inpainter: Inpainter, photo: np.nda
     assert (filled[hole] != photo[hole]).any()
 
 
-@pytest.mark.parametrize(("bundle", "thickest"), [("", 128), ("tiny_bundle", 171)], ids=["crops of 192", "unknown"])
+@pytest.mark.parametrize(("crop_size", "thickest"), [(192, 128), (None, 171)])
 def test_the_crop_size_of_training_decides_which_holes_are_filled_at_full_resolution(
-    bundle: str, thickest: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    crop_size: int | None, thickest: int, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Inpainter(request.getfixturevalue(bundle).folder if bundle else None, engine="ort-cpu", threads=1) as opened:
+    folder = shutil.copytree(tiny_bundle.folder, tmp_path / "bundle")
+    manifest = json.loads((folder / MANIFEST_NAME).read_text()) | {"crop_size": crop_size}
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+    with Inpainter(folder, engine="ort-cpu", threads=1) as opened:
         passed: list[int] = []
         infer = opened._session._infer
         monkeypatch.setattr(
