@@ -1,92 +1,62 @@
-"""wp export: export a checkpoint to a verified bundle, and build engines."""
+"""wp export: export a checkpoint to a verified bundle, build engines, and make a model for Triton."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from wavepaint.atomic import check_target
 from wavepaint.cli.completion import FOLDER, PATH
+from wavepaint.cli.export_options import (
+    AUTO,
+    DEFAULT_BATCHES,
+    DEFAULT_SHAPES,
+    NONE,
+    parse_profiles,
+    request_engines,
+    request_triton,
+)
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import Bundle, IoDtype, Precision, read_bundle
 from wavepaint.errors import ConfigError
-from wavepaint.export.plans import EngineRequest, add_engines
+from wavepaint.export.plans import add_engines
+from wavepaint.export.triton_repository import TritonModel, find_artifacts, write_triton_model
 from wavepaint.export.verify import describe_report
 from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.registry import find_obstacle
-from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, LIBRARIES, Library
-from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
+from wavepaint.runtime.engines.tensorrt.library import LIBRARIES
+from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 if TYPE_CHECKING:
     from wavepaint.export.fusion.upsampling import Upsampling
 
-AUTO, NONE = "auto", "none"
-DEFAULT_SHAPES, DEFAULT_BATCHES = "64,512,1024", "1,1,4"
+
+@contextmanager
+def _choose_folder(out: Path | None) -> Iterator[Path]:
+    """Yield the bundle's folder: ``out``, or a temporary one that only the Triton model is made from."""
+    if out is not None:
+        yield out
+    else:
+        with TemporaryDirectory(prefix="wavepaint-") as folder:
+            yield Path(folder) / "bundle"
 
 
-def _parse_triple(text: str, option: str, parse: Callable[[str], Any]) -> tuple[Any, Any, Any]:
-    try:
-        low, best, high = (parse(part.strip()) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not min,opt,max, such as {DEFAULT_SHAPES if option == '--shapes' else DEFAULT_BATCHES}",
-            param_hint=option,
-        ) from None
-    return low, best, high
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    """Parse SIDE or WIDTHxHEIGHT; return (height, width)."""
-    width, _, height = text.partition("x")
-    return int(height or width), int(width)
-
-
-def _parse_profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profile, ...]:
-    shapes, batches = shapes or (DEFAULT_SHAPES,), batches or (DEFAULT_BATCHES,)
-    if len(batches) not in (1, len(shapes)):
-        raise ConfigError(
-            f"there are {len(shapes)} --shapes and {len(batches)} --batches: expected one --batches, or one for each."
-        )
-    if len(batches) == 1:
-        batches *= len(shapes)
-    profiles = []
-    for shape, batch in zip(shapes, batches, strict=True):
-        sizes = _parse_triple(shape, "--shapes", _parse_size)
-        low, best, high = ((n, *size) for n, size in zip(_parse_triple(batch, "--batches", int), sizes, strict=True))
-        profiles.append(Profile(min=low, opt=best, max=high))
-    return tuple(profiles)
-
-
-def _parse_targets(groups: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    def parse(part: str) -> str:
-        return part if part == ANY_GPU else f"sm{part.removeprefix('sm')}"
-
-    return tuple(tuple(parse(part.strip()) for part in group.split(",")) for group in groups) or ((),)
-
-
-def _request_engines(
-    engines: tuple[str, ...], is_auto: bool, sm: tuple[str, ...], options: PlanOptions, *, has_options: bool
-) -> EngineRequest | None:
-    """Return the engines to build, if any; without --engine, ``is_auto`` requests those that this machine can build."""
-    if len(engines) > 1 and (AUTO in engines or NONE in engines):
-        raise ConfigError(
-            f"--engine {AUTO} and --engine {NONE} cannot be combined with other engines. Name the libraries instead."
-        )
-    if engines == (NONE,) or (not engines and not is_auto):
-        if has_options:
-            raise ConfigError(
-                "--shapes, --batches, --sm, --workspace, --optimization-level and --timing-cache need an --engine."
-            )
-        return None
-    explicit = tuple(cast(Library, engine) for engine in dict.fromkeys(engines) if engine != AUTO)
-    return EngineRequest(
-        libraries=explicit or LIBRARIES, required=bool(explicit), target_groups=_parse_targets(sm), options=options
+def _print_triton_model(model: TritonModel) -> None:
+    names = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
+    files = ", ".join(artifact.path for artifact in model.artifacts)
+    click.echo(
+        f"{model.folder}: Triton model for {names[model.backend]}, batches up to {model.max_batch_size}, from {files}\n"
+        f"  start Triton with: tritonserver --model-repository={model.folder.parent.resolve()}",
+        err=True,
     )
 
 
-def _print_summary(bundle: Bundle, out: Path) -> None:
+def _print_summary(bundle: Bundle, out: object) -> None:
     manifest = bundle.manifest
     click.echo(f"{out}: {manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters", err=True)
     for artifact in manifest.artifacts:
@@ -114,14 +84,27 @@ def _print_summary(bundle: Bundle, out: Path) -> None:
             "wp export bundles/mine -o bundles/rtx --engine tensorrt-rtx",
             "Build a TensorRT-RTX engine from a bundle; needs no PyTorch:",
         ),
+        ("wp export runs/mine/best.pt --triton models --name mine", "Make a model for NVIDIA's Triton server:"),
     ],
 )
 @click.argument("source", type=PATH)
 @option_group(
-    "Bundle",
-    click.option("-o", "--out", required=True, type=FOLDER, help="Folder to write the bundle to."),
-    click.option("--overwrite", is_flag=True, help="Replace an existing bundle."),
-    click.option("--name", metavar="NAME", help="Short name in the manifest. Default: the folder's name."),
+    "Output",
+    click.option("-o", "--out", type=FOLDER, help="Folder to write the bundle to. Needed without --triton."),
+    click.option(
+        "--triton",
+        type=FOLDER,
+        help="Model repository of NVIDIA's Triton server. The model is added as a folder of its --name: the ONNX file "
+        "with bytes in and out, or the plans with --engine tensorrt. Implies --io uint8. With a bundle as SOURCE and "
+        "without -o, nothing is built.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace an existing bundle or Triton model."),
+    click.option(
+        "--name",
+        metavar="NAME",
+        help="Short name in the manifest and in Triton. Default: the name of the bundle's folder; without -o that of "
+        "SOURCE.",
+    ),
 )
 @option_group(
     "ONNX models",
@@ -205,11 +188,12 @@ def _print_summary(bundle: Bundle, out: Path) -> None:
 )
 def command(
     source: Path,
-    out: Path,
+    out: Path | None,
+    triton: Path | None,
     name: str | None,
     fp16: bool,
     bf16: bool,
-    io_dtype: str,
+    io_dtype: IoDtype,
     fusion: bool,
     upsampling: "Upsampling | None",
     opset: int | None,
@@ -224,39 +208,52 @@ def command(
 ) -> None:
     """Export SOURCE to ONNX, verify it against PyTorch, build engines, and write everything as a bundle.
 
-    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors). It may also be a bundle to add engines to, which needs no
-    PyTorch. Engines are built from the models in the precisions of --fp16 and --bf16, or else in the bundle's first of
-    float16, bfloat16 and float32.
+    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors). It may also be a bundle to add engines to, or to make a
+    Triton model from, which needs no PyTorch. Engines are built from the models in the precisions of --fp16 and --bf16,
+    or else in the bundle's first of float16, bfloat16 and float32.
     """
+    if out is None and triton is None:
+        raise click.UsageError("Missing option '-o' / '--out' for a bundle, or '--triton' for a Triton model.")
     options = PlanOptions(
-        profiles=_parse_profiles(shapes, batches),
+        profiles=parse_profiles(shapes, batches),
         workspace_mb=workspace,
         optimization_level=optimization_level,
         timing_cache=timing_cache,
     )
     has_options = any((shapes, batches, sm, workspace is not None, optimization_level is not None, timing_cache))
-    request = _request_engines(engines, fp16 or bf16 or source.is_dir(), sm, options, has_options=has_options)
+    is_auto = out is not None and (fp16 or bf16 or source.is_dir())
+    request = request_engines(engines, is_auto, sm, options, has_options=has_options)
     half: tuple[tuple[Precision, bool], ...] = (("float16", fp16), ("bfloat16", bf16))
     precisions = tuple(name for name, is_wanted in half if is_wanted)
     if request is not None:
         request = replace(request, precisions=precisions)
-    adds_to_source = source.is_dir() and out.is_dir() and source.samefile(out)
-    inputs = [] if adds_to_source else [source, *source.glob("*")]
-    check_outputs(inputs, [out, *([timing_cache] if timing_cache is not None else [])])
-    if source.is_dir() and (request is None or io_dtype != "float32"):
+    bundle = read_bundle(source) if source.is_dir() else None
+    if bundle is not None and out is not None and (request is None or io_dtype != "float32"):
         raise ConfigError(
             f"{source} is a bundle, and only engines can be added to it (--engine). Export its checkpoint instead."
         )
-    with Progress(None) as progress:
+    if bundle is not None and out is None and has_options:
+        raise ConfigError(f"{source} is a bundle, and engines that are built from it need a folder (-o).")
+    triton_request = None
+    if triton is not None:
+        name = name or (bundle.manifest.name if bundle is not None else out.name if out is not None else source.stem)
+        triton_request = request_triton(triton, name, engines, precisions, has_out=out is not None)
+    adds_to_source = out is not None and source.is_dir() and out.is_dir() and source.samefile(out)
+    inputs = [] if adds_to_source else [source, *source.glob("*")]
+    outputs = [out, timing_cache, triton_request.folder if triton_request is not None else None]
+    check_outputs(inputs, [path for path in outputs if path is not None])
+    if triton_request is not None:
+        check_target(triton_request.folder, overwrite)
+    triton_model = None
+    with _choose_folder(out) as folder, Progress(None) as progress:
         callbacks: dict[str, Any] = {
             "overwrite": overwrite,
             "on_stage": lambda stage: progress.print_line(f"{stage} ..."),
             "on_progress": lambda phase, share: progress.describe(f"{phase} {share:.0%}"),
             "on_skip": lambda library, reason: progress.print_line(f"no {library} engine: {reason}"),
         }
-        if request is not None and source.is_dir():
-            bundle = add_engines(read_bundle(source), out, request, **callbacks)
-        else:
+        is_new = bundle is None or out is not None
+        if bundle is None:
             from wavepaint.export.bundle import ExportOptions, write_bundle
             from wavepaint.weights.checkpoint import read_checkpoint
 
@@ -264,9 +261,18 @@ def command(
                 fusion=fusion,
                 upsampling=upsampling,
                 precisions=precisions,
-                io_dtypes=(cast(IoDtype, io_dtype),),
+                io_dtypes=("uint8" if triton_request is not None else io_dtype,),
                 opset=opset,
                 engines=request,
             )
-            bundle = write_bundle(read_checkpoint(source), out, name=name, options=export_options, **callbacks)
-    _print_summary(bundle, out)
+            bundle = write_bundle(read_checkpoint(source), folder, name=name, options=export_options, **callbacks)
+        elif request is not None and out is not None:
+            if triton_request is not None:
+                find_artifacts(bundle, triton_request, "onnx")  # refused now, not after the build
+            bundle = add_engines(bundle, out, request, **callbacks)
+        if triton_request is not None:
+            triton_model = write_triton_model(bundle, triton_request, overwrite=overwrite)
+    if is_new:
+        _print_summary(bundle, out or source)
+    if triton_model is not None:
+        _print_triton_model(triton_model)

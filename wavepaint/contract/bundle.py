@@ -74,15 +74,15 @@ class Bundle:
             "checkpoint again with wp export."
         )
 
-    def suggest_export(self, precision: Precision) -> str:
-        """Return the command that exports the bundle's checkpoint with a precision added to those of the bundle.
+    def suggest_export(self, precision: Precision, io_dtype: IoDtype = "float32") -> str:
+        """Return the command that exports the checkpoint with a precision and an I/O dtype added to the bundle's.
 
         The manifest has only the checkpoint's name. Its path is known if it lies beside the bundle's folder.
         """
         artifacts = self.manifest.artifacts
         precisions = {precision, *(artifact.precision for artifact in artifacts)}
         flags = [flag for name, flag in _EXPORT_FLAGS.items() if name in precisions]
-        if any(artifact.io_dtype == "uint8" for artifact in artifacts):
+        if "uint8" in {io_dtype, *(artifact.io_dtype for artifact in artifacts)}:
             flags += ["--io", "uint8"]
         name = self.manifest.source["file"]
         beside = self.folder / ".." / name
