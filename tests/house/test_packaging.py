@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from configparser import ConfigParser
 from email import message_from_bytes
 from email.message import Message
 from email.policy import default
@@ -60,6 +61,15 @@ def test_wheel_contains_all_of_wavepaint_and_nothing_else(distributions: Path) -
     assert expected <= names
     assert not {name for name in names if "test" in name.lower()}
     assert wheel.stat().st_size < 16 * 2**20
+
+
+def test_the_command_is_installed_under_both_names(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    scripts = ConfigParser()
+    scripts.read_string(archive.read(name).decode())
+    assert dict(scripts["console_scripts"]) == {"wp": "wavepaint.cli:main", "wavepaint": "wavepaint.cli:main"}
 
 
 def test_source_distribution_can_be_built_and_tested(distributions: Path) -> None:
