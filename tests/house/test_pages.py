@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
@@ -36,6 +37,22 @@ def test_site_builds_without_warnings(tmp_path: Path) -> None:
     assert "--mask-threshold" in options
     assert "Large photos" in options  # a heading of its groups
     assert "Inpainter.fill" in (tmp_path / "site" / "api.html").read_text()
+    card = (tmp_path / "site" / "model-card.html").read_text()
+    assert "Uses and limits" in card
+    assert "pipeline_tag" not in card  # its front matter is for the Hugging Face Hub
+
+
+def test_model_card_begins_with_what_the_hub_reads() -> None:
+    """The Hugging Face Hub filters models by these fields."""
+    empty, front, text = (REPOSITORY / "wavepaint" / "assets" / "MODEL_CARD.md").read_text().split("---\n", 2)
+    assert empty == ""
+    assert text.lstrip().startswith("# ")
+    fields = yaml.safe_load(front)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert fields["license"] == project["license"].lower()
+    assert fields["library_name"] == project["name"]
+    assert fields["pipeline_tag"] == "image-to-image"
+    assert set(fields["tags"]) >= {"inpainting", "onnx"}
 
 
 def test_every_command_has_a_page() -> None:
