@@ -43,7 +43,7 @@ def check_masks(jobs: Sequence[Job], options: FillOptions) -> None:
     """
     errors = []
     for job in jobs[:_NUM_CHECKED]:
-        decoded = _decode(job.image, job.mask, options, lambda photo: None)
+        decoded = decode_pair(job.image, job.mask, options, lambda photo: None)
         if not isinstance(decoded, PhotoAsMaskError):
             return
         errors.append(decoded)
@@ -129,7 +129,7 @@ def inpaint_many(
             yield filled
 
 
-def _decode(
+def decode_pair(
     image: ImageSource, mask: ImageSource | None, options: FillOptions, check: Callable[[Photo], None]
 ) -> DecodedPair:
     """Return a photo that passes ``check``, and its mask; or the error."""
@@ -145,7 +145,7 @@ def _decode(
         return ImageError(f"{get_name(image, 'image')} was not decoded: {_OUT_OF_MEMORY}")
 
 
-def _fill_decoded(
+def fill_pairs(
     inpainter: Inpainter,
     decoded: Sequence[DecodedPair],
     options: FillOptions,
@@ -166,8 +166,8 @@ def _inpaint_group(
     inpainter: Inpainter, options: FillOptions, pairs: list[tuple[ImageSource, ImageSource]]
 ) -> list[Filled]:
     # Photos that cannot be returned as PIL images are refused before they are filled.
-    decoded = [_decode(*_check_pair(pair), options, Photo.check_pil) for pair in pairs]
-    filled = _fill_decoded(inpainter, decoded, options)
+    decoded = [decode_pair(*_check_pair(pair), options, Photo.check_pil) for pair in pairs]
+    filled = fill_pairs(inpainter, decoded, options)
     for one, pair in zip(filled, pairs, strict=True):
         if isinstance(one, WavePaintError):
             one.args = (_name_files(one, *pair),)
@@ -209,10 +209,10 @@ def _fill_group(
     results = {result.job: result for result in skipped}
     waiting = [job for job in jobs if job not in results]
     on_progress("reading", 0)
-    decoded = [_decode(job.image, job.mask, options, partial(_check_output, job)) for job in waiting]
+    decoded = [decode_pair(job.image, job.mask, options, partial(_check_output, job)) for job in waiting]
     on_progress("filling", 0)
     started = time.perf_counter()
-    filled = _fill_decoded(inpainter, decoded, options, on_progress)
+    filled = fill_pairs(inpainter, decoded, options, on_progress)
     seconds = time.perf_counter() - started
     on_progress("writing", 0)
     for job, source, outcome in zip(waiting, decoded, filled, strict=True):
