@@ -1,11 +1,15 @@
 """Read the parts of a form: multipart/form-data, the encoding of file uploads in HTML (RFC 7578)."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, parse_options_header
+from python_multipart.multipart import parse_options_header
 from wavepaint.runtime.service.request_errors import RequestError, refuse_value, shorten
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 _MOST_PARTS = 64
 _MOST_HEADER_BYTES = 8 << 10
@@ -113,7 +117,7 @@ class _Collector:
         self._name, self._value, self._data = b"", b"", list[bytes]()
         self._num_header_bytes = 0
 
-    def list_callbacks(self) -> MultipartCallbacks:
+    def list_callbacks(self) -> "MultipartCallbacks":
         return {
             "on_part_begin": self._begin,
             "on_header_field": self._add_name,
