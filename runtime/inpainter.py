@@ -52,6 +52,7 @@ class Inpainter(Closeable):
 
     Attributes:
         engine: Human-readable engine, version, device, arithmetic precision, and that of the weights if it differs.
+        device: "CPU", or the GPU's name.
         precision: The end of ``engine``: arithmetic precision, and that of the weights if it differs.
         streams: As the argument.
         max_batch: As the argument, or the engine's default.
@@ -88,7 +89,7 @@ class Inpainter(Closeable):
         self.streams = streams
         self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads, streams=streams)
         self.max_batch = max_batch or self._session.max_batch
-        self.precision = self._session.arithmetic
+        self.device, self.precision = self._session.device, self._session.arithmetic
         self.engine = f"{self._session.engine} {self.precision}"
         manifest = self.bundle.manifest
         self._scheduler = Scheduler(

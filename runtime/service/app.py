@@ -15,7 +15,10 @@ from wavepaint.runtime.service.bodies import BodyStore
 from wavepaint.runtime.service.fill_queue import FillQueue
 from wavepaint.runtime.service.fill_routes import Filler, answer_fill
 from wavepaint.runtime.service.gate import Gate
+from wavepaint.runtime.service.iopaint_routes import answer_inpaint
 from wavepaint.runtime.service.metrics import Metrics
+from wavepaint.runtime.service.openai_routes import answer_edit
+from wavepaint.runtime.service.openapi import answer_description
 from wavepaint.runtime.service.page_files import PaintPhoto, answer_alive, answer_model, answer_page, answer_photo
 from wavepaint.runtime.service.presence import Presence
 from wavepaint.runtime.service.request_errors import RequestError
@@ -24,8 +27,11 @@ from wavepaint.runtime.service.status_routes import answer_health, answer_metric
 
 _ROUTES = (
     Route("/v1/fill", answer_fill, methods=["POST"]),
+    Route("/v1/images/edits", answer_edit, methods=["POST"]),
+    Route("/api/v1/inpaint", answer_inpaint, methods=["POST"]),
     Route("/v1/models", answer_models),
     Route("/v1/model.onnx", answer_model),
+    Route("/v1/openapi.json", answer_description),
     Route("/v1/photo", answer_photo),
     Route("/v1/alive", answer_alive),
     Route("/healthz", answer_health),

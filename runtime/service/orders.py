@@ -26,14 +26,19 @@ class Order:
         mask: The mask's file; the photo's own if its alpha is the mask.
         options: How to fill it.
         suffix: Suffix of the result's format; None keeps the photo's format.
-        num_pixels: Pixels of the photo; 0 if its header is damaged.
+        size: Width and height of the photo in pixels, before its EXIF orientation; None if its header is damaged.
     """
 
     image: bytes
     mask: bytes
     options: FillOptions
     suffix: str | None = None
-    num_pixels: int = 0
+    size: tuple[int, int] | None = None
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of the photo; 0 if its header is damaged."""
+        return self.size[0] * self.size[1] if self.size else 0
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,14 @@ def make_order(
             "missing_field",
             param="mask",
         )
-    num_pixels = _count_pixels(image, "image", max_pixels)
+    size = _read_size(image, "image", max_pixels)
     if mask is not None:
-        _count_pixels(mask, "mask", max_pixels)
-    return Order(image, image if mask is None else mask, options, suffix, num_pixels)
+        _read_size(mask, "mask", max_pixels)
+    return Order(image, image if mask is None else mask, options, suffix, size)
 
 
-def _count_pixels(file: bytes, role: str, max_pixels: int) -> int:
-    """Return the number of pixels in an image's header; 0 for a damaged one, which the decoder explains.
+def _read_size(file: bytes, role: str, max_pixels: int) -> tuple[int, int] | None:
+    """Return the size of an image from its header; None for a damaged one, which the decoder explains.
 
     Raises:
         RequestError: There are too many.
@@ -97,7 +102,7 @@ def _count_pixels(file: bytes, role: str, max_pixels: int) -> int:
         with Image.open(io.BytesIO(file), formats=[name for name in FORMATS if name in Image.OPEN]) as image:
             width, height = image.size
     except Exception:  # Pillow's plugins raise many kinds on broken files
-        return 0
+        return None
     if width * height > max_pixels:
         raise RequestError(
             413,
@@ -106,7 +111,7 @@ def _count_pixels(file: bytes, role: str, max_pixels: int) -> int:
             f"{role}_too_large",
             param=role,
         )
-    return width * height
+    return width, height
 
 
 def fill_orders(
