@@ -41,6 +41,9 @@ _SECRET = ("/v1/", "/api/", "/metrics")
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
+_METHODS = (*_SAFE_METHODS, "DELETE", "PATCH", "POST", "PUT")
+"""Methods that appear in logs and metrics; clients may invent others."""
+
 _SLOWEST_BYTES_PER_S = 128 << 10
 """A body that keeps this speed is never too slow."""
 
@@ -76,7 +79,7 @@ class Gate:
         except ClientDisconnect:
             exchange.is_gone = True
         except Exception as error:  # a defect of this package, which must not end the connection without an answer
-            logger.error("%s %s: %s", scope["method"], self._name_route(scope), _locate(error))
+            logger.error("%s: %s", self._name_route(scope), _locate(error))
             message = "the service failed. Its log says where."
             await exchange.refuse(RequestError(500, message, "internal_error"), scope)
         finally:
@@ -89,11 +92,12 @@ class Gate:
     def _record(self, scope: Scope, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.started
         route, status = self._name_route(scope), _CLIENT_GONE if exchange.is_gone else exchange.status
-        self._metrics.count_request(scope["method"], route, status, exchange.num_received)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.count_request(method, route, status, exchange.num_received)
         if route not in PROBES:
             logger.info(
                 "%s %s %d, %d bytes in, %d bytes out, %.0f ms",
-                *(scope["method"], route, status, exchange.num_received, exchange.num_sent, 1000 * seconds),
+                *(method, route, status, exchange.num_received, exchange.num_sent, 1000 * seconds),
             )
 
 
@@ -115,7 +119,8 @@ class _Exchange:
         self.num_received = self.num_sent = self.status = 0
         self.is_gone = False
         self._receive, self._send, self._settings = receive, send, settings
-        self._is_read = self._is_over = False
+        self._is_read = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
+        self._is_over = False
 
     async def receive(self) -> Message:
         """Return the next part of the body, or the client's departure.

@@ -46,7 +46,7 @@ class Metrics:
 
     def count_request(self, method: str, route: str, status: int, num_bytes: int) -> None:
         """Count a request that was answered."""
-        self._requests.labels(method if method in ("GET", "HEAD", "POST") else "other", route, str(status)).inc()
+        self._requests.labels(method, route, str(status)).inc()
         self._bytes.inc(num_bytes)
 
     def observe_phase(self, phase: str, seconds: float) -> None:

@@ -93,6 +93,7 @@ async def answer_photo(request: Request) -> Response:
 
 async def answer_alive(request: Request) -> Response:
     """Answer with a stream that ends with the page or the service."""
+    await request.body()  # the stream waits for the client to leave, and must not find a body instead
     return StreamingResponse(request.app.state.presence.stream(), media_type="text/event-stream")
 
 

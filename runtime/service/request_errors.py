@@ -63,7 +63,7 @@ def translate(error: WavePaintError) -> RequestError:
     message = _name_fields(str(error))
     match error:
         case ImageError():
-            param = "mask" if re.match(r"the (first )?masks?\b", message) else "image"
+            param = "mask" if re.match(r"the mask\b|the image is \d+x\d+ pixels and the mask\b", message) else "image"
             return RequestError(400, message, f"invalid_{param}", param=param)
         case OutputError():
             return RequestError(400, message, "unsupported_format", param="format")

@@ -2,9 +2,13 @@
 
 import socket
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from wavepaint.errors import ConfigError, printable
+from wavepaint.runtime.service.gate import SECURITY_HEADERS
+from wavepaint.runtime.service.request_errors import RequestError
 from wavepaint.runtime.service.service_settings import ServiceSettings
 
 _BACKLOG = 2048
@@ -41,6 +45,28 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class _Protocol(H11Protocol):
+    """Answers what is no HTTP in the same form as all other errors."""
+
+    def send_400_response(self, msg: str) -> None:
+        message = "the request breaks HTTP: expected HTTP/1.1 with a Host header, and a body of the announced length."
+        response = RequestError(400, message, "invalid_http", headers={"Connection": "close"}).to_response()
+        headers = [
+            *response.raw_headers,
+            *((name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
+        ]
+        try:
+            for event in (
+                h11.Response(status_code=400, headers=headers),
+                h11.Data(bytes(response.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:
+            pass  # an answer has begun
+        self.transport.close()
+
+
 class Server(uvicorn.Server):
     """A server that finishes what it accepted before it ends.
 
@@ -56,7 +82,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=_Protocol,
                 ws="none",
                 lifespan="on",
                 loop="asyncio",

@@ -17,6 +17,7 @@ from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 _COMMANDS = {
     "infer": "Fill the holes of a photo, or of a folder of photos.",
     "mask": "Draw the mask of a photo: scratches, rectangles, frames, painted colours.",
+    "serve": "Serve a page to paint on and an HTTP API that fills photos.",
     "train": "Train an inpainting network on photos.",
     "masks": "Write a test set of photos with random masks, to evaluate models.",
     "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",
