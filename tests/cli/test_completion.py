@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -55,6 +56,8 @@ def test_the_tab_key_completes_and_prints_no_error(tmp_path: Path) -> None:
         stdin=child, stdout=child, stderr=child, cwd=tmp_path / "cwd", env=environment, start_new_session=True,
     )  # fmt: skip
     os.close(child)
+    deadline = Timer(120, process.kill)
+    deadline.start()
     os.write(terminal, script.encode())
     shown = b""
     try:
@@ -63,6 +66,7 @@ def test_the_tab_key_completes_and_prints_no_error(tmp_path: Path) -> None:
     except OSError:  # the other end is closed
         pass
     os.close(terminal)
+    deadline.cancel()
     assert process.wait(timeout=60) == 0
     text = shown.decode()
     assert "rror" not in text

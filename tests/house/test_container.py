@@ -1,12 +1,15 @@
 """The Dockerfile: what it copies exists and is sent to the builder, and the service runs without privileges."""
 
+import json
 import re
 import tomllib
 from collections import defaultdict
 
+import click
 from packaging.specifiers import SpecifierSet
 
 from tests.conftest import REPOSITORY
+from wavepaint.cli import wp
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
@@ -46,6 +49,18 @@ def test_service_runs_without_privileges() -> None:
     (user,) = DOCKERFILE["USER"]
     assert int(user) >= 1000
     assert f"--uid {user} " in " ".join(DOCKERFILE["RUN"])
+
+
+def test_image_has_what_the_service_needs() -> None:
+    (extras,) = [argument.removeprefix("EXTRAS=") for argument in DOCKERFILE["ARG"] if argument.startswith("EXTRAS=")]
+    assert {"serve", "cpu"} <= {*extras.split(",")} <= PROJECT["project"]["optional-dependencies"].keys()
+    program, name, *arguments = *json.loads(DOCKERFILE["ENTRYPOINT"][0]), *json.loads(DOCKERFILE["CMD"][0])
+    assert program in PROJECT["project"]["scripts"]
+    command = wp.get_command(click.Context(wp), name)
+    assert command is not None
+    options = command.make_context(name, arguments).params
+    assert options["host"] == "0.0.0.0"
+    assert str(options["port"]) == DOCKERFILE["EXPOSE"][0]
 
 
 def test_health_check_asks_the_port_of_the_service() -> None:
