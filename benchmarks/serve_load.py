@@ -1,8 +1,8 @@
 """Does `wp serve` hold under load, and what does HTTP cost beside the fill?
 
 Clients in threads send photos to a real ``wp serve`` process for a while. Among the good requests are wrong ones,
-bodies that are too large, and connections that are cut in the middle. Every good answer is compared, byte for byte, with what
-the library writes. Before and after, the same photos are filled in a loop without HTTP, in as many streams.
+bodies that are too large, and connections that are cut in the middle. Every good answer is compared, byte for byte,
+with what the library writes. Before and after, the same photos are filled in a loop without HTTP, in as many streams.
 
 The report, serve_load.json and serve_load.md, goes into a new folder. The exit status is 1 if a connection was reset,
 if an answer was wrong, or if a status was none of 200, 503 and what the request deserved.
