@@ -40,8 +40,13 @@ class BodyStore:
                     chunks.append(chunk)
                     num_held += len(chunk)
                     self._room -= len(chunk)
-            body = b"".join(chunks) if fits else None
-            chunks.clear()
-            yield body
+            yield _take_all(chunks) if fits else None  # in no variable here: whoever gets it decides how long it lives
         finally:
             self._room += num_held
+
+
+def _take_all(chunks: list[bytes]) -> bytes:
+    """Return the chunks in one piece, and leave none behind."""
+    body = b"".join(chunks)
+    chunks.clear()
+    return body

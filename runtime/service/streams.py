@@ -1,7 +1,10 @@
 """Open the model once for each stream, so that every core works on a photo of its own."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from wavepaint.contract import Precision
 from wavepaint.machine import count_cores
 from wavepaint.runtime.engines.engine import Auto, EngineName
@@ -45,7 +48,7 @@ def open_streams(
     stream_mb = STREAM_MB if max_memory_mb is None else max((max_memory_mb - BASE_MB) // num_streams, 1)
 
     def open_one() -> Inpainter:
-        return Inpainter(
+        model = Inpainter(
             bundle,
             engine=engine,
             precision=precision,
@@ -53,8 +56,17 @@ def open_streams(
             max_memory_mb=BASE_MB + stream_mb,
             max_batch=max_batch,
         )
+        model.fill_array(*_make_photo())  # an engine that cannot run is noticed before anybody waits for it
+        return model
 
     first = open_one()
     if first.device != "CPU":
         return [first] * (1 + AHEAD)
     return [first, *(open_one() for _ in range(num_streams - 1))]
+
+
+def _make_photo() -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a small photo, (64, 64, 3) uint8, and its hole."""
+    photo, hole = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), np.bool_)
+    hole[24:40, 24:40] = True
+    return photo, hole
