@@ -15,6 +15,7 @@ NOT_RUN = {
     r"cp examples/|cd /tmp|/tmp/try/bin/": "tries a built wheel",
     r"torchrun ": "needs several GPUs and PyTorch",
     r"timeout ": "trains for minutes on a GPU",
+    r"curl |export WAVEPAINT_TOKEN=": "needs a running service; tests/cli/test_serve.py sends it requests",
     r"(tar|split|sha256sum|cat wheels\.tar)": "prepares files for a host without a network",
 }
 """Commands that the first day leaves out, as regular expressions of their beginning, and the reason."""
