@@ -6,17 +6,13 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.service.request_errors import RequestError
-
-PAGE_FOLDER = Path(__file__).parent / "page"
-
-INDEX = "index.html"
-
-MODEL_NAME = "model.fp16.uint8.onnx"
-"""The file of a bundle that browsers run."""
+from wavepaint.runtime.service.static_page import INDEX, MODEL_MISSING, MODEL_NAME, PAGE_FOLDER
 
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -52,6 +48,16 @@ class PaintPhoto:
     media_type: str
 
 
+def read_paint_photo(path: Path) -> PaintPhoto:
+    """Read the photo with which the page opens.
+
+    Raises:
+        ImageError: It is no photo, or none that can be filled.
+    """
+    kind = read_photo(path).format or ""
+    return PaintPhoto(path.read_bytes(), path.name, Image.MIME.get(kind, "application/octet-stream"))
+
+
 @cache
 def list_page_files() -> dict[str, Path]:
     """Return the files of the page by their paths below its folder. Nothing else is ever served."""
@@ -74,11 +80,7 @@ async def answer_model(request: Request) -> Response:
     """Answer with the model that browsers run."""
     bundle = request.app.state.bundle
     if MODEL_NAME not in bundle.manifest.files:
-        raise RequestError(
-            404,
-            f"this bundle has no {MODEL_NAME}, which browsers run. Export its checkpoint with --fp16 --io uint8.",
-            "model_not_found",
-        )
+        raise RequestError(404, f"this bundle {MODEL_MISSING}", "model_not_found")
     return await _send_file(request, bundle.folder / MODEL_NAME)
 
 

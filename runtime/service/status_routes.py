@@ -4,20 +4,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from wavepaint.runtime.service.metrics import MEDIA_TYPE
 from wavepaint.runtime.service.request_errors import RequestError
+from wavepaint.runtime.service.static_page import describe_model
 
 
 async def answer_models(request: Request) -> Response:
     """List the one model, as OpenAI does."""
     inpainter = request.app.state.inpainter
-    manifest = inpainter.bundle.manifest
     model = {
-        "id": manifest.name,
+        **describe_model(inpainter.bundle.manifest),
         "object": "model",
         "created": 0,
         "owned_by": "wavepaint",
         "engine": inpainter.engine.removesuffix(f" {inpainter.precision}"),
         "precision": inpainter.precision,
-        "size_multiple": manifest.size_multiple,
     }
     return JSONResponse({"object": "list", "data": [model]})
 

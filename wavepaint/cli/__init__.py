@@ -17,7 +17,9 @@ from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 _COMMANDS = {
     "infer": "Fill the holes of a photo, or of a folder of photos.",
     "mask": "Draw the mask of a photo: scratches, rectangles, frames, painted colours.",
+    "paint": "Paint over what should go from a photo, on a page in the browser.",
     "serve": "Serve a page to paint on and an HTTP API that fills photos.",
+    "page": "Write the page to paint on as static files, for any web host.",
     "train": "Train an inpainting network on photos.",
     "masks": "Write a test set of photos with random masks, to evaluate models.",
     "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",

@@ -12,7 +12,7 @@ import { openPhoto, PageError } from "./photo.mjs";
 import { Pointer } from "./pointer.mjs";
 import { request } from "./request.mjs";
 import { SaveDialog } from "./save_dialog.mjs";
-import { serverEngine } from "./server_engine.mjs";
+import { convertToPng, serverEngine } from "./server_engine.mjs";
 import { listenToKeys, listShortcuts } from "./shortcuts.mjs";
 import { Strokes } from "./strokes.mjs";
 import { View } from "./view.mjs";
@@ -68,7 +68,7 @@ async function open(blob, name) {
     if (!(await confirmLeaving())) return;
     cancel();
     notices.showBusy(`Opening ${name}…`);
-    const opened = await openPhoto(blob, name);
+    const opened = await openPhoto(blob, name, hasServer ? convertToPng : null);
     photo = opened.photo;
     history.clear();
     strokes.resize(photo.width, photo.height);
@@ -81,7 +81,7 @@ async function open(blob, name) {
     view.show(photo.width, photo.height);
     painter.isEnabled = true;
     options.suggestSize(Math.max(photo.width, photo.height));
-    document.title = `${name} – WavePaint`;
+    document.title = `${photo.name} – WavePaint`;
     for (const note of opened.notes) notices.show(note, "warning");
     stage.focus({ preventScroll: true });
   } catch (error) {

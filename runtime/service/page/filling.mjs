@@ -41,7 +41,7 @@ export async function fillHole(photo, marked, engine, options, multiple, { signa
     const count = regions.length > 1 ? ` (${index + 1} of ${regions.length})` : "";
     onProgress(`Filling…${count}`);
     const pixels = photo.read(region);
-    const crop = { pixels, marked: cropHole(marked, region), hole: cropHole(hole, region), isGrey: photo.isGrey, hasAlpha: photo.hasAlpha };
+    const crop = { pixels, marked: cropHole(marked, region), hole: cropHole(hole, region), isGrey: photo.isGrey };
     const job = { signal, onProgress: (text) => onProgress(text + count) };
     const { rgba, engine: used } = await engine.fill(crop, options, job);
     name = used;

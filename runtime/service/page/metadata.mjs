@@ -117,7 +117,44 @@ export async function readMetadata(bytes) {
   else if (startsWith(bytes, "\x89PNG")) meta = await readPng(bytes);
   else if (startsWith(bytes, "RIFF") && startsWith(bytes.subarray(8), "WEBP")) meta = readWebp(bytes);
   if (meta.icc) meta.profile = nameProfile(meta.icc);
+  meta.orientation = (meta.exif && visitOrientation(meta.exif)) || 1;
   return meta;
+}
+
+/**
+ * Returns the orientation in EXIF data, 1 to 8; undefined if there is none.
+ *
+ * @param change Called with the data and the place of the value, and with the place of the link to the preview.
+ */
+function visitOrientation(exif, change = () => {}) {
+  const view = viewBytes(exif);
+  const isLittle = exif[0] === 0x49;
+  let found;
+  try {
+    const first = view.getUint32(4, isLittle);
+    const count = view.getUint16(first, isLittle);
+    for (let entry = first + 2; entry < first + 2 + count * 12; entry += 12) {
+      if (view.getUint16(entry, isLittle) !== 0x0112) continue;
+      found = view.getUint16(entry + 8, isLittle);
+      change(view, isLittle, entry + 8, first + 2 + count * 12);
+    }
+  } catch {
+    return undefined; // damaged
+  }
+  return found >= 1 && found <= 8 ? found : undefined;
+}
+
+/**
+ * Returns a PNG or WebP file without its EXIF data: browsers disagree about the orientation there. In JPEG files all
+ * of them apply it.
+ */
+export function dropExif(bytes, format) {
+  if (format === "png") {
+    const chunks = [...readChunks(bytes)].filter(([name]) => name !== "eXIf");
+    return join([bytes.subarray(0, 8), ...chunks.map(([name, content]) => makeChunk(name, content))]);
+  }
+  const chunks = [...readRiff(bytes)].filter(([name]) => name !== "EXIF");
+  return makeRiffChunk("RIFF", join([toBytes("WEBP"), ...chunks.map(([name, content]) => makeRiffChunk(name, content))]));
 }
 
 /** Returns the description of an ICC profile. */
@@ -139,19 +176,10 @@ function nameProfile(icc) {
 /** Returns a copy of EXIF data for upright pixels: orientation 1, and no preview, which would show the old picture. */
 function makeUpright(exif) {
   const copy = exif.slice();
-  const view = viewBytes(copy);
-  const isLittle = copy[0] === 0x49;
-  try {
-    const first = view.getUint32(4, isLittle);
-    const count = view.getUint16(first, isLittle);
-    for (let index = 0; index < count; index++) {
-      const entry = first + 2 + index * 12;
-      if (view.getUint16(entry, isLittle) === 0x0112) view.setUint16(entry + 8, 1, isLittle);
-    }
-    view.setUint32(first + 2 + count * 12, 0, isLittle);
-  } catch {
-    return null; // damaged: a wrong orientation would be worse than none
-  }
+  visitOrientation(copy, (view, isLittle, value, preview) => {
+    view.setUint16(value, 1, isLittle);
+    view.setUint32(preview, 0, isLittle);
+  });
   return copy;
 }
 
@@ -162,7 +190,8 @@ function makeSegment(marker, ...parts) {
 
 function embedInJpeg(bytes, { exif, xmp, icc, density }) {
   const segments = [];
-  if (density) segments.push(makeSegment(0xe0, toBytes("JFIF\0\x01\x01"), density, Uint8Array.of(0, 0)));
+  const jfif = density ?? Uint8Array.of(0, 0, 1, 0, 1);
+  segments.push(makeSegment(0xe0, toBytes("JFIF\0\x01\x01"), jfif, Uint8Array.of(0, 0)));
   if (exif && exif.length + EXIF.length <= SEGMENT_BYTES) segments.push(makeSegment(0xe1, toBytes(EXIF), exif));
   if (xmp && xmp.length + XMP.length <= SEGMENT_BYTES) segments.push(makeSegment(0xe1, toBytes(XMP), xmp));
   const share = SEGMENT_BYTES - ICC.length - 2;
@@ -171,8 +200,9 @@ function embedInJpeg(bytes, { exif, xmp, icc, density }) {
     const part = icc.subarray(index * share, (index + 1) * share);
     segments.push(makeSegment(0xe2, toBytes(ICC), Uint8Array.of(index + 1, count), part));
   }
-  // The canvas's own JFIF header gives way to the photo's.
-  const start = density && bytes[3] === 0xe0 ? 4 + ((bytes[4] << 8) | bytes[5]) : 2;
+  // The canvas's own header and profile give way to the photo's.
+  let start = 2;
+  while (bytes[start + 1] >= 0xe0 && bytes[start + 1] <= 0xef) start += 2 + ((bytes[start + 2] << 8) | bytes[start + 3]);
   return join([bytes.subarray(0, 2), ...segments, bytes.subarray(start)]);
 }
 

@@ -89,3 +89,51 @@ export function writeMask({ width, height, bits }) {
   for (let at = 0; at < bits.length; at++) rgba[at * 4] = bits[at] ? 255 : 0;
   return writePng(rgba, width, height, 1);
 }
+
+function predict(left, above, corner) {
+  const [toLeft, toAbove, toCorner] = [Math.abs(above - corner), Math.abs(left - corner), Math.abs(left + above - 2 * corner)];
+  if (toLeft <= toAbove && toLeft <= toCorner) return left;
+  return toAbove <= toCorner ? above : corner;
+}
+
+/** Undoes the filters of PNG rows in place, and leaves their filter bytes. */
+function unfilterRows(rows, stride, pixel) {
+  for (let start = 0; start < rows.length; start += stride + 1) {
+    const filter = rows[start];
+    for (let at = start + 1; at <= start + stride; at++) {
+      const left = at - start > pixel ? rows[at - pixel] : 0;
+      const above = start ? rows[at - stride - 1] : 0;
+      const corner = start && at - start > pixel ? rows[at - stride - 1 - pixel] : 0;
+      if (filter === 1) rows[at] += left;
+      else if (filter === 2) rows[at] += above;
+      else if (filter === 3) rows[at] += (left + above) >> 1;
+      else if (filter === 4) rows[at] += predict(left, above, corner);
+    }
+  }
+}
+
+/**
+ * Decodes a PNG of 8 bits with alpha. A canvas multiplies alpha into the colours, which loses levels.
+ *
+ * @returns RGBA bytes; null for other kinds of PNG.
+ */
+export async function readAlphaPng(bytes) {
+  const chunks = [...readChunks(bytes)];
+  const header = chunks[0][1];
+  const view = new DataView(header.buffer, header.byteOffset, header.length);
+  const [width, height, channels] = [view.getUint32(0), view.getUint32(4), { 4: 2, 6: 4 }[header[9]]];
+  if (header[8] !== 8 || !channels || header[12] !== 0) return null;
+  const parts = chunks.filter(([name]) => name === "IDAT").map(([, content]) => content);
+  const rows = await inflate(new Uint8Array(await new Blob(parts).arrayBuffer()));
+  const stride = width * channels;
+  unfilterRows(rows, stride, channels);
+  const rgba = new Uint8ClampedArray(width * height * 4);
+  for (let to = 0, y = 0; y < height; y++) {
+    let from = y * (stride + 1) + 1;
+    for (let x = 0; x < width; x++, to += 4, from += channels) {
+      for (let channel = 0; channel < 3; channel++) rgba[to + channel] = rows[from + (channels === 4 ? channel : 0)];
+      rgba[to + 3] = rows[from + channels - 1];
+    }
+  }
+  return rgba;
+}

@@ -5,6 +5,13 @@
 
 export const COLOUR = "#ff2d6f";
 
+/** Draws a dot: a line without length would not be drawn. */
+function drawDot(context, [x, y], size) {
+  context.beginPath();
+  context.arc(x, y, size / 2, 0, 2 * Math.PI);
+  context.fill();
+}
+
 function drawSegment(context, from, to, size) {
   context.beginPath();
   context.lineWidth = size;
@@ -20,7 +27,7 @@ function drawStroke(context, stroke, first = 0) {
   context.fillStyle = context.strokeStyle = COLOUR;
   context.lineCap = context.lineJoin = "round";
   if (kind === "line") {
-    if (first === 0) drawSegment(context, points[0], points[0], size);
+    if (first === 0) drawDot(context, points[0], size);
     for (let index = Math.max(first, 1); index < points.length; index++) {
       drawSegment(context, points[index - 1], points[index], size);
     }
