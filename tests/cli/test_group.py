@@ -28,7 +28,7 @@ def test_help_lists_every_command_and_each_has_help(wp_here: Wp) -> None:
 
 
 def test_an_unknown_command_is_a_usage_error(wp: Wp) -> None:
-    assert_refused(wp("paint"), "No such command 'paint'", status=2)
+    assert_refused(wp("sculpt"), "No such command 'sculpt'", status=2)
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from wavepaint.cli.completion import FOLDER
-from wavepaint.cli.grouped_help import GroupedCommand, option_group
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import default_bundle_folder, read_bundle
 from wavepaint.outputs import check_outputs
 from wavepaint.runtime.service.static_page import write_page
@@ -16,24 +16,18 @@ from wavepaint.runtime.service.static_page import write_page
     cls=GroupedCommand,
     examples=[
         ("wp page -o site/", "Write the page with the model that ships:"),
-        ("wp page -o site/ --bundle bundles/mine --overwrite", "Replace it by a page with a model of your own:"),
-        ("python -m http.server -d site 8000", "Try it on http://localhost:8000:"),
+        ("wp page -o site/ --bundle bundles/mine", "Write it with a model of your own:"),
+        ("wp page -o site/ --overwrite", "Replace it after an update:"),
     ],
 )
-@option_group(
-    "Result",
-    click.option("-o", "--out", type=FOLDER, required=True, help="Folder of the page."),
-    click.option("--overwrite", is_flag=True, help="Replace an earlier page in this folder."),
-)
-@option_group(
-    "Model",
-    click.option(
-        "--bundle",
-        "--model",
-        "bundle",
-        type=FOLDER,
-        help="Bundle to fill with, exported with --fp16 --io uint8. Default: the one that ships with the package.",
-    ),
+@click.option("-o", "--out", type=FOLDER, required=True, help="Folder of the page.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier page in this folder.")
+@click.option(
+    "--bundle",
+    "--model",
+    "bundle",
+    type=FOLDER,
+    help="Bundle to fill with, exported with --fp16 --io uint8. Default: the one that ships with the package.",
 )
 def command(out: Path, overwrite: bool, bundle: Path | None) -> None:
     """Write the page to paint on as static files, for any web host.

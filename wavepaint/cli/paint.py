@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wavepaint.cli.completion import FILE, FOLDER
-from wavepaint.cli.grouped_help import GroupedCommand, option_group
+from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.contract import Precision
 from wavepaint.errors import ImageError, printable
@@ -36,42 +36,36 @@ _MAX_PIXELS = 200_000_000
     ],
 )
 @click.argument("photo", type=FILE, required=False)
-@option_group(
-    "Page",
-    click.option("--no-browser", is_flag=True, help="Print the address only, to open it yourself."),
-    click.option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        default=0,
-        metavar="PORT",
-        help="Port of the page. Default: a free one.",
-    ),
+@click.option("--no-browser", is_flag=True, help="Print the address only, to open it yourself.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="PORT",
+    help="Port of the page. Default: a free one.",
 )
-@option_group(
-    "Model and engine",
-    click.option(
-        "--bundle",
-        "--model",
-        "bundle",
-        type=FOLDER,
-        help="Bundle to run: a model folder, as wp export writes it. Default: the one that ships with the package.",
-    ),
-    click.option(
-        "--engine",
-        type=click.Choice(["auto", *ENGINES]),
-        default="auto",
-        show_default=True,
-        help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", *PRECISIONS]),
-        default="auto",
-        show_default=True,
-        help="Arithmetic precision. auto: the engine's fastest verified precision.",
-    ),
-    click.option("--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: all cores."),
+@click.option(
+    "--bundle",
+    "--model",
+    "bundle",
+    type=FOLDER,
+    help="Bundle to run: a model folder, as wp export writes it. Default: the one that ships with the package.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", *ENGINES]),
+    default="auto",
+    show_default=True,
+    help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", *PRECISIONS]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic precision. auto: the engine's fastest verified precision.",
+)
+@click.option("--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: all cores.")
 def command(
     photo: Path | None,
     no_browser: bool,
