@@ -1,6 +1,7 @@
 // What the page says: short notices, errors that stay until they are closed, and the progress of a fill.
 
 const SECONDS = { info: 5, warning: 12 };
+const MOST = 3;
 
 export class Notices {
   constructor(list, busy, busyText) {
@@ -23,6 +24,7 @@ export class Notices {
     for (const other of [...this.list.children]) {
       if (other.classList.contains("info") || other.textContent === notice.textContent) other.remove();
     }
+    while (this.list.children.length >= MOST) this.list.firstChild.remove();
     this.list.append(notice);
     if (SECONDS[level]) setTimeout(() => notice.remove(), SECONDS[level] * 1000);
   }
