@@ -44,7 +44,7 @@ ASSUMPTIONS = {
 }
 """What the pages assume of the reader that is not so here: commands, and the error that they then end with."""
 
-SUFFICIENT = ("infer", "info", "doctor", "mask")
+SUFFICIENT = ("infer", "info", "doctor", "mask", "page")
 """Commands for which the base installation and an engine are enough."""
 
 SLOW = ("bench", "doctor", "verify")
