@@ -1,10 +1,13 @@
 """Why a request is refused, as JSON in the shape of OpenAI's errors."""
 
+import logging
 import re
 from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 from wavepaint.errors import ConfigError, EngineMemoryError, ImageError, OutputError, WavePaintError
+
+logger = logging.getLogger("wavepaint.service")
 
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -71,7 +74,8 @@ def translate(error: WavePaintError) -> RequestError:
             return RequestError(413, message, "image_too_large", param="image")
         case ConfigError():
             return RequestError(413, message, "image_too_large", param="image")
-    return RequestError(500, "the engine failed on this image. The server's log says where.", "engine_failed")
+    logger.error("fill: %s", message)
+    return RequestError(500, "the engine failed. The service's log says why.", "engine_failed")
 
 
 def translate_option(error: ConfigError) -> RequestError:

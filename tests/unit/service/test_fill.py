@@ -10,6 +10,7 @@ import pytest
 from tests.image_files import png
 from tests.running_service import GatedInpainter, Service, encode, read_pixels, run_service, wait_until
 from wavepaint import FillOptions, Inpainter
+from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePaintError
 from wavepaint.runtime.images import encode_photo, read_mask, read_photo
 
 
@@ -118,6 +119,49 @@ def test_an_empty_mask_returns_the_photo_and_says_that_the_hole_is_empty(
     answer = service.fill(photo_file, encode(np.zeros_like(spot)))
     assert np.array_equal(read_pixels(answer.content), colours)
     assert float(answer.headers["x-wavepaint-hole"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "words"),
+    [
+        (EngineError("the engine failed in /secret/model.onnx"), 500, "engine_failed", "log says why"),
+        (
+            EngineMemoryError("out of memory. Or choose --strategy auto."),
+            413,
+            "image_too_large",
+            "choose strategy auto",
+        ),
+        (ConfigError("9 MiB are too few. Raise --max-memory."), 413, "image_too_large", "Raise max_memory"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_engine_that_fails_is_no_fault_of_the_photo_unless_the_photo_is_too_large(
+    service: Service,
+    photo_file: bytes,
+    mask_file: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: WavePaintError,
+    status: int,
+    code: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(Inpainter, "fill_photos", lambda *arguments, **options: [error])
+    answer = service.fill(photo_file, mask_file)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert words in answer.json()["error"]["message"]
+    assert "secret" not in answer.text
+    assert ("secret" in caplog.text) == (status == 500)
+
+
+def test_a_defect_in_a_fill_is_answered_and_the_next_photo_is_filled(
+    service: Service, photo_file: bytes, mask_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inpainter, "fill_photos", lambda *arguments, **options: 1 / 0)
+    answer = service.fill(photo_file, mask_file)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    monkeypatch.undo()
+    assert service.fill(photo_file, mask_file).status_code == 200
 
 
 BAD_FIELDS = [
