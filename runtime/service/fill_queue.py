@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.service.metrics import Metrics
@@ -42,7 +42,8 @@ class _Job:
             else:
                 self.future.set_result(outcome)
 
-        self._loop.call_soon_threadsafe(set_outcome)
+        with suppress(RuntimeError):  # the server was ended by force, and its loop is closed
+            self._loop.call_soon_threadsafe(set_outcome)
 
 
 class FillQueue:

@@ -101,17 +101,19 @@ def _read_size(file: bytes, role: str, max_pixels: int) -> tuple[int, int] | Non
     try:
         with Image.open(io.BytesIO(file), formats=[name for name in FORMATS if name in Image.OPEN]) as image:
             width, height = image.size
+    except Image.DecompressionBombError:
+        raise _refuse_pixels(role, f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)}", max_pixels) from None
     except Exception:  # Pillow's plugins raise many kinds on broken files
         return None
     if width * height > max_pixels:
-        raise RequestError(
-            413,
-            f"the {role} is {width}x{height} pixels: expected {max_pixels / MEGAPIXEL:g} megapixels or fewer. Scale or "
-            "crop it.",
-            f"{role}_too_large",
-            param=role,
-        )
+        raise _refuse_pixels(role, f"{width}x{height}", max_pixels)
     return width, height
+
+
+def _refuse_pixels(role: str, pixels: str, max_pixels: int) -> RequestError:
+    expected = f"expected {max_pixels / MEGAPIXEL:g} megapixels or fewer"
+    message = f"the {role} has {pixels} pixels: {expected}. Scale or crop it."
+    return RequestError(413, message, f"{role}_too_large", param=role)
 
 
 def fill_orders(
@@ -124,6 +126,7 @@ def fill_orders(
         orders: The photos, all with the same options.
         check: Called now and then; it raises :class:`DroppedError` if the work may stop.
     """
+    check()
     options = orders[0].options
     started = time.perf_counter()
     decoded = [_decode(order) for order in orders]

@@ -96,6 +96,8 @@ async def answer_photo(request: Request) -> Response:
 async def answer_alive(request: Request) -> Response:
     """Answer with a stream that ends with the page or the service."""
     await request.body()  # the stream waits for the client to leave, and must not find a body instead
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     return StreamingResponse(request.app.state.presence.stream(), media_type="text/event-stream")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.image_files import png
+from tests.image_files import png, png_header
 from tests.running_service import GatedInpainter, Service, encode, read_pixels, run_service, wait_until
 from wavepaint import FillOptions, Inpainter
 from wavepaint.errors import ConfigError, EngineError, EngineMemoryError, WavePaintError
@@ -199,6 +199,7 @@ def make_bad_files(colours: np.ndarray, spot: np.ndarray) -> dict[str, tuple[byt
         "image is empty": (b"", mask, {}),
         "image is cut off": (photo[:900], mask, {}),
         "image is too large": (tall, mask, {}),
+        "image is too large by far": (png_header(60_000, 60_000), mask, {}),
         "mask is too large": (photo, tall, {"resize_mask": "1"}),
         "mask is missing": (photo, None, {}),
         "mask has another size": (photo, encode(spot[:-1]), {}),

@@ -113,7 +113,7 @@ def test_metrics_count_requests_by_route_and_status(service: Service) -> None:
     before = service.read_metric(counted)
     for path in ("/a", "/b"):
         service.client.get(path)
-    assert service.read_metric(counted) == before + 2
+    service.wait_for(counted, before + 2)
     assert service.client.get("/metrics").headers["content-type"].startswith("text/plain")
 
 
