@@ -87,7 +87,7 @@ class Gate:
 
     def _name_route(self, scope: Scope) -> str:
         path: str = scope["path"]
-        return path if path in self._paths else "other"
+        return path if path in self._paths else "/page" if path.startswith("/page/") else "other"
 
     def _record(self, scope: Scope, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.started

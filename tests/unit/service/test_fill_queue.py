@@ -48,8 +48,9 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(
 def test_a_photo_that_waits_too_long_is_refused_and_never_filled(
     gated: GatedInpainter, photo_file: bytes, mask_file: bytes
 ) -> None:
-    with run_service(gated, ServiceSettings(timeout_s=0.3)) as service:
-        answers = [service.fill(photo_file, mask_file) for _ in range(2)]
+    with run_service(gated, ServiceSettings(timeout_s=1.0)) as service:
+        with ThreadPoolExecutor() as pool:
+            answers = list(pool.map(lambda _: service.fill(photo_file, mask_file), range(2)))
         assert [(one.status_code, one.json()["error"]["code"]) for one in answers] == [(504, "timeout")] * 2
         gated.gate.set()
         assert service.fill(photo_file, mask_file).status_code == 200
@@ -95,7 +96,7 @@ def test_a_fill_that_nobody_waits_for_ends_at_the_next_crop(
     monkeypatch.setattr(gated._session, "_infer", run)
     gated.gate.set()
     gated._scheduler._max_batch = 1
-    with run_service(gated, ServiceSettings(timeout_s=0.3)) as service:
+    with run_service(gated, ServiceSettings(timeout_s=1.0)) as service:
         assert service.fill(encode(photo), encode(hole)).status_code == 504
         go_on.set()
         monkeypatch.undo()
