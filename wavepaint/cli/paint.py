@@ -1,8 +1,9 @@
 """wp paint: paint on a photo in the browser."""
 
-import sys
 import threading
+import warnings
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from wavepaint.cli.completion import FILE, FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.contract import Precision
-from wavepaint.errors import ImageError, printable
+from wavepaint.errors import ImageError, WavePaintWarning, printable
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
@@ -83,6 +84,7 @@ def command(
     for module in ("starlette", "uvicorn", "python_multipart", "prometheus_client"):
         require(module, extra="serve")
     silence_pillow()
+    warnings.simplefilter("ignore", WavePaintWarning)  # the page says so
     opened = None if photo is None else _read_photo(photo)
     with Inpainter(bundle, engine=engine, precision=precision, threads=threads) as inpainter:
         _serve(inpainter, opened, port, opens_browser=not no_browser)
@@ -116,7 +118,5 @@ def _serve(inpainter: Inpainter, photo: "PaintPhoto | None", port: int, *, opens
         if opens_browser:
             # In a thread of its own, because some browsers block until they are closed.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        try:
+        with suppress(KeyboardInterrupt):  # raised once more after the server has ended
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            sys.exit(0)

@@ -246,9 +246,12 @@ byId("theme").addEventListener("click", () => {
   const isDark = getComputedStyle(document.documentElement).colorScheme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.theme = isDark ? "light" : "dark";
 });
+// With the mouse, buttons do not take the focus: the Enter key goes on filling.
+addEventListener("mousedown", (event) => event.target.closest("main button, header button") && event.preventDefault());
 view.addEventListener("change", () => (byId("zoom-text").textContent = `${Math.round(view.zoom * 100)} %`));
 listShortcuts(byId("key-list"));
 listenToKeys(actions, {
+  isOverPhoto: () => stage.matches(":hover"),
   space: (isDown) => pointer.holdSpace(isDown),
   original: (isDown) => photo && compare.holdOriginal(isDown),
   pan: (right, down) => photo && view.panBy(right, down),

@@ -59,22 +59,23 @@ const isControl = (target) => target.closest("input:not([type=range]):not([type=
  * Listens to the keyboard.
  *
  * @param actions Functions by the names in the table.
- * @param held { space(isDown), original(isDown), pan(right, down) }.
+ * @param held { isOverPhoto(), space(isDown), original(isDown), pan(right, down) }: where the pointer is, and what to
+ *     do for keys that are held.
  */
 export function listenToKeys(actions, held) {
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]") || isControl(event.target)) return;
     const isCommand = event.ctrlKey || event.metaKey;
-    const onButton = event.target.closest("button, summary, a, input, [role=slider]");
+    const onButton = event.target.closest("button, summary, input, [role=slider]");
+    if (event.key === " " && (!onButton || held.isOverPhoto())) {
+      event.preventDefault();
+      return held.space(true);
+    }
     if (!isCommand && !event.altKey && PANS[event.key] && !onButton) {
       event.preventDefault();
       return held.pan(...PANS[event.key]);
     }
     if (onButton && [" ", "Enter"].includes(event.key)) return; // it presses the button
-    if (event.key === " ") {
-      event.preventDefault();
-      return held.space(true);
-    }
     if (event.key.toLowerCase() === "o" && !isCommand) return held.original(true);
     const entry = TABLE.find(
       ([, , key, needsCommand, needsShift]) =>
@@ -84,9 +85,12 @@ export function listenToKeys(actions, held) {
     event.preventDefault();
     actions[entry[5]]();
   });
-  addEventListener("keyup", ({ key }) => {
-    if (key === " ") held.space(false);
-    if (key.toLowerCase() === "o") held.original(false);
+  addEventListener("keyup", (event) => {
+    if (event.key === " ") {
+      if (held.isOverPhoto()) event.preventDefault(); // or it would press a button that has the focus
+      held.space(false);
+    }
+    if (event.key.toLowerCase() === "o") held.original(false);
   });
   addEventListener("blur", () => {
     held.space(false);
