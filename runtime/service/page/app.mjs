@@ -10,7 +10,7 @@ import { Options } from "./options.mjs";
 import { Painter } from "./painting.mjs";
 import { openPhoto, PageError } from "./photo.mjs";
 import { Pointer } from "./pointer.mjs";
-import { request } from "./request.mjs";
+import { readRefusal, request } from "./request.mjs";
 import { SaveDialog } from "./save_dialog.mjs";
 import { convertToPng, serverEngine } from "./server_engine.mjs";
 import { listenToKeys, listShortcuts } from "./shortcuts.mjs";
@@ -35,10 +35,8 @@ const view = new View(stage, sheet);
 const options = new Options(hasServer, () => refresh());
 const painter = new Painter(view, strokes, byId("overlay"), () => compare.switch(false), finishStroke);
 const pointer = new Pointer(view, painter, () => tool === "hand");
-const compare = new Compare(
-  view,
-  { slider: byId("slider"), toggle: byId("compare"), hold: byId("hold") },
-  (text) => notices.show(text),
+const compare = new Compare(view, { slider: byId("slider"), toggle: byId("compare"), hold: byId("hold") }, (text) =>
+  notices.show(text),
 );
 const saving = new SaveDialog(history, strokes, () => (isSaved = true), report);
 let tool = "brush";
@@ -48,7 +46,10 @@ function report(error) {
   if (error.name === "AbortError") return;
   const isExpected = error instanceof PageError || error.name === "NotAllowedError";
   if (!isExpected) console.error(error);
-  notices.show(isExpected ? error.message : `This did not work (${error.message}). Try again, or reload the page.`, "error");
+  notices.show(
+    isExpected ? error.message : `This did not work (${error.message}). Try again, or reload the page.`,
+    "error",
+  );
 }
 
 // Opening
@@ -125,7 +126,7 @@ const redo = () => job || painter.isPainting || restore(history.redo(), "Done ag
 
 async function loadModel() {
   const response = hasServer ? await request("v1/models") : await fetch("models.json");
-  if (!response.ok) throw new PageError(`The models of the server could not be read (status ${response.status}). Reload the page.`);
+  if (!response.ok) throw new PageError(await readRefusal(response));
   const [first] = (await response.json()).data;
   model = first;
   options.browserEngine = new BrowserEngine({
@@ -148,7 +149,10 @@ async function fill() {
     const onProgress = (text) => notices.showBusy(text);
     const engine = options.place === "server" ? serverEngine : options.browserEngine;
     if (options.place === "browser") warnIfThick(hole);
-    const { patches, engine: name } = await fillHole(target, hole, engine, options.values, model.size_multiple, { signal: job.signal, onProgress });
+    const { patches, engine: name } = await fillHole(target, hole, engine, options.values, model.size_multiple, {
+      signal: job.signal,
+      onProgress,
+    });
     for (const { region, after } of patches) target.write(region, after);
     history.push({ label: "fill", strokesBefore, strokesAfter: [], patches });
     strokes.replace([]);
@@ -198,7 +202,10 @@ function refresh() {
   const isEmpty = strokes.isEmpty;
   byId("fill").disabled = !isOpen || job !== null || isEmpty;
   byId("clear").disabled = job !== null || isEmpty;
-  for (const [id, what, label] of [["undo", "Undo", history.undoLabel], ["redo", "Redo", history.redoLabel]]) {
+  for (const [id, what, label] of [
+    ["undo", "Undo", history.undoLabel],
+    ["redo", "Redo", history.redoLabel],
+  ]) {
     byId(id).disabled = !label || job !== null;
     byId(id).title = label ? `${what} ${label}` : what;
   }
@@ -223,12 +230,23 @@ const actions = {
   actualSize: () => view.zoomBy(1 / view.zoom),
   compare: () => photo && compare.switch(!compare.isOn),
   help: () => byId("keys").showModal(),
-  ...Object.fromEntries(["brush", "eraser", "rectangle", "lasso", "hand"].map((name) => [name, () => chooseTool(name)])),
+  ...Object.fromEntries(
+    ["brush", "eraser", "rectangle", "lasso", "hand"].map((name) => [name, () => chooseTool(name)]),
+  ),
 };
 const buttons = {
-  "zoom-in": "zoomIn", "zoom-out": "zoomOut", zoom: "actualSize", fit: "fit", undo: "undo", redo: "redo", fill: "fill",
-  clear: "clear", cancel: "cancel", save: "save", help: "help",
-}; // prettier-ignore
+  "zoom-in": "zoomIn",
+  "zoom-out": "zoomOut",
+  zoom: "actualSize",
+  fit: "fit",
+  undo: "undo",
+  redo: "redo",
+  fill: "fill",
+  clear: "clear",
+  cancel: "cancel",
+  save: "save",
+  help: "help",
+};
 for (const [id, name] of Object.entries(buttons)) byId(id).addEventListener("click", () => actions[name]());
 for (const button of document.querySelectorAll(".tool")) {
   button.addEventListener("click", () => chooseTool(button.dataset.tool));
@@ -243,7 +261,9 @@ for (const button of document.querySelectorAll(".tool")) {
   });
 }
 byId("theme").addEventListener("click", () => {
-  const isDark = getComputedStyle(document.documentElement).colorScheme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  const isDark =
+    getComputedStyle(document.documentElement).colorScheme === "dark" ||
+    (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.theme = isDark ? "light" : "dark";
 });
 // With the mouse, buttons do not take the focus: the Enter key goes on filling.

@@ -1,7 +1,7 @@
 // Fills crops in this browser: the network runs in a worker, and nothing leaves the machine.
 
 import { PageError } from "./photo.mjs";
-import { request } from "./request.mjs";
+import { readRefusal, request } from "./request.mjs";
 import { measureThickness, weighEdge } from "./regions.mjs";
 
 export const MAX_CROP_PIXELS = 1.5e6;
@@ -53,7 +53,7 @@ export class BrowserEngine {
   async #read(signal, onProgress) {
     onProgress("Loading the network…");
     const response = await request(this.model.url, { signal });
-    if (!response.ok) throw new PageError(`The network was not found (status ${response.status}). Reload the page.`);
+    if (!response.ok) throw new PageError(await readRefusal(response));
     return new Uint8Array(await response.arrayBuffer());
   }
 
@@ -69,7 +69,8 @@ export class BrowserEngine {
       };
       const cancel = () => stop(signal.reason);
       signal.addEventListener("abort", cancel, { once: true });
-      worker.onerror = (event) => stop(new PageError(`The network did not start in this browser: ${event.message ?? "no reason given"}.`));
+      worker.onerror = (event) =>
+        stop(new PageError(`The network did not start in this browser: ${event.message ?? "no reason given"}.`));
       worker.onmessage = ({ data }) => {
         if (data.progress) return onProgress(data.progress);
         signal.removeEventListener("abort", cancel);

@@ -52,7 +52,9 @@ export class Compare {
     this.slider.setPointerCapture(event.pointerId);
     const follow = (each) => this.#move(this.view.toPhoto(each)[0] / this.view.width);
     this.slider.addEventListener("pointermove", follow);
-    this.slider.addEventListener("lostpointercapture", () => this.slider.removeEventListener("pointermove", follow), { once: true });
+    this.slider.addEventListener("lostpointercapture", () => this.slider.removeEventListener("pointermove", follow), {
+      once: true,
+    });
   }
 
   #press(event) {

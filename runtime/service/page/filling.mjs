@@ -14,7 +14,9 @@ function mergeHole(before, rgba, hole) {
 
 function checkHole(hole) {
   if (!hole.bits.includes(0)) {
-    throw new PageError("The mask covers all of the photo, so no known pixels are left to fill from. Erase a part of it.");
+    throw new PageError(
+      "The mask covers all of the photo, so no known pixels are left to fill from. Erase a part of it.",
+    );
   }
 }
 

@@ -25,7 +25,7 @@ function join(parts) {
 
 /** Yields [marker, content] of every JPEG segment before the pixels. */
 function* readSegments(bytes) {
-  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff; ) {
+  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff;) {
     const marker = bytes[at + 1];
     if (marker === 0xff) {
       at += 1; // a fill byte
@@ -41,7 +41,7 @@ function* readSegments(bytes) {
 /** Yields [name, content] of every WebP chunk. */
 function* readRiff(bytes) {
   const view = viewBytes(bytes);
-  for (let at = 12; at + 8 <= bytes.length; ) {
+  for (let at = 12; at + 8 <= bytes.length;) {
     const length = view.getUint32(at + 4, true);
     yield [latin1(bytes.subarray(at, at + 4)), bytes.subarray(at + 8, at + 8 + length)];
     at += 8 + length + (length % 2);
@@ -154,7 +154,10 @@ export function dropExif(bytes, format) {
     return join([bytes.subarray(0, 8), ...chunks.map(([name, content]) => makeChunk(name, content))]);
   }
   const chunks = [...readRiff(bytes)].filter(([name]) => name !== "EXIF");
-  return makeRiffChunk("RIFF", join([toBytes("WEBP"), ...chunks.map(([name, content]) => makeRiffChunk(name, content))]));
+  return makeRiffChunk(
+    "RIFF",
+    join([toBytes("WEBP"), ...chunks.map(([name, content]) => makeRiffChunk(name, content))]),
+  );
 }
 
 /** Returns the description of an ICC profile. */
@@ -202,7 +205,8 @@ function embedInJpeg(bytes, { exif, xmp, icc, density }) {
   }
   // The canvas's own header and profile give way to the photo's.
   let start = 2;
-  while (bytes[start + 1] >= 0xe0 && bytes[start + 1] <= 0xef) start += 2 + ((bytes[start + 2] << 8) | bytes[start + 3]);
+  while (bytes[start + 1] >= 0xe0 && bytes[start + 1] <= 0xef)
+    start += 2 + ((bytes[start + 2] << 8) | bytes[start + 3]);
   return join([bytes.subarray(0, 2), ...segments, bytes.subarray(start)]);
 }
 
@@ -218,7 +222,11 @@ function embedInWebp(bytes, { exif, xmp, icc }, width, height) {
   const hasAlpha = pictures.some(([name, content]) => name === "ALPH" || (name === "VP8L" && content[4] & 0x10));
   const header = new Uint8Array(10);
   header[0] = (icc ? 0x20 : 0) | (hasAlpha ? 0x10 : 0) | (exif ? 0x08 : 0) | (xmp ? 0x04 : 0);
-  for (const [at, side] of [[4, width - 1], [7, height - 1]]) header.set([side, side >> 8, side >> 16], at);
+  for (const [at, side] of [
+    [4, width - 1],
+    [7, height - 1],
+  ])
+    header.set([side, side >> 8, side >> 16], at);
   const chunks = [makeRiffChunk("VP8X", header)];
   if (icc) chunks.push(makeRiffChunk("ICCP", icc));
   chunks.push(...pictures.map(([name, content]) => makeRiffChunk(name, content)));
@@ -247,6 +255,7 @@ export async function makePngChunks({ exif, xmp, icc, kept = [] }) {
 /** Returns a JPEG or WebP file of a canvas with prepared metadata. */
 export async function embed(blob, metadata, width, height) {
   const bytes = new Uint8Array(await blob.arrayBuffer());
-  const result = blob.type === "image/jpeg" ? embedInJpeg(bytes, metadata) : embedInWebp(bytes, metadata, width, height);
+  const result =
+    blob.type === "image/jpeg" ? embedInJpeg(bytes, metadata) : embedInWebp(bytes, metadata, width, height);
   return new Blob([result], { type: blob.type });
 }

@@ -83,7 +83,9 @@ export class Painter {
   /** Draws the ring of the brush, or the outline of the shape that is being drawn. */
   draw() {
     const { overlay, view } = this;
-    const [width, height] = [view.stage.clientWidth, view.stage.clientHeight].map((side) => Math.round(side * devicePixelRatio));
+    const [width, height] = [view.stage.clientWidth, view.stage.clientHeight].map((side) =>
+      Math.round(side * devicePixelRatio),
+    );
     if (overlay.width !== width || overlay.height !== height) Object.assign(overlay, { width, height });
     const context = overlay.getContext("2d");
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
@@ -96,7 +98,10 @@ export class Painter {
   #drawRing(context, x, y) {
     const radius = Math.max((this.size * this.view.scale) / 2, 1.5);
     // Dark and light, so that it can be seen on any photo.
-    for (const [width, colour] of [[3, "rgb(0 0 0 / 55%)"], [1.25, "white"]]) {
+    for (const [width, colour] of [
+      [3, "rgb(0 0 0 / 55%)"],
+      [1.25, "white"],
+    ]) {
       context.beginPath();
       context.lineWidth = width;
       context.strokeStyle = colour;

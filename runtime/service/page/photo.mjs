@@ -22,7 +22,8 @@ function makeCanvas(width, height, options) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d", options);
-  if (!context) throw new PageError(`${width}x${height} pixels are more than this browser can show. Scale the photo down.`);
+  if (!context)
+    throw new PageError(`${width}x${height} pixels are more than this browser can show. Scale the photo down.`);
   return context;
 }
 
@@ -55,15 +56,21 @@ export async function readPixels(blob) {
 
 function checkMetadata(name, meta) {
   if (meta.format === "jpeg" && meta.channels === 4) {
-    throw new PageError(`${name} is CMYK: convert it to RGB with its ICC profile first (a plain conversion would shift every colour).`);
+    throw new PageError(
+      `${name} is CMYK: convert it to RGB with its ICC profile first (a plain conversion would shift every colour).`,
+    );
   }
   const notes = [];
   if (meta.depth > 8) {
-    notes.push(`${name} has ${meta.depth} bits a channel. The page works and saves with 8; wp infer keeps all of them.`);
+    notes.push(
+      `${name} has ${meta.depth} bits a channel. The page works and saves with 8; wp infer keeps all of them.`,
+    );
   }
   const isKnown = !meta.profile || /srgb|display p3|iec61966|gr[ae]y|gamma 2\.2/i.test(meta.profile);
   if (!isKnown) {
-    notes.push(`Colours are shown without the profile “${meta.profile}” and may look paler than they are. The saved file keeps it.`);
+    notes.push(
+      `Colours are shown without the profile “${meta.profile}” and may look paler than they are. The saved file keeps it.`,
+    );
   }
   return notes;
 }

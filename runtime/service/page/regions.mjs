@@ -24,7 +24,10 @@ const overlap = (a, b) =>
 /** Returns the bounds of the hole's pixels inside a window; null if there are none. */
 export function findBounds(hole, window = { left: 0, top: 0, width: hole.width, height: hole.height }) {
   let [left, top, right, bottom] = [hole.width, hole.height, -1, -1];
-  const [stopX, stopY] = [Math.min(window.left + window.width, hole.width), Math.min(window.top + window.height, hole.height)];
+  const [stopX, stopY] = [
+    Math.min(window.left + window.width, hole.width),
+    Math.min(window.top + window.height, hole.height),
+  ];
   for (let y = window.top; y < stopY; y++) {
     for (let x = window.left, at = y * hole.width + x; x < stopX; x++, at++) {
       if (!hole.bits[at]) continue;
@@ -87,7 +90,12 @@ function widen(start, stop, context, limit, multiple) {
 export function findRegions(hole, multiple) {
   let regions = [];
   for (const group of findGroups(hole)) {
-    const cells = { left: group.left * CELL, top: group.top * CELL, width: group.width * CELL, height: group.height * CELL };
+    const cells = {
+      left: group.left * CELL,
+      top: group.top * CELL,
+      width: group.width * CELL,
+      height: group.height * CELL,
+    };
     const bounds = findBounds(hole, cells);
     const context = Math.max(MIN_CONTEXT, Math.floor(Math.min(bounds.width, bounds.height) / 2));
     const [left, right] = widen(bounds.left, bounds.left + bounds.width, context, hole.width, multiple);

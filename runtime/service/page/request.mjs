@@ -27,3 +27,12 @@ export async function request(url, options = {}) {
     if (response.status !== 401 || !(await askToken())) return response;
   }
 }
+
+/** Returns what a refusal says, in the words of the library. */
+export async function readRefusal(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch {
+    return `The server answered with status ${response.status} (${response.statusText || "no reason given"}).`;
+  }
+}

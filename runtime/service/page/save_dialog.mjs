@@ -32,7 +32,12 @@ export class SaveDialog {
     byId("formats").replaceChildren(
       ...formats.map((format, index) => {
         const label = document.createElement("label");
-        const input = Object.assign(document.createElement("input"), { type: "radio", name: "format", value: format, checked: index === 0 });
+        const input = Object.assign(document.createElement("input"), {
+          type: "radio",
+          name: "format",
+          value: format,
+          checked: index === 0,
+        });
         label.append(input, NAMES[format]);
         return label;
       }),

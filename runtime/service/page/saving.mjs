@@ -15,7 +15,8 @@ export function listFormats(photo) {
 
 async function encode(canvas, type, quality) {
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, quality));
-  if (blob?.type !== type) throw new PageError(`This browser writes no ${type.split("/")[1].toUpperCase()}. Choose PNG.`);
+  if (blob?.type !== type)
+    throw new PageError(`This browser writes no ${type.split("/")[1].toUpperCase()}. Choose PNG.`);
   return blob;
 }
 
@@ -36,7 +37,7 @@ export async function encodeResult(photo, format) {
     const channels = (photo.isGrey ? 1 : 3) + (photo.hasAlpha ? 1 : 0);
     return writePng(photo.read().data, photo.width, photo.height, channels, await makePngChunks(metadata));
   }
-  // Of a canvas browsers write lossless WebP at the highest quality.
+  // At the highest quality, browsers write lossless WebP.
   const quality = format === "webp" ? 1 : (photo.meta.quality ?? 0.95);
   return embed(await encode(copyLevels(photo), `image/${format}`, quality), metadata, photo.width, photo.height);
 }
@@ -53,7 +54,9 @@ export function download(blob, name) {
 /** Puts a picture into the clipboard, which takes PNG only. */
 export async function copy(makeBlob) {
   if (!navigator.clipboard?.write) {
-    throw new PageError("This browser lets pages copy pictures only over HTTPS or on this machine. Download it instead.");
+    throw new PageError(
+      "This browser lets pages copy pictures only over HTTPS or on this machine. Download it instead.",
+    );
   }
   // The promise goes into the item, because some browsers allow it only during the click.
   await navigator.clipboard.write([new ClipboardItem({ "image/png": makeBlob() })]);

@@ -2,18 +2,9 @@
 
 import { PageError, readPixels } from "./photo.mjs";
 import { writeMask, writePng } from "./png.mjs";
-import { request } from "./request.mjs";
+import { readRefusal, request } from "./request.mjs";
 
 const OFFLINE = "The server does not answer. Start it again, or fill in the browser.";
-
-/** Returns what a refusal says, in the words of the library. */
-async function readRefusal(response) {
-  try {
-    return (await response.json()).error.message;
-  } catch {
-    return `The server answered with status ${response.status} (${response.statusText || "no reason given"}).`;
-  }
-}
 
 /** Sends a photo and a mask, and returns the answer. */
 async function post(image, mask, fields, signal) {
@@ -53,7 +44,9 @@ export const serverEngine = {
     const response = await post(image, await writeMask(crop.marked), options, signal);
     const filled = await readPixels(await response.blob());
     if (filled.width !== width || filled.height !== height) {
-      throw new PageError(`The server answered with ${filled.width}x${filled.height} pixels: expected ${width}x${height}.`);
+      throw new PageError(
+        `The server answered with ${filled.width}x${filled.height} pixels: expected ${width}x${height}.`,
+      );
     }
     const precision = response.headers.get("X-WavePaint-Precision") ?? "";
     const engine = response.headers.get("X-WavePaint-Engine") ?? "the server";

@@ -53,7 +53,8 @@ export function listShortcuts(list) {
   }
 }
 
-const isControl = (target) => target.closest("input:not([type=range]):not([type=checkbox]):not([type=radio]), select, textarea");
+const isControl = (target) =>
+  target.closest("input:not([type=range]):not([type=checkbox]):not([type=radio]), select, textarea");
 
 /**
  * Listens to the keyboard.
@@ -79,7 +80,9 @@ export function listenToKeys(actions, held) {
     if (event.key.toLowerCase() === "o" && !isCommand) return held.original(true);
     const entry = TABLE.find(
       ([, , key, needsCommand, needsShift]) =>
-        key === event.key.toLowerCase() && needsCommand === isCommand && (needsShift === null || !needsCommand || needsShift === event.shiftKey),
+        key === event.key.toLowerCase() &&
+        needsCommand === isCommand &&
+        (needsShift === null || !needsCommand || needsShift === event.shiftKey),
     );
     if (!entry) return;
     event.preventDefault();
