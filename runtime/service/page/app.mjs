@@ -153,6 +153,7 @@ async function fill() {
       signal: job.signal,
       onProgress,
     });
+    job.signal.throwIfAborted(); // another photo may have been opened meanwhile
     for (const { region, after } of patches) target.write(region, after);
     history.push({ label: "fill", strokesBefore, strokesAfter: [], patches });
     strokes.replace([]);
