@@ -88,7 +88,7 @@ class FillQueue:
         retry_s = min(max(math.ceil(wait_s / 2), 1), _LONGEST_RETRY_S)
         return RequestError(
             503,
-            f"the service is full: {self._num_accepted} requests wait. Try again in {retry_s} s.",
+            f"the service is full. Try again in {retry_s} s.",
             "queue_full",
             headers={"Retry-After": str(retry_s)},
         )

@@ -27,6 +27,7 @@ class Missing:
         if name.split(".")[0] in {
             "torch", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt", "tensorrt_rtx", "cuda",
             "pywt", "pytorch_wavelets", "safetensors", "scipy", "skimage", "cv2", "matplotlib",
+            "starlette", "uvicorn", "python_multipart", "prometheus_client",
         }:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
