@@ -20,6 +20,9 @@ logger = logging.getLogger("wavepaint.service")
 
 _LONGEST_RETRY_S = 60
 
+_LONGEST_END_S = 1.0
+"""Seconds to wait for threads at the end. Those that need longer do what nobody waits for."""
+
 
 class _Job:
     """An order, and where its answer goes."""
@@ -136,8 +139,9 @@ class FillQueue:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+        end = time.monotonic() + _LONGEST_END_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(end - time.monotonic(), 0))
 
     @property
     def is_working(self) -> bool:

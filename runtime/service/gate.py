@@ -78,6 +78,9 @@ class Gate:
             await exchange.refuse(error, scope)
         except ClientDisconnect:
             exchange.is_gone = True
+        except asyncio.CancelledError:  # the server ends by force, or later than it wanted
+            message = "the service ended before the photo was filled. Send it again."
+            await exchange.refuse(RequestError(503, message, "service_ended"), scope)
         except Exception as error:  # a defect of this package, which must not end the connection without an answer
             logger.error("%s: %s", self._name_route(scope), _locate(error))
             message = "the service failed. Its log says where."

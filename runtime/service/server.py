@@ -87,6 +87,7 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 loop="asyncio",
                 log_config=None,
+                log_level="critical",  # the gate logs, without what requests contain
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,

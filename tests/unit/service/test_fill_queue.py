@@ -120,6 +120,19 @@ def test_stopping_finishes_what_was_accepted_and_refuses_the_rest(
         assert not service.thread.is_alive()
 
 
+def test_a_service_that_must_end_at_once_says_so_to_whoever_waits(
+    gated: GatedInpainter, photo_file: bytes, mask_file: bytes
+) -> None:
+    with run_service(gated) as service, ThreadPoolExecutor() as pool:
+        answers = [pool.submit(service.fill, photo_file, mask_file) for _ in range(3)]
+        service.wait_for("wavepaint_accepted_requests", 3)
+        service.server.config.timeout_graceful_shutdown = 0.1
+        service.server.stop()
+        for answer in answers:
+            assert (answer.result().status_code, answer.result().json()["error"]["code"]) == (503, "service_ended")
+        gated.gate.set()
+
+
 def test_a_service_is_ready_while_its_threads_run(gated: GatedInpainter) -> None:
     with run_service(gated) as service:
         assert service.client.get("/readyz").json() == {"status": "ready"}
