@@ -7,7 +7,7 @@ NOT_RUN = {
     r"python3 -m venv": "the environment exists",
     r"source \.venv/bin/activate": "the environment is active",
     r"(\.venv/bin/)?pip (install|download|wheel) ": "downloads packages",
-    r"uv pip ": "downloads packages",
+    r"uv pip |uvx |pipx run ": "downloads packages",
     r"(\.venv/bin/)?python -m pytest ": "CI runs the tests",
     r"ruff |mypy|lint-imports": "tests/house runs them",
     r"python -m sphinx ": "tests/house builds the site",
@@ -16,6 +16,9 @@ NOT_RUN = {
     r"torchrun ": "needs several GPUs and PyTorch",
     r"timeout ": "trains for minutes on a GPU",
     r"curl |export WAVEPAINT_TOKEN=": "needs a running service; tests/cli/test_serve.py sends it requests",
+    r"hf upload ": "uploads to the Hugging Face Hub",
+    r"docker ": "needs a Docker engine",
+    r"serve run |python ray_data\.py ": "needs Ray; tests/examples/test_ray.py runs the scripts",
     r"(tar|split|sha256sum|cat wheels\.tar)": "prepares files for a host without a network",
 }
 """Commands that the first day leaves out, as regular expressions of their beginning, and the reason."""

@@ -41,6 +41,8 @@ QUICK = {"bench": {"sizes": "32", "rounds": 1, "seconds": 0.0, "margin": 1e9}}
 ASSUMPTIONS = {
     r"--preset gpu-proof --resume": "no NVIDIA driver or GPU was found",
     r"wp masks .*--count": "the photos in photos",
+    r"hf download": "is not a bundle",
+    r"wp serve --host 0\.0\.0\.0": "set WAVEPAINT_TOKEN",
 }
 """What the pages assume of the reader that is not so here: commands, and the error that they then end with."""
 
