@@ -128,7 +128,7 @@ class FillQueue:
     def open(self) -> None:
         """Start the threads."""
         self._threads = [
-            threading.Thread(target=self._work, args=(inpainter,), name=f"fill-{index}", daemon=True)
+            threading.Thread(target=self._work, args=(inpainter,), name=f"service-{index}", daemon=True)
             for index, inpainter in enumerate(self._inpainters)
         ]
         for thread in self._threads:

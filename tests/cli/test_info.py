@@ -14,8 +14,8 @@ def test_the_default_bundle_is_described(wp: Wp) -> None:
     text = result.stdout.decode()
     for words in (
         "name       default",
-        "multiples of 32",
-        "crops of 192 px",
+        "multiples of 64",
+        "crops of 256 px",
         "recipe default",
         "10 cases against PyTorch",
     ):

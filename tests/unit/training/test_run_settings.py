@@ -17,7 +17,7 @@ from wavepaint.training.run_settings import locate_checkpoint, read_settings, re
 from wavepaint.weights.checkpoint import read_checkpoint
 
 SHIPPED = {"num_modules": 1, "blocks_per_module": 4, "final_dim": 64, "mult": 2, "ff_channel": 64, "level": 4,
-           "prefill_levels": 8, "borrow": True}  # fmt: skip
+           "prefill_levels": 8, "borrow": True, "match": True}  # fmt: skip
 DEFAULT = locate_checkpoint("default")
 
 
