@@ -9,9 +9,6 @@ from wavepaint.bench.cells import Result
 from wavepaint.errors import OutputError
 from wavepaint.optional import require
 
-_LABELLED_DECADES = (2.5, 1.2)
-"""Most decades of an axis at which some, and all, of the ticks between powers of ten have labels."""
-
 
 def check_plot(path: Path) -> None:
     """Refuse a path that :func:`write_plot` cannot write, before any work is done.
@@ -77,7 +74,7 @@ def _collect_legend(panels: Any) -> tuple[list[Any], list[str]]:
 
 
 def _draw_throughput(axes: Any, timed: Sequence[Result], colours: dict[str, str]) -> None:
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     executions = _list_executions(timed)
     width = 0.8 / max(len([r for r in timed if (r.engine, r.precision) == execution]) for execution in executions)
@@ -98,8 +95,9 @@ def _draw_throughput(axes: Any, timed: Sequence[Result], colours: dict[str, str]
     axes.set_ylabel("images/s\n(whisker: p90 latency)")
     axes.set_yscale("log")
     # Plain numbers; by default they are powers of ten.
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=_LABELLED_DECADES))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(axis="y", which="both", labelsize=8)
     axes.grid(axis="y", alpha=0.3)
 
