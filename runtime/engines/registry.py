@@ -18,8 +18,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 FASTEST_FIRST: tuple[Engine, ...] = (TensorRt(), TensorRtRtx(), OrtCuda(), OpenVino(), OrtCpu())
 """Every engine, in the order in which ``auto`` tries them. The order on GPUs is assumed, not measured. On two CPU
-cores the former default model took 15.4 ms at 256x256 in OpenVINO bfloat16, 21.3 in OpenVINO float32 (on float16 weights) and
-31.6 in ONNX Runtime (benchmarks/results/2026-11-21-race)."""
+cores the former default model took 15.4 ms at 256x256 in OpenVINO bfloat16, 21.3 in OpenVINO float32 (on float16
+weights) and 31.6 in ONNX Runtime (benchmarks/results/2026-11-21-race)."""
 
 _BY_NAME: dict[EngineName, Engine] = {engine.name: engine for engine in FASTEST_FIRST}
 
