@@ -177,7 +177,7 @@ class _Grid:
         exact, rest = channels + 2, 2 * channels + 2
         # All maps are gathered at once: an engine spends more on the shapes of a small tensor than on its numbers.
         gathered = self._gather(torch.cat([sources, *carried], 1))
-        compared = gathered[..., : sources.shape[1]].mT  # (N, n, m, D, K)
+        compared = gathered[..., : sources.shape[1]].transpose(3, 4)  # (N, n, m, D, K); mT would become an Einsum
         queries_NnmBD = self._make_blocks(queries).flatten(3, 4)
         exactly = queries_NnmBD[..., :exact] @ compared[:, :, :, :exact]
         roughly = queries_NnmBD[..., exact:] @ compared[:, :, :, exact : exact + rest]
