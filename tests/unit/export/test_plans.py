@@ -13,6 +13,8 @@ from wavepaint.errors import ConfigError, EngineError, OutputError
 from wavepaint.export.plans import EngineRequest, add_engines, choose_models, find_builders
 from wavepaint.optional import make_install_command
 from wavepaint.runtime.engines.gpus import find_gpus
+from wavepaint.runtime.engines.tensorrt.build import build_plan
+from wavepaint.runtime.engines.tensorrt.library import get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))
@@ -23,19 +25,24 @@ def rtx() -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
 
 
-def test_plans_of_the_default_model_are_built_ahead_of_time(rtx: None, tmp_path: Path) -> None:
+def test_a_plan_of_the_default_model_is_built_ahead_of_time(rtx: None, tmp_path: Path) -> None:
     bundle = read_bundle(default_bundle_folder())
-    request = EngineRequest(libraries=("tensorrt-rtx",), required=True, target_groups=(("sm86",),))
+    model = bundle.get_model(bundle.find_artifact("onnx", "float16"))
+    details = build_plan(model, tmp_path / "plan", get_library("tensorrt-rtx"), PlanOptions(targets=("sm86",)))
+    assert details["profiles"] == [{"min": [1, 64, 64], "opt": [1, 512, 512], "max": [4, 1024, 1024]}]
+    assert (tmp_path / "plan").stat().st_size > 500_000
+
+
+def test_plans_of_float_and_byte_models_are_built_ahead_of_time(rtx: None, full_bundle: Bundle, tmp_path: Path) -> None:
+    request = EngineRequest(libraries=("tensorrt-rtx",), required=True, target_groups=(("sm86",),), options=SMALL)
     shares: list[float] = []
-    built = add_engines(bundle, tmp_path / "built", request, on_progress=lambda phase, share: shares.append(share))
+    built = add_engines(full_bundle, tmp_path / "built", request, on_progress=lambda phase, share: shares.append(share))
     plans = [artifact for artifact in read_bundle(built.folder).manifest.artifacts if artifact.kind == "tensorrt-rtx"]
     assert {plan.io_dtype for plan in plans} == {"float32", "uint8"}
     for plan in plans:
         assert plan.precision == "float16"
         assert plan.path == f"{plan.details['onnx'].removesuffix('.onnx')}.tensorrt-rtx.sm86.plan"
-        assert plan.details["profiles"] == [{"min": [1, 64, 64], "opt": [1, 512, 512], "max": [4, 1024, 1024]}]
         assert plan.details["onnx_sha256"] == hash_file(built.folder / plan.details["onnx"])
-        assert (built.folder / plan.path).stat().st_size > 500_000
     assert shares[0] == 0
     assert max(shares) == pytest.approx(1)
 
