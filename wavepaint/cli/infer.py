@@ -6,7 +6,8 @@ from typing import IO
 
 import click
 
-from wavepaint.cli.completion import FOLDER, PATH, complete_path
+from wavepaint.cli import model_options
+from wavepaint.cli.completion import PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.infer_runs import run_jobs
 from wavepaint.cli.pillow_warnings import silence_pillow
@@ -16,7 +17,6 @@ from wavepaint.errors import ImageError, OutputError
 from wavepaint.machine import count_cores
 from wavepaint.runtime.batch import check_masks
 from wavepaint.runtime.engines.engine import Auto, EngineName
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.filling.memory import DEFAULT_MB
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.filling.options import FillOptions
@@ -179,29 +179,10 @@ def _list_jobs(
 )
 @option_group(
     "Model and engine",
-    click.option(
-        "--bundle",
-        "--model",
-        "bundle",
-        type=FOLDER,
-        help="Bundle to run: a model folder, as wp export writes it. Default: the one that ships with the package.",
-    ),
-    click.option(
-        "--engine",
-        type=click.Choice(["auto", *ENGINES]),
-        default="auto",
-        show_default=True,
-        help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", *PRECISIONS]),
-        default="auto",
-        show_default=True,
-        help="Arithmetic precision; float32 also selects float32 weights. auto: the engine's fastest verified "
-        "precision.",
-    ),
-    click.option("--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: all cores."),
+    model_options.BUNDLE,
+    model_options.ENGINE,
+    model_options.PRECISION,
+    model_options.THREADS,
 )
 def command(
     image: str,

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wavepaint.cli.completion import FILE, FOLDER
+from wavepaint.cli import model_options
+from wavepaint.cli.completion import FILE
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.contract import Precision
 from wavepaint.errors import ImageError, WavePaintWarning, printable
-from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, EngineName
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.inpainter import Inpainter
+from wavepaint.runtime.service import require_packages
 
 if TYPE_CHECKING:
     from wavepaint.runtime.service.page_files import PaintPhoto
@@ -45,28 +45,10 @@ _MAX_PIXELS = 200_000_000
     metavar="PORT",
     help="Port of the page. Default: a free one.",
 )
-@click.option(
-    "--bundle",
-    "--model",
-    "bundle",
-    type=FOLDER,
-    help="Bundle to run: a model folder, as wp export writes it. Default: the one that ships with the package.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", *ENGINES]),
-    default="auto",
-    show_default=True,
-    help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", *PRECISIONS]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic precision. auto: the engine's fastest verified precision.",
-)
-@click.option("--threads", type=click.IntRange(min=1), metavar="NUMBER", help="CPU threads. Default: all cores.")
+@model_options.BUNDLE
+@model_options.ENGINE
+@model_options.PRECISION
+@model_options.THREADS
 def command(
     photo: Path | None,
     no_browser: bool,
@@ -81,8 +63,7 @@ def command(
     The page is served by this command on this machine only, and no other machine gets the photo. The command ends
     a few seconds after the page is closed, or with Ctrl-C. The result is saved from the page; PHOTO is never changed.
     """
-    for module in ("starlette", "uvicorn", "python_multipart", "prometheus_client"):
-        require(module, extra="serve")
+    require_packages()
     silence_pillow()
     warnings.simplefilter("ignore", WavePaintWarning)  # the page says so
     opened = None if photo is None else _read_photo(photo)

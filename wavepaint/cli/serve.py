@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
+from wavepaint.cli import model_options
 from wavepaint.cli.completion import FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import SHORT_S, Progress
 from wavepaint.contract import Precision
 from wavepaint.errors import WavePaintWarning
-from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, EngineName
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS
 from wavepaint.runtime.filling.memory import BASE_MB
+from wavepaint.runtime.service import require_packages
 from wavepaint.runtime.service.service_settings import MEGAPIXEL, MIB, ServiceSettings, choose_hosts
 from wavepaint.runtime.service.streams import STREAM_MB, open_streams
 
@@ -117,21 +117,8 @@ _DEFAULTS = ServiceSettings()
 )
 @option_group(
     "Model and engine",
-    click.option(
-        "--engine",
-        type=click.Choice(["auto", *ENGINES]),
-        default="auto",
-        show_default=True,
-        help="Engine that runs the model. auto: the fastest that works here (wp doctor lists them).",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", *PRECISIONS]),
-        default="auto",
-        show_default=True,
-        help="Arithmetic precision; float32 also selects float32 weights. auto: the engine's fastest verified "
-        "precision.",
-    ),
+    model_options.ENGINE,
+    model_options.PRECISION,
     click.option(
         "--streams",
         type=click.IntRange(min=1),
@@ -179,8 +166,7 @@ def command(
         max_body_bytes=max_body * MIB,
         max_pixels=int(max_megapixels * MEGAPIXEL),
     )
-    for module in ("starlette", "uvicorn", "python_multipart", "prometheus_client"):
-        require(module, extra="serve")
+    require_packages()
     from wavepaint.runtime.service.app import make_app
     from wavepaint.runtime.service.server import Server, listen
 
