@@ -45,11 +45,11 @@ class TypedLayer(nn.Module):
         self.layer = layer.to(dtype).float() if self.emulated else layer.to(dtype)
         self.dtype = dtype
 
-    def forward(self, x: Tensor, *sizes: int) -> Tensor:
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         x = x.to(self.dtype)
         if self.emulated:
-            return self.layer(x.float(), *sizes).to(self.dtype)  # type: ignore[no-any-return]
-        return self.layer(x, *sizes)  # type: ignore[no-any-return]
+            return self.layer(x.float(), *others).to(self.dtype)  # type: ignore[no-any-return]
+        return self.layer(x, *others)  # type: ignore[no-any-return]
 
 
 class HalfPrecision(nn.Module):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
 from wavepaint.errors import WavePaintError
-from wavepaint.ops.dft import RealDFT2d, share_matrices
+from wavepaint.ops.dft import share_matrices
 
 OPSET = 20
 """The first opset with Gelu and the current Resize; TensorRT 10 and ONNX Runtime 1.17 read it."""
@@ -101,14 +101,45 @@ def _crop_like(x: Any, like: Any) -> Any:
     return op.Slice(x, starts, op.Shape(like))
 
 
+def _extend(x: Any, side: int) -> Any:
+    sides: Any = op.Constant(value_ints=[side, side])
+    missing = op.Max(op.Sub(sides, op.Shape(x, start=2)), op.Constant(value_ints=[0, 0]))
+    return op.Pad(x, op.Concat(op.Constant(value_ints=[0] * 6), missing, axis=0), mode="edge")
+
+
+def _flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    return _replace_axes(x, start_dim, [-1], end_dim % len(x.shape) + 1)
+
+
+def _unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+    return _replace_axes(x, dim, sizes, dim + 1)
+
+
+def _replace_axes(x: Any, start: int, sizes: Sequence[int], end: int) -> Any:
+    """Replace the axes from ``start`` to ``end`` by others. The exporter's own translations take twice the nodes."""
+    shape: Any = op.Constant(value_ints=[*[0] * start, *sizes])  # 0 keeps an axis
+    if end < len(x.shape):
+        shape = op.Concat(shape, op.Shape(x, start=end), axis=0)
+    return op.Reshape(x, shape)
+
+
+def _number_side(x: Any, axis: int) -> Any:
+    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
+    return op.Range(zero, op.Squeeze(op.Shape(x, start=axis, end=axis + 1)), one)
+
+
 _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.rsub.Scalar: _subtract_from,
     torch.ops.aten.to.dtype: _cast,
     torch.ops.aten.conv_transpose2d.input: _convolve_transposed,
     torch.ops.aten.batch_norm.default: _normalise_batch,
+    torch.ops.aten.flatten.using_ints: _flatten,
+    torch.ops.aten.unflatten.int: _unflatten,
     torch.ops.wavepaint.crop_like.default: _crop_like,
+    torch.ops.wavepaint.extend.default: _extend,
+    torch.ops.wavepaint.number_side.default: _number_side,
 }
-"""Translations that the exporter lacks, of operators in captured networks in evaluation mode."""
+"""Translations that the exporter lacks or makes larger, of operators in captured networks in evaluation mode."""
 
 _REWRITES = RewritePass(
     [
@@ -193,10 +224,9 @@ def _capture(
     Symbols take several times as long, because PyTorch proves the size of every layer. A network that gives the same
     program at both sizes reads none of them in Python, so it needs no symbols.
     """
-    if not any(isinstance(module, RealDFT2d) for module in graph.modules()):  # its matrices depend on the size
-        first, second = (_capture_example(graph, size_multiple, example) for example in _choose_examples(size_multiple))
-        if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
-            return first, second
+    first, second = (_capture_example(graph, size_multiple, example) for example in _choose_examples(size_multiple))
+    if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
+        return first, second
     batch = torch.export.Dim("N", max=MAX_BATCH)
     height = size_multiple * torch.export.Dim("h", max=MAX_SIDE // size_multiple)
     width = size_multiple * torch.export.Dim("w", max=MAX_SIDE // size_multiple)
@@ -282,11 +312,13 @@ def _name_sizes(
     Engines fuse more operators where they know that two tensors are of one size.
     """
     tensors = {node.name: node.meta.get("val") for node in at_other_size.graph.nodes}
+    extended = _find_extended(at_other_size)
     signature = at_other_size.graph_signature
     names = dict(zip((value.name for value in model.graph.inputs), signature.user_inputs, strict=True))
     names |= dict(zip((value.name for value in model.graph.outputs), signature.user_outputs, strict=True))
     for value in (*model.graph.inputs, *(output for node in model.graph for output in node.outputs)):
-        other = tensors.get(names.get(value.name, value.name))
+        name = names.get(value.name, value.name)
+        other = tensors.get(name)
         if value.shape is None:
             continue
         if not isinstance(other, Tensor) or len(other.shape) != len(value.shape):
@@ -294,7 +326,24 @@ def _name_sizes(
             continue
         num_axes = len(value.shape)
         sides = zip(value.shape, other.shape, strict=True)
-        value.shape = ir.Shape(_name_size(one, two, axis, num_axes, examples) for axis, (one, two) in enumerate(sides))
+        sizes = (_name_size(one, two, axis, num_axes, examples) for axis, (one, two) in enumerate(sides))
+        value.shape = ir.Shape(f"extended({size})" if name in extended and _is_side(size) else size for size in sizes)
+
+
+def _find_extended(program: torch.export.ExportedProgram) -> set[str]:
+    """Return the names of the maps whose sides follow from an extended map's: small images are smaller."""
+    found: set[str] = set()
+    for node in program.graph.nodes:
+        is_extended = any(argument.name in found for argument in node.all_input_nodes)
+        if node.target == torch.ops.wavepaint.extend.default or (
+            is_extended and node.target != torch.ops.wavepaint.crop_like.default
+        ):
+            found.add(node.name)
+    return found
+
+
+def _is_side(size: int | str | None) -> bool:
+    return isinstance(size, str) and not size.endswith("N")
 
 
 def _name_size(one: Any, two: int, axis: int, num_axes: int, examples: tuple[_Example, _Example]) -> int | str | None:

@@ -28,10 +28,13 @@ SOURCES = (
 """Everything in the repository that decides what an export contains, verification reports included."""
 
 
+PACKAGES = sorted({f"{package.name} {package.version}" for package in distributions()})
+"""The installed packages. Listed once, because setuptools adds packages of its own when a test imports it."""
+
+
 def hash_sources() -> str:
-    """Hash the sources, the versions of the installed packages and the machine's description."""
-    packages = sorted({f"{package.name} {package.version}" for package in distributions()})
-    digest = hashlib.sha256(repr((packages, describe_machine())).encode())
+    """Hash the sources, the installed packages and the machine's description."""
+    digest = hashlib.sha256(repr((PACKAGES, describe_machine())).encode())
     for path in sorted({path for pattern in SOURCES for path in REPOSITORY.glob(pattern)}):
         digest.update(f"{path.relative_to(REPOSITORY)} {hash_file(path)}\n".encode())
     return digest.hexdigest()

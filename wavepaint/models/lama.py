@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from wavepaint.arguments import check_int, check_type
 from wavepaint.models.network import InpaintingNetwork
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
+from wavepaint.ops.maps import crop_like, extend
 
 MAX_DOWNSAMPLING = 10
 
@@ -33,7 +34,7 @@ class FourierUnit(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         spectrum = F.relu(self.bn(self.conv_layer(self.dft(x_NCHW))))
-        return self.inverse_dft(spectrum, x_NCHW.shape[3])  # type: ignore[no-any-return]
+        return self.inverse_dft(spectrum, x_NCHW)  # type: ignore[no-any-return]
 
 
 class SpectralTransform(nn.Module):
@@ -208,9 +209,7 @@ class LaMa(InpaintingNetwork):
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
         x = torch.cat([known_NCHW, mask_N1HW], dim=1)  # (N, 4, H, W)
-        height, width = x.shape[2:]
-        missing = [torch.sym_max(2 * self.size_multiple - side, 0) for side in (width, height)]  # type: ignore[no-untyped-call]
-        x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate")
+        x = extend(x, 2 * self.size_multiple)
         for layer in self.model:
             x = layer(*x) if isinstance(x, tuple) else layer(x)  # (local, global) from the stem to the concatenation
-        return x[:, :, :height, :width]  # (N, 3, H, W)
+        return crop_like(x, known_NCHW)  # (N, 3, H, W)
