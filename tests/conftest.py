@@ -30,7 +30,7 @@ TINY = {
 }
 """The paper's network, small enough to export in seconds."""
 
-FULL = {**TINY, "prefill_levels": 5, "borrow": True}
+FULL = {**TINY, "num_modules": 1, "prefill_levels": 5, "borrow": True}
 """The same network with everything that the shipped one has."""
 
 

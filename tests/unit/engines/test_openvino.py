@@ -37,7 +37,7 @@ def test_float32_equals_onnx_runtime(name: str) -> None:
     # ONNX Runtime rounds the intermediate results of a float16 file, and OpenVINO only its weights.
     least_db = 100 if name == "model.onnx" else 60
     with OpenVinoSession(model) as session, OrtSession(model) as ort:
-        for _, image, mask in verification_cases(model.size_multiple):
+        for _, image, mask in verification_cases(model.size_multiple)[::3]:
             found, expected = session.run(image, mask), ort.run(image, mask)
             assert measure_psnr_hole_db(found, expected, mask) >= least_db
             known = np.broadcast_to(mask == 0, image.shape)

@@ -77,9 +77,9 @@ def with_nan() -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (without("wavemodules.1.conv.1.bias"), r"1 missing \(wavemodules.1.conv.1.bias\)"),
+        (without("wavemodules.0.decoder2.0.bias"), r"1 missing \(wavemodules.0.decoder2.0.bias\)"),
         ({**STATE, "extra": torch.ones(1)}, r"1 unexpected \(extra\)"),
-        ({**STATE, "wavemodules.1.conv.1.bias": torch.ones(3)}, r"wavemodules.1.conv.1.bias has shape \(3,\)"),
+        ({**STATE, "wavemodules.0.decoder2.0.bias": torch.ones(3)}, r"wavemodules.0.decoder2.0.bias has shape \(3,\)"),
         (with_nan(), r"wavemodules.0.decoder2.0.bias contains NaN"),
         ({"fc.weight": torch.ones(2, 2)}, "not a state dict of a known architecture"),
         ({}, "contains no weights"),
