@@ -125,7 +125,8 @@ def _replace_axes(x: Any, start: int, sizes: Sequence[int], end: int) -> Any:
 
 def _number_side(x: Any, axis: int) -> Any:
     zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
-    return op.Range(zero, op.Squeeze(op.Shape(x, start=axis, end=axis + 1)), one)
+    length: Any = op.Squeeze(op.Shape(x, start=axis, end=axis + 1))
+    return op.Range(zero, length, one)
 
 
 _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -21,7 +21,7 @@ from wavepaint.weights.checkpoint import save_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = {
-    "num_modules": 2,
+    "num_modules": 1,
     "blocks_per_module": 1,
     "final_dim": 8,
     "mult": 2,
@@ -30,7 +30,7 @@ TINY = {
 }
 """The paper's network, small enough to export in seconds."""
 
-FULL = {**TINY, "num_modules": 1, "prefill_levels": 5, "borrow": True}
+FULL = {**TINY, "prefill_levels": 5, "borrow": True}
 """The same network with everything that the shipped one has."""
 
 

@@ -19,7 +19,14 @@ from wavepaint.contract import find_crop_size
 TINY_TRAINING = ("--steps-per-epoch", 2, "--batch-size", 2, "--crop-size", 32, "--val-size", 32, "--workers", 0)
 TINY_NETWORK = tuple(
     word
-    for setting in ("num_modules=1", "blocks_per_module=1", "final_dim=8", "ff_channel=8", "prefill_levels=0", "borrow=false")
+    for setting in (
+        "num_modules=1",
+        "blocks_per_module=1",
+        "final_dim=8",
+        "ff_channel=8",
+        "prefill_levels=0",
+        "borrow=0",
+    )
     for word in ("--hyper-parameter", setting)
 )
 

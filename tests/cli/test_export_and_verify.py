@@ -98,7 +98,7 @@ def test_verify_against_the_checkpoint_layer_by_layer(
 
 
 def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: Wp, copy: Path) -> None:
-    layer = "wavemodules.1.upsample.conv"
+    layer = "wavemodules.0.upsample.conv"
     change_weights(copy, "model.fp16.onnx", layer, lambda weights: weights * np.float16(3))
     result = wp_here("verify", copy, "--layers", "--store")
     assert result.returncode == 1
@@ -117,7 +117,7 @@ def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: 
 
 
 def test_values_that_are_not_finite_are_placed(wp_here: Wp, copy: Path) -> None:
-    change_weights(copy, "model.fp16.onnx", "wavemodules.1.colour", lambda weights: weights * np.float16(np.nan))
+    change_weights(copy, "model.fp16.onnx", "wavemodules.0.colour", lambda weights: weights * np.float16(np.nan))
     result = wp_here("verify", copy)
     assert result.returncode == 1
     assert "values are NaN or infinite, the first at [0, 0," in result.stderr.decode()
@@ -135,7 +135,7 @@ def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp_here: Wp, c
 
 
 def test_another_checkpoint_is_refused_or_warned_about(wp_here: Wp, copy: Path, tmp_path: Path) -> None:
-    other = {**TINY, "num_modules": 1}
+    other = {**TINY, "num_modules": 2}
     save_checkpoint(tmp_path / "other.pt", build_model("wavepaint", other), architecture="wavepaint", parameters=other)
     assert_refused(
         wp_here("verify", copy, "--against", tmp_path / "other.pt"),

@@ -24,7 +24,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     parameters=wavepaint_parameters,
     wavelet=st.sampled_from(["haar", "db2", "sym3", "coif1", "bior2.2"]),

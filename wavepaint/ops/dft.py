@@ -132,12 +132,12 @@ class RealDFT2d(nn.Module):
             spectrum = torch.fft.rfft2(x_NCHW, norm="ortho")
             return torch.stack([spectrum.real, spectrum.imag], dim=2).flatten(1, 2)
         channels = x_NCHW.shape[1]
-        rows = (x_NCHW @ _row_matrix(x_NCHW)).unflatten(3, (2, -1))
+        rows = torch.unflatten(x_NCHW @ _row_matrix(x_NCHW), 3, (2, -1))
         # Stack real and imaginary parts, with all channels side by side, so that the transform along the height is a
         # single product.
         columns = _height_matrix(x_NCHW) @ rows.permute(0, 3, 2, 1, 4).flatten(3).flatten(1, 2)
-        coefficients = columns.unflatten(1, (2, -1)).unflatten(3, (channels, -1))
-        return coefficients.permute(0, 3, 1, 2, 4).flatten(1, 2)
+        columns = torch.unflatten(torch.unflatten(columns, 1, (2, -1)), 3, (channels, -1))
+        return columns.permute(0, 3, 1, 2, 4).flatten(1, 2)
 
 
 class InverseRealDFT2d(nn.Module):
@@ -160,13 +160,13 @@ class InverseRealDFT2d(nn.Module):
             )
         if _uses_fft(spectrum_NCHW):
             parts = spectrum_NCHW.float() if spectrum_NCHW.dtype != torch.float64 else spectrum_NCHW
-            parts = parts.unflatten(1, (channels // 2, 2))
+            parts = torch.unflatten(parts, 1, (channels // 2, 2))
             spectrum = torch.complex(parts[:, :, 0], parts[:, :, 1])
             inverse: Tensor = torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
             return inverse
-        columns = spectrum_NCHW.unflatten(1, (channels // 2, 2)).permute(0, 2, 3, 1, 4)
+        columns = torch.unflatten(spectrum_NCHW, 1, (channels // 2, 2)).permute(0, 2, 3, 1, 4)
         # The inverse of an orthogonal matrix is its transpose.
         columns = _height_matrix(spectrum_NCHW).mT @ columns.flatten(3).flatten(1, 2)
-        rows = columns.unflatten(1, (2, -1)).unflatten(3, (channels // 2, -1)).permute(0, 3, 2, 1, 4).flatten(3)
-        maps: Tensor = rows @ _inverse_row_matrix(like_NCHW, spectrum_NCHW.dtype).mT
+        rows = torch.unflatten(torch.unflatten(columns, 1, (2, -1)), 3, (channels // 2, -1)).permute(0, 3, 2, 1, 4)
+        maps: Tensor = rows.flatten(3) @ _inverse_row_matrix(like_NCHW, spectrum_NCHW.dtype).mT
         return maps

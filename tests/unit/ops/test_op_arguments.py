@@ -52,8 +52,11 @@ def test_invalid_settings_are_refused(make: Callable[[], Any], message: str) -> 
         (lambda: fill_levels(IMAGE, MASK.bool(), 2), "bool: expected"),
         (lambda: shift_details(IMAGE, IMAGE, MASK, 2), "with sides 2 times smaller, rounded up"),
         (lambda: RealDFT2d()(WHOLE), "int64: expected"),
-        (lambda: InverseRealDFT2d()(torch.rand(1, 3, 4, 3), torch.rand(1, 1, 4, 4)), "3 channels and 3 columns: expected pairs"),
-        (lambda: InverseRealDFT2d()(torch.rand(1, 2, 4, 3), torch.rand(1, 1, 4, 6)), "3 columns: expected .* 4 columns for a width of 6"),
+        (lambda: InverseRealDFT2d()(torch.rand(1, 3, 4, 3), IMAGE), "3 channels and 3 columns: expected pairs"),
+        (
+            lambda: InverseRealDFT2d()(torch.rand(1, 2, 4, 3), IMAGE),
+            "3 columns: expected .* 7 columns for a width of 12",
+        ),
     ],
 )
 def test_tensors_of_a_wrong_shape_or_dtype_are_refused(run: Callable[[], Any], message: str) -> None:
