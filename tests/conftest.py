@@ -75,16 +75,14 @@ EVERY_FORM = ExportOptions(precisions=("float16", "bfloat16"), io_dtypes=("uint8
 
 
 @pytest.fixture(scope="session")
-def half_bundle(tiny_checkpoint: Path, export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The paper's network in every precision with both I/O dtypes; no engine."""
-    return export_once(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "half", export_cache, EVERY_FORM)
+def full_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_network(tmp_path_factory.mktemp("checkpoint") / "full.pt", FULL)
 
 
 @pytest.fixture(scope="session")
-def initial_fill_bundle(export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def half_bundle(full_checkpoint: Path, export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A network with initial fill and shifted details, in every precision with both I/O dtypes; no engine."""
-    folder = tmp_path_factory.mktemp("bundle")
-    return export_once(save_network(folder / "full.pt", FULL), folder / "full", export_cache, EVERY_FORM)
+    return export_once(full_checkpoint, tmp_path_factory.mktemp("bundle") / "half", export_cache, EVERY_FORM)
 
 
 @pytest.fixture(scope="session")

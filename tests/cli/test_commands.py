@@ -25,7 +25,7 @@ TINY_NETWORK = tuple(
         "final_dim=8",
         "ff_channel=8",
         "prefill_levels=0",
-        "borrow=0",
+        "borrow=false",
     )
     for word in ("--hyper-parameter", setting)
 )

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.cli.conftest import Wp, assert_refused
-from tests.conftest import TINY, randomise
+from tests.conftest import FULL, randomise
 from tests.fakes.bundle import write_bundle
 from wavepaint.contract import Bundle, describe_files, read_bundle
 from wavepaint.models.registry import build_model
@@ -79,11 +79,11 @@ def test_verify_refuses_a_report_that_exists_before_the_work(wp_here: Wp, copy: 
 
 
 def test_verify_against_the_checkpoint_layer_by_layer(
-    wp: Wp, copy: Path, tiny_checkpoint: Path, tmp_path: Path
+    wp: Wp, copy: Path, full_checkpoint: Path, tmp_path: Path
 ) -> None:
     before = (copy / "manifest.json").read_bytes()
     report_path = tmp_path / "report.json"
-    result = wp("verify", copy, "--against", tiny_checkpoint, "--layers", "--json", report_path)
+    result = wp("verify", copy, "--against", full_checkpoint, "--layers", "--json", report_path)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout.decode().count("first layer to exceed its budget: none") >= 2
     assert (copy / "manifest.json").read_bytes() == before
@@ -135,16 +135,16 @@ def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp_here: Wp, c
 
 
 def test_another_checkpoint_is_refused_or_warned_about(wp_here: Wp, copy: Path, tmp_path: Path) -> None:
-    other = {**TINY, "num_modules": 2}
+    other = {**FULL, "num_modules": 2}
     save_checkpoint(tmp_path / "other.pt", build_model("wavepaint", other), architecture="wavepaint", parameters=other)
     assert_refused(
         wp_here("verify", copy, "--against", tmp_path / "other.pt"),
         "differs in architecture or hyper-parameters",
-        "tiny.pt",
+        "full.pt",
     )
-    twin = randomise(build_model("wavepaint", TINY), seed=7)
-    save_checkpoint(tmp_path / "twin.pt", twin, architecture="wavepaint", parameters=TINY)
-    assert_refused(wp_here("verify", copy, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "tiny.pt")
+    twin = randomise(build_model("wavepaint", FULL), seed=7)
+    save_checkpoint(tmp_path / "twin.pt", twin, architecture="wavepaint", parameters=FULL)
+    assert_refused(wp_here("verify", copy, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "full.pt")
     result = wp_here("verify", copy, "--against", tmp_path / "twin.pt")
     assert result.returncode == 1
     assert "warning: " in result.stderr.decode()

@@ -14,7 +14,6 @@ from wavepaint.bench.cells import EAGER, PYTORCH, TORCH_ON_GPU, Cell, TorchConfi
 from wavepaint.bench.entrants import Subject
 from wavepaint.bench.race import race
 from wavepaint.bench.roofline import add_shares, measure_copy_rate, measure_matrix_rate
-from wavepaint.contract import Bundle
 from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.gpus import Gpu
 from wavepaint.runtime.engines.openvino import cpu_precisions
@@ -165,10 +164,9 @@ def test_compute_is_timed_without_copies_if_the_engine_supports_it(
     assert row.split()[-2:] == ["0.500", "2000"]
 
 
-def test_pytorch_runs_in_every_configuration_that_needs_no_gpu(tiny_bundle: Bundle) -> None:
+def test_pytorch_runs_in_every_configuration_that_needs_no_gpu(default: Subject) -> None:
     configs = [config for config in TORCH_ON_GPU if config != TorchConfig("pytorch", "tf32")]
-    tiny = Subject("tiny", tiny_bundle, True)
-    cells = list_cells([tiny], [16], [1], engines=[config.engine for config in configs], torch_configs=configs)
+    cells = list_cells([default], [16], [1], engines=[config.engine for config in configs], torch_configs=configs)
     results = race(cells, threads=1, rounds=1, seconds=0, in_pytorch=True)
     problems = {(result.engine, result.precision): result.problem for result in results}
     graph = problems.pop(("pytorch-graph", "float16"))

@@ -46,10 +46,10 @@ def test_float32_equals_onnx_runtime(name: str) -> None:
 
 @pytest.mark.skipif("bfloat16" not in cpu_precisions(), reason="this processor has no bfloat16")
 @pytest.mark.parametrize("name", ["model.onnx", "model.bf16.onnx"])
-def test_bfloat16_meets_its_budget_and_keeps_known_pixels(initial_fill_bundle: Bundle, name: str) -> None:
+def test_bfloat16_meets_its_budget_and_keeps_known_pixels(half_bundle: Bundle, name: str) -> None:
     with (
-        OpenVinoSession(find_model(initial_fill_bundle, name), precision="bfloat16") as session,
-        OrtSession(find_model(initial_fill_bundle, "model.onnx")) as ort,
+        OpenVinoSession(find_model(half_bundle, name), precision="bfloat16") as session,
+        OrtSession(find_model(half_bundle, "model.onnx")) as ort,
     ):
         assert session.precision == "bfloat16"
         for _, image, mask in CASES:

@@ -19,14 +19,14 @@ from wavepaint.runtime.inpainter import Inpainter
 
 
 @pytest.fixture(scope="module")
-def byte_session(initial_fill_bundle: Bundle) -> Iterator[OrtSession]:
-    with OrtSession(make_model(initial_fill_bundle.folder / "model.uint8.onnx", io_dtype="uint8")) as session:
+def byte_session(half_bundle: Bundle) -> Iterator[OrtSession]:
+    with OrtSession(make_model(half_bundle.folder / "model.uint8.onnx", io_dtype="uint8")) as session:
         yield session
 
 
 @pytest.fixture(scope="module")
-def inpainter(initial_fill_bundle: Bundle) -> Iterator[Inpainter]:
-    with Inpainter(initial_fill_bundle.folder, engine="ort-cpu") as inpainter:
+def inpainter(half_bundle: Bundle) -> Iterator[Inpainter]:
+    with Inpainter(half_bundle.folder, engine="ort-cpu") as inpainter:
         yield inpainter
 
 

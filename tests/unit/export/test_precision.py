@@ -87,25 +87,25 @@ def test_the_guard_measures_bfloat16_likewise() -> None:
     assert strict.min_psnr_hole_db >= 70
 
 
-def test_a_bundle_of_every_precision(initial_fill_bundle: Bundle) -> None:
-    assert [(a.path, a.precision) for a in initial_fill_bundle.manifest.artifacts if a.io_dtype == "float32"] == [
+def test_a_bundle_of_every_precision(half_bundle: Bundle) -> None:
+    assert [(a.path, a.precision) for a in half_bundle.manifest.artifacts if a.io_dtype == "float32"] == [
         ("model.onnx", "float32"),
         ("model.fp16.onnx", "float16"),
         ("model.bf16.onnx", "bfloat16"),
     ]
-    manifest = json.loads((initial_fill_bundle.folder / "manifest.json").read_text())
+    manifest = json.loads((half_bundle.folder / "manifest.json").read_text())
     for report in manifest["verification"]["model.fp16.onnx"]:
         assert report["passed"]
         assert report["min_psnr_hole_db"] >= 50
     for name, kind in (("fp16", onnx.TensorProto.FLOAT16), ("bf16", onnx.TensorProto.BFLOAT16)):
-        model = onnx.load(initial_fill_bundle.folder / f"model.{name}.onnx")
+        model = onnx.load(half_bundle.folder / f"model.{name}.onnx")
         onnx.checker.check_model(model, full_check=True)
         kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
         assert kind in kinds
         assert kinds <= {kind, onnx.TensorProto.FLOAT}  # what bfloat16 does not hold stays in float32
         io_dtype = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
         assert io_dtype == {onnx.TensorProto.FLOAT}
-    with OrtSession(make_model(initial_fill_bundle.folder / "model.fp16.onnx", precision="float16")) as session:
+    with OrtSession(make_model(half_bundle.folder / "model.fp16.onnx", precision="float16")) as session:
         _, image, mask = CASES[1]
         known = np.broadcast_to(mask == 0, image.shape)
         assert np.array_equal(session.run(image, mask)[known], image[known])

@@ -22,7 +22,7 @@ from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 def test_the_session_equals_pytorch_at_sizes_not_seen_in_the_export(
     request: pytest.FixtureRequest, parameters: HyperParameters
 ) -> None:
-    bundle = request.getfixturevalue("tiny_bundle" if parameters == TINY else "initial_fill_bundle")
+    bundle = request.getfixturevalue("tiny_bundle" if parameters == TINY else "half_bundle")
     model = randomise(build_model("wavepaint", parameters))
     rng = np.random.default_rng(5)
     with open_session(bundle, engine="ort-cpu") as session:
@@ -52,16 +52,14 @@ def test_a_network_with_matches_equals_pytorch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.uint8.onnx", "model.fp16.onnx", "model.bf16.onnx"])
-def test_tensorrt_rtx_builds_every_precision_and_io_dtype(
-    initial_fill_bundle: Bundle, name: str, tmp_path: Path
-) -> None:
+def test_tensorrt_rtx_builds_every_precision_and_io_dtype(half_bundle: Bundle, name: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
-    (artifact,) = [artifact for artifact in initial_fill_bundle.manifest.artifacts if artifact.path == name]
+    (artifact,) = [artifact for artifact in half_bundle.manifest.artifacts if artifact.path == name]
     profiles = [Profile(max=(2, 512, 512)), Profile(min=(1, 512, 512), opt=(1, 512, 768), max=(1, 1024, 1024))]
     if name != "model.onnx":
         del profiles[1]  # each takes as long as the first
     options = PlanOptions(profiles=tuple(profiles), targets=("sm86",), workspace_mb=512, optimization_level=0)
-    details = build_plan(initial_fill_bundle.get_model(artifact), tmp_path / "p", get_library("tensorrt-rtx"), options)
+    details = build_plan(half_bundle.get_model(artifact), tmp_path / "p", get_library("tensorrt-rtx"), options)
     assert (tmp_path / "p").stat().st_size > 10_000
     assert len(details["profiles"]) == len(profiles)
     assert details["optimization_level"] == 0
