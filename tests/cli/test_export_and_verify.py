@@ -26,6 +26,20 @@ def copy(half_bundle: Bundle, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def pair(copy: Path) -> Path:
+    """The bundle with its float32 and its float16 model only, which are verified in a third of the time."""
+    manifest = json.loads((copy / "manifest.json").read_text())
+    kept = ("model.onnx", "model.fp16.onnx")
+    manifest["artifacts"] = [artifact for artifact in manifest["artifacts"] if artifact["path"] in kept]
+    manifest["verification"] = {path: manifest["verification"][path] for path in kept}
+    for path in copy.glob("*.onnx"):
+        if path.name not in kept:
+            path.unlink()
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": describe_files(copy)}))
+    return copy
+
+
 def change_weights(folder: Path, name: str, layer: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """Change the weights of one layer of a model, and the manifest with it, as a wrong conversion would."""
     model = onnx.load(folder / name)
@@ -79,14 +93,14 @@ def test_verify_refuses_a_report_that_exists_before_the_work(wp_here: Wp, copy: 
 
 
 def test_verify_against_the_checkpoint_layer_by_layer(
-    wp: Wp, copy: Path, full_checkpoint: Path, tmp_path: Path
+    wp: Wp, pair: Path, full_checkpoint: Path, tmp_path: Path
 ) -> None:
-    before = (copy / "manifest.json").read_bytes()
+    before = (pair / "manifest.json").read_bytes()
     report_path = tmp_path / "report.json"
-    result = wp("verify", copy, "--against", full_checkpoint, "--layers", "--json", report_path)
+    result = wp("verify", pair, "--against", full_checkpoint, "--layers", "--json", report_path)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout.decode().count("first layer to exceed its budget: none") >= 2
-    assert (copy / "manifest.json").read_bytes() == before
+    assert (pair / "manifest.json").read_bytes() == before
     report = json.loads(report_path.read_text())
     for found in report["verification"]["model.onnx"]:
         assert "PyTorch" in found["reference"]
@@ -97,10 +111,10 @@ def test_verify_against_the_checkpoint_layer_by_layer(
     assert layers[-1] == "image_out"
 
 
-def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: Wp, copy: Path) -> None:
+def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: Wp, pair: Path) -> None:
     layer = "wavemodules.0.upsample.conv"
-    change_weights(copy, "model.fp16.onnx", layer, lambda weights: weights * np.float16(3))
-    result = wp_here("verify", copy, "--layers", "--store")
+    change_weights(pair, "model.fp16.onnx", layer, lambda weights: weights * np.float16(3))
+    result = wp_here("verify", pair, "--layers", "--store")
     assert result.returncode == 1
     assert b"Traceback" not in result.stderr
     assert f"first layer to exceed its budget: {layer}" in result.stdout.decode()
@@ -110,42 +124,42 @@ def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: 
     assert line.endswith("FAILED")
     assert "error: model.fp16.onnx: ONNX Runtime" in result.stderr.decode()
     assert "PSNR inside the hole" in result.stderr.decode()
-    reports = read_bundle(copy).manifest.verification
+    reports = read_bundle(pair).manifest.verification
     assert not reports["model.fp16.onnx"][0]["passed"]
     assert reports["model.fp16.onnx"][0]["cases"]
     assert reports["model.onnx"][0]["passed"]
 
 
-def test_values_that_are_not_finite_are_placed(wp_here: Wp, copy: Path) -> None:
-    change_weights(copy, "model.fp16.onnx", "wavemodules.0.colour", lambda weights: weights * np.float16(np.nan))
-    result = wp_here("verify", copy)
+def test_values_that_are_not_finite_are_placed(wp_here: Wp, pair: Path) -> None:
+    change_weights(pair, "model.fp16.onnx", "wavemodules.0.colour", lambda weights: weights * np.float16(np.nan))
+    result = wp_here("verify", pair)
     assert result.returncode == 1
     assert "values are NaN or infinite, the first at [0, 0," in result.stderr.decode()
 
 
-def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp_here: Wp, copy: Path) -> None:
-    (copy / "model.fp16.onnx").write_bytes(b"noise")
-    manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "files": describe_files(copy)}))
-    result = wp_here("verify", copy)
+def test_a_model_no_engine_reads_is_reported_and_the_others_go_on(wp_here: Wp, pair: Path) -> None:
+    (pair / "model.fp16.onnx").write_bytes(b"noise")
+    manifest = json.loads((pair / "manifest.json").read_text())
+    (pair / "manifest.json").write_text(json.dumps({**manifest, "files": describe_files(pair)}))
+    result = wp_here("verify", pair)
     assert result.returncode == 1
     assert "error: model.fp16.onnx: cannot load" in result.stderr.decode()
     assert "FAILED to run" in result.stdout.decode()
-    assert "model.bf16.onnx" in result.stdout.decode()
+    assert "model.onnx" in result.stdout.decode()
 
 
-def test_another_checkpoint_is_refused_or_warned_about(wp_here: Wp, copy: Path, tmp_path: Path) -> None:
+def test_another_checkpoint_is_refused_or_warned_about(wp_here: Wp, pair: Path, tmp_path: Path) -> None:
     other = {**FULL, "num_modules": 2}
     save_checkpoint(tmp_path / "other.pt", build_model("wavepaint", other), architecture="wavepaint", parameters=other)
     assert_refused(
-        wp_here("verify", copy, "--against", tmp_path / "other.pt"),
+        wp_here("verify", pair, "--against", tmp_path / "other.pt"),
         "differs in architecture or hyper-parameters",
         "full.pt",
     )
     twin = randomise(build_model("wavepaint", FULL), seed=7)
     save_checkpoint(tmp_path / "twin.pt", twin, architecture="wavepaint", parameters=FULL)
-    assert_refused(wp_here("verify", copy, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "full.pt")
-    result = wp_here("verify", copy, "--against", tmp_path / "twin.pt")
+    assert_refused(wp_here("verify", pair, "--against", tmp_path / "twin.pt", "--store"), "cannot be stored", "full.pt")
+    result = wp_here("verify", pair, "--against", tmp_path / "twin.pt")
     assert result.returncode == 1
     assert "warning: " in result.stderr.decode()
     assert "is not the source of" in result.stderr.decode()
