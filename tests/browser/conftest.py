@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -47,8 +48,13 @@ def served(inpainter: Inpainter) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def static(full_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the page on a host that hands out files."""
-    folder = tmp_path_factory.mktemp("static") / "site"
-    write_page(folder, full_bundle)
+    with host_page(full_bundle, tmp_path_factory.mktemp("static") / "site") as address:
+        yield address
+
+
+@contextmanager
+def host_page(bundle: Bundle, folder: Path) -> Iterator[str]:
+    write_page(folder, bundle)
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
