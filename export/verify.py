@@ -171,7 +171,7 @@ def require_passed(report: Report) -> None:
     """
     failure = describe_failure(report)
     if failure and report["required"]:
-        raise VerificationError(f"{failure}. It was not written.")
+        raise VerificationError(f"{failure.removesuffix('.')}. It was not written.")
 
 
 def verify_model(model: Model, suite: Suite) -> list[Report]:
