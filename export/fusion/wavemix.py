@@ -39,7 +39,7 @@ class FusedStem(nn.Module):
                 part = torch.einsum("om,mihw->oihw", w2[:, :, y, x], w1)
                 weight[:, :, y * stride : y * stride + 3, x * stride : x * stride + 3] += part
         bias = get_bias(second).double() + torch.einsum("omhw,m->o", w2, get_bias(first).double())
-        self.composed = make_conv(weight, bias, first.weight, stride=2 * stride)
+        self.composed = make_conv(weight, bias, first.weight, stride=stride * second.stride[0])
 
     def _pair(self, x_NCHW: Tensor) -> Tensor:
         return self.second(self.first(x_NCHW))  # type: ignore[no-any-return]
@@ -56,20 +56,43 @@ class FusedStem(nn.Module):
         return torch.cat([top, torch.cat([left, self.composed(inside)], dim=3)], dim=2)
 
 
-def fuse_stem(layers: nn.Sequential) -> nn.Sequential:
-    """Compose the first two layers if they are a stem of known shape and the composition is cheaper."""
+class FusedFullSizeStem(FusedStem):
+    """Two 3x3 convolutions of stride 1 as one 5x5 convolution, except for the outermost output rows and columns.
+
+    The image needs 3 rows and columns or more, which WavePaint's size multiple ensures and WaveMix's does not.
+    """
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        top = self._pair(x_NCHW[:, :, :3])[:, :, :1]
+        bottom = self._pair(x_NCHW[:, :, -3:])[:, :, -1:]
+        left = self._pair(x_NCHW[..., :3])[:, :, 1:-1, :1]
+        right = self._pair(x_NCHW[..., -3:])[:, :, 1:-1, -1:]
+        inside = self.composed(F.pad(x_NCHW, (1, 1, 1, 1)))
+        return torch.cat([top, torch.cat([left, inside, right], dim=3), bottom], dim=2)
+
+
+def fuse_stem(layers: nn.Sequential, *, full_size: bool = False) -> nn.Sequential:
+    """Compose the first two layers if they are a stem of known shape and the composition is cheaper.
+
+    Args:
+        layers: Any layers.
+        full_size: Compose a stem that keeps the image's size, too; see :class:`FusedFullSizeStem`.
+    """
     if len(layers) < 2:
         return layers
     first, second = layers[0], layers[1]
     if not (isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)):
         return layers
-    shapes = all(c.kernel_size == (3, 3) and c.padding == (1, 1) and c.groups == 1 for c in (first, second))
-    if not shapes or first.stride not in ((1, 1), (2, 2)) or second.stride != (2, 2):
+    if not all(c.kernel_size == (3, 3) and c.padding == (1, 1) and c.groups == 1 for c in (first, second)):
         return layers
-    stride = first.stride[0]
-    pair = 4 * first.weight.numel() + second.weight.numel()  # MAC of one output pixel
-    composed = (2 * stride + 3) ** 2 * first.in_channels * second.out_channels
-    return nn.Sequential(FusedStem(first, second), *list(layers)[2:]) if composed < pair else layers
+    inner, outer = first.stride[0], second.stride[0]
+    keeps_size = full_size and first.stride == second.stride == (1, 1)
+    if not keeps_size and (first.stride not in ((1, 1), (2, 2)) or second.stride != (2, 2)):
+        return layers
+    pair = outer**2 * first.weight.numel() + second.weight.numel()  # MAC of one output pixel
+    composed = (2 * inner + 3) ** 2 * first.in_channels * second.out_channels
+    fused = FusedFullSizeStem if keeps_size else FusedStem
+    return nn.Sequential(fused(first, second), *list(layers)[2:]) if composed < pair else layers
 
 
 class FusedWaveMixBlock(nn.Module):
@@ -159,12 +182,15 @@ def fuse_blocks(blocks: ResidualBlocks, upsampling: Upsampling) -> ResidualBlock
 
 
 class FusedWaveMixModule(nn.Module):
-    """A WavePaint module with one narrow upsampling and a colour matrix as its decoder."""
+    """A WavePaint module with one narrow layer and a colour matrix as its decoder.
+
+    The layer upsamples; without input reduction it is a convolution.
+    """
 
     def __init__(self, module: WaveMixModule, upsampling: Upsampling) -> None:
         super().__init__()
         self.in_channels = module.in_channels
-        self.conv = fuse_stem(module.conv)
+        self.conv = fuse_stem(module.conv, full_size=True)
         self.layers = fuse_blocks(module.layers, upsampling)
         self.depthconv = module.depthconv
         up = drop_batch_norms(module.decoder1)[0]
@@ -175,7 +201,12 @@ class FusedWaveMixModule(nn.Module):
         features = matrix[:, : up.out_channels]
         weight = torch.einsum("rm,imhw->irhw", features, up.weight.detach().double())
         bias = get_bias(to_rgb).double() + features @ get_bias(up).double()
-        self.upsample = SubPixelUpsample(weight, bias, to_rgb.weight)
+        if up.stride == (1, 1):
+            # With stride 1, a transposed convolution is a convolution with the kernel turned by 180 degrees.
+            turned = weight.transpose(0, 1).flip(2, 3)
+            self.upsample: nn.Module = make_conv(turned, bias, to_rgb.weight, padding=1)
+        else:
+            self.upsample = SubPixelUpsample(weight, bias, to_rgb.weight)
         self.colour = make_conv(matrix[:, up.out_channels :, None, None], None, to_rgb.weight)
 
     def forward(self, image_NCHW: Tensor, guide_NGHW: Tensor) -> Tensor:

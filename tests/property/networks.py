@@ -15,6 +15,7 @@ wavepaint_parameters = st.fixed_dictionaries(
         "borrow": st.booleans(),
         "match": st.booleans(),
         "wavelet": st.sampled_from(["haar", "db2", "sym3", "bior2.2"]),
+        "input_reduction": st.booleans(),
     }
 ).filter(
     lambda p: (

@@ -34,7 +34,7 @@ def test_wavepaint_is_detected_from_names_and_shapes(
         save_file(state, path)
     checkpoint = read_checkpoint(path)
     assert checkpoint.architecture.name == "wavepaint"
-    assert {"wavelet": "haar"} | checkpoint.parameters == parameters
+    assert {"wavelet": "haar", "input_reduction": True} | checkpoint.parameters == parameters
     multiple = checkpoint.architecture.size_multiple(checkpoint.parameters)
     image, mask = torch.rand(1, 3, multiple, 2 * multiple), (torch.rand(1, 1, multiple, 2 * multiple) > 0.5).float()
     with torch.no_grad():

@@ -54,6 +54,9 @@ def _detect_wavepaint(state: State) -> HyperParameters | None:
         "borrow": num_details >= NUM_DETAILS,
         "match": num_details > NUM_DETAILS,
     }
+    up = state.get("wavemodules.0.decoder1.0.weight")
+    if up is not None and up.shape[-1] == 3:
+        found["input_reduction"] = False
     if WAVELET_ENTRY in state:
         found["wavelet"] = bytes(state[WAVELET_ENTRY].tolist()).decode()
     return found

@@ -24,6 +24,9 @@ from wavepaint.ops.shifted_details import NUM_DETAILS
 WAVELET_ENTRY = "wavelet_name"
 """State-dict entry with the wavelet's name, present unless it is the authors' Haar. No weight depends on it."""
 
+MIN_MULTIPLE = 4
+"""Smallest size multiple."""
+
 LEVELS_ENTRY = "prefill_num_levels"
 """State-dict entry with the number of levels of the initial fill, present unless it is 0."""
 
@@ -41,6 +44,8 @@ class WavePaintConfig(BlockConfig):
         prefill_levels: Levels of the initial fill; 0 starts from a black hole, as in the paper.
         borrow: Use shifted details. Needs ``in_channels`` 4 and ``prefill_levels`` 1 or more.
         match: Use the matched detail, too. Needs ``borrow`` and ``prefill_levels`` 4 or more.
+        input_reduction: The blocks work at half the image's size. Off, they work at its full size, at about four times
+            the cost: "input size reduction" in tables 2 and 3 of WaveMix-Inpainting.
 
     Raises:
         ConfigError: A value out of range, or values that do not go together.
@@ -58,6 +63,7 @@ class WavePaintConfig(BlockConfig):
     prefill_levels: int = 0
     borrow: bool = False
     match: bool = False
+    input_reduction: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +72,7 @@ class WavePaintConfig(BlockConfig):
         check_int("in_channels", self.in_channels, 3, 4)
         check_int("prefill_levels", self.prefill_levels, 0)
         check_wavelet(self.wavelet)
-        for name in ("borrow", "match"):
+        for name in ("borrow", "match", "input_reduction"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: expected true or false.")
         if self.borrow and (self.in_channels != 4 or not self.prefill_levels):
@@ -84,7 +90,8 @@ class WavePaintConfig(BlockConfig):
 
     @property
     def size_multiple(self) -> int:
-        multiple = int(2 ** (self.level + 1))
+        # Without reduction 2 would do for one level, but the fused stem needs rows between the first and the last.
+        multiple = int(max(2 ** (self.level + self.input_reduction), MIN_MULTIPLE))
         return max(multiple, BLOCK_SIDE) if self.match else multiple
 
     @property
@@ -98,23 +105,29 @@ class WaveMixModule(nn.Module):
 
     The output is a correction of the image, followed by B gates. In the paper's network B is 0 and the guide is the
     mask, so that G is 1; with details G is 1 + 3 B.
+
+    Without input reduction, the second convolution has stride 1, and ``decoder1`` is the ConvTranspose 3x3 that keeps
+    the size in the authors' earlier code (remag2069/WaveMix-Inpainting@8b637d6, ``suppliment.py``). The paper does not
+    describe these layers. The kernel's shape tells the two networks apart.
     """
 
     def __init__(self, config: WavePaintConfig) -> None:
         super().__init__()
         dim, half = config.final_dim, config.final_dim // 2
         self.in_channels = config.in_channels + 3 * config.num_details
+        stride, kernel_size = (2, 4) if config.input_reduction else (1, 3)
         # The authors have no activation between the two convolutions.
-        self.conv = nn.Sequential(nn.Conv2d(self.in_channels, half, 3, 1, 1), nn.Conv2d(half, dim, 3, 2, 1))
+        self.conv = nn.Sequential(nn.Conv2d(self.in_channels, half, 3, 1, 1), nn.Conv2d(half, dim, 3, stride, 1))
         self.layers = ResidualBlocks(WaveMixBlock(config, config.wavelet) for _ in range(config.blocks_per_module))
         self.depthconv = nn.Sequential(nn.Conv2d(dim, dim, 5, groups=dim, padding=2), nn.GELU(), nn.BatchNorm2d(dim))
-        self.decoder1 = nn.Sequential(nn.ConvTranspose2d(2 * dim, half, 4, stride=2, padding=1), nn.BatchNorm2d(half))
+        up = nn.ConvTranspose2d(2 * dim, half, kernel_size, stride=stride, padding=1)
+        self.decoder1 = nn.Sequential(up, nn.BatchNorm2d(half))
         self.decoder2 = nn.Sequential(nn.Conv2d(half + 3, 3 + config.num_details, 1))
 
     def forward(self, image_NCHW: Tensor, guide_NGHW: Tensor) -> Tensor:
         x = image_NCHW if self.in_channels == 3 else torch.cat([image_NCHW, guide_NGHW], dim=1)  # (N, 3 + G, H, W)
-        skip = self.conv(x)  # (N, D, H/2, W/2)
-        x = self.depthconv(self.layers(skip))  # (N, D, H/2, W/2)
+        skip = self.conv(x)  # (N, D, h, w), half the size with input reduction
+        x = self.depthconv(self.layers(skip))  # (N, D, h, w)
         x = self.decoder1(torch.cat([x, skip], dim=1))  # (N, D/2, H, W)
         return self.decoder2(torch.cat([x, image_NCHW], dim=1))  # type: ignore[no-any-return]  # (N, 3 + B, H, W)
 
