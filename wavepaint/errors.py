@@ -45,6 +45,10 @@ class TrainingError(WavePaintError):
     """Training cannot start or cannot continue."""
 
 
+class StudyError(WavePaintError):
+    """The answers of a reader study are damaged, or do not belong together."""
+
+
 class OutputError(WavePaintError):
     """A result cannot be written to its destination."""
 

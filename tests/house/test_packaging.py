@@ -60,6 +60,7 @@ def test_wheel_contains_all_of_wavepaint_and_nothing_else(distributions: Path) -
             expected.add(relative if folder == "wavepaint" else f"wavepaint/{relative}")
     page = REPOSITORY / "runtime" / "service" / "page"
     expected |= {f"wavepaint/runtime/service/page/{path.relative_to(page)}" for path in page.rglob("*.*")}
+    expected |= {f"wavepaint/study/page/{name}" for name in ("index.html", "style.css", "study.js")}
     assert expected <= names
     assert not {name for name in names if "test" in name.lower()}
     assert wheel.stat().st_size < 25 * 10**6  # 5 MB of them are the page with its WebAssembly

@@ -26,6 +26,7 @@ _COMMANDS = {
     "export": "Export a checkpoint as a verified bundle of ONNX models and engines.",
     "verify": "Compare a bundle's models with a reference.",
     "bench": "Time bundles in the engines of this machine.",
+    "compare": "Let people compare two methods: a study in a page, and its score.",
     "info": "Describe a bundle.",
     "doctor": "Show which engines work on this machine, and what the others lack.",
 }
