@@ -1,10 +1,12 @@
-"""Random crops of photos with LaMa's augmentation: scale, flip, slight perspective, colour.
+"""Random crops of photos with LaMa's augmentation: scale, flip, shape, local contrast, colour.
 
-LaMa's training (R. Suvorov et al., arXiv 2109.07161, and its released configurations) scales, crops and flips, moves
-corners by up to 2% or 6% of the side, and shifts brightness and contrast by up to 20%, saturation by up to 12% and hue
-by up to 10 degrees. This module omits its rotation, shear and local contrast.
+LaMa's training (R. Suvorov et al., arXiv 2109.07161, and ``saicinpainting/training/data/datasets.py`` of
+advimman/lama@786f593) scales, crops and flips, moves corners by up to 2% or 6% of the side, rotates by up to 40 degrees
+and shears by up to 0.1 degrees, bends the image as a lens does, equalizes the histogram of tiles, and shifts brightness
+and contrast by up to 20%, saturation by up to 12% and hue by up to 10 degrees.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wavepaint.data.local_contrast import MAX_CLIP, raise_local_contrast
 from wavepaint.errors import ConfigError
 
 # Ratios of LaMa's limits to its limit of brightness.
@@ -21,6 +24,12 @@ HUE_RADIANS_SHARE = math.radians(50)
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 """RGB to luma and two colour differences (NTSC, FCC 1953)."""
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
+
+_UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
+"""Corners of a square, clockwise from the upper left one."""
+_INWARDS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+_BENT_CELLS = 16
+"""Cells along each side in which a bent crop is bilinear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,12 @@ class Augmentation:
             none; LaMa uses 0.2.
         perspective: Largest inward move of each corner on each axis, as a share of the side. 0 is none; LaMa uses
             about 0.02 and 0.06.
+        rotation: Largest rotation in degrees, either way, of half of the crops. LaMa uses 40. What lies outside the
+            photo is its mirror image.
+        shear: Largest shear in degrees of the crops that may be rotated. LaMa uses 0.1.
+        lens: Largest coefficient of the radial distortion of half of the crops. LaMa uses 0.05, which moves a corner
+            by 1.9% of the side.
+        local_contrast: Share of crops whose local contrast is raised. LaMa uses 0.5.
     """
 
     crop_size: int
@@ -44,6 +59,10 @@ class Augmentation:
     flip: bool = True
     colour: float = 0.0
     perspective: float = 0.0
+    rotation: float = 0.0
+    shear: float = 0.0
+    lens: float = 0.0
+    local_contrast: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop_size < 1:
@@ -56,13 +75,21 @@ class Augmentation:
             raise ConfigError(f"--colour is {self.colour}: expected 0 (none) to below 1; LaMa's is 0.2.")
         if not 0 <= self.perspective <= 0.25:
             raise ConfigError(f"--perspective is {self.perspective}: expected 0 (none) to 0.25, a share of the side.")
+        if not 0 <= self.rotation <= 180:
+            raise ConfigError(f"--rotation is {self.rotation}: expected 0 (none) to 180 degrees; LaMa's is 40.")
+        if not 0 <= self.shear <= 45:
+            raise ConfigError(f"--shear is {self.shear}: expected 0 (none) to 45 degrees; LaMa's is 0.1.")
+        if not 0 <= self.lens <= 0.5:
+            raise ConfigError(f"--lens is {self.lens}: expected 0 (none) to 0.5; LaMa's is 0.05.")
+        if not 0 <= self.local_contrast <= 1:
+            raise ConfigError(f"--local-contrast is {self.local_contrast}: expected a share of crops from 0 to 1.")
 
 
 def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Scale, crop and flip a photo, and optionally change its perspective and colours.
+    """Scale, crop and flip a photo, and optionally change its shape and colours.
 
-    A photo smaller than the crop is enlarged. Perspective and colour draw no random numbers when they are off, so that
-    earlier runs can be repeated.
+    A photo smaller than the crop is enlarged. Changes that are off draw no random numbers, so that earlier runs can be
+    repeated.
 
     Args:
         photo: RGB, of any size.
@@ -77,41 +104,109 @@ def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator
     scale = low if low >= settings.max_scale else float(np.exp(rng.uniform(np.log(low), np.log(settings.max_scale))))
     side = min(size / scale, *photo.size)
     left, top = rng.uniform(0, photo.width - side), rng.uniform(0, photo.height - side)
+    square = np.array([left, top]) + side * _UNIT
+    corners = square
     if settings.perspective:
-        moves = rng.uniform(0, settings.perspective * side, (4, 2))
-        crop = _crop_in_perspective(photo, left, top, side, moves, size)
+        # Corners never move outwards, where the photo may end.
+        corners = corners + _INWARDS * rng.uniform(0, settings.perspective * side, (4, 2))
+    if (settings.rotation or settings.shear) and rng.random() < 0.5:
+        corners = _turn(corners, rng.uniform(-settings.rotation, settings.rotation), rng, settings.shear)
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        box = (math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1))
+        crop = _crop_quadrilateral(photo, corners, box, side / size, size)
+    elif settings.perspective:
+        box = (
+            math.floor(left),
+            math.floor(top),
+            min(math.ceil(left + side), photo.width),
+            min(math.ceil(top + side), photo.height),
+        )
+        crop = _crop_quadrilateral(photo, corners, box, side / size, size)
     else:
-        box = (left, top, left + side, top + side)
-        crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=box)
+        crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    if settings.lens and rng.random() < 0.5:
+        crop = _bend(crop, rng.uniform(-settings.lens, settings.lens))
     mirror = rng.random() < 0.5 if settings.flip else False
+    if settings.local_contrast and rng.random() < settings.local_contrast:
+        crop = raise_local_contrast(crop, rng.uniform(1, MAX_CLIP))
     if settings.colour:
         crop = _change_colours(crop, settings.colour, rng)
     array = np.asarray(crop)
     return array[:, ::-1] if mirror else array
 
 
-def _crop_in_perspective(
-    photo: Image.Image, left: float, top: float, side: float, moves: NDArray[np.float64], size: int
-) -> Image.Image:
-    """Crop a square with its corners moved inwards by ``moves``, (4, 2) pixels, and scale it to ``size``.
+def _turn(
+    corners: NDArray[np.float64], degrees: float, rng: np.random.Generator, max_shear: float
+) -> NDArray[np.float64]:
+    """Rotate the corners of a crop, and shear them along both axes by up to ``max_shear`` degrees."""
+    angle = math.radians(degrees)
+    shear_x, shear_y = np.tan(np.radians(rng.uniform(-max_shear, max_shear, 2)))
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    centre = corners.mean(axis=0)
+    turned: NDArray[np.float64] = (corners - centre) @ (rotation @ [[1, shear_x], [shear_y, 1]]).T + centre
+    return turned
 
-    Corners never move outwards, where the photo may end.
+
+def _crop_quadrilateral(
+    photo: Image.Image, corners: NDArray[np.float64], box: tuple[int, int, int, int], scale: float, size: int
+) -> Image.Image:
+    """Map a quadrilateral of a photo to a square of ``size`` pixels.
+
+    Args:
+        photo: RGB.
+        corners: (4, 2) pixels, clockwise from the upper left one.
+        box: A box around the corners: left, top, right, bottom.
+        scale: Pixels of the photo in one of the crop, on each axis.
+        size: Side of the crop.
     """
-    inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
-    corners = np.array([left, top]) + side * unit + inwards * moves
     # Pillow's transform reads 4x4 pixels at any scale. Averaging blocks of pixels first prevents aliasing; the
     # remaining factor is at most 1.5.
-    factor = max(int(side / size + 0.5), 1)
-    box = (
-        math.floor(left),
-        math.floor(top),
-        min(math.ceil(left + side), photo.width),
-        min(math.ceil(top + side), photo.height),
-    )
-    region = photo.reduce(factor, box) if factor > 1 else photo.crop(box)
-    coefficients = _solve_perspective(size * unit, (corners - box[:2]) / factor)
+    factor = max(int(scale + 0.5), 1)
+    if box[0] < 0 or box[1] < 0 or box[2] > photo.width or box[3] > photo.height:
+        region = _crop_beyond(photo, box)
+        region = region.reduce(factor) if factor > 1 else region
+    else:
+        region = photo.reduce(factor, box) if factor > 1 else photo.crop(box)
+    coefficients = _solve_perspective(size * _UNIT, (corners - box[:2]) / factor)
     return region.transform((size, size), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BICUBIC)
+
+
+def _crop_beyond(photo: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """Crop a box that may leave the photo. Its mirror image continues it."""
+    columns, rows = (
+        _reflect(np.arange(start, end), length)
+        for start, end, length in ((box[0], box[2], photo.width), (box[1], box[3], photo.height))
+    )
+    return Image.fromarray(np.asarray(photo)[rows[:, None], columns])
+
+
+def _reflect(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Fold places into 0 to length - 1, without repeating the first and the last."""
+    period = max(2 * length - 2, 1)
+    folded: NDArray[np.int64] = np.minimum(places % period, period - places % period)
+    return np.minimum(folded, length - 1)
+
+
+def _bend(crop: Image.Image, strength: float) -> Image.Image:
+    """Distort a square crop radially about its centre, as ``OpticalDistortion`` of albumentations does.
+
+    A pixel at a distance r from the centre, as a share of the side, shows what was at r (1 + k r^2 + k r^4).
+    """
+    size = crop.width
+    margin = math.ceil(abs(strength) * size)
+    padded = _crop_beyond(crop, (-margin, -margin, size + margin, size + margin))
+    lines = np.linspace(0, size, min(size, _BENT_CELLS) + 1).round().astype(int)
+    x, y = np.meshgrid(lines / size - 0.5, lines / size - 0.5)
+    squared = x**2 + y**2
+    factor = 1 + strength * squared * (1 + squared)
+    origins = np.stack([x * factor, y * factor], axis=-1) * size + size / 2 + margin
+    mesh = []
+    for row, (top, bottom) in enumerate(itertools.pairwise(lines.tolist())):
+        for column, (left, right) in enumerate(itertools.pairwise(lines.tolist())):
+            # Counter-clockwise from the upper left corner, as Pillow wants it.
+            quad = [origins[row + i, column + j] for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
+            mesh.append(((left, top, right, bottom), tuple(np.concatenate(quad).tolist())))
+    return padded.transform((size, size), Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
 
 
 def _solve_perspective(targets: NDArray[np.float64], sources: NDArray[np.float64]) -> NDArray[np.float64]:

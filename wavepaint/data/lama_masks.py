@@ -86,6 +86,14 @@ def _disc(radius: int) -> Image.Image:
     return Image.fromarray((offsets[:, None] ** 2 + offsets**2 <= radius**2) * np.uint8(255))
 
 
+def draw_segment(draw: ImageDraw.ImageDraw, start: tuple[int, int], end: tuple[int, int], brush: int) -> None:
+    """Draw a line of value 1 as OpenCV does, whose lines of width 5 or 6 span 7 pixels and have round ends."""
+    radius = (brush + 1) // 2
+    draw.line([start, end], fill=1, width=2 * radius + 1)
+    for x, y in (start, end):
+        draw.bitmap((x - radius, y - radius), _disc(radius), fill=1)
+
+
 def _draw_strokes(
     draw: ImageDraw.ImageDraw, size: tuple[int, int], s: StrokeSettings, rng: np.random.Generator
 ) -> None:
@@ -100,15 +108,12 @@ def _draw_strokes(
             brush = s.min_width + int(rng.integers(s.max_width))
             end_x = int(min(max(x + length * math.sin(angle), 0), width))
             end_y = int(min(max(y + length * math.cos(angle), 0), height))
-            # LaMa draws with OpenCV, whose lines of width 5 or 6 span 7 pixels and have round ends.
-            radius = (brush + 1) // 2
-            draw.line([(x, y), (end_x, end_y)], fill=1, width=2 * radius + 1)
-            for cx, cy in ((x, y), (end_x, end_y)):
-                draw.bitmap((cx - radius, cy - radius), _disc(radius), fill=1)
+            draw_segment(draw, (x, y), (end_x, end_y), brush)
             x, y = end_x, end_y
 
 
-def _draw_boxes(draw: ImageDraw.ImageDraw, size: tuple[int, int], s: BoxSettings, rng: np.random.Generator) -> None:
+def draw_boxes(draw: ImageDraw.ImageDraw, size: tuple[int, int], s: BoxSettings, rng: np.random.Generator) -> None:
+    """Draw boxes of value 1. Those that do not fit into the image become smaller."""
     longest = max(min(s.max_side, min(size) - 2 * s.margin - 1), 1)
     for _ in range(rng.integers(s.min_boxes, s.max_boxes + 1)):
         sides = [int(side) for side in rng.integers(min(s.min_side, longest), longest + 1, 2)]
@@ -124,6 +129,6 @@ def draw_lama_mask(
 ) -> None:
     """Draw holes of value 1 on an empty canvas of (width, height) pixels."""
     if settings.boxes is not None and rng.random() < settings.box_share:
-        _draw_boxes(draw, size, settings.boxes, rng)
+        draw_boxes(draw, size, settings.boxes, rng)
     else:
         _draw_strokes(draw, size, settings.strokes, rng)

@@ -15,12 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from wavepaint.data.follow_up_masks import draw_chain, draw_large_boxes
 from wavepaint.data.lama_masks import SETTINGS, draw_lama_mask
 from wavepaint.data.silhouettes import SilhouetteFolder
 from wavepaint.data.simple_masks import draw_paper_box, draw_polygons, draw_squares
 from wavepaint.errors import ConfigError
 
-MaskKind = Literal["thin", "medium", "thick", "lama-training", "squares", "boxes", "polygons", "silhouettes"]
+MaskKind = Literal[
+    "thin",
+    "medium",
+    "thick",
+    "lama-training",
+    "squares",
+    "boxes",
+    "polygons",
+    "large-boxes",
+    "chains",
+    "silhouettes",
+]
 ALL_KINDS: tuple[MaskKind, ...] = get_args(MaskKind)
 MASK_KINDS: tuple[MaskKind, ...] = ("thin", "medium", "thick")
 """LaMa's test sets, the default of recipes."""
@@ -34,12 +46,17 @@ GENERATORS: dict[MaskKind, str] = {
     "squares": "squares of WavePaint",
     "boxes": "boxes of Resource-efficient Image Inpainting (appendix B)",
     "polygons": "polygons of WavePaint",
+    "large-boxes": "boxes of the LaMa follow-up (nuniniyujin/lama_inpainting@51ded42, data.py)",
+    "chains": "polygonal chains of the LaMa follow-up (nuniniyujin/lama_inpainting@51ded42, data.py)",
     "silhouettes": "silhouettes from a folder",
 }
 """Names of the generators, for reports."""
 
 MAX_HOLE_FRACTION = 0.5
 """LaMa's tools reject test masks that cover more than half of the image."""
+
+TRAINING_KINDS: tuple[MaskKind, ...] = ("lama-training", "large-boxes", "chains")
+"""Kinds that may cover more, because their sources' generators for training do not reject such masks."""
 
 MAX_DRAWN_SIDE = 4096
 """Pixels of the shorter side after the @ of a mask kind."""
@@ -53,6 +70,8 @@ _DRAW: dict[MaskKind, Draw] = {
     "squares": draw_squares,
     "boxes": draw_paper_box,
     "polygons": draw_polygons,
+    "large-boxes": draw_large_boxes,
+    "chains": draw_chain,
 }
 
 
@@ -132,7 +151,7 @@ class MaskSampler:
 
         Returns:
             (height, width) of 0 (known) and 1 (hole). The hole is never empty and covers at most half of the image.
-            With ``lama-training`` it may cover everything but one pixel, as in LaMa's training.
+            With :data:`TRAINING_KINDS` it may cover everything but one pixel, as in their sources.
 
         Raises:
             ConfigError: The image has fewer than 2 pixels.
@@ -146,7 +165,7 @@ class MaskSampler:
         )
         kind, side = self.kinds[index], self._sides[index]
         draw_holes = self._draw[kind]
-        most = height * width - 1 if kind == "lama-training" else height * width * MAX_HOLE_FRACTION
+        most = height * width - 1 if kind in TRAINING_KINDS else height * width * MAX_HOLE_FRACTION
         factor = side / min(height, width) if side else 1
         for _ in range(100):
             canvas = Image.new("L", (round(width * factor), round(height * factor)))

@@ -42,6 +42,27 @@ class DataConfig:
         least=0,
         placeholder="SHARE",
     )
+    rotation: float = setting(
+        0.0,
+        "Largest rotation of half of the crops, in degrees. LaMa uses 40; 0 rotates none.",
+        least=0,
+        placeholder="DEGREES",
+    )
+    shear: float = setting(
+        0.0, "Largest shear of these crops, in degrees. LaMa uses 0.1; 0 shears none.", least=0, placeholder="DEGREES"
+    )
+    lens: float = setting(
+        0.0,
+        "Largest coefficient of a lens distortion of half of the crops. LaMa uses 0.05; 0 distorts none.",
+        least=0,
+        placeholder="COEFFICIENT",
+    )
+    local_contrast: float = setting(
+        0.0,
+        "Share of the crops whose local contrast is raised (CLAHE). LaMa uses 0.5; 0 raises none.",
+        least=0,
+        placeholder="SHARE",
+    )
     workers: int = setting(
         1,
         "Processes that load photos. Raise it if the log reports time spent waiting for photos. 0 loads them in the "

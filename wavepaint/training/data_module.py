@@ -59,6 +59,10 @@ class DataModule:
             flip=settings.flip,
             colour=settings.colour,
             perspective=settings.perspective,
+            rotation=settings.rotation,
+            shear=settings.shear,
+            lens=settings.lens,
+            local_contrast=settings.local_contrast,
         )
         silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
         self._masks, val_masks = (MaskSampler(kinds, silhouettes) for kinds in (settings.masks, settings.val_masks))

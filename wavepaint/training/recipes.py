@@ -321,6 +321,29 @@ def lama_places() -> TrainConfig:
     return _lama("lama-places", loss=LAMA, optimization=_LAMA_OPTIMIZATION)
 
 
+def lama_augmented() -> TrainConfig:
+    """:func:`lama_places` with the whole augmentation of LaMa's released configuration.
+
+    The values are those of ``distortions`` in ``saicinpainting/training/data/datasets.py`` at advimman/lama@786f593, as
+    in ``abl-04-256-mh-dist``. Its scales are 0.7 to 1.3. It applies each change of shape and colour to half of the
+    crops; here colour and perspective change all of them, up to the same limits.
+    """
+    config = dataclasses.replace(lama_places(), recipe="lama-augmented")
+    return config.change(
+        {
+            "data": {
+                "min_scale": 0.7,
+                "max_scale": 1.3,
+                "perspective": 0.06,
+                "rotation": 40.0,
+                "shear": 0.1,
+                "lens": 0.05,
+                "local_contrast": 0.5,
+            }
+        }
+    )
+
+
 def lama_spectral() -> TrainConfig:
     """LaMa with spectral transforms instead of the convolutions from local to global, and the same training.
 
@@ -354,6 +377,7 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "wavemix-stl10": wavemix_stl10,
     "cnn-stl10": cnn_stl10,
     "lama-places": lama_places,
+    "lama-augmented": lama_augmented,
     "lama-wgan": lama_wgan,
     "lama-spectral": lama_spectral,
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wavepaint.data.augment import Augmentation, augment
+from wavepaint.data.local_contrast import equalize_tiles
 from wavepaint.errors import ConfigError
 
 PLAIN = Augmentation(crop_size=64, min_scale=0.25, max_scale=1.0)
@@ -33,18 +35,35 @@ def ramp(width: int, height: int) -> Image.Image:
     span=st.floats(1, 4),
     colour=st.sampled_from([0.0, 0.2, 0.9]),
     perspective=st.sampled_from([0.0, 0.06, 0.25]),
+    others=st.sampled_from(
+        [
+            {},
+            {"rotation": 40.0, "shear": 0.1, "lens": 0.05, "local_contrast": 0.5},
+            {"rotation": 180.0, "shear": 45.0, "lens": 0.5, "local_contrast": 1.0},
+        ]
+    ),
     seed=st.integers(0, 99),
 )
 def test_crop_has_its_size_and_shows_nothing_outside_the_photo(
-    width: int, height: int, size: int, low: float, span: float, colour: float, perspective: float, seed: int
+    width: int,
+    height: int,
+    size: int,
+    low: float,
+    span: float,
+    colour: float,
+    perspective: float,
+    others: dict[str, float],
+    seed: int,
 ) -> None:
-    chosen = Augmentation(crop_size=size, min_scale=low, max_scale=low * span, colour=colour, perspective=perspective)
+    chosen = Augmentation(
+        crop_size=size, min_scale=low, max_scale=low * span, colour=colour, perspective=perspective, **others
+    )
     photo = Image.new("RGB", (width, height), (200, 200, 200))
     crop = augment(photo, chosen, np.random.default_rng(seed))
     assert crop.shape == (size, size, 3)
     assert crop.dtype == np.uint8
     assert len(np.unique(crop)) == 1, "a uniform photo must stay uniform up to its edges"
-    if not colour:
+    if not colour and "local_contrast" not in others:
         assert crop[0, 0, 0] == 200
 
 
@@ -126,6 +145,74 @@ def test_colour_changes_hue_and_saturation_but_keeps_grey(photo: np.ndarray) -> 
     assert all(crop[0] > crop[1] and crop[0] > crop[2] for crop in crops)
 
 
+def test_half_of_the_crops_are_rotated_about_their_centre_by_at_most_the_limit() -> None:
+    """On the ramp, the colours of two neighbours give the direction between them."""
+    chosen = make(crop_size=33, min_scale=1.0, flip=False, rotation=40.0)
+    angles = []
+    for seed in range(120):
+        crop = augment(ramp(250, 250), chosen, np.random.default_rng(seed)).astype(float)
+        left, right = crop[16, 12, :2], crop[16, 20, :2]
+        angles.append(np.degrees(np.arctan2(right[1] - left[1], right[0] - left[0])))
+        plain = augment(ramp(250, 250), make(crop_size=33, min_scale=1.0, flip=False), np.random.default_rng(seed))
+        assert np.abs(crop[16, 16] - plain[16, 16]).max() <= 2
+    assert 45 <= sum(abs(angle) > 1 for angle in angles) <= 75
+    assert 30 < max(map(abs, angles)) < 46
+    assert min(angles) < 0 < max(angles)
+
+
+def test_a_rotated_crop_continues_the_photo_by_its_mirror_image() -> None:
+    photo = ramp(64, 64)
+    chosen = make(min_scale=1.0, flip=False, rotation=180.0)
+    for seed in range(20):
+        crop = augment(photo, chosen, np.random.default_rng(seed))
+        assert crop[..., :2].max() <= 64, "the ramp has no other colours"
+        assert (crop[..., 2] == 128).all()
+
+
+def test_shear_moves_the_upper_edge_against_the_lower() -> None:
+    chosen, tilts = make(min_scale=1.0, flip=False, shear=20.0), []
+    for seed in range(60):
+        crop = augment(ramp(250, 250), chosen, np.random.default_rng(seed)).astype(float)
+        tilts.append((crop[48, 32, 0] - crop[16, 32, 0]) / 32)
+    assert 0.2 < max(tilts) <= np.tan(np.radians(20)) + 0.05
+    assert -0.2 > min(tilts) >= -np.tan(np.radians(20)) - 0.05
+
+
+def test_a_lens_bends_the_corners_and_leaves_the_centre() -> None:
+    photo, limit, moves = ramp(200, 200), 0.3, []
+    for seed in range(60):
+        plain, bent = (
+            augment(photo, make(min_scale=1.0, flip=False, lens=strength), np.random.default_rng(seed)).astype(float)
+            for strength in (0.0, limit)
+        )
+        assert np.abs(plain[31:33, 31:33] - bent[31:33, 31:33]).max() <= 1
+        moves.append(bent[32, 1, 0] - plain[32, 1, 0])
+    # Half a side from the centre, r^2 is 1/4 and the move 0.3 * (1/4 + 1/16) / 2 of the side.
+    assert 2 <= max(moves) <= 0.3 * 0.3125 / 2 * 64 + 1
+    assert 15 <= sum(abs(move) < 0.3 for move in moves) <= 45
+
+
+@pytest.mark.parametrize("size", [(256, 256), (64, 100), (50, 33), (3, 5), (1, 1)], ids=str)
+def test_local_contrast_equals_opencvs(size: tuple[int, int]) -> None:
+    levels = np.random.default_rng(0).integers(60, 140, size).astype(np.uint8)
+    for clip in (1.0, 2.5, 4.0):
+        expected = cv2.createCLAHE(clip, (8, 8)).apply(levels)
+        assert np.array_equal(equalize_tiles(levels, clip), expected)
+
+
+def test_local_contrast_rises_in_its_share_of_the_crops_and_keeps_grey(photo: np.ndarray) -> None:
+    grey = Image.fromarray(photo).convert("L").convert("RGB")
+    raised = 0
+    for seed in range(40):
+        plain, crop = (
+            augment(grey, make(flip=False, local_contrast=share), np.random.default_rng(seed)).astype(int)
+            for share in (0.0, 0.5)
+        )
+        assert np.ptp(crop, axis=-1).max() <= 1
+        raised += bool(crop.std() > 1.05 * plain.std())
+    assert 10 <= raised <= 30
+
+
 @pytest.mark.parametrize(
     ("changes", "flag"),
     [
@@ -136,6 +223,10 @@ def test_colour_changes_hue_and_saturation_but_keeps_grey(photo: np.ndarray) -> 
         ({"colour": 1.0}, "--colour"),
         ({"perspective": 0.3}, "--perspective"),
         ({"perspective": -0.1}, "--perspective"),
+        ({"rotation": 181.0}, "--rotation"),
+        ({"shear": 46.0}, "--shear"),
+        ({"lens": float("nan")}, "--lens"),
+        ({"local_contrast": 1.1}, "--local-contrast"),
     ],
 )
 def test_refused_settings_name_their_flag(changes: dict[str, float], flag: str) -> None:

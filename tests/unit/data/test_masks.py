@@ -14,6 +14,7 @@ from wavepaint.data.lama_masks import StrokeSettings, _draw_strokes
 from wavepaint.data.masks import (
     ALL_KINDS,
     MASK_KINDS,
+    TRAINING_KINDS,
     MaskKind,
     MaskSampler,
     describe_kind,
@@ -27,7 +28,7 @@ def random_mask(height: int, width: int, kinds: Sequence[str], rng: np.random.Ge
     return MaskSampler(kinds)(height, width, rng)
 
 
-HALF_AT_MOST = tuple(kind for kind in ALL_KINDS if kind not in ("silhouettes", "lama-training"))
+HALF_AT_MOST = tuple(kind for kind in ALL_KINDS if kind not in ("silhouettes", *TRAINING_KINDS))
 
 
 @settings(max_examples=30, deadline=None)
@@ -83,6 +84,8 @@ def draw_many(kind: str, height: int, width: int, number: int = 100) -> list[np.
         ("squares", 0.05, 0.20),
         ("polygons", 0.03, 0.15),
         ("boxes", 0.001, 0.0022),
+        ("large-boxes", 0.2, 0.3),
+        ("chains", 0.05, 0.15),
     ],
 )
 def test_mean_share_of_the_hole_at_256_pixels(kind: MaskKind, low: float, high: float) -> None:
@@ -114,6 +117,29 @@ def test_one_to_three_squares_have_an_eighth_to_three_eighths_of_the_side() -> N
     assert len(singles) > 20
     assert min(singles) >= 32
     assert max(singles) <= 96
+
+
+def test_large_boxes_have_50_to_149_pixels_and_keep_a_margin() -> None:
+    singles, numbers = [], []
+    for mask in draw_many("large-boxes", 256, 256, 300):
+        assert not mask[:10].any()
+        assert not mask[:, -10:].any()
+        number, _, boxes, _ = cv2.connectedComponentsWithStats(mask)
+        numbers.append(number - 1)
+        singles += [tuple(b[2:4]) for b in boxes[1:] if b[cv2.CC_STAT_AREA] == b[2] * b[3]]
+    sides = [side for pair in singles for side in pair]
+    assert 50 <= min(sides) < 55
+    assert 144 < max(sides) <= 149
+    assert any(width != height for width, height in singles)
+    assert max(numbers) > 1
+
+
+def test_chains_are_one_to_three_joined_strokes_of_at_most_71_pixels() -> None:
+    masks = draw_many("chains", 256, 256, 200)
+    assert {cv2.connectedComponents(mask)[0] for mask in masks} == {2}, "the segments of a chain are joined"
+    widths = [widest_stroke(mask) for mask in masks]
+    assert min(widths) < 15
+    assert 60 < np.quantile(widths, 0.9) < 95  # where strokes overlap, the hole is wider than one
 
 
 def test_polygons_are_filled_shapes_with_straight_edges_and_few_corners() -> None:
