@@ -11,13 +11,7 @@ their generator with the paper's loss.
 Quality is measured only for a trained --bundle, on the same photos: SSIM over the whole 96x96 image and PSNR inside the
 hole. The paper's FID needs the weights of an Inception network, which this project does not have.
 
-The paper does not give the configuration of its network with 14 M parameters, so it is inferred here. The network has
-one module and halves the input (section 2). The ablation has 3, 5 and 7 blocks, and 7 are best throughout (tables 2 and
-3). The authors' published script (github.com/remag2069/WaveMix-Inpainting) also has 7 blocks, mult 2 and ff_channel
-128. It has 128 channels and, in a comment, 256; its four modules of 128 channels have 10.7 M parameters. One module of
-7 such blocks has 2.7 to 7.2 M with 128 channels and 1 to 4 wavelet levels, and 6.5, 10.2, 13.88 and 17.6 M with 256
-channels. Only level 3 rounds to 14 M, and levels 2 and 3 did well on a halved input in the ablation. Other widths and
-factors, which the paper does not mention, would come just as close.
+The paper does not give the shape of its network with 14 M parameters. docs/models.md explains the one used here.
 
 The report, table1.json and table1.md, goes into a new folder.
 """

@@ -43,7 +43,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
         {"num_modules": 1, "blocks_per_module": 7, "final_dim": 256, "mult": 2, "ff_channel": 128, "level": 3},
     ),
 }
-"""Architecture and hyper-parameters by name. benchmarks/table1.py explains those of the last one."""
+"""Architecture and hyper-parameters by name. docs/models.md explains those of the last one."""
 
 NAMES = (DEFAULT, *BASELINES, *METHODS)
 """What a model is called that is not a bundle's folder."""

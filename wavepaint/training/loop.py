@@ -145,6 +145,11 @@ class Trainer:
             self.start_metrics = ValidationMetrics(**state["start"])
 
     @property
+    def trained_seconds(self) -> float:
+        """Seconds spent on steps so far, including waiting for photos and earlier parts of a resumed run."""
+        return self.seconds + self._sums.seconds
+
+    @property
     def start_rank(self) -> float | None:
         """The monitored metric before training, negated if less is better; None if the run is from an older version."""
         monitor = self.config.optimization.monitor
@@ -237,7 +242,7 @@ class Trainer:
         reporter.on_step(self.step, loss, images_per_s)
         left = self._pace.estimate(
             self.step,
-            self.seconds + self._sums.seconds,
+            self.trained_seconds,
             total_steps=self.total_steps,
             steps_per_epoch=self.steps_per_epoch,
         )
@@ -343,7 +348,7 @@ class Trainer:
         """Return the facts of the run for a checkpoint's training record."""
         return {
             "step": self.step,
-            "seconds": round(self.seconds + self._sums.seconds, 1),
+            "seconds": round(self.trained_seconds, 1),
             "data": self.data.record,
             "begun_from": self._begun_from,
             "validation": None,

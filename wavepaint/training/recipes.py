@@ -230,7 +230,7 @@ def wavemix_stl10() -> TrainConfig:
 
     SSIM and MAE at 3 : 1, batches of 40, at most 100 epochs with SGD in the last 50, and a split of 80 : 10 : 10. The
     paper states 14 million parameters but no shape. One module of seven blocks with 256 channels and three wavelet
-    levels has 13.88 million; benchmarks/table1.py explains the search.
+    levels has 13.88 million; docs/models.md explains the search.
 
     Masks and augmentation are LaMa's, as the paper says. LaMa's masks are sized for 256 pixels, and at that size two of
     three thick masks would cover more than half of 96 pixels. They are therefore drawn at 256 pixels and scaled, as
@@ -366,6 +366,62 @@ def lama_wgan() -> TrainConfig:
     return config.change({"data": {"masks": ["squares", "polygons"]}, "optimization": optimization})
 
 
+def _follow_up(recipe: str, loss: LossConfig, *, discriminator_steps: int = 1, **parameters: Any) -> TrainConfig:
+    """Return one of the three experiments of LaMa's follow-up, which differ in one thing each.
+
+    Source: ``main.py``, ``data.py``, ``model.py``, ``loss.py`` and ``loss_wasserstein.py`` of
+    nuniniyujin/lama_inpainting@51ded42. Batches of 8 whole photos of 256 pixels without augmentation, boxes and chains
+    as masks, Adam with a rate of 0.001 for both networks, and six tenths of the channels global. The source has two
+    perceptual losses, of a dilated ResNet-50 with weight 30 and of VGG19 with weight 100; here they are one of VGG16.
+    Its residual blocks use the same weights twice; these do not. Its critic has instance normalization; this one has
+    none.
+    """
+    return TrainConfig(
+        recipe=recipe,
+        architecture="lama",
+        hyper_parameters={"num_blocks": 9, "global_channels": 307, **parameters},
+        data=DataConfig(
+            crop_size=256,
+            min_scale=WHOLE_PHOTO,
+            max_scale=WHOLE_PHOTO,
+            flip=False,
+            masks=("large-boxes", "chains"),
+            val_masks=("large-boxes", "chains"),
+            workers=4,
+        ),
+        loss=loss,
+        optimization=dataclasses.replace(
+            _LAMA_OPTIMIZATION,
+            batch_size=8,
+            discriminator_learning_rate=1e-3,
+            discriminator_steps=discriminator_steps,
+        ),
+    )
+
+
+_FOLLOW_UP_LOSS = dataclasses.replace(
+    LAMA, known_l1=0.0, feature_matching=0.0, perceptual=130.0, discriminator_layers=3
+)
+
+
+def follow_up_baseline() -> TrainConfig:
+    """The baseline of LaMa's follow-up, with LaMa's adversarial loss; see :func:`lama_spectral` for the source."""
+    return _follow_up("follow-up-baseline", _FOLLOW_UP_LOSS)
+
+
+def follow_up_spectral() -> TrainConfig:
+    """:func:`follow_up_baseline` with spectral transforms from local to global channels."""
+    return _follow_up("follow-up-spectral", _FOLLOW_UP_LOSS, spectral_l2g=True)
+
+
+def follow_up_wgan() -> TrainConfig:
+    """:func:`follow_up_baseline` with a Wasserstein loss and five steps of the critic to one of the network."""
+    loss = dataclasses.replace(
+        _FOLLOW_UP_LOSS, adversarial_kind="wasserstein", adversarial=1.0, r1=0.0, gradient_penalty=10.0
+    )
+    return _follow_up("follow-up-wgan", loss, discriminator_steps=5)
+
+
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "default": default,
     "default-textures": default_textures,
@@ -380,6 +436,9 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "lama-augmented": lama_augmented,
     "lama-wgan": lama_wgan,
     "lama-spectral": lama_spectral,
+    "follow-up-baseline": follow_up_baseline,
+    "follow-up-spectral": follow_up_spectral,
+    "follow-up-wgan": follow_up_wgan,
 }
 
 ARCHITECTURES = tuple(dict.fromkeys(make().architecture for make in RECIPES.values()))
