@@ -1,28 +1,16 @@
 """The comparison of LaMa's follow-up at a tiny size: equal times, a figure, and runs that continue."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.conftest import REPOSITORY
+from benchmarks.follow_up import main
 from wavepaint.errors import ConfigError
 from wavepaint.training.recipes import get_recipe
-
-
-@pytest.fixture(scope="module")
-def follow_up() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("follow_up", REPOSITORY / "benchmarks" / "follow_up.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_variants_differ_in_one_thing_each() -> None:
@@ -38,9 +26,7 @@ def test_the_variants_differ_in_one_thing_each() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::wavepaint.errors.WavePaintWarning")
-def test_three_variants_train_resume_and_are_drawn_side_by_side(
-    follow_up: ModuleType, tmp_path: Path, photo: np.ndarray
-) -> None:
+def test_three_variants_train_resume_and_are_drawn_side_by_side(tmp_path: Path, photo: np.ndarray) -> None:
     photos, runs = tmp_path / "photos", tmp_path / "runs"
     photos.mkdir()
     for index in range(4):
@@ -49,7 +35,7 @@ def test_three_variants_train_resume_and_are_drawn_side_by_side(
     def run(out: str, seconds: float) -> dict:
         arguments = ["-o", tmp_path / out, "--photos", photos, "--runs", runs, "--seconds", seconds, "--turns", 1]
         arguments += ["--side", 32, "--batch-size", 2, "--channels", 2, "--blocks", 1, "--workers", 0]
-        result = CliRunner().invoke(follow_up.main, [*map(str, arguments), "--device", "cpu"])
+        result = CliRunner().invoke(main, [*map(str, arguments), "--device", "cpu"])
         assert result.exception is None, result.output
         assert "| Wasserstein |" in result.output
         report: dict = json.loads((tmp_path / out / "follow-up.json").read_text())
@@ -66,8 +52,8 @@ def test_three_variants_train_resume_and_are_drawn_side_by_side(
         assert figure.width == 5 * 32 + 4 * 4
 
 
-def test_runs_inside_the_report_are_refused(follow_up: ModuleType, tmp_path: Path) -> None:
+def test_runs_inside_the_report_are_refused(tmp_path: Path) -> None:
     arguments = ["-o", tmp_path, "--photos", tmp_path, "--runs", tmp_path / "runs", "--seconds", 1, "--overwrite"]
-    result = CliRunner().invoke(follow_up.main, list(map(str, arguments)))
+    result = CliRunner().invoke(main, list(map(str, arguments)))
     assert isinstance(result.exception, ConfigError)
     assert "--runs" in str(result.exception)
