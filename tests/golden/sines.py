@@ -1,6 +1,7 @@
 """Inputs and weights of the golden values. Both are sines, so that they need not be stored."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 
@@ -20,14 +21,22 @@ def set_sine_weights(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def set_normalised_sine_weights(model: torch.nn.Module) -> torch.nn.Module:
-    """Fill LaMa, keeping values near 1: convolutions times sqrt(2 / inputs), with positive scales and variances."""
-    state = model.double().eval().state_dict()
+def make_normalised_sines(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return entries for LaMa's names and shapes that keep values near 1.
+
+    Convolutions are sines times sqrt(2 / inputs); scales and variances are positive.
+    """
+    made = dict(state)
     for index, (name, tensor) in enumerate(sorted(state.items())):
         if name.endswith("num_batches_tracked"):
             continue
         values = sines(tuple(tensor.shape), index) * (0.3 if tensor.ndim < 4 else math.sqrt(2 / tensor[0].numel()))
         scales = name.endswith("running_var") or (name.endswith("weight") and tensor.ndim == 1)
-        state[name] = values.abs() + 0.5 if scales else values
-    model.load_state_dict(state)
+        made[name] = values.abs() + 0.5 if scales else values
+    return made
+
+
+def set_normalised_sine_weights(model: torch.nn.Module) -> torch.nn.Module:
+    """Fill LaMa with :func:`make_normalised_sines`."""
+    model.double().eval().load_state_dict(make_normalised_sines(model.state_dict()))
     return model

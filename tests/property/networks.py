@@ -31,6 +31,7 @@ lama_parameters = st.fixed_dictionaries(
         "num_downsampling": st.integers(1, 3),
         "global_channels": st.integers(2, 3),
         "spectral_l2g": st.booleans(),
+        "zero_padding": st.booleans(),
     }
 )
 

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from wavepaint.errors import CheckpointError
+from wavepaint.models.lama import ZERO_PADDING_ENTRY
 from wavepaint.models.registry import ARCHITECTURES, Architecture, HyperParameters
 from wavepaint.models.wavemix import MAX_LEVEL
 from wavepaint.models.wavepaint import LEVELS_ENTRY, WAVELET_ENTRY
@@ -72,13 +73,14 @@ def _detect_lama(state: State) -> HyperParameters | None:
     num_blocks = num_layers - 1 - num_downsampling
     if to_global is None or num_blocks < 1:
         return None
-    return {
+    found = {
         "num_blocks": num_blocks,
         "base_channels": stem.shape[0],
         "num_downsampling": num_downsampling,
         "global_channels": to_global.shape[0],
         "spectral_l2g": f"model.{num_downsampling + 2}.conv1.ffc.convl2g.conv2.weight" in state,
     }
+    return found | ({"zero_padding": True} if ZERO_PADDING_ENTRY in state else {})
 
 
 def _detect_unet(state: State) -> HyperParameters | None:

@@ -21,6 +21,9 @@ from wavepaint.ops.maps import crop_like, extend
 
 MAX_DOWNSAMPLING = 10
 
+ZERO_PADDING_ENTRY = "zero_padding"
+"""State-dict entry that is present if convolutions are padded with zeros. No weight depends on it."""
+
 
 class FourierUnit(nn.Module):
     """A 1x1 convolution of the Fourier coefficients: (N, C, H, W) -> (N, C, H, W). Figure 2, right."""
@@ -60,8 +63,9 @@ class FFC(nn.Module):
         out_channels: Local and global channels of the output.
         kernel_size: Kernel size of the convolutions.
         stride: Stride of the convolutions; must be 1 if the input has global channels.
-        padding: Pixels of reflection padding on every side.
+        padding: Pixels of padding on every side.
         spectral_l2g: Use a spectral transform instead of a convolution from local to global channels.
+        zero_padding: Pad with zeros instead of reflections.
     """
 
     def __init__(
@@ -73,11 +77,13 @@ class FFC(nn.Module):
         stride: int = 1,
         padding: int = 1,
         spectral_l2g: bool = False,
+        zero_padding: bool = False,
     ) -> None:
         super().__init__()
         (in_local, in_global), (out_local, out_global) = in_channels, out_channels
         self.out_channels = out_channels
         self.padding = padding
+        self.padding_mode = "constant" if zero_padding else "reflect"
 
         def conv(inputs: int, outputs: int) -> nn.Conv2d:
             return nn.Conv2d(inputs, outputs, kernel_size, stride, bias=False)  # forward pads, once for both outputs
@@ -93,7 +99,7 @@ class FFC(nn.Module):
             self.convg2g = SpectralTransform(in_global, out_global)
 
     def _pad(self, x_NCHW: Tensor) -> Tensor:
-        return F.pad(x_NCHW, (self.padding,) * 4, mode="reflect") if self.padding else x_NCHW
+        return F.pad(x_NCHW, (self.padding,) * 4, mode=self.padding_mode) if self.padding else x_NCHW
 
     def forward(self, local_NCHW: Tensor, global_NCHW: Tensor | None) -> tuple[Tensor, Tensor | None]:
         padded = self._pad(local_NCHW)
@@ -126,10 +132,11 @@ class FFCLayer(nn.Module):
 class FFCBlock(nn.Module):
     """Two FFC layers, added to their input."""
 
-    def __init__(self, channels: tuple[int, int], *, spectral_l2g: bool) -> None:
+    def __init__(self, channels: tuple[int, int], *, spectral_l2g: bool, zero_padding: bool) -> None:
         super().__init__()
-        self.conv1 = FFCLayer(FFC(channels, channels, spectral_l2g=spectral_l2g))
-        self.conv2 = FFCLayer(FFC(channels, channels, spectral_l2g=spectral_l2g))
+        options = {"spectral_l2g": spectral_l2g, "zero_padding": zero_padding}
+        self.conv1 = FFCLayer(FFC(channels, channels, **options))
+        self.conv2 = FFCLayer(FFC(channels, channels, **options))
 
     def forward(self, local_NCHW: Tensor, global_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         to_local, to_global = self.conv2(*self.conv1(local_NCHW, global_NCHW))
@@ -155,6 +162,8 @@ class LaMaConfig:
             them in released networks.
         spectral_l2g: Use spectral transforms instead of convolutions from local to global channels in the blocks: the
             variant of G. Baker and Y. Cho, "Improvement on Image inpainting with Fourier Convolutions" (2021).
+        zero_padding: Pad the convolutions between the first and the last one with zeros, as in that project's weights,
+            instead of reflections.
 
     Raises:
         ConfigError: A value out of range.
@@ -165,6 +174,7 @@ class LaMaConfig:
     num_downsampling: int = 3
     global_channels: int = 384
     spectral_l2g: bool = False
+    zero_padding: bool = False
 
     def __post_init__(self) -> None:
         check_int("num_blocks", self.num_blocks, 1)
@@ -172,6 +182,7 @@ class LaMaConfig:
         check_int("num_downsampling", self.num_downsampling, 1, MAX_DOWNSAMPLING)
         check_int("global_channels", self.global_channels, 2, self.block_channels - 1)
         check_type("spectral_l2g", self.spectral_l2g, bool, "true or false")
+        check_type("zero_padding", self.zero_padding, bool, "true or false")
 
     @property
     def block_channels(self) -> int:
@@ -187,18 +198,29 @@ class LaMa(InpaintingNetwork):
     """LaMa. The output is in [0, 1].
 
     A side equal to the size multiple becomes a single feature, to which reflection padding cannot apply (the authors'
-    code fails there). Repeating its last pixels extends such a side to twice its length.
+    code fails there). Repeating its last pixels extends such a side to twice its length. With zero padding
+    only sides below 4 pixels are extended.
     """
 
     def __init__(self, config: LaMaConfig) -> None:
         super().__init__()
         self.size_multiple = config.size_multiple
+        # The stem reflects three pixels, and without zero padding each feature map one.
+        self.min_side = max(config.size_multiple, 4) if config.zero_padding else 2 * config.size_multiple
+        if config.zero_padding:
+            # It changes the output but no weight. The state dict records it, so that loading compares it.
+            self.register_buffer(ZERO_PADDING_ENTRY, torch.tensor(1))
         base, num_downsampling, width = config.base_channels, config.num_downsampling, config.block_channels
         inner = (width - config.global_channels, config.global_channels)
         stages = [(base * 2**n, 0) for n in range(num_downsampling)] + [inner]
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), FFCLayer(FFC((4, 0), stages[0], kernel_size=7, padding=0))]
-        layers += [FFCLayer(FFC(former, stage, stride=2)) for former, stage in itertools.pairwise(stages)]
-        layers += [FFCBlock(inner, spectral_l2g=config.spectral_l2g) for _ in range(config.num_blocks)]
+        zero = config.zero_padding
+        layers += [
+            FFCLayer(FFC(former, stage, stride=2, zero_padding=zero)) for former, stage in itertools.pairwise(stages)
+        ]
+        layers += [
+            FFCBlock(inner, spectral_l2g=config.spectral_l2g, zero_padding=zero) for _ in range(config.num_blocks)
+        ]
         layers += [Concatenation()]
         for _ in range(num_downsampling):
             up = nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1)
@@ -209,7 +231,7 @@ class LaMa(InpaintingNetwork):
 
     def predict(self, known_NCHW: Tensor, mask_N1HW: Tensor) -> Tensor:
         x = torch.cat([known_NCHW, mask_N1HW], dim=1)  # (N, 4, H, W)
-        x = extend(x, 2 * self.size_multiple)
+        x = extend(x, self.min_side)
         for layer in self.model:
             x = layer(*x) if isinstance(x, tuple) else layer(x)  # (local, global) from the stem to the concatenation
         return crop_like(x, known_NCHW)  # (N, 3, H, W)

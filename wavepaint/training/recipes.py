@@ -371,15 +371,16 @@ def _follow_up(recipe: str, loss: LossConfig, *, discriminator_steps: int = 1, *
 
     Source: ``main.py``, ``data.py``, ``model.py``, ``loss.py`` and ``loss_wasserstein.py`` of
     nuniniyujin/lama_inpainting@51ded42. Batches of 8 whole photos of 256 pixels without augmentation, boxes and chains
-    as masks, Adam with a rate of 0.001 for both networks, and six tenths of the channels global. The source has two
-    perceptual losses, of a dilated ResNet-50 with weight 30 and of VGG19 with weight 100; here they are one of VGG16.
-    Its residual blocks use the same weights twice; these do not. Its critic has instance normalization; this one has
-    none.
+    as masks, Adam with a rate of 0.001 for both networks, zero padding, and six tenths of the channels global.
+
+    The source has two perceptual losses, of a dilated ResNet-50 with weight 30 and of VGG19 with weight 100; here they
+    are one of VGG16. The layers of its residual blocks share their weights; these do not. Its critic has instance
+    normalization; this one has none.
     """
     return TrainConfig(
         recipe=recipe,
         architecture="lama",
-        hyper_parameters={"num_blocks": 9, "global_channels": 307, **parameters},
+        hyper_parameters={"num_blocks": 9, "global_channels": 307, "zero_padding": True, **parameters},
         data=DataConfig(
             crop_size=256,
             min_scale=WHOLE_PHOTO,

@@ -23,6 +23,7 @@ from wavepaint.models.network import Network
 from wavepaint.models.registry import Architecture, HyperParameters, build_model, get_architecture
 from wavepaint.models.wavepaint import WAVELET_ENTRY, encode_wavelet
 from wavepaint.ops.dwt import HAAR
+from wavepaint.weights.follow_up_layout import translate_follow_up
 from wavepaint.weights.loading import load_strictly
 from wavepaint.weights.reading import find_state, read_content
 
@@ -104,6 +105,7 @@ def read_checkpoint(path: Path, hyper_parameters: HyperParameters | None = None)
     content, digest = read_content(path)
     state = find_state(content, path)
     try:
+        state = translate_follow_up(state)
         architecture, parameters = _find_architecture(content, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
