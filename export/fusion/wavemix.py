@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavepaint.export.fusion.batch_norm import drop_batch_norms
+from wavepaint.export.fusion.batch_norm import drop_batch_norms, fold_in_place
 from wavepaint.export.fusion.upsampling import (
     PhaseUpsample,
     SubPixelUpsample,
@@ -17,7 +17,7 @@ from wavepaint.export.fusion.upsampling import (
 )
 from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock
 from wavepaint.models.wavepaint import WaveMixModule
-from wavepaint.ops.dwt import HAAR
+from wavepaint.ops.dwt import HAAR, DWT2d
 
 
 class FusedStem(nn.Module):
@@ -101,6 +101,7 @@ class FusedWaveMixBlock(nn.Module):
     def __init__(self, block: WaveMixBlock, upsampling: Upsampling) -> None:
         super().__init__()
         self.reduction = block.reduction
+        assert isinstance(block.dwt, DWT2d)
         self.dwt = block.dwt
         channels = block.dwt.channels
         bank = torch.cat([block.dwt.low[:1], block.dwt.high[:3]])[:, 0].double()  # LL, LH, HL, HH
@@ -176,7 +177,12 @@ class PhaseBlocks(ResidualBlocks):
 def fuse_blocks(blocks: ResidualBlocks, upsampling: Upsampling) -> ResidualBlocks:
     """Fuse every block, and keep the phases apart between blocks where all of them allow it."""
     wavemix = [block for block in blocks if isinstance(block, WaveMixBlock)]
-    if upsampling == "phases" and all(block.dwt.wavelet in HAAR for block in wavemix):
+    transforms = [block.dwt for block in wavemix if isinstance(block.dwt, DWT2d)]
+    if len(transforms) < len(wavemix):  # learned convolutions: there is no transform to compose
+        for layers in list(blocks.modules()):
+            fold_in_place(layers)
+        return blocks
+    if upsampling == "phases" and all(transform.wavelet in HAAR for transform in transforms):
         return PhaseBlocks(wavemix)
     return ResidualBlocks(FusedWaveMixBlock(block, upsampling) for block in wavemix)
 

@@ -14,7 +14,7 @@ wavepaint_parameters = st.fixed_dictionaries(
         "prefill_levels": st.integers(0, 8),
         "borrow": st.booleans(),
         "match": st.booleans(),
-        "wavelet": st.sampled_from(["haar", "db2", "sym3", "bior2.2"]),
+        "wavelet": st.sampled_from(["haar", "db2", "sym3", "bior2.2", "convolution"]),
         "input_reduction": st.booleans(),
     }
 ).filter(

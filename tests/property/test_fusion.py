@@ -27,7 +27,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 @settings(max_examples=25, deadline=None)
 @given(
     parameters=wavepaint_parameters,
-    wavelet=st.sampled_from(["haar", "db2", "sym3", "coif1", "bior2.2"]),
+    wavelet=st.sampled_from(["haar", "db2", "sym3", "coif1", "bior2.2", "convolution"]),
     dtype=st.sampled_from(list(TOLERANCES)),
     rows=st.integers(1, 4),
     columns=st.integers(1, 4),

@@ -4,6 +4,7 @@ Each function draws with value 1 on an empty canvas of (width, height) pixels.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import ImageDraw
@@ -35,12 +36,17 @@ def draw_squares(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.rando
         _draw_square(draw, size, int(rng.integers(low, high + 1)), rng)
 
 
-def draw_paper_box(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.random.Generator) -> None:
-    """Draw one box of 8x8 or 12x12 pixels, entirely inside the image.
+def draw_paper_box(
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    sides: Sequence[int] = PAPER_BOX_SIDES,
+) -> None:
+    """Draw one square box with one of the sides, entirely inside the image.
 
     The paper states the sizes ("mask size of 8x8") and shows one box per image, but not how it is placed.
     """
-    _draw_square(draw, size, int(rng.choice(PAPER_BOX_SIDES)), rng)
+    _draw_square(draw, size, int(rng.choice(sides)), rng)
 
 
 def draw_polygons(draw: ImageDraw.ImageDraw, size: tuple[int, int], rng: np.random.Generator) -> None:

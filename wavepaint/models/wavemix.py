@@ -15,6 +15,9 @@ from wavepaint.ops.dwt import DWT2d
 
 MAX_LEVEL = 4
 
+CONVOLUTION = "convolution"
+"""In the place of a wavelet's name: a learned strided convolution replaces the wavelet transform."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlockConfig:
@@ -48,6 +51,23 @@ class BlockConfig:
             raise ConfigError(f"dropout is {self.dropout!r}: expected 0 to 1.")
 
 
+class StridedConvolution(nn.Module):
+    """A convolution with the shapes and the support of the Haar transform, whose filters are learned.
+
+    (N, C, H, W) -> (N, C, H/2, W/2), which the next level transforms, and (N, 3C, H/2, W/2). H and W must be even. It
+    has 16 C^2 + 4 C parameters and mixes channels, as a standard convolution does; the wavelet transform does not.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.filters = nn.Conv2d(channels, 4 * channels, 2, stride=2)
+
+    def forward(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = self.filters(x_NCHW).split((self.channels, 3 * self.channels), dim=1)
+        return low, high
+
+
 class WaveMixBlock(nn.Module):
     """One WaveMix block without its residual connection: (N, D, H, W) -> (N, D, H, W).
 
@@ -57,17 +77,23 @@ class WaveMixBlock(nn.Module):
 
     Args:
         config: The block's hyper-parameters.
-        wavelet: A discrete wavelet of PyWavelets; the authors use Haar.
+        wavelet: A discrete wavelet of PyWavelets; the authors use Haar. ``"convolution"`` puts one
+            :class:`StridedConvolution` in its place, for all levels, to measure what the transform contributes.
 
     Raises:
         ConfigError: Unknown wavelet.
     """
 
+    dwt: DWT2d | StridedConvolution
+
     def __init__(self, config: BlockConfig, wavelet: str = "haar") -> None:
         super().__init__()
         dim, half, self.level = config.final_dim, config.final_dim // 2, config.level
         self.reduction = nn.Conv2d(dim, dim // 4, 1)
-        self.dwt = DWT2d(dim // 4, wavelet, border="cropped")
+        if wavelet == CONVOLUTION:
+            self.dwt = StridedConvolution(dim // 4)
+        else:
+            self.dwt = DWT2d(dim // 4, wavelet, border="cropped")
         if self.level == 1:
             self.feedforward = _make_feedforward(config, dim, dim)
         else:

@@ -16,7 +16,7 @@ from wavepaint.arguments import check_int
 from wavepaint.errors import ConfigError
 from wavepaint.models.inputs import INITIAL_GATE, InputBuilder, apply_gates
 from wavepaint.models.network import InpaintingNetwork
-from wavepaint.models.wavemix import BlockConfig, ResidualBlocks, WaveMixBlock
+from wavepaint.models.wavemix import CONVOLUTION, BlockConfig, ResidualBlocks, WaveMixBlock
 from wavepaint.ops.dwt import HAAR, check_wavelet
 from wavepaint.ops.matched_details import BLOCK_SIDE, COARSE_LEVEL
 from wavepaint.ops.shifted_details import NUM_DETAILS
@@ -40,7 +40,8 @@ class WavePaintConfig(BlockConfig):
         blocks_per_module: WaveMix blocks in each module.
         in_channels: 4 if the stems see image and mask, as in the paper; 3 if they see only the image, as in the
             authors' later weights.
-        wavelet: A discrete wavelet of PyWavelets; the authors use Haar.
+        wavelet: A discrete wavelet of PyWavelets; the authors use Haar. ``"convolution"`` replaces the transform by
+            learned convolutions.
         prefill_levels: Levels of the initial fill; 0 starts from a black hole, as in the paper.
         borrow: Use shifted details. Needs ``in_channels`` 4 and ``prefill_levels`` 1 or more.
         match: Use the matched detail, too. Needs ``borrow`` and ``prefill_levels`` 4 or more.
@@ -71,7 +72,8 @@ class WavePaintConfig(BlockConfig):
         check_int("blocks_per_module", self.blocks_per_module, 1)
         check_int("in_channels", self.in_channels, 3, 4)
         check_int("prefill_levels", self.prefill_levels, 0)
-        check_wavelet(self.wavelet)
+        if self.wavelet != CONVOLUTION:
+            check_wavelet(self.wavelet)
         for name in ("borrow", "match", "input_reduction"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: expected true or false.")

@@ -92,6 +92,13 @@ def test_mean_share_of_the_hole_at_256_pixels(kind: MaskKind, low: float, high: 
     assert low < np.mean([mask.mean() for mask in draw_many(kind, 256, 256)]) < high
 
 
+@pytest.mark.parametrize("side", [8, 12])
+def test_boxes_of_one_size_have_exactly_that_size(side: int) -> None:
+    for mask in draw_many("boxes-8" if side == 8 else "boxes-12", 96, 96, 30):
+        rows, columns = np.nonzero(mask)
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1, mask.sum()) == (side, side, side**2)
+
+
 def test_boxes_have_8x8_or_12x12_pixels_anywhere_in_the_image() -> None:
     sides, places = [], []
     for mask in draw_many("boxes", 96, 96, 200):
