@@ -26,13 +26,15 @@ from PIL import Image
 from wavepaint import Inpainter
 from wavepaint.bench.classical import METHODS, Classical, Pixels
 from wavepaint.bench.exemplar import NAMES, open_exemplar
-from wavepaint.bench.fill_scores import score_fill, to_tensor
+from wavepaint.bench.fill_scores import score_fill
 from wavepaint.bench.quality_report import Results, Run, describe_results, draw_pictures, make_page
-from wavepaint.bench.quality_sets import SETS, Case, describe_set, load_set
+from wavepaint.bench.quality_sets import SETS, describe_set, load_set
 from wavepaint.bench.report import describe_run, write_report
 from wavepaint.cli.progress import print_line
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import EngineError
+from wavepaint.evaluation.cases import Case
+from wavepaint.evaluation.perceptual import to_tensor
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 

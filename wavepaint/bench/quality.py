@@ -15,12 +15,10 @@ from wavepaint.bench.classical import Pixels
 from wavepaint.data.masks import MaskKind, MaskSampler
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import Pair, load_validation
+from wavepaint.evaluation.scores import MAX_PSNR_DB
 from wavepaint.metrics import image_quality
 
 MASKS: MaskKind = "medium"
-
-MAX_PSNR_DB = 100.0
-"""Limit of one photo's PSNR, so that a perfect fill does not dominate the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)

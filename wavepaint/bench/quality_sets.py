@@ -10,7 +10,6 @@ Holes are drawn for 256 pixels and enlarged for larger sizes, because larger pho
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import VAL_SEED, fit_photo, read_photos
 from wavepaint.errors import TrainingError
+from wavepaint.evaluation.cases import Case
 from wavepaint.metrics.lines import MIN_END, Line, find_lines, measure_lines
 
 SETS = (*MASK_KINDS, "lama-training", "silhouettes", "border", "lines")
@@ -44,14 +44,6 @@ DESCRIPTIONS = {
     "border": "holes over one side, over a corner, and strips along one side",
     "lines": "boxes, ellipses and strokes over straight edges that were found in the photographs",
 }
-
-
-class Case(NamedTuple):
-    """A photograph (S, S, 3) uint8 and its hole (S, S), 1 inside."""
-
-    name: str
-    photo: Pixels
-    mask: Pixels
 
 
 def describe_set(name: str, silhouettes: Path | None = None) -> str:

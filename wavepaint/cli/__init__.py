@@ -25,6 +25,7 @@ _COMMANDS = {
     "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",
     "export": "Export a checkpoint as a verified bundle of ONNX models and engines.",
     "verify": "Compare a bundle's models with a reference.",
+    "eval": "Measure fills against ground truth: PSNR, SSIM, LPIPS, FID, with intervals.",
     "bench": "Time bundles in the engines of this machine.",
     "compare": "Let people compare two methods: a study in a page, and its score.",
     "info": "Describe a bundle.",

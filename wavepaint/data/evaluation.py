@@ -156,16 +156,31 @@ def _check_settings(
     return {kind: MaskSampler((kind,), silhouettes) for kind in kinds}
 
 
+def draw_evaluation_mask(
+    sampler: MaskSampler, size: int, kind: str, name: str, *, seed: int, number: int = 0
+) -> Pixels:
+    """Draw a mask (S, S) of 0 and 1 of an evaluation set, which depends on nothing but the arguments.
+
+    Args:
+        sampler: Draws masks of the kind.
+        size: S, in pixels.
+        kind: The kind.
+        name: The photo's name.
+        seed: Seed of the set.
+        number: Number of the mask among those of the photo and kind.
+    """
+    digest = hashlib.sha256(encode_name(f"{kind}/{name}")).digest()
+    return sampler(size, size, np.random.default_rng((seed, int.from_bytes(digest[:8], "big"), number)))
+
+
 def _write_photo(
     place: Path, photo: Pixels, kind: str, name: str, sampler: MaskSampler, *, seed: int, per_image: int
 ) -> None:
     # with_suffix would cut a name at its last dot.
     place.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(photo).save(place.with_name(f"{place.name}.png"))
-    digest = hashlib.sha256(encode_name(f"{kind}/{name}")).digest()
     for number in range(per_image):
-        rng = np.random.default_rng((seed, int.from_bytes(digest[:8], "big"), number))
-        mask = sampler(photo.shape[0], photo.shape[1], rng)
+        mask = draw_evaluation_mask(sampler, photo.shape[0], kind, name, seed=seed, number=number)
         Image.fromarray(mask * np.uint8(255)).save(place.with_name(f"{place.name}_mask{number:03d}.png"))
 
 

@@ -10,6 +10,9 @@ from wavepaint.atomic import write_file
 from wavepaint.data.names import encode_name
 from wavepaint.errors import ConfigError, TrainingError
 
+SPLIT = "split.json"
+"""Name of the file in the folder of a run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:

@@ -8,50 +8,28 @@ The weights come in two forms:
   does not use and which makes up nine tenths of VGG16.
 """
 
-import http.client
 import os
 import shlex
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from wavepaint.atomic import write_file
 from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import hash_file
 from wavepaint.errors import TrainingError
+from wavepaint.metrics.official_files import OfficialFile, download_file, explain_altered
 from wavepaint.weights.reading import read_state
 
 ENVIRONMENT_VARIABLE = "WAVEPAINT_LPIPS"
-TIMEOUT_S = 60
+_HINT = "Download the trunk and the heads on a machine with a connection, and pass their folder as --lpips-weights."
 _HEADS = (
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963/"
     "lpips/weights/v0.1"
 )
 _TRUNKS = "https://download.pytorch.org/models"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfficialFile:
-    """A published file.
-
-    Attributes:
-        url: Its address.
-        sha256: Its hash, or the first digits of it. torchvision publishes only the first eight, in the file's name.
-    """
-
-    url: str
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.url.rsplit("/", 1)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +120,8 @@ def find_weights(network: str, weights: Path | None = None, *, download: bool = 
 def _explain_missing(network: str, places: str) -> TrainingError:
     source, folder = SOURCES[network], shlex.quote(str(locate_cache()))
     return TrainingError(
-        f"this training needs the weights of LPIPS ({network}), but neither {source.names[0]} nor {source.trunk.name} "
-        f"with {source.heads.name} was found {places}. Pass --download-weights, or download them with: "
+        f"the weights of LPIPS ({network}) are missing: neither {source.names[0]} nor {source.trunk.name} with "
+        f"{source.heads.name} was found {places}. Pass --download-weights, or download them with: "
         f"curl -fL --create-dirs --output-dir {folder} --remote-name-all {source.trunk.url} {source.heads.url}"
     )
 
@@ -159,7 +137,7 @@ def read_weights(files: WeightFiles) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for path, official in zip(files.paths, (source.trunk, source.heads), strict=False):
         if len(files.paths) > 1 and not hash_file(path).startswith(official.sha256):
-            raise _explain_altered(official, str(path))
+            raise explain_altered(official, str(path))
         state.update(read_state(path))
     return {_translate_name(name): tensor for name, tensor in state.items() if not name.startswith("classifier.")}
 
@@ -172,13 +150,6 @@ def _translate_name(name: str) -> str:
     return name
 
 
-def _explain_altered(official: OfficialFile, where: str) -> TrainingError:
-    return TrainingError(
-        f"{where} is not the published {official.name}: expected a SHA-256 that starts with {official.sha256}. It is "
-        f"damaged or was altered on the way: remove it and download it again from {official.url}"
-    )
-
-
 def _download(network: str) -> WeightFiles:
     """Download both files, check them, and store what LPIPS needs as one file in the cache folder."""
     from safetensors.torch import save_file
@@ -187,37 +158,8 @@ def _download(network: str) -> WeightFiles:
     with tempfile.TemporaryDirectory(prefix="wavepaint-lpips-") as name:
         state: dict[str, Tensor] = {}
         for official in (source.trunk, source.heads):
-            state.update(read_state(_download_file(official, Path(name))))
+            state.update(read_state(download_file(official, Path(name), _HINT)))
         needed = {key: tensor.contiguous() for key, tensor in state.items() if not key.startswith("classifier.")}
         with write_file(target, overwrite=True) as temporary:
             save_file(needed, temporary, {"source": f"{source.trunk.url} {source.heads.url}"})
     return WeightFiles(network=network, paths=(target,))
-
-
-@contextmanager
-def _socket_timeout() -> Iterator[None]:
-    """Limit the time that new connections wait. ``torch.hub`` would wait for ever."""
-    former = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(former)
-
-
-def _download_file(official: OfficialFile, folder: Path) -> Path:
-    path = folder / official.name
-    try:
-        with _socket_timeout():
-            torch.hub.download_url_to_file(official.url, str(path), official.sha256, progress=False)
-    except RuntimeError as error:
-        if "hash" not in str(error):
-            raise
-        raise _explain_altered(official, official.url) from error
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        reason = getattr(error, "reason", None) or error
-        raise TrainingError(
-            f"cannot download {official.url}: {reason}. Download the trunk and the heads on a machine "
-            "with a connection, and pass their folder as --lpips-weights."
-        ) from error
-    return path

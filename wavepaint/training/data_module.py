@@ -93,6 +93,8 @@ class DataModule:
                 stacklevel=3,
             )
         self.record = {"train": self._source.describe(self.split.train), "val": val_source.describe(self.split.val)}
+        if self.split.test:
+            self.record["test"] = self._source.describe(self.split.test)
 
     def iterate_batches(
         self, context: DistributedContext, device: torch.device, *, first_step: int, total_steps: int

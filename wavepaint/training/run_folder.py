@@ -18,7 +18,7 @@ from torch import nn
 
 from wavepaint import __version__
 from wavepaint.atomic import exists
-from wavepaint.data.split import Split, check_split, write_split
+from wavepaint.data.split import SPLIT, Split, check_split, write_split
 from wavepaint.errors import CheckpointError, OutputError, WavePaintWarning
 from wavepaint.training.config import TrainConfig, find_differences
 from wavepaint.training.distributed import DistributedContext
@@ -26,7 +26,7 @@ from wavepaint.training.estimates import DiskUse
 from wavepaint.training.run_log import SAMPLES
 from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 
-LAST, BEST, SPLIT = "last.pt", "best.pt", "split.json"
+LAST, BEST = "last.pt", "best.pt"
 
 
 class RunFolder:

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 
 from tests.networks import make_random_lpips
-from wavepaint.bench.fill_scores import FillScores, count_wins, measure_lpips, score_fill, summarise, to_tensor
+from wavepaint.bench.fill_scores import FillScores, count_wins, score_fill, summarise
 from wavepaint.bench.quality_report import Run, describe_results, draw_pictures, make_page
-from wavepaint.bench.quality_sets import Case
+from wavepaint.evaluation.cases import Case
+from wavepaint.evaluation.perceptual import measure_lpips, to_tensor
 from wavepaint.metrics import image_quality
 
 
 def make_scores(**values: float) -> FillScores:
     plain = {
-        "photo": "a", "psnr_hole_db": 20.0, "ssim_hole": 0.5, "l1_hole": 0.1, "num_lines": 0, "num_lines_joined": 0,
+        "photo": "a", "psnr_hole_db": 20.0, "ssim_hole": 0.5, "l1_hole": 0.1, "l2_hole": 0.01,
+        "psnr_db": 30.0, "ssim": 0.9, "l1": 0.01, "l2": 0.001, "num_lines": 0, "num_lines_joined": 0,
         "sum_lines_continued": 0.0, "repetition": 0.0,
     }  # fmt: skip
     return FillScores(**{**plain, **values})
