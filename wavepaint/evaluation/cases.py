@@ -79,7 +79,8 @@ class Cases(ABC):
 def list_names(names: Iterable[object]) -> str:
     """Return the first names of a list, for messages."""
     listed = [printable(name) for name in names]
-    return ", ".join(listed[:_NUM_NAMED]) + (", ..." if len(listed) > _NUM_NAMED else "")
+    more = f" and {len(listed) - _NUM_NAMED} more" if len(listed) > _NUM_NAMED else ""
+    return ", ".join(listed[:_NUM_NAMED]) + more
 
 
 class DrawnCases(Cases):

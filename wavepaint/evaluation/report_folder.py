@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from wavepaint.atomic import check_target, write_folder
+from wavepaint.data.split import SPLIT
 from wavepaint.data.validation_set import Pixels
 from wavepaint.errors import OutputError, printable
 from wavepaint.evaluation.cases import Cases
@@ -37,10 +38,10 @@ def check_report(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     """
     folders = [path for path in inputs if path.exists()]
     check_outputs(folders, [out])
-    if inside := next((path for path in folders if out.resolve().is_relative_to(path.resolve())), None):
-        raise OutputError(
-            f"{printable(out)} lies in {printable(inside)}, which is read: choose a separate folder (-o)."
-        )
+    for folder in folders:
+        is_run = (folder / SPLIT).is_file()  # a report may lie in the folder of its run
+        if not is_run and out.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(f"{printable(out)} lies in {printable(folder)}, which is read: choose another (-o).")
     check_target(out, overwrite)
     if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
         raise OutputError(f"{printable(out)} is not a report, because it has no {RECORD}: choose another folder (-o).")

@@ -60,8 +60,8 @@ def check_num_samples(num_samples: int, num_features: int, what: str = "the Frec
         ConfigError: There are no more samples than features.
     """
     if num_samples <= num_features:
+        smaller = " take a network with fewer features (AlexNet has 256)," if num_features > 256 else ""
         raise ConfigError(
-            f"{what} needs more than {num_features} photos in each set, the number of its network's features, and "
-            f"there are {num_samples}: add photos, take a network with fewer features (AlexNet has 256), or leave the "
-            "distance out."
+            f"{what} needs more photos in each set than its network has features, {num_features}, and there are "
+            f"{num_samples}: add photos,{smaller} or leave the distance out."
         )
