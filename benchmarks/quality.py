@@ -33,8 +33,8 @@ from wavepaint.bench.report import describe_run, write_report
 from wavepaint.cli.progress import print_line
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import EngineError
-from wavepaint.evaluation.cases import Case
 from wavepaint.evaluation.perceptual import to_tensor
+from wavepaint.evaluation.photo_cases import Case
 from wavepaint.metrics.lpips import LPIPS, load_lpips
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 

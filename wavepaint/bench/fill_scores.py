@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from wavepaint.bench.classical import Pixels
-from wavepaint.evaluation.cases import Case
-from wavepaint.evaluation.scores import Scores, measure_fill
+from wavepaint.evaluation.fill_metrics import Scores, measure_fill
+from wavepaint.evaluation.photo_cases import Case
 from wavepaint.metrics.lines import measure_lines
 from wavepaint.metrics.lpips import LPIPS
 from wavepaint.metrics.repetition import measure_repetition

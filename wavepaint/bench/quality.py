@@ -15,7 +15,7 @@ from wavepaint.bench.classical import Pixels
 from wavepaint.data.masks import MaskKind, MaskSampler
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import Pair, load_validation
-from wavepaint.evaluation.scores import MAX_PSNR_DB
+from wavepaint.evaluation.fill_metrics import MAX_PSNR_DB
 from wavepaint.metrics import image_quality
 
 MASKS: MaskKind = "medium"

@@ -10,7 +10,7 @@ from PIL import Image
 from wavepaint.bench.classical import Pixels
 from wavepaint.bench.fill_scores import FillScores, count_wins, summarise
 from wavepaint.bench.report import make_markdown_table
-from wavepaint.evaluation.cases import Case
+from wavepaint.evaluation.photo_cases import Case
 from wavepaint.metrics.repetition import measure_repetition
 from wavepaint.picture_grid import make_grid, mark_hole
 

@@ -21,7 +21,7 @@ from wavepaint.data.masks import MASK_KINDS, MaskSampler, describe_kind
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import VAL_SEED, fit_photo, read_photos
 from wavepaint.errors import TrainingError
-from wavepaint.evaluation.cases import Case
+from wavepaint.evaluation.photo_cases import Case
 from wavepaint.metrics.lines import MIN_END, Line, find_lines, measure_lines
 
 SETS = (*MASK_KINDS, "lama-training", "silhouettes", "border", "lines")

@@ -17,9 +17,9 @@ from wavepaint.contract import Precision
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.data.sources import open_source
 from wavepaint.errors import TrainingError
-from wavepaint.evaluation.cases import Cases, DrawnCases, FolderCases
 from wavepaint.evaluation.evaluate import check_frechet, evaluate
 from wavepaint.evaluation.held_out import find_held_out
+from wavepaint.evaluation.photo_cases import Cases, DrawnCases, FolderCases
 from wavepaint.evaluation.report_folder import check_report, write_report_folder
 from wavepaint.evaluation.subjects import EngineChoice, open_subject
 from wavepaint.evaluation.summary import summarise

@@ -16,7 +16,6 @@ from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.cli.train_reporter import NOT_BEGUN, ConsoleReporter, describe_end, describe_stop
-from wavepaint.data.split import SPLIT
 from wavepaint.outputs import check_outputs
 from wavepaint.training.config_file import format_toml, read_toml
 from wavepaint.training.recipes import ARCHITECTURES, FINE_TUNE, RECIPES
@@ -50,7 +49,7 @@ def _make_resume_command(data: Path, out: Path, num_processes: int, passed: Mapp
 
 
 def _check_files(out: Path, *inputs: Path | None) -> None:
-    from wavepaint.training.run_folder import BEST, LAST
+    from wavepaint.training.run_folder import BEST, LAST, SPLIT
     from wavepaint.training.run_log import LOG
 
     check_outputs([path for path in inputs if path is not None], [out / name for name in (LAST, BEST, SPLIT, LOG)])

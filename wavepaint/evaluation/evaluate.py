@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from wavepaint.data.validation_set import Pixels
 from wavepaint.errors import ImageError, printable
-from wavepaint.evaluation.cases import CaseKey, Cases
-from wavepaint.evaluation.scores import Scores, measure_fill
+from wavepaint.evaluation.fill_metrics import Scores, measure_fill
+from wavepaint.evaluation.photo_cases import CaseKey, Cases
 from wavepaint.evaluation.subjects import Subject
 from wavepaint.metrics.frechet import check_num_samples, compare_features
 

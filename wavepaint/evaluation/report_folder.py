@@ -14,9 +14,9 @@ from wavepaint.atomic import check_target, write_folder
 from wavepaint.data.split import SPLIT
 from wavepaint.data.validation_set import Pixels
 from wavepaint.errors import OutputError, printable
-from wavepaint.evaluation.cases import Cases
 from wavepaint.evaluation.evaluate import Evaluation
-from wavepaint.evaluation.scores import METRICS
+from wavepaint.evaluation.fill_metrics import METRICS
+from wavepaint.evaluation.photo_cases import Cases
 from wavepaint.evaluation.subjects import Subject
 from wavepaint.evaluation.summary import list_measured
 from wavepaint.outputs import check_outputs

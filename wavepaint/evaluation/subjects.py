@@ -12,7 +12,7 @@ from wavepaint.data.folders import SUFFIXES, find_files
 from wavepaint.data.split import SPLIT
 from wavepaint.data.validation_set import Pixels
 from wavepaint.errors import CheckpointError, ConfigError, ImageError, printable
-from wavepaint.evaluation.cases import Case, CaseKey, Cases, FolderCases, list_names, measure_image, read_colours
+from wavepaint.evaluation.photo_cases import Case, CaseKey, Cases, FolderCases, list_names, measure_image, read_colours
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.inpainter import Inpainter

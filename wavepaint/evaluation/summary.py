@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavepaint.evaluation.evaluate import Evaluation, Fill
+from wavepaint.evaluation.fill_metrics import METRICS
 from wavepaint.evaluation.intervals import CONFIDENCE, RESAMPLES, Estimate, estimate_means
-from wavepaint.evaluation.scores import METRICS
 
 ALL = "all"
 """Name of all sets together."""

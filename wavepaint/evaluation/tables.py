@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from wavepaint.evaluation.scores import METRICS
+from wavepaint.evaluation.fill_metrics import METRICS
 
 Row = tuple[str, ...]
 

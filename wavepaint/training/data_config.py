@@ -105,7 +105,8 @@ class DataConfig:
     )
     test_fraction: float = setting(
         0.0,
-        "Share of the photos to keep for a test of your own. Training never reads them; split.json lists them.",
+        "Share of the photos to keep for a test. Training never reads them; split.json lists them, and wp eval "
+        "--held-out measures them.",
         least=0,
         placeholder="SHARE",
     )

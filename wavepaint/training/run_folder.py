@@ -18,7 +18,8 @@ from torch import nn
 
 from wavepaint import __version__
 from wavepaint.atomic import exists
-from wavepaint.data.split import SPLIT, Split, check_split, write_split
+from wavepaint.data.split import SPLIT as SPLIT  # a name of this module, too
+from wavepaint.data.split import Split, check_split, write_split
 from wavepaint.errors import CheckpointError, OutputError, WavePaintWarning
 from wavepaint.training.config import TrainConfig, find_differences
 from wavepaint.training.distributed import DistributedContext

@@ -6,8 +6,8 @@ import pytest
 from tests.networks import make_random_lpips
 from wavepaint.bench.fill_scores import FillScores, count_wins, score_fill, summarise
 from wavepaint.bench.quality_report import Run, describe_results, draw_pictures, make_page
-from wavepaint.evaluation.cases import Case
 from wavepaint.evaluation.perceptual import measure_lpips, to_tensor
+from wavepaint.evaluation.photo_cases import Case
 from wavepaint.metrics import image_quality
 
 

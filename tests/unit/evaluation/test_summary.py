@@ -2,9 +2,9 @@
 
 import pytest
 
-from wavepaint.evaluation.cases import CaseKey
 from wavepaint.evaluation.evaluate import Evaluation, Fill
-from wavepaint.evaluation.scores import Scores
+from wavepaint.evaluation.fill_metrics import Scores
+from wavepaint.evaluation.photo_cases import CaseKey
 from wavepaint.evaluation.summary import ALL, compare, group_by_hole, group_by_set, summarise
 from wavepaint.evaluation.tables import make_tables
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wavepaint.data.validation_set import Pixels
-from wavepaint.evaluation.cases import Case
+from wavepaint.evaluation.photo_cases import Case
 from wavepaint.metrics import image_quality
 
 if TYPE_CHECKING:

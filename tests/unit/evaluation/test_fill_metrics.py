@@ -5,9 +5,9 @@ import pytest
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from tests.networks import make_random_lpips
-from wavepaint.evaluation.cases import Case
+from wavepaint.evaluation.fill_metrics import MAX_PSNR_DB, METRICS, measure_fill
 from wavepaint.evaluation.perceptual import measure_lpips
-from wavepaint.evaluation.scores import MAX_PSNR_DB, METRICS, measure_fill
+from wavepaint.evaluation.photo_cases import Case
 
 
 def make_case() -> tuple[Case, np.ndarray]:

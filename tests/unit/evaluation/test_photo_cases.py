@@ -9,7 +9,7 @@ from PIL import Image
 from wavepaint.data.evaluation import write_evaluation_set
 from wavepaint.data.sources import open_source
 from wavepaint.errors import ConfigError, ImageError, TrainingError
-from wavepaint.evaluation.cases import DrawnCases, FolderCases, read_colours
+from wavepaint.evaluation.photo_cases import DrawnCases, FolderCases, read_colours
 from wavepaint.evaluation.subjects import ResultFolder
 
 KINDS = ("squares", "boxes")
