@@ -148,6 +148,9 @@ def test_held_out_photos_of_a_run_are_evaluated(
     test = split_names(open_source(photos).names, seed=0, val_fraction=0.2, test_fraction=0.4).test
     assert found == list(test)
     assert 0 < len(test) < 5
+    assert "trained on photos" not in result.stderr.decode()
+    everything = wp_here("eval", run, "--data", photos, "--masks", "boxes", *SMALL)
+    assert f"warning: {run} trained on photos with the names of 2 of these" in everything.stderr.decode()
 
 
 def test_held_out_photos_that_changed_are_refused(

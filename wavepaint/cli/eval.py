@@ -16,9 +16,10 @@ from wavepaint.cli.progress import Progress, print_line
 from wavepaint.contract import Precision
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.data.sources import open_source
+from wavepaint.data.split import SPLIT
 from wavepaint.errors import TrainingError
 from wavepaint.evaluation.evaluate import check_frechet, evaluate
-from wavepaint.evaluation.held_out import find_held_out
+from wavepaint.evaluation.held_out import find_held_out, warn_of_training_photos
 from wavepaint.evaluation.photo_cases import Cases, DrawnCases, FolderCases
 from wavepaint.evaluation.report_folder import check_report, write_report_folder
 from wavepaint.evaluation.subjects import EngineChoice, open_subject
@@ -248,6 +249,9 @@ def command(
         data, titles, mask_folder=mask_folder, masks=masks, size=size, seed=seed, silhouettes=silhouettes,
         held_out=held_out,
     )  # fmt: skip
+    for title in titles:
+        if (Path(title) / SPLIT).is_file():
+            warn_of_training_photos(Path(title), {key.photo for key in cases.keys})
     place = _pick_device(device)
     network = _load_network(frechet_weights, place, fid=fid, download=download)
     if network is not None:

@@ -1,10 +1,12 @@
 """The photos that a training run held out for a test."""
 
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.split import SPLIT, check_split, read_split, split_names
-from wavepaint.errors import TrainingError, printable
+from wavepaint.errors import TrainingError, WavePaintWarning, printable
 
 
 def find_held_out(run: Path, source: PhotoSource) -> tuple[str, ...]:
@@ -41,3 +43,19 @@ def find_held_out(run: Path, source: PhotoSource) -> tuple[str, ...]:
             "have other sizes. Pass the same photos."
         )
     return split.test
+
+
+def warn_of_training_photos(run: Path, names: Iterable[str]) -> None:
+    """Warn if a run has trained on photos of these names, which make its figures better than it is.
+
+    Raises:
+        TrainingError: The run's split cannot be read.
+    """
+    known = set(read_split(run / SPLIT).train) & set(names)
+    if known:
+        warnings.warn(
+            f"{printable(run)} trained on photos with the names of {len(known)} of these. If they are the same, the "
+            f"figures are too good: pass --held-out {printable(run)}, or other photos.",
+            WavePaintWarning,
+            stacklevel=2,
+        )

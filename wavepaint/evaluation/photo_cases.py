@@ -47,7 +47,8 @@ class CaseKey:
         set_name: The set.
         photo: Name of the photo. Sets share it.
         mask: Name of the mask's file; empty for a drawn one.
-        results: Names that its result may have, relative to the folder of results and without their ending.
+        results: Names that its result may have, relative to the folder of results: the one that ``wp infer`` gives it,
+            and others without their ending.
         number: Its place among the photos or the pairs.
     """
 
@@ -166,7 +167,8 @@ class FolderCases(Cases):
             if not folder.is_dir():
                 raise ImageError(f"{printable(folder)} is not a folder ({option}): expected a folder of images.")
         self._photos, self._masks = photos, masks
-        others = [folder.resolve() for folder in (masks, *results) if folder.resolve() != photos.resolve()]
+        root = photos.resolve()
+        others = [path for folder in (masks, *results) if root in (path := folder.resolve()).parents]
         self._jobs = [
             job
             for job in find_jobs(str(photos), str(masks), _NOWHERE)
@@ -209,7 +211,8 @@ class FolderCases(Cases):
 
     def _make_key(self, job: Job, number: int, kinds: Sequence[str]) -> CaseKey:
         photo, mask = job.inputs[0].relative_to(self._photos), job.inputs[1].relative_to(self._masks)
-        results = (job.outputs[0].relative_to(_NOWHERE).with_suffix("").as_posix(), mask.with_suffix("").as_posix())
+        result = job.outputs[0].relative_to(_NOWHERE)
+        results = (result.as_posix(), result.with_suffix("").as_posix(), mask.with_suffix("").as_posix())
         set_name = photo.parts[0] if photo.parts[0] in kinds else WHOLE_SET
         # Sets that wp masks wrote hold the same photos, each in its folder.
         name = PurePosixPath(*photo.parts[1:]) if set_name in kinds else photo

@@ -1,6 +1,7 @@
 """What is evaluated: a bundle in an engine, a checkpoint in PyTorch, or a folder of results."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -148,6 +149,7 @@ class ResultFolder(Subject):
         self.title = title
         self._folder = folder
         self._files = self._match(cases)
+        self._check_sizes(cases.sizes)
 
     def _match(self, cases: FolderCases) -> dict[int, Path]:
         """Return the result of each case."""
@@ -155,6 +157,7 @@ class ResultFolder(Subject):
         for name in sorted(find_files(self._folder)):
             path = PurePosixPath(name)
             if path.suffix.lower() in SUFFIXES:
+                found[name] = [name]
                 found.setdefault(path.with_suffix("").as_posix(), []).append(name)
         where = printable(self._folder)
         matched = {key.number: next((found[n] for n in key.results if n in found), []) for key in cases.keys}
@@ -165,21 +168,27 @@ class ResultFolder(Subject):
             )
         if several := [names for names in matched.values() if len(names) > 1]:
             raise ImageError(f"{where} has several results for one mask: {list_names(several[0])}. Keep one of them.")
-        unused = sorted({name for names in found.values() for name in names} - {n for m in matched.values() for n in m})
-        if unused:
+        files = {number: names[0] for number, names in matched.items()}
+        if unused := sorted({name for names in found.values() for name in names} - set(files.values())):
             raise ImageError(
                 f"{len(unused)} images in {where} have no photo and mask: {list_names(unused)}. Remove them, or add "
                 "the photos."
             )
-        files = {number: self._folder / names[0] for number, names in matched.items()}
-        sizes = {number: measure_image(path) for number, path in files.items()}
-        if wrong := [
-            f"{files[number].relative_to(self._folder)} is {w}x{h} and its photo {size[1]}x{size[0]}"
-            for number, (h, w) in sizes.items()
-            if (size := cases.sizes[number]) != (h, w)
-        ]:
-            raise ImageError(f"{len(wrong)} results in {where} have another size than the photo: {list_names(wrong)}.")
-        return files
+        return {number: self._folder / name for number, name in files.items()}
+
+    def _check_sizes(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Refuse results of other sizes than the photos."""
+        wrong = []
+        for number, path in self._files.items():
+            (height, width), own = sizes[number], measure_image(path)
+            if own != (height, width):
+                name = path.relative_to(self._folder)
+                wrong.append(f"{name} is {own[1]}x{own[0]} and its photo {width}x{height}")
+        if wrong:
+            raise ImageError(
+                f"{len(wrong)} results in {printable(self._folder)} have another size than the photo: "
+                f"{list_names(wrong)}."
+            )
 
     def fill(self, key: CaseKey, case: Case) -> Pixels:
         """Read the result."""

@@ -89,6 +89,19 @@ def test_masks_and_results_below_the_photos_are_not_taken_for_photos(photos: Pat
     assert len(cases.keys) == 4
 
 
+def test_photos_of_one_name_and_several_formats_each_have_their_result(
+    photos: Path, masks: Path, tmp_path: Path
+) -> None:
+    Image.open(photos / "a.png").save(photos / "a.bmp")
+    names = ("a.bmp", "a.png", "b_mask000.png", "b_mask001.png", "deep/c.png")
+    results = ResultFolder("own", copy_results(photos, tmp_path / "results", *names), FolderCases(photos, masks))
+    assert results.describe()["num_results"] == 5
+
+
+def test_results_above_the_photos_hide_none(photos: Path, masks: Path) -> None:
+    assert len(FolderCases(photos, masks, [photos.parent]).keys) == 4
+
+
 def test_folders_that_do_not_match_are_refused_with_the_first_names(photos: Path, masks: Path, tmp_path: Path) -> None:
     (masks / "a.png").rename(masks / "z.png")
     with pytest.raises(ImageError, match="^1 of the photos in .* have no mask in .*: a.png"):
@@ -131,9 +144,13 @@ def test_results_that_do_not_match_are_refused_with_the_first_names(photos: Path
     with pytest.raises(ImageError, match="^1 images in .* have no photo and mask: deep/d.png"):
         ResultFolder("own", folder, cases)
     (folder / "deep" / "d.png").rename(folder / "a.jpg")
-    with pytest.raises(ImageError, match="several results for one mask: a.jpg, a.png"):
+    with pytest.raises(ImageError, match="^1 images in .* have no photo and mask: a.jpg"):
+        ResultFolder("own", folder, cases)
+    (folder / "a.png").rename(folder / "a.webp")
+    with pytest.raises(ImageError, match="several results for one mask: a.jpg, a.webp"):
         ResultFolder("own", folder, cases)
     (folder / "a.jpg").unlink()
+    (folder / "a.webp").unlink()
     Image.new("RGB", (10, 20)).save(folder / "a.png")
     with pytest.raises(ImageError, match="^1 results in .* have another size than the photo: a.png is 10x20 .* 56x40"):
         ResultFolder("own", folder, cases)
