@@ -59,9 +59,9 @@ def find_sizes(inpainter: Inpainter, jobs: list[Job]) -> list[tuple[int, ...]]:
     session = inpainter._session
     run = session.run
 
-    def note(image: Any, mask: Any) -> Any:
-        shapes.append(image.shape)
-        return run(image, mask)
+    def note(*tensors: Any) -> Any:
+        shapes.append(tensors[0].shape)
+        return run(*tensors)
 
     session.run = note  # type: ignore[method-assign]
     for _ in fill_jobs(inpainter, jobs, overwrite=True):

@@ -17,18 +17,31 @@ from torch import nn
 
 from wavepaint import __version__, contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, IoDtype, Manifest, Model, Precision, Report
-from wavepaint.errors import CheckpointError, ConfigError, OutputError
+from wavepaint.contract import (
+    INPAINTING,
+    Artifact,
+    Bundle,
+    IoDtype,
+    Manifest,
+    Model,
+    PadMode,
+    Precision,
+    Report,
+    Task,
+    get_task,
+)
+from wavepaint.errors import ConfigError, OutputError
 from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import Image
+from wavepaint.export.classes import choose_labels, choose_preprocessing
 from wavepaint.export.cost import measure_cost
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import Upsampling
+from wavepaint.export.graphs import NormalizedNetwork, make_graph
 from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
-from wavepaint.export.precision import to_half
-from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, OPSETS, InpaintingGraph, export_onnx
+from wavepaint.export.precision import make_guard, to_half
+from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, OPSETS, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_model
-from wavepaint.models.network import Network
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
 from wavepaint.weights.checkpoint import Checkpoint
 
@@ -69,6 +82,9 @@ class ExportOptions:
             float32 inputs and outputs.
         opset: Version of ONNX's operator set; None takes the one that most engines read.
         engines: Engines to build, if any.
+        labels: Names of the classes; None numbers them. Only for classifiers and segmenters, like the next two.
+        preprocessing: Name of what the training did with its images, in :data:`wavepaint.contract.PRESETS`.
+        image_size: (height, width) in pixels to scale images to; None takes that of ``preprocessing``.
 
     Raises:
         ConfigError: The opset is not supported, or too old for bfloat16.
@@ -80,6 +96,9 @@ class ExportOptions:
     io_dtypes: tuple[IoDtype, ...] = ()
     opset: int | None = None
     engines: EngineRequest | None = None
+    labels: tuple[str, ...] | None = None
+    preprocessing: str | None = None
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.opset is None:
@@ -93,31 +112,40 @@ class ExportOptions:
             )
 
 
-def torch_suite(network: nn.Module, size_multiple: int) -> Suite:
+def torch_suite(network: nn.Module, size_multiple: int, task: Task = INPAINTING) -> Suite:
     """Run a network in PyTorch over the verification cases; its outputs are the reference."""
-    graph = copy.deepcopy(InpaintingGraph(network)).eval()  # a copy: exports keep the default layout
+    graph = copy.deepcopy(make_graph(network, task)).eval()  # a copy: exports keep the default layout
     graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # fastest on CPUs
 
-    def run(image: Image, mask: Image) -> Image:
+    def run(*inputs: Image) -> Image:
         with torch.inference_mode():
-            output: Image = graph(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+            output: Image = graph(*map(torch.from_numpy, inputs)).numpy()
         return output
 
-    return make_suite(size_multiple, run, f"PyTorch {torch.__version__} float32")
+    return make_suite(size_multiple, run, f"PyTorch {torch.__version__} float32", task=task)
 
 
 class _BundleWriter:
     """Export into an unfinished folder, and collect the manifest's entries."""
 
     def __init__(
-        self, folder: Path, network: Network, size_multiple: int, options: ExportOptions, on_stage: OnStage
+        self,
+        folder: Path,
+        network: nn.Module,
+        task: Task,
+        size_multiple: int,
+        padding: PadMode,
+        options: ExportOptions,
+        on_stage: OnStage,
     ) -> None:
         self.folder = folder
         self.network = network
+        self.task = task
         self.size_multiple = size_multiple
+        self.padding: PadMode = padding
         self.options = options
         self.on_stage = on_stage
-        self.suite = torch_suite(network, size_multiple)
+        self.suite = torch_suite(network, size_multiple, task)
         self.artifacts: list[Artifact] = []
         self.reports: dict[str, list[Report]] = {}
 
@@ -136,23 +164,24 @@ class _BundleWriter:
             details["upsampling"] = upsampling
         if form.dtype is not None:
             self.on_stage("finding the layers that need float32")
-            half = to_half(network, self.suite.cases, dtype=form.dtype)
+            guard = make_guard(self.task)
+            half = to_half(network, self.suite.cases, guard=guard, dtype=form.dtype)
             network = half.network
             details["kept_float32"] = half.kept_float32
-            details["pytorch_min_psnr_hole_db"] = round(half.min_psnr_hole_db, 2)
+            details[guard.detail] = guard.describe_worst(half.worst)
         self.on_stage(f"exporting {precision} to ONNX")
         model = Artifact(path=f"model{form.suffix}.onnx", kind="onnx", precision=precision, details=details)
-        export_onnx(network, self.size_multiple, self.folder / model.path, opset=opset)
+        export_onnx(network, self.size_multiple, self.folder / model.path, opset=opset, task=self.task)
         self._verify(model)
         if "uint8" in options.io_dtypes:
             name = f"model{form.suffix}.uint8.onnx"
-            wrapped = add_byte_io(onnx.load(self.folder / model.path), self.size_multiple, self.network.padding)
+            wrapped = add_byte_io(onnx.load(self.folder / model.path), self.size_multiple, self.padding)
             onnx.save(wrapped, self.folder / name)
             self._verify(replace(model, path=name, io_dtype="uint8", details={**details, "float_edges": model.path}))
 
     def get_model(self, artifact: Artifact) -> Model:
         """Return an artifact as a model that an engine can open."""
-        return Model(self.folder / artifact.path, artifact, self.size_multiple, self.network.padding)
+        return Model(self.folder / artifact.path, artifact, self.size_multiple, self.padding, self.task)
 
     def _verify(self, artifact: Artifact) -> None:
         self.on_stage(f"verifying {artifact.path}")
@@ -174,6 +203,39 @@ def _require_space(folder: Path, network: nn.Module, options: ExportOptions) -> 
             f"the disk of {folder.parent} has {free / 1e6:.1f} MB free, and the bundle's ONNX files need about "
             f"{needed / 1e6:.1f} MB. Free some space, or choose another folder (-o)."
         )
+
+
+def _describe_classes(checkpoint: Checkpoint, task: Task, size_multiple: int, options: ExportOptions) -> dict[str, Any]:
+    """Return the manifest's fields for classes, and refuse options that do not suit the task."""
+    own = (options.labels, options.preprocessing, options.image_size)
+    if not task.has_classes:
+        if any(option is not None for option in own):
+            raise ConfigError(
+                f"{checkpoint.path} is an inpainting network, which has no classes: leave out --labels, "
+                "--preprocessing and --image-size."
+            )
+        return {}
+    if "uint8" in options.io_dtypes:
+        raise ConfigError(
+            f"{checkpoint.path} is a network for {task.name}: models with bytes in and out (--io uint8, --triton) "
+            "exist for inpainting only."
+        )
+    return {
+        "labels": choose_labels(options.labels, checkpoint.parameters["num_classes"]),
+        "preprocessing": choose_preprocessing(task, options.preprocessing, options.image_size, size_multiple),
+    }
+
+
+def _leave_out_engines(task: Task, request: EngineRequest | None, on_skip: OnSkip) -> EngineRequest | None:
+    """Return the engines to build: none for a task that has no plans."""
+    if request is None or task is INPAINTING:
+        return request
+    reason = f"engines are built of inpainting networks only, and this one is for {task.name}"
+    if request.required:
+        raise ConfigError(f"{reason}. Leave out --engine.")
+    for library in request.libraries:
+        on_skip(library, reason)
+    return None
 
 
 def write_bundle(
@@ -200,26 +262,26 @@ def write_bundle(
         on_skip: Called with each optional engine that cannot be built here, and the reason.
 
     Raises:
-        CheckpointError: Not an inpainting network, or weights that do not match it.
+        CheckpointError: Weights that do not match the network.
         VerificationError: An export differs from PyTorch by more than its budget.
         EngineError: A required engine cannot be built here.
-        ConfigError: Engine options that do not fit the network.
+        ConfigError: Options that do not fit the network.
         OutputError: ``out`` exists, or cannot be written.
     """
     options = options or ExportOptions()
     architecture = checkpoint.architecture
-    if architecture.task != "inpainting":
-        raise CheckpointError(
-            f"{checkpoint.path} is a {architecture.task} network ({architecture.name}); expected an inpainting network."
-        )
+    task = get_task(architecture.task)
     network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)
-    engines = options.engines
+    classes = _describe_classes(checkpoint, task, size_multiple, options)
+    preprocessing = classes.get("preprocessing")
+    engines = _leave_out_engines(task, options.engines, on_skip)
     if engines is not None:
         engines = replace(engines, libraries=tuple(find_builders(engines, size_multiple, on_skip)))
     with write_folder(out, overwrite=overwrite) as folder:
         _require_space(folder, network, options)
-        writer = _BundleWriter(folder, network, size_multiple, options, on_stage)
+        graph = network if preprocessing is None else NormalizedNetwork(network, preprocessing).eval()
+        writer = _BundleWriter(folder, graph, task, size_multiple, network.padding, options, on_stage)
         for precision in _FORMS:
             if precision == "float32" or precision in options.precisions:
                 writer.add_precision(precision)
@@ -258,6 +320,8 @@ def write_bundle(
             },
             verification=reports,
             training=checkpoint.training,
+            contract=dict(task.tensors.items()),
+            **classes,
         )
         (folder / contract.MANIFEST_NAME).write_text(manifest.to_json(), "utf-8")
     return Bundle(out, manifest)

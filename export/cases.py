@@ -12,6 +12,9 @@ from wavepaint.runtime.sizes import pad_side
 Image = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Case = tuple[str, Image, Image]
+ImageCase = tuple[str, Image]
+AnyCase = tuple[str, *tuple[Image, ...]]
+"""A name and a task's inputs."""
 ByteCase = tuple[str, Bytes, Bytes]
 
 VERIFICATION_PHOTOS = assets_folder() / "verification"
@@ -46,6 +49,16 @@ def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
         pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
         cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))
     return cases
+
+
+def image_cases(size_multiple: int) -> list[ImageCase]:
+    """Return (name, image (N, 3, H, W)) of :func:`verification_cases`, each image once."""
+    cases: dict[bytes, ImageCase] = {}
+    for name, image, _ in verification_cases(size_multiple):
+        batch, _, height, width = image.shape
+        title = f"{name.split()[0].rstrip(',')} {batch}x{width}x{height}"
+        cases.setdefault(image.tobytes(), (title, image))
+    return list(cases.values())
 
 
 def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:

@@ -46,7 +46,7 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
     shapes, sizes = _observe(path, side)
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}
-    alive = peak = sizes[INPUT_IMAGE] + sizes[INPUT_MASK]
+    alive = peak = sum(sizes[value.name] for value in graph.input)
     num_macs = 0
     for index, node in enumerate(graph.node):
         num_macs += _count_macs(node, shapes)
@@ -58,10 +58,15 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
 
 def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     """Run a model once, unoptimized; return the shape and the size in bytes of every tensor that its nodes write."""
-    image, mask = np.zeros((1, 3, side, side), np.float32), np.ones((1, 1, side, side), np.float32)
-    shapes: dict[str, tuple[int, ...]] = {INPUT_IMAGE: image.shape, INPUT_MASK: mask.shape}
-    sizes = {INPUT_IMAGE: image.nbytes, INPUT_MASK: mask.nbytes}
-    nodes = {node.name: node for node in onnx.load(path, load_external_data=False).graph.node}
+    graph = onnx.load(path, load_external_data=False).graph
+    tensors = {
+        INPUT_IMAGE: np.zeros((1, 3, side, side), np.float32),
+        INPUT_MASK: np.ones((1, 1, side, side), np.float32),
+    }
+    inputs = {value.name: tensors[value.name] for value in graph.input}
+    shapes: dict[str, tuple[int, ...]] = {name: tensor.shape for name, tensor in inputs.items()}
+    sizes = {name: tensor.nbytes for name, tensor in inputs.items()}
+    nodes = {node.name: node for node in graph.node}
     with tempfile.TemporaryDirectory() as folder:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -70,7 +75,7 @@ def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[st
         options.intra_op_num_threads = 1  # a second thread saves little in one run, and spins
         options.profile_file_prefix = str(Path(folder) / "run")
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        session.run(None, {INPUT_IMAGE: image, INPUT_MASK: mask})
+        session.run(None, inputs)
         profile = Path(session.end_profiling())
         try:
             events = json.loads(profile.read_text())

@@ -17,9 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact
+from wavepaint.contract import INPAINTING, Artifact, Task
 from wavepaint.errors import EngineError
-from wavepaint.export.cases import Case, Image
+from wavepaint.export.cases import AnyCase, Image
 from wavepaint.export.to_onnx import SCOPES
 from wavepaint.optional import require
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Layers = dict[str, NDArray[np.float32]]
-RunLayers = Callable[[Image, Image], Layers]
-"""(image, mask) -> the output of every layer, in the order in which they run."""
+RunLayers = Callable[..., Layers]
+"""A task's inputs -> the output of every layer, in the order in which they run."""
 
 MIN_SNR_DB = {"float32": 95.0, "float16": 40.0, "bfloat16": 20.0}
 """Smallest signal-to-noise ratio of a layer that passes. A value rounded once has about 150, 72 and 54 dB. Rounding
@@ -58,9 +58,13 @@ def _layer_name(scopes: Sequence[str]) -> str | None:
     # The last entry is the node itself. A wrapper gets the name of the layer inside.
     modules = [scope for scope in scopes[:-1] if scope]
     name = modules[-1] if modules else ""
+    return _strip_wrappers(name).removesuffix(".layer") or None
+
+
+def _strip_wrappers(name: str) -> str:
     while name.startswith("network"):
         name = name.removeprefix("network").removeprefix(".")
-    return name.removesuffix(".layer") or None
+    return name
 
 
 def tap_layers(model: onnx.ModelProto) -> list[str]:
@@ -79,7 +83,7 @@ def tap_layers(model: onnx.ModelProto) -> list[str]:
     return names
 
 
-def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
+def onnx_layers(path: Path, artifact: Artifact, task: Task = INPAINTING) -> RunLayers:
     """Return a function that runs an exported model with float32 inputs and outputs, and returns its layers.
 
     It uses OpenVINO for bfloat16, and ONNX Runtime otherwise.
@@ -89,7 +93,7 @@ def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
     """
     model = onnx.load(path)
     names = tap_layers(model)
-    wanted = [*(_TAP + name for name in names), OUTPUT_IMAGE]
+    wanted = [*(_TAP + name for name in names), task.output]
     content = model.SerializeToString()
     try:
         run = _open_openvino(content, wanted) if artifact.precision == "bfloat16" else _open_ort(content, wanted)
@@ -98,39 +102,42 @@ def onnx_layers(path: Path, artifact: Artifact) -> RunLayers:
     except Exception as error:  # the engines' exceptions share no base but Exception
         raise EngineError(f"the layers of {path} cannot be run: {str(error).strip().splitlines()[0]}") from error
 
-    def layers(image: Image, mask: Image) -> Layers:
-        outputs = run(image, mask)
-        return dict(zip([*names, OUTPUT_IMAGE], outputs, strict=True))
+    def layers(*inputs: Image) -> Layers:
+        outputs = run(dict(zip(task.inputs, inputs, strict=True)))
+        return dict(zip([*names, task.output], outputs, strict=True))
 
     return layers
 
 
-def _open_ort(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
+_RunTensors = Callable[[dict[str, Image]], list[Image]]
+
+
+def _open_ort(content: bytes, wanted: list[str]) -> _RunTensors:
     ort = require("onnxruntime", extra="cpu")
     session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda image, mask: session.run(wanted, {INPUT_IMAGE: image, INPUT_MASK: mask})
+    return lambda inputs: session.run(wanted, inputs)
 
 
-def _open_openvino(content: bytes, wanted: list[str]) -> Callable[[Image, Image], list[Image]]:
+def _open_openvino(content: bytes, wanted: list[str]) -> _RunTensors:
     core = require("openvino", extra="openvino").Core()
     model: Any = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
 
-    def run(image: Image, mask: Image) -> list[Image]:
-        outputs = model({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
+    def run(inputs: dict[str, Image]) -> list[Image]:
+        outputs = model(inputs, share_outputs=False)
         return [outputs[name] for name in wanted]
 
     return run
 
 
-def torch_layers(network: "nn.Module") -> RunLayers:
+def torch_layers(network: "nn.Module", task: Task = INPAINTING) -> RunLayers:
     """Return a function that runs a network in PyTorch, and returns the last output of each module without children."""
     import torch
 
-    from wavepaint.export.to_onnx import InpaintingGraph
+    from wavepaint.export.graphs import make_graph
 
-    graph = InpaintingGraph(network).eval()
+    graph = make_graph(network, task).eval()
 
-    def layers(image: Image, mask: Image) -> Layers:
+    def layers(*inputs: Image) -> Layers:
         found: Layers = {}
 
         def keep(name: str, module: "nn.Module", inputs: Any, output: "Tensor") -> None:
@@ -138,23 +145,23 @@ def torch_layers(network: "nn.Module") -> RunLayers:
             found[name] = output.numpy()
 
         hooks = [
-            module.register_forward_hook(partial(keep, name))
+            module.register_forward_hook(partial(keep, _strip_wrappers(name)))
             for name, module in network.named_modules()
             if name and not list(module.children())
         ]
         try:
             with torch.inference_mode():
-                output = graph(torch.from_numpy(image), torch.from_numpy(mask)).numpy()
+                output = graph(*map(torch.from_numpy, inputs)).numpy()
         finally:
             for hook in hooks:
                 hook.remove()
-        return {**found, OUTPUT_IMAGE: output}
+        return {**found, task.output: output}
 
     return layers
 
 
 def compare_layers(
-    candidate: RunLayers, reference: RunLayers, cases: Sequence[Case], min_snr_db: float
+    candidate: RunLayers, reference: RunLayers, cases: Sequence[AnyCase], min_snr_db: float
 ) -> list[LayerComparison]:
     """Compare every layer the two have in common, in the candidate's order.
 
@@ -165,9 +172,9 @@ def compare_layers(
         min_snr_db: Smallest signal-to-noise ratio of a layer that passes.
     """
     worst: dict[str, tuple[float, float, int]] = {}
-    for _, image, mask in cases:
-        expected = reference(image, mask)
-        for name, output in candidate(image, mask).items():
+    for _, *inputs in cases:
+        expected = reference(*inputs)
+        for name, output in candidate(*inputs).items():
             if name not in expected or expected[name].shape != output.shape:
                 continue
             wanted = expected[name].astype(np.float64)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wavepaint import contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Artifact, Bundle, Model, Precision, Report
+from wavepaint.contract import INPAINTING, Artifact, Bundle, Model, Precision, Report
 from wavepaint.errors import ConfigError, EngineError, VerificationError
 from wavepaint.export.verify import Suite, own_suite, require_passed, summarise, verify_model
 from wavepaint.runtime.engines.gpus import find_gpus
@@ -186,10 +186,12 @@ def add_engines(
         on_stage: See :func:`build_engines`, also for ``on_progress`` and ``on_skip``.
 
     Raises:
+        BundleError: Not a bundle for inpainting.
         EngineError: A required engine cannot be built here, or none can.
         ConfigError: Invalid profiles, targets or precisions.
         OutputError: ``out`` exists, or cannot be written.
     """
+    bundle.require_task(INPAINTING)  # plans are built for its tensors
     manifest = bundle.manifest
     available = {artifact.precision for artifact in manifest.artifacts if artifact.kind == "onnx"}
     for precision in request.precisions:

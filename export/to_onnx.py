@@ -19,9 +19,9 @@ from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE
+from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, INPUT_MASK, Task
 from wavepaint.errors import WavePaintError
-from wavepaint.ops.dft import share_matrices
+from wavepaint.export.graphs import make_graph
 
 OPSET = 20
 """The first opset with Gelu and the current Resize; TensorRT 10 and ONNX Runtime 1.17 read it."""
@@ -37,19 +37,6 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 
 MAX_SIDE = 16_384
 MAX_BATCH = 1_024
-
-
-class InpaintingGraph(nn.Module):
-    """The exported graph: the network with its output clamped to [0, 1]. Known pixels pass unchanged."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        with share_matrices():
-            filled: Tensor = self.network(image, mask)
-        return filled.clamp(0, 1)
 
 
 def _subtract_from(self: Any, other: Any, alpha: Any = 1.0) -> Any:
@@ -123,6 +110,12 @@ def _replace_axes(x: Any, start: int, sizes: Sequence[int], end: int) -> Any:
     return op.Reshape(x, shape)
 
 
+def _average(x: Any, output_size: Sequence[int]) -> Any:
+    if list(output_size) != [1, 1]:
+        raise ValueError(f"an average over parts of the image ({output_size}) cannot be exported")
+    return op.GlobalAveragePool(x)
+
+
 def _number_side(x: Any, axis: int) -> Any:
     zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
     length: Any = op.Squeeze(op.Shape(x, start=axis, end=axis + 1))
@@ -135,6 +128,7 @@ _TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.conv_transpose2d.input: _convolve_transposed,
     torch.ops.aten.batch_norm.default: _normalise_batch,
     torch.ops.aten.flatten.using_ints: _flatten,
+    torch.ops.aten.adaptive_avg_pool2d.default: _average,
     torch.ops.aten.unflatten.int: _unflatten,
     torch.ops.wavepaint.crop_like.default: _crop_like,
     torch.ops.wavepaint.extend.default: _extend,
@@ -170,24 +164,27 @@ def _quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def export_onnx(network: nn.Module, size_multiple: int, path: Path, *, opset: int = OPSET) -> None:
-    """Write an inpainting network as one ONNX file by the contract.
+def export_onnx(
+    network: nn.Module, size_multiple: int, path: Path, *, opset: int = OPSET, task: Task = INPAINTING
+) -> None:
+    """Write a network as one ONNX file by the contract.
 
     Args:
-        network: (image, mask) -> filled image, in evaluation mode, on the CPU. Its weights lose
+        network: (image, mask) -> filled image, or image -> logits; in evaluation mode, on the CPU. Its weights lose
             ``requires_grad``.
         size_multiple: Height and width are declared as multiples of this.
         path: The file to write.
         opset: Version of ONNX's default operator set.
+        task: What goes in and comes out.
 
     Raises:
         WavePaintError: The exporter refuses the network, or writes an invalid model.
     """
-    graph = InpaintingGraph(network).eval().requires_grad_(False)  # the exporter would capture gradients
+    graph = make_graph(network, task).eval().requires_grad_(False)  # the exporter would capture gradients
     try:
         with _quiet_exporter():
-            program, at_other_size = _capture(graph, size_multiple)
-            model = _translate(program, opset, at_other_size, size_multiple)
+            program, at_other_size = _capture(graph, task, size_multiple)
+            model = _translate(program, task, opset, at_other_size, size_multiple)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:  # torch.export raises the latter two
         raise WavePaintError(f"the network cannot be exported to ONNX: {_find_reason(error)}") from error
     _strip(model)
@@ -218,29 +215,34 @@ def _choose_examples(size_multiple: int) -> tuple[_Example, _Example]:
 
 
 def _capture(
-    graph: InpaintingGraph, size_multiple: int
+    graph: nn.Module, task: Task, size_multiple: int
 ) -> tuple[torch.export.ExportedProgram, torch.export.ExportedProgram | None]:
     """Return the network, captured at one size and at another; or captured with symbols for sizes, and None.
 
     Symbols take several times as long, because PyTorch proves the size of every layer. A network that gives the same
     program at both sizes reads none of them in Python, so it needs no symbols.
     """
-    first, second = (_capture_example(graph, size_multiple, example) for example in _choose_examples(size_multiple))
+    first, second = (
+        _capture_example(graph, task, size_multiple, example) for example in _choose_examples(size_multiple)
+    )
     if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
         return first, second
     batch = torch.export.Dim("N", max=MAX_BATCH)
     height = size_multiple * torch.export.Dim("h", max=MAX_SIDE // size_multiple)
     width = size_multiple * torch.export.Dim("w", max=MAX_SIDE // size_multiple)
     # The smallest example that cannot be mistaken for a fixed size: batch above 1, height unlike width.
-    return _capture_example(graph, size_multiple, _Example(2, 4, 6), axes={0: batch, 2: height, 3: width}), None
+    axes = {0: batch, 2: height, 3: width}
+    return _capture_example(graph, task, size_multiple, _Example(2, 4, 6), axes=axes), None
 
 
 def _capture_example(
-    graph: InpaintingGraph, size_multiple: int, example: _Example, axes: dict[int, Any] | None = None
+    graph: nn.Module, task: Task, size_multiple: int, example: _Example, axes: dict[int, Any] | None = None
 ) -> torch.export.ExportedProgram:
     height, width = example.height * size_multiple, example.width * size_multiple
-    inputs = tuple(torch.zeros(example.batch, channels, height, width) for channels in (IMAGE_CHANNELS, 1))
-    dynamic_shapes = None if axes is None else {INPUT_IMAGE: axes, INPUT_MASK: axes}
+    inputs = tuple(
+        torch.zeros(example.batch, 1 if name == INPUT_MASK else IMAGE_CHANNELS, height, width) for name in task.inputs
+    )
+    dynamic_shapes = None if axes is None else dict.fromkeys(task.inputs, axes)
     return torch.export.export(graph, inputs, dynamic_shapes=dynamic_shapes)
 
 
@@ -253,6 +255,7 @@ def _have_same_constants(first: torch.export.ExportedProgram, second: torch.expo
 
 def _translate(
     program: torch.export.ExportedProgram,
+    task: Task,
     opset: int,
     at_other_size: torch.export.ExportedProgram | None,
     size_multiple: int,
@@ -264,6 +267,7 @@ def _translate(
 
     Args:
         program: The network.
+        task: What goes in and comes out.
         opset: Version of ONNX's default operator set.
         at_other_size: The same program captured at another size; None if ``program`` has symbols for sizes.
         size_multiple: Height and width are declared as multiples of this.
@@ -273,8 +277,8 @@ def _translate(
         program,
         dynamo=True,
         opset_version=opset,
-        input_names=[INPUT_IMAGE, INPUT_MASK],
-        output_names=[OUTPUT_IMAGE],
+        input_names=[*task.inputs],
+        output_names=[task.output],
         custom_translation_table=_TRANSLATIONS,
         optimize=False,  # see _optimize
         verbose=False,
@@ -329,6 +333,9 @@ def _name_sizes(
         sides = zip(value.shape, other.shape, strict=True)
         sizes = (_name_size(one, two, axis, num_axes, examples) for axis, (one, two) in enumerate(sides))
         value.shape = ir.Shape(f"extended({size})" if name in extended and _is_side(size) else size for size in sizes)
+    for value in model.graph.outputs:
+        if value.shape is not None and len(value.shape) == 2:  # a classifier's (N, classes)
+            value.shape = ir.Shape(["N", value.shape[1]])
 
 
 def _find_extended(program: torch.export.ExportedProgram) -> set[str]:

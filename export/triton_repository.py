@@ -14,7 +14,17 @@ from typing import Literal
 
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Artifact, Bundle, Kind, Precision
+from wavepaint.contract import (
+    IMAGE_CHANNELS,
+    INPAINTING,
+    INPUT_IMAGE,
+    INPUT_MASK,
+    OUTPUT_IMAGE,
+    Artifact,
+    Bundle,
+    Kind,
+    Precision,
+)
 from wavepaint.errors import BundleError, ConfigError, printable
 from wavepaint.runtime.engines.tensorrt.profiles import Profile
 
@@ -144,8 +154,9 @@ def find_artifacts(bundle: Bundle, request: TritonRequest, kind: Kind | None = N
         kind: "onnx" or "tensorrt"; None for the kind that the back end runs.
 
     Raises:
-        BundleError: The bundle has none. The message says how to make it.
+        BundleError: The bundle has none, and the message says how to make it; or the bundle is of another task.
     """
+    bundle.require_task(INPAINTING)
     kind = kind or _KINDS[request.backend]
     found = [a for a in bundle.manifest.artifacts if (a.kind, a.io_dtype) == (kind, "uint8")]
     for precision in request.candidates:

@@ -5,14 +5,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wavepaint.contract import MASK_THRESHOLD, Artifact, Bundle, Model, PadMode, Report, hash_file
+from wavepaint.contract import (
+    INPAINTING,
+    INPUT_MASK,
+    MASK_THRESHOLD,
+    Artifact,
+    Bundle,
+    Model,
+    PadMode,
+    Report,
+    Task,
+    hash_file,
+)
 from wavepaint.errors import BundleError, EngineError, VerificationError
-from wavepaint.export.cases import ByteCase, Case, Image, byte_cases, verification_cases
+from wavepaint.export.cases import AnyCase, ByteCase, Image, byte_cases, image_cases, verification_cases
 from wavepaint.runtime.engines.comparison import (
-    Budget,
-    Comparison,
+    AnyBudget,
+    AnyComparison,
     choose_budget,
-    compare,
     describe_failure,
     make_report,
 )
@@ -23,7 +33,8 @@ from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.images.arrays import quantize
 
-Reference = Callable[[Image, Image], Image]
+Reference = Callable[..., Image]
+"""(image, mask) -> filled, or image -> logits."""
 
 SOURCE = "PyTorch"
 """Prefix of a reference's name that marks the source network."""
@@ -34,28 +45,38 @@ class Suite:
     """Inputs and expected outputs for models with float32 inputs and outputs.
 
     Attributes:
-        cases: Inputs.
-        expected: The reference's output for each case, (N, 3, H, W) in [0, 1].
+        cases: Names and inputs.
+        expected: The reference's output for each case.
         reference: The reference's human-readable name.
         execution: How the reference ran, if it is one of the bundle's models; it is not compared with itself.
     """
 
-    cases: Sequence[Case]
+    cases: Sequence[AnyCase]
     expected: Sequence[Image]
     reference: str
     execution: ExecutionConfig | None = None
 
 
+def list_cases(task: Task, size_multiple: int) -> Sequence[AnyCase]:
+    """Return the verification cases of a task."""
+    return verification_cases(size_multiple) if INPUT_MASK in task.inputs else image_cases(size_multiple)
+
+
 def make_suite(
-    size_multiple: int, reference: Reference, name: str, *, execution: ExecutionConfig | None = None
+    size_multiple: int,
+    reference: Reference,
+    name: str,
+    *,
+    task: Task = INPAINTING,
+    execution: ExecutionConfig | None = None,
 ) -> Suite:
-    """Run the reference, a function (image, mask) -> filled, over :func:`verification_cases`."""
-    cases = verification_cases(size_multiple)
-    return Suite(cases, [reference(image, mask) for _, image, mask in cases], name, execution)
+    """Run the reference, a function of a task's inputs, over :func:`list_cases`."""
+    cases = list_cases(task, size_multiple)
+    return Suite(cases, [reference(*inputs) for _, *inputs in cases], name, execution)
 
 
 def own_suite(model: Model) -> Suite:
-    """Run a bundle's float32 model on the CPU over :func:`verification_cases`, as the reference for its other models.
+    """Run a bundle's float32 model on the CPU over :func:`list_cases`, as the reference for its other models.
 
     Raises:
         EngineError: No CPU engine runs it.
@@ -63,21 +84,21 @@ def own_suite(model: Model) -> Suite:
     execution = next(iter(find_runnable(model)), ExecutionConfig("ort-cpu", model, "float32"))
     with open_execution(execution) as session:
         name = f"{model.artifact.path} in {session.engine}"
-        return make_suite(model.size_multiple, session.run, name, execution=execution)
+        return make_suite(model.size_multiple, session.run, name, task=model.task, execution=execution)
 
 
-def verify_session(session: Session, suite: Suite, budget: Budget) -> list[Comparison]:
+def verify_session(session: Session, suite: Suite, budget: AnyBudget) -> Sequence[AnyComparison]:
     """Compare a session with float32 inputs and outputs in every case of a size that it takes."""
     return [
-        compare(name, image, mask, session.run(image, mask), expected, budget)
-        for (name, image, mask), expected in zip(suite.cases, suite.expected, strict=True)
-        if session.takes(len(image), *image.shape[2:])
+        budget.compare(name, inputs, session.run(*inputs), expected)
+        for (name, *inputs), expected in zip(suite.cases, suite.expected, strict=True)
+        if session.takes(len(inputs[0]), *inputs[0].shape[2:])
     ]
 
 
 def verify_byte_session(
-    session: Session, floats: Session, cases: Sequence[ByteCase], padding: PadMode, budget: Budget
-) -> list[Comparison]:
+    session: Session, floats: Session, cases: Sequence[ByteCase], padding: PadMode, budget: AnyBudget
+) -> Sequence[AnyComparison]:
     """Compare a session with uint8 inputs and outputs with the Python path around a float32 session.
 
     Cases of a size that either session does not take are skipped.
@@ -100,7 +121,7 @@ def verify_byte_session(
             values.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(scale)
             for values, scale in ((image, 255), (hole, 1), (session.run(image, mask), 255), (expected, 255))
         )
-        comparisons.append(compare(name, image_NCHW, hole_N1HW, output, expected, budget))
+        comparisons.append(budget.compare(name, (image_NCHW, hole_N1HW), output, expected))
     return comparisons
 
 
@@ -153,13 +174,14 @@ def describe_report(report: Report) -> str:
     """Summarise a report in one line."""
     if "error" in report:
         return f"FAILED to run in {report.get('engine', 'an engine')}: {report['error']}"
-    lowest = report["min_psnr_hole_db"]
+    lowest, relative = report.get("min_psnr_hole_db"), report.get("max_relative_error")
     verdict = "verified" if report["passed"] else "FAILED verification" if report["required"] else "not precise enough"
     return (
         f"{verdict} in {report['engine']} ({describe_precision(report)}), "
         f"{report['num_cases']} cases against {report['reference']}: "
         + ("values that are not finite" if report["max_error"] is None else f"largest error {report['max_error']:.1e}")
         + (f", at least {lowest:.1f} dB inside the hole" if lowest is not None else "")
+        + (f", {relative:.1e} of the logits' range" if relative is not None else "")
     )
 
 
@@ -201,7 +223,7 @@ def verify_model(model: Model, suite: Suite) -> list[Report]:
 
 def _verify_execution(execution: ExecutionConfig, suite: Suite) -> Report:
     artifact, model = execution.artifact, execution.model
-    budget = choose_budget(artifact, execution.arithmetic)
+    budget = choose_budget(artifact, execution.arithmetic, model.task)
     required = execution.arithmetic in (artifact.precision, "float32")
     # Building another plan would verify that one, not this one.
     with open_execution(execution, plan_policy="refuse") as session:

@@ -126,12 +126,12 @@ def _check(bundle: Bundle, execution: ExecutionConfig, threads: int | None) -> E
 
 def _measure(check: EngineCheck, bundle: Bundle, open_model: Callable[[], Session]) -> EngineCheck:
     side = pad_side(SIDE, bundle.manifest.size_multiple)
-    image, mask = make_batch(1, side, side)
+    inputs = make_batch(1, side, side)[: len(bundle.task.inputs)]
     try:
         with open_model() as session:
-            session.run(image, mask)
+            session.run(*inputs)
             started = time.perf_counter()
-            session.run(image, mask)
+            session.run(*inputs)
             latency_ms = (time.perf_counter() - started) * 1e3
             return replace(check, precision=session.arithmetic, label=session.engine, latency_ms=latency_ms)
     except WavePaintError as error:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from wavepaint.arguments import check_choice, check_int, check_type
-from wavepaint.contract import Precision, default_bundle_folder, read_bundle
+from wavepaint.contract import INPAINTING, Precision, default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, ImageError, PhotoAsMaskError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
@@ -58,7 +58,7 @@ class Inpainter(Closeable):
         max_batch: As the argument, or the engine's default.
 
     Raises:
-        BundleError: The bundle is missing, altered or of another version.
+        BundleError: The bundle is missing, altered, of another version or of another task.
         EngineError: The engine is not installed or does not load.
         ConfigError: An argument is out of range.
     """
@@ -85,6 +85,7 @@ class Inpainter(Closeable):
         if max_batch is not None:
             check_int("max_batch", max_batch, 1)
         self.bundle = read_bundle(Path(bundle) if bundle is not None else default_bundle_folder())
+        self.bundle.require_task(INPAINTING)
         self.max_memory_mb = max_memory_mb
         self.streams = streams
         self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads, streams=streams)

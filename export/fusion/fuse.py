@@ -10,6 +10,8 @@ wherever that saves multiply-accumulates (MAC), borders included:
 * The decoder (ConvTranspose, BatchNorm, concatenation with the image, 1x1 convolution) becomes one ConvTranspose to 3
   channels, 5 with shifted details, and a 3x3 colour matrix. The ConvTranspose is run as a 2x2 convolution to four times
   as many channels and a pixel shuffle, because engines are slow at a ConvTranspose with few outputs.
+* A segmenter's last ConvTranspose and the 1x1 convolution behind it become one ConvTranspose to the classes, and the
+  head's upsampling gets the form of the blocks'.
 * A BatchNorm behind a convolution goes into its weights.
 
 A BatchNorm *before* a zero-padded convolution (WavePaint's ``depthconv``) stays, because its shift must not reach the
@@ -32,11 +34,11 @@ import copy
 from torch import nn
 
 from wavepaint.export.fusion.batch_norm import drop_batch_norms, fold_in_place
-from wavepaint.export.fusion.lama import upsample_in_phases
-from wavepaint.export.fusion.upsampling import Upsampling
-from wavepaint.export.fusion.wavemix import FusedWaveMixBlock, FusedWaveMixModule, fuse_blocks, fuse_stem
+from wavepaint.export.fusion.upsampling import Upsampling, upsample_in_phases
+from wavepaint.export.fusion.wavemix import FusedWaveMixBlock, FusedWaveMixModule, fuse_blocks, fuse_head, fuse_stem
 from wavepaint.models.lama import LaMa
 from wavepaint.models.wavemix import ResidualBlocks, WaveMixBlock
+from wavepaint.models.wavemix_networks import WaveMixSegmenter
 from wavepaint.models.wavepaint import WaveMixModule
 
 
@@ -61,4 +63,8 @@ def _rewrite(module: nn.Module, upsampling: Upsampling) -> nn.Module:
     fold_in_place(module)
     if isinstance(module, LaMa) and upsampling == "phases":
         upsample_in_phases(module.model)
+    if isinstance(module, WaveMixSegmenter):
+        fuse_head(module.get_head())
+        if upsampling == "phases":
+            upsample_in_phases(module.get_head())
     return fuse_stem(drop_batch_norms(module)) if isinstance(module, nn.Sequential) else module

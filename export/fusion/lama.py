@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wavepaint.export.fusion.upsampling import PhaseUpsample, has_phases
 from wavepaint.models.lama import FFCLayer, FourierUnit, SpectralTransform
 
 
@@ -47,10 +46,3 @@ def fold_fourier_unit(unit: FourierUnit) -> None:
     if isinstance(unit.bn, nn.BatchNorm2d):
         unit.conv_layer = fuse_conv_bn_eval(unit.conv_layer, unit.bn)
         unit.bn = nn.Identity()
-
-
-def upsample_in_phases(layers: nn.Sequential) -> None:
-    """Replace a decoder's ConvTransposes, in place. Its BatchNorms must be folded."""
-    for index, layer in enumerate(layers):
-        if isinstance(layer, nn.ConvTranspose2d) and has_phases(layer):
-            layers[index] = PhaseUpsample(layer)

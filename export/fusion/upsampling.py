@@ -100,3 +100,10 @@ class PhaseUpsample(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return interleave(self.phases(x_NCHW))
+
+
+def upsample_in_phases(layers: nn.Sequential) -> None:
+    """Replace the ConvTransposes of a decoder or a head, in place. Its BatchNorms must be folded."""
+    for index, layer in enumerate(layers):
+        if isinstance(layer, nn.ConvTranspose2d) and has_phases(layer):
+            layers[index] = PhaseUpsample(layer)

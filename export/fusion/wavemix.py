@@ -1,5 +1,6 @@
 """Exact fusion of WaveMix and WavePaint: stem, blocks and decoder. See :mod:`wavepaint.export.fusion.fuse`."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -93,6 +94,24 @@ def fuse_stem(layers: nn.Sequential, *, full_size: bool = False) -> nn.Sequentia
     composed = (2 * inner + 3) ** 2 * first.in_channels * second.out_channels
     fused = FusedFullSizeStem if keeps_size else FusedStem
     return nn.Sequential(fused(first, second), *list(layers)[2:]) if composed < pair else layers
+
+
+def fuse_head(layers: nn.Sequential) -> None:
+    """Compose a ConvTranspose and the 1x1 convolution behind it, at a segmenter's end, if that is cheaper, in place."""
+    up, last = layers[-2], layers[-1]
+    if not (isinstance(up, nn.ConvTranspose2d) and isinstance(last, nn.Conv2d) and last.kernel_size == (1, 1)):
+        return
+    num_taps = up.kernel_size[0] * up.kernel_size[1] / (up.stride[0] * up.stride[1])
+    pair = num_taps * up.in_channels * up.out_channels + last.weight.numel()  # MAC of one output pixel
+    if num_taps * up.in_channels * last.out_channels >= pair:
+        return
+    matrix = last.weight.detach().double()[:, :, 0, 0]
+    composed = copy.deepcopy(up)
+    composed.out_channels = last.out_channels
+    weight = torch.einsum("om,imhw->iohw", matrix, up.weight.detach().double())
+    bias = get_bias(last).double() + matrix @ get_bias(up).double()
+    composed.weight, composed.bias = nn.Parameter(weight.to(up.weight)), nn.Parameter(bias.to(up.weight))
+    layers[-2], layers[-1] = composed, nn.Identity()
 
 
 class FusedWaveMixBlock(nn.Module):

@@ -6,11 +6,19 @@ Exports are compared with their source, and sessions on this machine with the bu
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, Artifact, Report
+from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, Artifact, Report, Task
 from wavepaint.metrics import image_quality
+from wavepaint.runtime.engines.logits_comparison import (
+    FLOAT32_LOGITS,
+    HALF_LOGITS,
+    LogitsBudget,
+    LogitsComparison,
+    describe_logits_failure,
+)
 from wavepaint.runtime.engines.session import Session
 
 Image = NDArray[np.float32]
@@ -35,6 +43,22 @@ class Budget:
     max_error: float | None
     min_psnr_db: float | None
 
+    def compare(self, case: str, inputs: Sequence[Image], output: Image, expected: Image) -> "Comparison":
+        """Compare a fill of (image, mask) with the expected one; see :func:`compare`."""
+        image, mask = inputs
+        return compare(case, image, mask, output, expected, self)
+
+    def summarise(self, comparisons: Sequence["Comparison"]) -> dict[str, Any]:
+        """Return a report's keys that only inpainting has."""
+        return {
+            "min_psnr_hole_db": min(_values(comparisons, "psnr_hole_db"), default=None),
+            "min_ssim_hole": min(_values(comparisons, "ssim_hole"), default=None),
+            "known_identical": all(c.known_identical for c in comparisons),
+        }
+
+
+AnyBudget = Budget | LogitsBudget
+"""A budget compares the outputs of its tasks and judges the difference."""
 
 FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
 
@@ -48,8 +72,8 @@ BYTE_BUDGET = Budget(max_error=1.001 / 255, min_psnr_db=None)
 """One 8-bit level: a value halfway between two levels may be rounded up on one side and down on the other."""
 
 
-def choose_budget(artifact: Artifact, precision: str) -> Budget:
-    """Return the budget of an artifact that is computed in a precision.
+def choose_budget(artifact: Artifact, precision: str, task: Task = INPAINTING) -> AnyBudget:
+    """Return the budget of a task's artifact that is computed in a precision.
 
     A form with uint8 inputs and outputs is compared with the form with float32 inputs and outputs. In bfloat16 it gets
     the budget for half precision: the two forms are compiled separately, so they fuse and round differently, and
@@ -57,7 +81,13 @@ def choose_budget(artifact: Artifact, precision: str) -> Budget:
     """
     if artifact.io_dtype == "uint8" and precision != "bfloat16":
         return BYTE_BUDGET
-    return FLOAT32_BUDGET if artifact.precision == precision == "float32" else HALF_BUDGET
+    return _choose_float_budget(task, is_exact=artifact.precision == precision == "float32")
+
+
+def _choose_float_budget(task: Task, *, is_exact: bool) -> AnyBudget:
+    if task.has_classes:
+        return FLOAT32_LOGITS if is_exact else HALF_LOGITS
+    return FLOAT32_BUDGET if is_exact else HALF_BUDGET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +150,17 @@ def compare(case: str, image: Image, mask: Image, output: Image, expected: Image
     )
 
 
+AnyComparison = Comparison | LogitsComparison
+
+
+def _values(comparisons: Sequence[AnyComparison], name: str) -> list[float]:
+    """Return what was measured under a name; cases without the value are left out."""
+    found = (getattr(comparison, name) for comparison in comparisons)
+    return [value for value in found if value is not None]
+
+
 def make_report(
-    comparisons: Sequence[Comparison], budget: Budget, reference: str, session: Session, *, required: bool = True
+    comparisons: Sequence[AnyComparison], budget: AnyBudget, reference: str, session: Session, *, required: bool = True
 ) -> Report:
     """Return the report as plain values.
 
@@ -129,13 +168,8 @@ def make_report(
     reduces the precision itself, as OpenVINO does when it computes a float32 file in bfloat16, a failure only means
     that ``auto`` does not choose the engine in this precision.
     """
-
-    def values(name: str) -> list[float]:
-        found = (getattr(comparison, name) for comparison in comparisons)
-        return [value for value in found if value is not None]
-
-    means = values("mean_error")
-    return {
+    means = _values(comparisons, "mean_error")
+    report: dict[str, Any] = {
         "passed": all(c.passed for c in comparisons),
         "required": required,
         "engine": session.engine,
@@ -144,15 +178,14 @@ def make_report(
         "weights": session.weights,
         "reference": reference,
         "budget": asdict(budget),
-        "max_error": max(values("max_error"), default=None),
+        "max_error": max(_values(comparisons, "max_error"), default=None),
         "mean_error": sum(means) / len(means) if means else None,
-        "min_psnr_hole_db": min(values("psnr_hole_db"), default=None),
-        "min_ssim_hole": min(values("ssim_hole"), default=None),
         "num_cases": len(comparisons),
         "num_not_finite": sum(c.num_not_finite for c in comparisons),
-        "known_identical": all(c.known_identical for c in comparisons),
+        **budget.summarise(comparisons),  # type: ignore[arg-type]  # comparisons by this budget
         "cases": [asdict(c) for c in comparisons],
     }
+    return cast(Report, {key: report[key] for key in Report.__annotations__ if key in report})
 
 
 def describe_failure(report: Report) -> str | None:
@@ -164,6 +197,8 @@ def describe_failure(report: Report) -> str | None:
             continue
         if case["num_not_finite"]:
             reason = f"{case['num_not_finite']} values are NaN or infinite, the first at {case['not_finite_at'][0]}"
+        elif "num_changed" in case:
+            reason = describe_logits_failure(case, report["budget"])
         elif not case["known_identical"]:
             reason = "pixels outside the hole were changed"
         else:
@@ -189,12 +224,12 @@ def check_session(session: Session, reference: Session) -> Report:
         EngineError: One of the two fails to run.
     """
     exact = session.precision == session.weights == "float32"
-    budget = FLOAT32_BUDGET if exact else HALF_BUDGET
+    budget = _choose_float_budget(session.task, is_exact=exact)
     comparisons = []
     for size in session.list_sizes_to_check():
-        image, mask = _make_case(*size)
+        inputs = _make_case(*size)[: len(session.task.inputs)]
         name = "{}x{}x{}".format(*size)
-        comparisons.append(compare(name, image, mask, session.run(image, mask), reference.run(image, mask), budget))
+        comparisons.append(budget.compare(name, inputs, session.run(*inputs), reference.run(*inputs)))
     return make_report(comparisons, budget, f"{reference.path.name} in {reference.engine}", session)
 
 

@@ -4,7 +4,7 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Bundle, Model, Precision
+from wavepaint.contract import Bundle, Model, Precision
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, ExecutionConfig, OnnxEngine, OpenOptions, find_onnx_models
@@ -108,7 +108,7 @@ class OpenVinoSession(Session):
             raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
         # If the next operator only converts a port's tensor, the port also has the converted tensor's name.
         found = [[port.get_names() for port in ports] for ports in (compiled.inputs, compiled.outputs)]
-        expected = [[INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE]]
+        expected = [[*self.task.inputs], [self.task.output]]
         if not all(
             len(ports) == len(names) and all(any(name in port for port in ports) for name in names)
             for ports, names in zip(found, expected, strict=True)
@@ -123,11 +123,11 @@ class OpenVinoSession(Session):
     def _is_open(self) -> bool:
         return self._request is not None
 
-    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+    def _infer(self, *tensors: Tensor) -> Tensor:
         with self._turn:
             # With shared memory the result would be the request's own buffer.
-            results = self._request.infer({INPUT_IMAGE: image, INPUT_MASK: mask}, share_outputs=False)
-            output: Tensor = results[OUTPUT_IMAGE]
+            results = self._request.infer(dict(zip(self.task.inputs, tensors, strict=True)), share_outputs=False)
+            output: Tensor = results[self.task.output]
             return output
 
     def close(self) -> None:

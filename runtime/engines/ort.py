@@ -5,7 +5,7 @@ from threading import BoundedSemaphore
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, OUTPUT_IMAGE, Model, Report
+from wavepaint.contract import Model, Report
 from wavepaint.errors import EngineError
 from wavepaint.machine import count_cores
 from wavepaint.optional import make_install_command, make_pip_command, require
@@ -162,7 +162,7 @@ class OrtSession(Session):
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             raise EngineError(f"ONNX Runtime {ort.__version__} cannot load {path}: {first_line(error)}") from error
         found = ([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()])
-        expected = ([INPUT_IMAGE, INPUT_MASK], [OUTPUT_IMAGE])
+        expected = ([*self.task.inputs], [self.task.output])
         if found != expected:
             raise EngineError(f"{path} has inputs and outputs {found}, expected {expected}. Export it again.")
         if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU silently
@@ -179,10 +179,10 @@ class OrtSession(Session):
     def _is_open(self) -> bool:
         return self._session is not None
 
-    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+    def _infer(self, *tensors: Tensor) -> Tensor:
         session = self._session  # another thread may close this session while this one waits
         with self._turns:
-            output: Tensor = session.run([OUTPUT_IMAGE], {INPUT_IMAGE: image, INPUT_MASK: mask})[0]
+            output: Tensor = session.run([self.task.output], dict(zip(self.task.inputs, tensors, strict=True)))[0]
             return output
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model, Precision
+from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model, Precision, Task
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.sizes import SizeRange, pad_side
 
@@ -53,6 +53,7 @@ class Session(Closeable):
 
     Attributes:
         path: File that runs: the model's, or a cached plan.
+        task: What goes in and comes out.
         io_dtype: Dtype of inputs and outputs; see :mod:`wavepaint.contract`.
         size_multiple: Height and width must be multiples of this; 1 with uint8 inputs and outputs.
         engine: Human-readable engine, version and device that really run.
@@ -74,6 +75,7 @@ class Session(Closeable):
 
     def __init__(self, model: Model) -> None:
         self.path = model.path
+        self.task = model.task
         self.io_dtype = model.artifact.io_dtype
         self.size_multiple = model.size_multiple if self.io_dtype == "float32" else 1
         self.precision = self.weights = model.artifact.precision
@@ -83,22 +85,24 @@ class Session(Closeable):
         """Human-readable precision: "float32", or "float32 on float16 weights"."""
         return self.precision if self.weights == self.precision else f"{self.precision} on {self.weights} weights"
 
-    def run(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Fill the holes of a batch.
+    def run(self, *tensors: Tensor) -> Tensor:
+        """Run the model on a batch.
 
         Args:
-            image: (N, 3, H, W) float32 in [0, 1], or (N, H, W, 3) uint8, as the I/O dtype says.
-            mask: (N, 1, H, W) float32, 1 = hole, 0 = known, or (N, H, W, 1) uint8, 128 to 255 = hole.
+            tensors: The task's inputs, in order. The image is (N, 3, H, W) float32 in [0, 1], or (N, H, W, 3) uint8, as
+                the I/O dtype says. The mask is (N, 1, H, W) float32, 1 = hole, 0 = known, or (N, H, W, 1) uint8, 128 to
+                255 = hole.
 
         Returns:
-            Like ``image``.
+            The task's output: a tensor like the image for inpainting; logits (N, classes) for classification and
+            (N, classes, H', W') for segmentation.
 
         Raises:
             EngineMemoryError: The engine ran out of memory.
             EngineError: The tensors break the contract, the session is closed, or the engine failed.
         """
-        with self._checked(image, mask):
-            return self._infer(image, mask)
+        with self._checked(*tensors):
+            return self._infer(*tensors)
 
     def run_many(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
         """Fill the holes of many batches. Some engines process several at the same time.
@@ -115,12 +119,11 @@ class Session(Closeable):
         for image, mask in batches:
             yield self.run(image, mask)
 
-    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1, *, repeats: int = 1) -> list[RunParts]:
+    def time_parts(self, *tensors: Tensor, num_runs: int = 1, repeats: int = 1) -> list[RunParts]:
         """Measure how long a device takes to copy in, compute and copy out one batch.
 
         Args:
-            image: See :meth:`run`.
-            mask: See :meth:`run`.
+            tensors: See :meth:`run`.
             num_runs: Number of runs.
             repeats: Number of back-to-back computations in each run; their mean is returned. With many, the launch of
                 the first hardly counts.
@@ -148,9 +151,9 @@ class Session(Closeable):
         return [(2, 2 * multiple, 3 * multiple), (1, side, side)]
 
     @contextmanager
-    def _checked(self, image: Tensor, mask: Tensor) -> Iterator[None]:
+    def _checked(self, *tensors: Tensor) -> Iterator[None]:
         """Check a batch, then turn the engine's exceptions into :class:`EngineError`."""
-        check_inputs(image, mask, self.io_dtype, self.size_multiple)
+        check_inputs(tensors, self.task, self.io_dtype, self.size_multiple)
         if not self._is_open():
             raise EngineError("this session is closed. Open another one.")
         try:
@@ -159,13 +162,13 @@ class Session(Closeable):
             raise
         except Exception as error:  # the engines' exceptions share no base but Exception
             kind = EngineMemoryError if _is_out_of_memory(error) else EngineError
-            raise kind(f"{self.engine} failed on a batch of shape {image.shape}: {first_line(error)}") from error
+            raise kind(f"{self.engine} failed on a batch of shape {tensors[0].shape}: {first_line(error)}") from error
 
     @abstractmethod
     def _is_open(self) -> bool: ...
 
     @abstractmethod
-    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+    def _infer(self, *tensors: Tensor) -> Tensor:
         """Run checked tensors."""
 
 
@@ -192,14 +195,20 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
-def check_inputs(image: Tensor, mask: Tensor, io_dtype: IoDtype, size_multiple: int) -> None:
+_CHANNELS = {INPUT_IMAGE: IMAGE_CHANNELS, INPUT_MASK: 1}
+
+
+def check_inputs(tensors: tuple[Tensor, ...], task: Task, io_dtype: IoDtype, size_multiple: int) -> None:
     """Check types, dtypes and shapes of a batch against the contract; values are not checked.
 
     Raises:
-        EngineError: A tensor breaks the contract.
+        EngineError: A tensor breaks the contract, or one is missing or superfluous.
     """
     axis = 1 if io_dtype == "float32" else 3
-    for name, tensor, channels in ((INPUT_IMAGE, image, IMAGE_CHANNELS), (INPUT_MASK, mask, 1)):
+    if len(tensors) != len(task.inputs):
+        raise EngineError(f"{len(tensors)} tensors are given: {task.name} takes {' and '.join(task.inputs)}.")
+    for name, tensor in zip(task.inputs, tensors, strict=True):
+        channels = _CHANNELS[name]
         if not isinstance(tensor, np.ndarray):
             raise EngineError(f"{name} is a {type(tensor).__name__}, expected a numpy array.")
         if tensor.dtype != np.dtype(io_dtype):
@@ -207,10 +216,12 @@ def check_inputs(image: Tensor, mask: Tensor, io_dtype: IoDtype, size_multiple: 
         if tensor.ndim != 4 or tensor.shape[axis] != channels or 0 in tensor.shape:
             layout = f"(N, {channels}, H, W)" if io_dtype == "float32" else f"(N, H, W, {channels})"
             raise EngineError(f"{name} has shape {tensor.shape}, expected {layout}, none of them 0.")
-    if _without(image.shape, axis) != _without(mask.shape, axis):
-        raise EngineError(
-            f"{INPUT_IMAGE} {image.shape} and {INPUT_MASK} {mask.shape} differ in batch, height or width."
-        )
+    image = tensors[0]
+    for name, tensor in zip(task.inputs, tensors, strict=True):
+        if _without(image.shape, axis) != _without(tensor.shape, axis):
+            raise EngineError(
+                f"{INPUT_IMAGE} {image.shape} and {name} {tensor.shape} differ in batch, height or width."
+            )
     height, width = image.shape[2:] if io_dtype == "float32" else image.shape[1:3]
     if height % size_multiple or width % size_multiple:
         raise EngineError(f"height {height} and width {width} must be multiples of {size_multiple}; pad first.")

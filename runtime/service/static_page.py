@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wavepaint.atomic import write_folder
-from wavepaint.contract import Bundle, Manifest
+from wavepaint.contract import INPAINTING, Bundle, Manifest
 from wavepaint.errors import BundleError, OutputError, printable
 
 PAGE_FOLDER = Path(__file__).parent / "page"
@@ -44,9 +44,10 @@ def write_page(out: Path, bundle: Bundle, *, overwrite: bool = False) -> int:
         The number of bytes written.
 
     Raises:
-        BundleError: The bundle has no model for browsers.
+        BundleError: The bundle has no model for browsers, or is of another task.
         OutputError: The folder exists and is no earlier page, or it cannot be written.
     """
+    bundle.require_task(INPAINTING)
     if MODEL_NAME not in bundle.manifest.files:
         raise BundleError(f"{printable(bundle.folder)} {MODEL_MISSING}")
     if overwrite and out.is_dir() and any(out.iterdir()) and not _is_page(out):

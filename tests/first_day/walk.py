@@ -42,6 +42,8 @@ ASSUMPTIONS = {
     r"--preset gpu-proof --resume": "no NVIDIA driver or GPU was found",
     r"wp masks .*--count": "the photos in photos",
     r"hf download": "is not a bundle",
+    r"wp classify ": "bundles/pets does not exist",
+    r"wp segment ": "bundles/streets does not exist",
     r"wp serve --host 0\.0\.0\.0": "set WAVEPAINT_TOKEN",
 }
 """What the pages assume of the reader that is not so here: commands, and the error that they then end with."""

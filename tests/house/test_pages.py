@@ -14,9 +14,11 @@ import yaml
 from PIL import Image
 
 from tests.conftest import REPOSITORY
+from tests.fakes.class_bundle import write_class_bundle
 from tests.house.tools import ROOMS, find_files, run_module
 from wavepaint import __version__
 from wavepaint.cli import wp
+from wavepaint.contract import CLASSIFICATION, SEGMENTATION
 
 PAGES = find_files(".md")
 SITE = [page for page in PAGES if page.parent == REPOSITORY or page.is_relative_to(REPOSITORY / "docs")]
@@ -160,6 +162,8 @@ def test_python_of_all_pages_runs(
     Image.fromarray(photo).save(tmp_path / "photo.jpg")
     for name in ("mask.png", "mask0.png", "mask1.png", "mask2.png"):
         Image.fromarray(hole).save(tmp_path / name)
+    for name, task in (("pets", CLASSIFICATION), ("streets", SEGMENTATION)):
+        write_class_bundle(tmp_path / "bundles" / name, task)
     monkeypatch.chdir(tmp_path)
     blocks = [block for page in SITE for block in find_blocks(page, "python")]
     assert len(blocks) >= 4

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wavepaint.bench.classical import OPENCV, Classical
 from wavepaint.bench.entrants import Entrant, Subject
+from wavepaint.contract import INPAINTING, Task
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import list_fastest
@@ -72,16 +73,20 @@ class Cell:
     def has_quality(self) -> bool:
         """Whether to measure its quality: only for OpenCV and for trained weights in an engine."""
         return isinstance(self.subject, Classical) or (
-            self.subject.is_trained and isinstance(self.execution, ExecutionConfig)
+            self.subject.is_trained and isinstance(self.execution, ExecutionConfig) and self.task is INPAINTING
         )
 
-    def make_inputs(self) -> tuple[Tensor, Tensor]:
-        """Return the batch to time: noise with a box hole, as bytes with channels last for OpenCV."""
-        image, mask = make_batch(self.batch, self.height, self.width)
+    @property
+    def task(self) -> Task:
+        """What goes in and comes out."""
+        return INPAINTING if isinstance(self.subject, Classical) else self.subject.bundle.task
+
+    def make_inputs(self) -> tuple[Tensor, ...]:
+        """Return the batch to time: noise, with a box hole if the task has one; for OpenCV as bytes, channels last."""
+        inputs = make_batch(self.batch, self.height, self.width)[: len(self.task.inputs)]
         if isinstance(self.subject, Classical):
-            to_bytes = [np.round(tensor.transpose(0, 2, 3, 1) * 255).astype(np.uint8) for tensor in (image, mask)]
-            return to_bytes[0], to_bytes[1]
-        return image, mask
+            return tuple(np.round(tensor.transpose(0, 2, 3, 1) * 255).astype(np.uint8) for tensor in inputs)
+        return inputs
 
     def count_gmac(self) -> float:
         """Return the billions of multiply-accumulates for one image; 0 for OpenCV."""
@@ -230,5 +235,7 @@ def _list_cells(subject: Entrant, side: int, batch: int, torch_configs: Sequence
     if isinstance(subject, Classical):
         return [Cell(subject, None, side, side, batch)]
     rounded = pad_side(side, subject.bundle.manifest.size_multiple)
+    if subject.bundle.task.has_classes:  # PyTorch's half precision is for inpainting networks
+        torch_configs = [config for config in torch_configs if config.arithmetic != "float16"]
     executions: list[ExecutionConfig | TorchConfig] = [*list_fastest(subject.bundle), *torch_configs]
     return [Cell(subject, execution, rounded, rounded, batch) for execution in executions]

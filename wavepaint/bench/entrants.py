@@ -76,7 +76,13 @@ class Subject:
 
         if self.name == DEFAULT:
             return read_checkpoint(assets_folder() / "default.pt").build().eval()
-        return _build_random(self.bundle.manifest.architecture, self.bundle.manifest.hyper_parameters)
+        manifest = self.bundle.manifest
+        network = _build_random(manifest.architecture, manifest.hyper_parameters)
+        if manifest.preprocessing is None:
+            return network
+        from wavepaint.export.graphs import NormalizedNetwork
+
+        return NormalizedNetwork(network, manifest.preprocessing).eval()
 
 
 Entrant = Subject | Classical

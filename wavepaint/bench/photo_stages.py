@@ -74,7 +74,7 @@ def measure_stages(subject: Subject, result: Result, *, threads: int | None = No
     """Fill a photo several times at a result's size, in its engine and precision, and time the stages."""
     photo_bytes, mask_bytes = _make_files(result.height)
     spent: dict[str, list[float]] = {"decode": [], "fill": [], "engine": [], "encode": []}
-    batches: list[tuple[Tensor, Tensor]] = []
+    batches: list[tuple[Tensor, ...]] = []
     with Inpainter(
         subject.bundle.folder,
         engine=cast(EngineName, result.engine),
@@ -86,11 +86,11 @@ def measure_stages(subject: Subject, result: Result, *, threads: int | None = No
         run = session.run
         in_engine = 0.0
 
-        def timed(image: Tensor, mask: Tensor) -> Tensor:
+        def timed(*tensors: Tensor) -> Tensor:
             nonlocal in_engine
-            batches[:] = [(image, mask)]
+            batches[:] = [tensors]
             started = time.perf_counter()
-            output = run(image, mask)
+            output = run(*tensors)
             in_engine += time.perf_counter() - started
             return output
 

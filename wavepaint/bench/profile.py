@@ -14,7 +14,6 @@ from typing import Any
 
 from wavepaint.bench.cells import Cell
 from wavepaint.bench.entrants import Subject
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import ExecutionConfig
 
@@ -82,8 +81,7 @@ def measure_profile(cell: Cell, *, threads: int | None = None) -> Profile | None
     if not (cell.engine in PROFILED and isinstance(execution, ExecutionConfig) and isinstance(cell.subject, Subject)):
         return None
     path = cell.subject.bundle.locate(execution.artifact)
-    image, mask = cell.make_inputs()
-    inputs = {INPUT_IMAGE: image, INPUT_MASK: mask}
+    inputs = dict(zip(cell.task.inputs, cell.make_inputs(), strict=True))
     profile = _profile_ort if cell.engine == "ort-cpu" else _profile_openvino
     events = min(profile(path, inputs, cell.precision, threads), key=lambda call: sum(ms for _, ms in call))
     total = sum(ms for _, ms in events)

@@ -20,12 +20,14 @@ from wavepaint.bench.classical import Classical, Pixels
 from wavepaint.bench.entrants import Subject
 from wavepaint.bench.quality import Quality, load_pairs, measure_quality
 from wavepaint.bench.runners import Runner, open_runner, run_exactly
+from wavepaint.contract import INPAINTING
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import Pair
 from wavepaint.errors import WavePaintError
 from wavepaint.machine import peak_memory_mb, reset_peak_memory
 from wavepaint.metrics.image_quality import psnr
 from wavepaint.runtime.engines.gpus import count_used_memory_mb
+from wavepaint.runtime.engines.logits_comparison import LogitsBudget
 from wavepaint.runtime.engines.session import first_line
 
 WARMUP_CALLS = 3
@@ -34,6 +36,9 @@ WARMUP_CALLS = 3
 MIN_PSNR_DB = 45.0
 """Minimum PSNR inside the hole against the float32 reference, on noise. Bundles reach 50 dB when they are verified.
 This limit catches engines that compute something else on this machine."""
+
+LOGITS_LIMIT = LogitsBudget(max_relative_error=0.05)
+"""The same for logits: bundles reach 0.02 when they are verified."""
 
 NOISY_VARIATION = 0.1
 """Variation of the rounds above which something else is using the machine."""
@@ -51,7 +56,7 @@ class _Entry:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.image, self.mask = cell.make_inputs()
+        self.inputs = cell.make_inputs()
         self.label, self.problem = "", ""
         self.psnr_db: float | None = None
         self.quality: Quality | None = None
@@ -179,7 +184,7 @@ def _open(entry: _Entry, stack: ExitStack, threads: int | None, plans: Path | No
     entry.runner = open_runner(entry.cell, stack, threads=threads, plans=plans)
     entry.label = entry.runner.label
     for _ in range(WARMUP_CALLS):
-        output = entry.runner.run(entry.image, entry.mask)
+        output = entry.runner.run(*entry.inputs)
     entry.peak_memory_mb = peak_memory_mb() - before
     device_now = count_used_memory_mb()
     if device_now is not None and device_before is not None:
@@ -193,21 +198,30 @@ def _check(entry: _Entry, output: Tensor, references: dict[str, Tensor], *, in_p
     Raises:
         WavePaintError: The output is wrong.
     """
-    cell, subject, image = entry.cell, entry.cell.subject, entry.image
+    cell, subject = entry.cell, entry.cell.subject
     if isinstance(cell.execution, TorchConfig) and isinstance(subject, Subject) and not subject.has_network:
         return  # its weights are not those of the bundle
-    known = np.broadcast_to(entry.mask == 0, image.shape)
     if not np.isfinite(output).all():
         raise WavePaintError(NOT_FINITE)
-    if not np.array_equal(output[known], image[known]):
-        raise WavePaintError(CHANGES_KNOWN_PIXELS)
+    known: Any = ()
+    if cell.task is INPAINTING:
+        image, mask = entry.inputs
+        known = np.broadcast_to(mask == 0, image.shape)
+        if not np.array_equal(output[known], image[known]):
+            raise WavePaintError(CHANGES_KNOWN_PIXELS)
     if isinstance(subject, Classical):
         return
     if in_pytorch and subject.has_network and subject.name not in references:
-        references[subject.name] = run_exactly(subject, image, entry.mask)
+        references[subject.name] = run_exactly(subject, entry.inputs)
     if cell.precision == "float32" and references.setdefault(subject.name, output) is output:
         return
-    if subject.name in references:
+    if subject.name not in references:
+        return
+    if cell.task.has_classes:
+        compared = LOGITS_LIMIT.compare("", entry.inputs, output, references[subject.name])
+        if not compared.passed:
+            raise WavePaintError(f"it differs from float32: {compared.max_relative_error:.1%} of the logits' range")
+    else:
         entry.psnr_db = min(psnr(output[~known], references[subject.name][~known]), 200.0)
         if entry.psnr_db < MIN_PSNR_DB:
             raise WavePaintError(f"it differs from float32: {entry.psnr_db:.1f} dB inside the hole")
@@ -237,14 +251,14 @@ def _time(entry: _Entry, seconds: float) -> None:
     latencies: list[float] = []
     finish = time.perf_counter() + seconds
     if not entry.rounds or entry.rounds[-1][-1] < seconds * 1e3:
-        runner.run(entry.image, entry.mask)  # refills the caches, which matters only for short calls
+        runner.run(*entry.inputs)  # refills the caches, which matters only for short calls
     while not latencies or time.perf_counter() < finish:
         started = time.perf_counter()
-        runner.run(entry.image, entry.mask)
+        runner.run(*entry.inputs)
         latencies.append((time.perf_counter() - started) * 1e3)
     num_calls = min(max(math.ceil(_BURST_MS / statistics.median(latencies)), 2), _MAX_BURST_CALLS)
     finish = time.perf_counter() + seconds / 2
-    while (burst_ms := runner.time_compute(entry.image, entry.mask, num_calls)) is not None:
+    while (burst_ms := runner.time_compute(entry.inputs, num_calls)) is not None:
         entry.compute_ms.append(burst_ms)
         if time.perf_counter() >= finish:
             break

@@ -46,15 +46,15 @@ class Runner:
     """An open cell.
 
     Attributes:
-        run: Fills a batch, from host memory to host memory.
+        run: Runs a batch of a task's inputs, from host memory to host memory.
         label: Engine, version and device.
         time_compute: Enqueues a number of calls back to back, on a batch that was run before. Returns milliseconds per
             call without copies, or None if the engine cannot measure it.
     """
 
-    run: Callable[[Tensor, Tensor], Tensor]
+    run: Callable[..., Tensor]
     label: str
-    time_compute: Callable[[Tensor, Tensor, int], float | None] = lambda image, mask, num_calls: None
+    time_compute: Callable[[tuple[Tensor, ...], int], float | None] = lambda inputs, num_calls: None
 
 
 def open_runner(cell: Cell, stack: ExitStack, *, threads: int | None = None, plans: Path | None = None) -> Runner:
@@ -83,18 +83,19 @@ def open_runner(cell: Cell, stack: ExitStack, *, threads: int | None = None, pla
         session = open_execution(execution, threads=threads)
     stack.enter_context(session)
 
-    def time_compute(image: Tensor, mask: Tensor, num_calls: int) -> float | None:
-        parts = session.time_parts(image, mask, repeats=num_calls)
+    def time_compute(inputs: tuple[Tensor, ...], num_calls: int) -> float | None:
+        parts = session.time_parts(*inputs, repeats=num_calls)
         return statistics.median(part.compute_ms for part in parts) if parts else None
 
     return Runner(session.run, session.engine, time_compute)
 
 
-def run_exactly(subject: Subject, image: Tensor, mask: Tensor) -> Tensor:
+def run_exactly(subject: Subject, inputs: tuple[Tensor, ...]) -> Tensor:
     """Return the output of the unfused network in PyTorch, in exact float32, image by image to save memory."""
     network = TorchNetwork(subject, EAGER, None)
     try:
-        return np.concatenate([network.run(image[i : i + 1], mask[i : i + 1]) for i in range(len(image))])
+        images = range(len(inputs[0]))
+        return np.concatenate([network.run(*(tensor[i : i + 1] for tensor in inputs)) for i in images])
     finally:
         network.close()
 
@@ -108,7 +109,7 @@ class TorchNetwork:
 
     def __init__(self, subject: Subject, config: TorchConfig, threads: int | None) -> None:
         self._torch: Any = require("torch", extra="train")
-        from wavepaint.export.to_onnx import InpaintingGraph
+        from wavepaint.export.graphs import make_graph
 
         torch, self._config = self._torch, config
         self._has_gpu = torch.cuda.is_available()
@@ -118,7 +119,7 @@ class TorchNetwork:
             torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark = True
         network = fuse_in_half(subject) if config.arithmetic == "float16" else subject.build_network()
-        self._network: Any = InpaintingGraph(network).eval().to("cuda" if self._has_gpu else "cpu")
+        self._network: Any = make_graph(network, subject.bundle.task).eval().to("cuda" if self._has_gpu else "cpu")
         if config.engine == "torch-compile":
             self._compile()
         mode = {"pytorch": "eager", "pytorch-graph": "CUDA graph", "torch-compile": "compiled"}[config.engine]
@@ -134,12 +135,12 @@ class TorchNetwork:
         options = {"mode": "reduce-overhead"} if self._has_gpu else {"backend": "eager"}
         self._network = self._torch.compile(self._network, dynamic=False, **options)
 
-    def run(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Fill a batch."""
-        tensors = [self._torch.from_numpy(tensor) for tensor in (image, mask)]
+    def run(self, *inputs: Tensor) -> Tensor:
+        """Run a batch of the task's inputs."""
+        tensors = [self._torch.from_numpy(tensor) for tensor in inputs]
         if not self._has_gpu:
             self._inputs = tensors
-        elif not self._inputs or self._inputs[0].shape != image.shape:
+        elif not self._inputs or self._inputs[0].shape != inputs[0].shape:
             self._inputs = [tensor.cuda() for tensor in tensors]
         else:  # a captured graph reads its inputs in place
             for tensor, target in zip(tensors, self._inputs, strict=True):
@@ -147,7 +148,7 @@ class TorchNetwork:
         self._compute(1)
         return cast(Tensor, self._output.cpu().numpy())
 
-    def time_compute(self, image: Tensor, mask: Tensor, num_calls: int) -> float | None:
+    def time_compute(self, inputs: tuple[Tensor, ...], num_calls: int) -> float | None:
         """Return milliseconds per call without copies, for the last batch of :meth:`run`; None without a GPU."""
         if not self._has_gpu:
             return None

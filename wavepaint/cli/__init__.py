@@ -17,6 +17,8 @@ from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 _COMMANDS = {
     "infer": "Fill the holes of a photo, or of a folder of photos.",
     "mask": "Draw the mask of a photo: scratches, rectangles, frames, painted colours.",
+    "classify": "Name the most probable classes of photos.",
+    "segment": "Find the class of each pixel of a photo.",
     "paint": "Paint over what should go from a photo, on a page in the browser.",
     "serve": "Serve a page to paint on and an HTTP API that fills photos.",
     "page": "Write the page to paint on as static files, for any web host.",

@@ -8,6 +8,7 @@ from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, list_cells
 from wavepaint.bench.entrants import DEFAULT, Entrant, Subject, open_entrant
 from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, list_proof_cells
 from wavepaint.cli.bench_runs import Options, Show
+from wavepaint.contract import read_bundle
 from wavepaint.errors import ConfigError, EngineError, WavePaintError
 from wavepaint.optional import describe_missing, require
 from wavepaint.runtime.engines.gpus import find_gpus
@@ -83,6 +84,8 @@ def _list_names(options: Options) -> list[str]:
     bundles = [str(path) for path in options.bundles]
     if options.preset is not None:
         return [DEFAULT] if options.dry_run else [*MODELS, *bundles]
+    if bundles and all(read_bundle(path).task.has_classes for path in options.bundles):
+        return bundles  # the rivals are inpainting networks
     return [*(bundles or [DEFAULT]), CHAMPION, RIVAL]
 
 

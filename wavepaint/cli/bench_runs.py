@@ -17,6 +17,7 @@ from wavepaint.bench.roofline import add_shares, measure_copy_rate, measure_matr
 from wavepaint.bench.worker import Limits, Worker, WorkerLostError, race_in_child, send_card
 from wavepaint.cache_folder import cache_folder
 from wavepaint.cli.progress import print_line
+from wavepaint.contract import INPAINTING
 from wavepaint.data.sources import PhotoSource
 from wavepaint.runtime.engines.engine import ExecutionConfig
 
@@ -142,6 +143,8 @@ def time_stages(
     models = {subject.name: subject for subject in subjects if isinstance(subject, Subject)}
     stages = []
     for result in find_fastest(results):
+        if models[result.model].bundle.task is not INPAINTING:
+            continue
         show(f"{result.height}x{result.height}: timing the stages of {result.model}")
         stages.append(measure_stages(models[result.model], result, threads=threads))
     return stages

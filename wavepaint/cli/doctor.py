@@ -11,14 +11,14 @@ import click
 from wavepaint import __version__
 from wavepaint.cli.completion import FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
-from wavepaint.contract import default_bundle_folder, read_bundle
+from wavepaint.contract import Task, default_bundle_folder, read_bundle
 from wavepaint.errors import printable
 from wavepaint.optional import make_install_command
 from wavepaint.runtime.doctor import SIDE, EngineCheck, check_choice, check_engines, describe_system, find_conflicts
 
 
-def _print_verdict(choice: EngineCheck, bundle: Path | None) -> None:
-    name = "wp infer" if bundle is None else f"wp infer --bundle {printable(bundle)}"
+def _print_verdict(choice: EngineCheck, task: Task, bundle: Path | None) -> None:
+    name = task.command if bundle is None else f"{task.command} --bundle {printable(bundle)}"
     if choice.problem:
         click.echo(f"{name} does not work here: {choice.problem}")
     else:
@@ -84,7 +84,7 @@ def command(bundle: Path | None, threads: int | None, as_json: bool) -> None:
         content = {"system": system, "conflicts": conflicts, "auto": dataclasses.asdict(choice), "engines": engines}
         click.echo(json.dumps(content, indent=2))
     else:
-        _print_verdict(choice, bundle)
+        _print_verdict(choice, loaded.task, bundle)
         for conflict in conflicts:
             click.echo(f"PROBLEM: {conflict}")
         click.echo()

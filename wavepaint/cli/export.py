@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavepaint.atomic import check_target
-from wavepaint.cli.completion import FOLDER, PATH
+from wavepaint.cli.completion import FILE, FOLDER, PATH
 from wavepaint.cli.export_options import (
     AUTO,
     DEFAULT_BATCHES,
     DEFAULT_SHAPES,
     NONE,
+    parse_image_size,
     parse_profiles,
     request_engines,
     request_triton,
 )
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
-from wavepaint.contract import Bundle, IoDtype, Precision, read_bundle
+from wavepaint.contract import PRESETS, Bundle, IoDtype, Precision, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import add_engines
 from wavepaint.export.triton_repository import TritonModel, find_artifacts, write_triton_model
@@ -138,6 +139,29 @@ def _print_summary(bundle: Bundle, out: object) -> None:
     click.option("--opset", type=int, metavar="VERSION", help="ONNX opset, 18 to 23. Default: 20; 22 for bfloat16."),
 )
 @option_group(
+    "Classifiers and segmenters",
+    click.option(
+        "--preprocessing",
+        type=click.Choice([*PRESETS]),
+        help="What the training did with its images. imagenet, tiny-imagenet, cifar10 and cityscapes normalise and "
+        "scale as the authors' programs for these sets; plain does neither. Needed, because a checkpoint does not say.",
+    ),
+    click.option(
+        "--image-size",
+        metavar="SIZE",
+        help="Size in pixels that images are scaled to, one side or WIDTHxHEIGHT. Default: that of --preprocessing.",
+    ),
+    click.option(
+        "--labels", type=FILE, help="Text file with the names of the classes, one a line. Default: numbers from 0."
+    ),
+    click.option(
+        "--stride",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        help="Stride of the first convolutions, where the checkpoint does not show it.",
+    ),
+)
+@option_group(
     "TensorRT engines",
     click.option(
         "--engine",
@@ -204,11 +228,16 @@ def command(
     workspace: int | None,
     optimization_level: int | None,
     timing_cache: Path | None,
+    preprocessing: str | None,
+    image_size: str | None,
+    labels: Path | None,
+    stride: int | None,
     overwrite: bool,
 ) -> None:
     """Export SOURCE to ONNX, verify it against PyTorch, build engines, and write everything as a bundle.
 
-    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors). It may also be a bundle to add engines to, or to make a
+    SOURCE is a checkpoint (.pt, .pth, .ckpt or .safetensors) of an inpainting network, a classifier or a segmenter. It
+    may also be a bundle to add engines to, or to make a
     Triton model from, which needs no PyTorch. Engines are built from the models in the precisions of --fp16 and --bf16,
     or else in the bundle's first of float16, bfloat16 and float32.
     """
@@ -234,12 +263,18 @@ def command(
         )
     if bundle is not None and out is None and has_options:
         raise ConfigError(f"{source} is a bundle, and engines that are built from it need a folder (-o).")
+    classes = (preprocessing, image_size, labels, stride)
+    if bundle is not None and any(option is not None for option in classes):
+        raise ConfigError(
+            f"{source} is a bundle: --preprocessing, --image-size, --labels and --stride are for checkpoints. Export "
+            "its checkpoint instead."
+        )
     triton_request = None
     if triton is not None:
         name = name or (bundle.manifest.name if bundle is not None else out.name if out is not None else source.stem)
         triton_request = request_triton(triton, name, engines, precisions, has_out=out is not None)
     adds_to_source = out is not None and source.is_dir() and out.is_dir() and source.samefile(out)
-    inputs = [] if adds_to_source else [source, *source.glob("*")]
+    inputs = [] if adds_to_source else [source, *source.glob("*"), *([labels] if labels is not None else [])]
     outputs = [out, timing_cache, triton_request.folder if triton_request is not None else None]
     check_outputs(inputs, [path for path in outputs if path is not None])
     if triton_request is not None:
@@ -255,6 +290,7 @@ def command(
         is_new = bundle is None or out is not None
         if bundle is None:
             from wavepaint.export.bundle import ExportOptions, write_bundle
+            from wavepaint.export.classes import read_labels
             from wavepaint.weights.checkpoint import read_checkpoint
 
             export_options = ExportOptions(
@@ -264,8 +300,12 @@ def command(
                 io_dtypes=("uint8" if triton_request is not None else io_dtype,),
                 opset=opset,
                 engines=request,
+                labels=read_labels(labels) if labels is not None else None,
+                preprocessing=preprocessing,
+                image_size=parse_image_size(image_size),
             )
-            bundle = write_bundle(read_checkpoint(source), folder, name=name, options=export_options, **callbacks)
+            checkpoint = read_checkpoint(source, None if stride is None else {"stride": stride})
+            bundle = write_bundle(checkpoint, folder, name=name, options=export_options, **callbacks)
         elif request is not None and out is not None:
             if triton_request is not None:
                 find_artifacts(bundle, triton_request, "onnx")  # refused now, not after the build

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import click
 
-from wavepaint.contract import Precision
+from wavepaint.contract import MAX_SIDE, Precision
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import EngineRequest
 from wavepaint.export.triton_repository import Backend, TritonRequest
@@ -32,6 +32,21 @@ def _parse_size(text: str) -> tuple[int, int]:
     """Parse SIDE or WIDTHxHEIGHT; return (height, width)."""
     width, _, height = text.partition("x")
     return int(height or width), int(width)
+
+
+def parse_image_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of --image-size; None if it is not given."""
+    if text is None:
+        return None
+    try:
+        height, width = _parse_size(text)
+    except ValueError:
+        height = width = 0
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise click.BadParameter(
+            f"{text!r} is not a size in pixels such as 224 or 2048x1024, up to {MAX_SIDE}.", param_hint="--image-size"
+        )
+    return height, width
 
 
 def parse_profiles(shapes: tuple[str, ...], batches: tuple[str, ...]) -> tuple[Profile, ...]:

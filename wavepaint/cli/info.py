@@ -8,8 +8,8 @@ import click
 
 from wavepaint.cli.completion import FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
-from wavepaint.contract import Manifest, default_bundle_folder, read_bundle
-from wavepaint.errors import BundleError
+from wavepaint.contract import TASKS, Manifest, default_bundle_folder, read_bundle
+from wavepaint.errors import BundleError, printable
 from wavepaint.export.verify import describe_report
 
 
@@ -17,7 +17,9 @@ def _make_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "name", manifest.name
     yield "network", f"{manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters, for {manifest.task}"
     yield "", ", ".join(f"{key} {value}" for key, value in manifest.hyper_parameters.items())
-    yield "sizes", f"any batch; height and width multiples of {manifest.size_multiple} (wp infer pads for you)"
+    command = TASKS[manifest.task].command
+    yield "sizes", f"any batch; height and width multiples of {manifest.size_multiple} ({command} pads for you)"
+    yield from _make_class_rows(manifest)
     for artifact in manifest.artifacts:
         entry = manifest.files[artifact.path]
         yield (
@@ -36,6 +38,24 @@ def _make_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
     yield from _make_training_rows(manifest)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+
+
+def _make_class_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    labels, preprocessing = manifest.labels, manifest.preprocessing
+    if labels is None or preprocessing is None:
+        return
+    names = ", ".join(map(printable, labels[:5]))
+    yield "classes", f"{len(labels)}: {names}{', ...' if len(labels) > 5 else ''}"
+    size = "as they are"
+    if preprocessing.size is not None:
+        height, width = preprocessing.size
+        how = "cropped to the centre" if preprocessing.resize == "crop" else "stretched"
+        size = f"scaled to {width}x{height} pixels ({how}, {preprocessing.interpolation})"
+    yield "images", f"{size}; the model subtracts {_list(preprocessing.mean)} and divides by {_list(preprocessing.std)}"
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
 
 
 def _make_training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress
 from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
-from wavepaint.export.verify import describe_precision, merge_reports, summarise, verify_bundle
+from wavepaint.export.verify import describe_precision, list_cases, merge_reports, summarise, verify_bundle
 from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.comparison import describe_failure
 from wavepaint.runtime.engines.registry import find_obstacle
@@ -31,50 +31,66 @@ _HEADER = (
     "verdict",
 )  # fmt: skip
 
+_SHOWN = ("noise 1", "gradient, box", "gradient 1", "chelsea", "coffee")
+"""Beginnings of the names of the cases that layers are compared in."""
+
+_CLASS_HEADER = (
+    "model", "engine", "precision", "cases", "max error", "mean error", "of range", "same class", "NaN/Inf", "verdict",
+)  # fmt: skip
+
 
 def _make_rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[str, ...]]:
+    header = _CLASS_HEADER if bundle.task.has_classes else _HEADER
+    yield header
     for artifact in bundle.manifest.artifacts:
         for report in reports[artifact.path]:
-            yield (artifact.path, report["engine"], describe_precision(report), *_format_measurements(report))
+            measured = _format_measurements(report, len(header) - 3)
+            yield (artifact.path, report["engine"], describe_precision(report), *measured)
         if not reports[artifact.path]:
             obstacle = find_obstacle(bundle.get_model(artifact))
             why, verdict = (obstacle, "not run") if obstacle else ("the others are compared with it", "reference")
-            yield (artifact.path, f"({why})", *("",) * (len(_HEADER) - 3), verdict)
+            yield (artifact.path, f"({why})", *("",) * (len(header) - 3), verdict)
 
 
-def _format_measurements(report: Report) -> tuple[str, ...]:
+def _format_measurements(report: Report, num_cells: int) -> tuple[str, ...]:
     """Return the cells after the precision."""
     if "error" in report:
-        return (*("",) * (len(_HEADER) - 4), "FAILED to run")
+        return (*("",) * (num_cells - 1), "FAILED to run")
 
     def number(name: str, form: str, missing: str) -> str:
         value = report.get(name)
         return missing if value is None else format(value, form)
 
+    if "max_relative_error" in report:
+        own = [number("max_relative_error", ".1e", "-"), number("class_agreement", ".3%", "-")]
+        own.append(str(report["num_not_finite"]))
+    else:
+        own = [number("min_psnr_hole_db", ".1f", "equal"), number("min_ssim_hole", ".4f", "-")]
+        own += [str(report["num_not_finite"]), "identical" if report["known_identical"] else "CHANGED"]
     return (
         str(report["num_cases"]),
         number("max_error", ".1e", "-"),
         number("mean_error", ".1e", "-"),
-        number("min_psnr_hole_db", ".1f", "equal"),
-        number("min_ssim_hole", ".4f", "-"),
-        str(report["num_not_finite"]),
-        "identical" if report["known_identical"] else "CHANGED",
+        *own,
         "passed" if report["passed"] else "FAILED" if report["required"] else "not precise enough",
     )
 
 
 def _make_table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in (_HEADER, *rows)) for i in range(len(_HEADER))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (_HEADER, *rows)
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
 def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module":
     from wavepaint.weights.checkpoint import read_checkpoint
 
-    checkpoint, manifest = read_checkpoint(path), bundle.manifest
+    manifest = bundle.manifest
+    checkpoint = read_checkpoint(path)
+    for name, value in manifest.hyper_parameters.items():
+        if name in checkpoint.parameters and checkpoint.parameters[name] is None:
+            checkpoint.parameters[name] = value  # the file does not show it
     if (checkpoint.architecture.name, checkpoint.parameters) != (manifest.architecture, manifest.hyper_parameters):
         raise CheckpointError(
             f"{path} is a {checkpoint.architecture.name} network that differs in architecture or hyper-parameters from "
@@ -85,11 +101,15 @@ def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module
         if is_required:
             raise CheckpointError(f"{problem}, so the report cannot be stored. Give that file, or leave out --store.")
         warnings.warn(f"{problem}.", WavePaintWarning, stacklevel=2)
-    return checkpoint.build().eval()
+    network = checkpoint.build().eval()
+    if manifest.preprocessing is None:
+        return network
+    from wavepaint.export.graphs import NormalizedNetwork
+
+    return NormalizedNetwork(network, manifest.preprocessing).eval()
 
 
 def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artifact) -> "list[LayerComparison]":
-    from wavepaint.export.cases import verification_cases
     from wavepaint.export.layers import MIN_SNR_DB, compare_layers, onnx_layers, torch_layers
 
     if network is not None:
@@ -97,13 +117,13 @@ def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artif
 
         details = artifact.details
         fused = fuse(network, upsampling=details["upsampling"]) if details["fused"] else network
-        reference = torch_layers(fused)
+        reference = torch_layers(fused, bundle.task)
     else:
         source = bundle.find_artifact("onnx", "float32")
-        reference = onnx_layers(bundle.locate(source), source)
-    cases = verification_cases(bundle.manifest.size_multiple)
-    shown = [case for case in cases if case[0].startswith(("noise 1", "gradient, box")) or "strokes" in case[0]]
-    candidate = onnx_layers(bundle.locate(artifact), artifact)
+        reference = onnx_layers(bundle.locate(source), source, bundle.task)
+    cases = list_cases(bundle.task, bundle.manifest.size_multiple)
+    shown = [case for case in cases if case[0].startswith(_SHOWN)]
+    candidate = onnx_layers(bundle.locate(artifact), artifact, bundle.task)
     return compare_layers(candidate, reference, shown, MIN_SNR_DB[artifact.precision])
 
 
@@ -193,7 +213,7 @@ def command(
         from wavepaint.export.bundle import torch_suite
 
         network = _load_source(loaded, against, is_required=store)
-        suite = torch_suite(network, loaded.manifest.size_multiple)
+        suite = torch_suite(network, loaded.manifest.size_multiple, loaded.task)
     with Progress(None) as progress:
         reports = verify_bundle(
             loaded, suite, on_artifact=lambda artifact: progress.print_line(f"verifying {artifact.path} ...")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode, Precision
 from wavepaint.contract.manifest_parser import parse_manifest
+from wavepaint.contract.preprocessing import PRESETS
+from wavepaint.contract.tasks import INPAINTING, Task, get_task
 from wavepaint.contract.tensors import IoDtype
 from wavepaint.errors import BundleError, printable
 from wavepaint.model_file import has_external_data
@@ -30,12 +32,14 @@ class Model:
         artifact: The form's entry in the manifest.
         size_multiple: Height and width must be multiples of this if inputs and outputs are float32.
         padding: numpy's mode by which images are padded to the size multiple.
+        task: What goes in and comes out.
     """
 
     path: Path
     artifact: Artifact
     size_multiple: int = 1
     padding: PadMode = "reflect"
+    task: Task = INPAINTING
 
     def get_sibling(self, artifact: Artifact) -> "Model":
         """Return another form of the same bundle."""
@@ -49,13 +53,31 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
+    @property
+    def task(self) -> Task:
+        """What goes in and comes out."""
+        return get_task(self.manifest.task)
+
+    def require_task(self, task: Task) -> None:
+        """Refuse a bundle of another task.
+
+        Raises:
+            BundleError: The message names the command for the bundle.
+        """
+        if self.task is not task:
+            raise BundleError(
+                f"{self.folder} is a bundle for {self.task.name}, expected one for {task.name}. Run it with "
+                f"{self.task.command}."
+            )
+
     def locate(self, artifact: Artifact) -> Path:
         """Return the path of an artifact's file."""
         return self.folder / artifact.path
 
     def get_model(self, artifact: Artifact) -> Model:
         """Return an artifact with everything an engine must know to run it."""
-        return Model(self.locate(artifact), artifact, self.manifest.size_multiple, self.manifest.padding)
+        manifest = self.manifest
+        return Model(self.locate(artifact), artifact, manifest.size_multiple, manifest.padding, self.task)
 
     def find_artifact(self, kind: str, precision: str | None = None, io_dtype: IoDtype = "float32") -> Artifact:
         """Return the first artifact of a kind, an I/O dtype and, unless None, a precision.
@@ -84,11 +106,27 @@ class Bundle:
         flags = [flag for name, flag in _EXPORT_FLAGS.items() if name in precisions]
         if "uint8" in {io_dtype, *(artifact.io_dtype for artifact in artifacts)}:
             flags += ["--io", "uint8"]
+        flags += self._suggest_class_flags()
         name = self.manifest.source["file"]
         beside = self.folder / ".." / name
         checkpoint = beside.resolve() if beside.is_file() else name
         out = f"{self.folder.resolve().name}-{precision}"
         return shlex.join(["wp", "export", printable(checkpoint), "-o", printable(out), *flags])
+
+    def _suggest_class_flags(self) -> list[str]:
+        """Return the options of ``wp export`` that the classes of this bundle need. Its labels' file is not known."""
+        labels, chosen = self.manifest.labels, self.manifest.preprocessing
+        if labels is None or chosen is None:
+            return []
+        values = (chosen.mean, chosen.std)
+        flags = ["--preprocessing", next((n for n, one in PRESETS.items() if (one.mean, one.std) == values), "NAME")]
+        if chosen.size is not None:
+            flags += ["--image-size", f"{chosen.size[1]}x{chosen.size[0]}"]
+        if labels != [str(number) for number in range(len(labels))]:
+            flags += ["--labels", "LABELS"]
+        if self.manifest.hyper_parameters.get("initial_conv") == "strided":
+            flags += ["--stride", str(self.manifest.hyper_parameters.get("stride"))]
+        return flags
 
 
 def read_bundle(folder: Path, *, check_hashes: bool = True) -> Bundle:

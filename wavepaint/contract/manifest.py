@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
+from wavepaint.contract.preprocessing import Preprocessing
+from wavepaint.contract.tasks import INPAINTING, TASKS, TaskName
 from wavepaint.contract.tensors import TENSORS, IoDtype
 
 FORMAT = "wavepaint-bundle"
@@ -17,6 +19,9 @@ MAX_FILE_BYTES = 2 << 30
 
 MAX_CROP_SIZE = 16_384
 """Largest crop size of training, in pixels."""
+
+MAX_LABELS = 10_000
+"""Largest number of classes."""
 
 FILE_NAME = r"^(?!\.{1,2}\Z)[^/\\:\x00-\x1f\x7f]{1,255}\Z"
 SHA256 = r"^[0-9a-f]{64}\Z"
@@ -46,7 +51,7 @@ class Report(TypedDict):
     """The comparison of an artifact, run in one engine, with its source.
 
     A report without an ``error`` has every key except ``device``, ``weights`` and ``sha256``, which earlier bundles
-    lack.
+    lack, and the measures of other tasks.
 
     Attributes:
         passed: Every case passed.
@@ -58,7 +63,7 @@ class Report(TypedDict):
         weights: Precision of the weights in the file; empty if unknown.
         sha256: Hash of the file that ran. The report applies to no other file.
         reference: Human-readable name of the source.
-        budget: Largest difference allowed: ``max_error`` and ``min_psnr_db``.
+        budget: Largest difference allowed: ``max_error`` and ``min_psnr_db``, or ``max_relative_error``.
         cases: The cases that failed.
     """
 
@@ -79,11 +84,16 @@ class Report(TypedDict):
     num_cases: NotRequired[int]
     num_not_finite: NotRequired[int]
     known_identical: NotRequired[bool]
+    max_relative_error: NotRequired[float | None]
+    class_agreement: NotRequired[float | None]
     cases: NotRequired[list[dict[str, Any]]]
 
 
-MEASURED_KEYS = Report.__optional_keys__ - {"error", "device", "weights", "sha256"}
-"""Keys that a report without an error must have."""
+_TASK_KEYS = frozenset().union(*(task.measures for task in TASKS.values()))
+_COMMON_KEYS = Report.__optional_keys__ - {"error", "device", "weights", "sha256"} - _TASK_KEYS
+
+MEASURED_KEYS = {name: _COMMON_KEYS | task.measures for name, task in TASKS.items()}
+"""Keys that a report without an error must have, by task."""
 
 
 class OnnxDetails(TypedDict, total=False):
@@ -94,6 +104,7 @@ class OnnxDetails(TypedDict, total=False):
     upsampling: str
     kept_float32: list[str]
     pytorch_min_psnr_hole_db: float
+    pytorch_max_relative_error: float
     float_edges: FileName
 
 
@@ -145,7 +156,7 @@ class Manifest:
 
     Attributes:
         name: Short human-readable name.
-        task: "inpainting".
+        task: What the network is for.
         architecture: Name in the registry.
         hyper_parameters: Arguments of the architecture.
         num_parameters: Trainable weights.
@@ -163,10 +174,12 @@ class Manifest:
         crop_size: Side of the square training crops, in pixels; None if unknown.
         training: Record of the training run; empty if the checkpoint had none.
         contract: The tensors of each I/O dtype, as in :mod:`wavepaint.contract.tensors`.
+        labels: The names of the classes, in the order of the output's channels; None for inpainting.
+        preprocessing: How images become inputs; None for inpainting.
     """
 
     name: str
-    task: str
+    task: TaskName
     architecture: str
     hyper_parameters: dict[str, Any]
     num_parameters: Annotated[int, Meta(ge=0, le=10**12)]
@@ -182,10 +195,14 @@ class Manifest:
     crop_size: Annotated[int, Meta(ge=1, le=MAX_CROP_SIZE)] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     contract: dict[str, Any] = field(default_factory=lambda: dict(TENSORS.items()))
+    labels: Annotated[list[str], Meta(min_length=1, max_length=MAX_LABELS)] | None = None
+    preprocessing: Preprocessing | None = None
 
     def to_json(self) -> str:
         """Return the text of ``manifest.json``."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        if self.task == INPAINTING.name:
+            del content["labels"], content["preprocessing"]
         content["artifacts"] = [rename_key(entry, "io_dtype", "edges") for entry in content["artifacts"]]
         return json.dumps(content, indent=2) + "\n"
 

@@ -20,6 +20,7 @@ from wavepaint.contract.manifest import (
     find_crop_size,
     rename_key,
 )
+from wavepaint.contract.tasks import TASKS
 from wavepaint.errors import BundleError, WavePaintWarning
 
 MAX_LEVELS = 64
@@ -70,9 +71,12 @@ def _check(content: Any, name: object) -> Manifest:
     # Unknown fields, of a later program with the same format version, are ignored.
     manifest: Manifest = _convert(content, Manifest)
     _check_artifacts(manifest, name)
+    if TASKS[manifest.task].has_classes and (manifest.labels is None or manifest.preprocessing is None):
+        missing = "labels" if manifest.labels is None else "preprocessing"
+        raise ValueError(f"Object missing required field `{missing}` - at `$`")
     for path, reports in manifest.verification.items():
         for index, report in enumerate(reports):
-            absent = MEASURED_KEYS - report.keys()
+            absent = MEASURED_KEYS[manifest.task] - report.keys()
             if absent and "error" not in report:
                 raise ValueError(f"Object missing required field `{min(absent)}` - at `$.verification.{path}[{index}]`")
     if sum(entry["bytes"] for entry in manifest.files.values()) > MAX_BUNDLE_BYTES:

@@ -19,6 +19,9 @@ name            shape                 dtype    meaning
 ``mask``        (N, H, W, 1)          uint8    128 to 255 = hole, 0 to 127 = known
 ``image_out``   (N, H, W, 3)          uint8    RGB; equal to ``image`` outside the hole
 ==============  ====================  =======  ======================================================
+
+Classifiers and segmenters have the I/O dtype ``float32`` only. They take ``image`` alone, normalise it themselves, and
+return ``logits``: (N, classes) from a classifier, (N, classes, H', W') from a segmenter, float32.
 """
 
 from typing import Any, Literal
@@ -26,6 +29,7 @@ from typing import Any, Literal
 INPUT_IMAGE = "image"
 INPUT_MASK = "mask"
 OUTPUT_IMAGE = "image_out"
+OUTPUT_LOGITS = "logits"
 IMAGE_CHANNELS = 3
 
 MASK_THRESHOLD = 128
@@ -60,3 +64,21 @@ TENSORS: dict[IoDtype, Any] = {
     },
 }
 """The tables above, as every manifest repeats them."""
+
+_IMAGE = TENSORS["float32"]["inputs"][0]
+
+CLASS_TENSORS: dict[IoDtype, Any] = {
+    "float32": {
+        "inputs": [_IMAGE],
+        "outputs": [{"name": OUTPUT_LOGITS, "shape": ["N", "classes"], "dtype": "float32"}],
+    }
+}
+"""The tensors of a classifier."""
+
+CLASS_MAP_TENSORS: dict[IoDtype, Any] = {
+    "float32": {
+        "inputs": [_IMAGE],
+        "outputs": [{"name": OUTPUT_LOGITS, "shape": ["N", "classes", "H'", "W'"], "dtype": "float32"}],
+    }
+}
+"""The tensors of a segmenter."""

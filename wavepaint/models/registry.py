@@ -4,8 +4,9 @@
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
+from wavepaint.contract import TaskName
 from wavepaint.errors import ConfigError
 from wavepaint.models.lama import LaMa, LaMaConfig
 from wavepaint.models.network import Network
@@ -19,7 +20,6 @@ from wavepaint.models.wavemix_networks import (
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 
 HyperParameters = dict[str, Any]
-Task = Literal["inpainting", "classification", "segmentation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Architecture:
     """
 
     name: str
-    task: Task
+    task: TaskName
     network: type[Network]
     config: type[Any]
 

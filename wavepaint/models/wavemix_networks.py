@@ -158,5 +158,11 @@ class WaveMixSegmenter(_WaveMix):
         )
         self.add_module(self._head_name, head)
 
+    def get_head(self) -> nn.Sequential:
+        """Return the layers behind the blocks."""
+        head = self.get_submodule(self._head_name)
+        assert isinstance(head, nn.Sequential)
+        return head
+
     def forward(self, image_NCHW: Tensor) -> Tensor:
-        return self.get_submodule(self._head_name)(self.extract(image_NCHW))  # type: ignore[no-any-return]
+        return self.get_head()(self.extract(image_NCHW))  # type: ignore[no-any-return]

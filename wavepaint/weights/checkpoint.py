@@ -63,7 +63,7 @@ class Checkpoint:
                 raise CheckpointError(
                     f"{self.path}: the names and shapes of its weights do not show the {name} of this "
                     f"{self.architecture.name}. Give the one it was trained with: "
-                    f"read_checkpoint(path, {{{name!r}: VALUE}})."
+                    f"read_checkpoint(path, {{{name!r}: VALUE}}), or wp export --{name}."
                 )
         with _limit_weights(self.state, self.path):
             model = build_model(self.architecture.name, self.parameters)

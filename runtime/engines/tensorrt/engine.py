@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from wavepaint.contract import Artifact, Bundle, Model, Precision
+from wavepaint.contract import INPAINTING, Artifact, Bundle, Model, Precision
 from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.engine import Auto, Engine, ExecutionConfig, OpenOptions, find_onnx_models
 from wavepaint.runtime.engines.gpus import find_gpus
@@ -47,6 +47,8 @@ class TensorRt(Engine):
 
         Precisions with a plan in the bundle come first, because they need no build.
         """
+        if bundle.task is not INPAINTING:  # plans are built for its tensors only
+            return []
         capability = next((gpu.compute_capability for gpu in find_gpus()), "")
         reference = find_onnx_models(bundle).get("float32")
         found = []

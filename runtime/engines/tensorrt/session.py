@@ -105,7 +105,8 @@ class TensorRtSession(Session):
     def _is_open(self) -> bool:
         return not self._is_closed
 
-    def _infer(self, image: Tensor, mask: Tensor) -> Tensor:
+    def _infer(self, *tensors: Tensor) -> Tensor:
+        image, mask = tensors
         context = self._acquire()
         try:
             self._submit(context, image, mask)
@@ -113,8 +114,9 @@ class TensorRtSession(Session):
         finally:
             self._release(context)
 
-    def time_parts(self, image: Tensor, mask: Tensor, num_runs: int = 1, *, repeats: int = 1) -> list[RunParts]:
-        with self._checked(image, mask):
+    def time_parts(self, *tensors: Tensor, num_runs: int = 1, repeats: int = 1) -> list[RunParts]:
+        with self._checked(*tensors):
+            image, mask = tensors
             context = self._acquire()
             try:
                 return context.time_parts(image, mask, num_runs, repeats)

@@ -15,9 +15,8 @@ import torch
 
 from tests.conftest import TINY
 from tests.fakes.bundle import make_model
-from wavepaint.contract import Artifact, Bundle, IoDtype, read_bundle
+from wavepaint.contract import Artifact, Bundle, IoDtype, Task, read_bundle
 from wavepaint.errors import (
-    CheckpointError,
     ConfigError,
     EngineError,
     OutputError,
@@ -29,7 +28,6 @@ from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.to_onnx import export_onnx
 from wavepaint.export.verify import Suite, describe_report, make_suite, require_passed
-from wavepaint.models.registry import build_model
 from wavepaint.runtime.engines.comparison import (
     BYTE_BUDGET,
     FLOAT32_BUDGET,
@@ -41,7 +39,7 @@ from wavepaint.runtime.engines.comparison import (
 )
 from wavepaint.runtime.engines.registry import open_session
 from wavepaint.runtime.engines.session import Session
-from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
+from wavepaint.weights.checkpoint import read_checkpoint
 
 
 def test_manifest_is_complete(tiny_bundle: Bundle, tiny_checkpoint: Path) -> None:
@@ -136,7 +134,7 @@ def test_a_model_of_another_contract_is_refused(tiny_bundle: Bundle, tmp_path: P
 def instant_export(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the export by a copy of a ready model."""
 
-    def copy_model(network: torch.nn.Module, size_multiple: int, path: Path, *, opset: int) -> None:
+    def copy_model(network: torch.nn.Module, size_multiple: int, path: Path, *, opset: int, task: Task) -> None:
         shutil.copyfile(tiny_bundle.folder / "model.onnx", path)
 
     monkeypatch.setattr(bundle_module, "export_onnx", copy_model)
@@ -146,7 +144,7 @@ def instant_export(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_failed_verification_writes_nothing(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong_suite(network: torch.nn.Module, size_multiple: int) -> Suite:
+    def wrong_suite(network: torch.nn.Module, size_multiple: int, task: Task) -> Suite:
         return make_suite(size_multiple, lambda image, mask: image + 0.01 * mask, "a wrong reference")
 
     monkeypatch.setattr(bundle_module, "torch_suite", wrong_suite)
@@ -178,7 +176,7 @@ def test_a_full_disk_leaves_the_former_bundle(tiny_bundle: Bundle, tiny_checkpoi
     shutil.copytree(tiny_bundle.folder, tmp_path / "bundle")
     script = (
         "import resource, shutil, signal, sys; from wavepaint.cli import main; from wavepaint.export import bundle; "
-        f"copy = lambda network, multiple, path, opset: shutil.copyfile({str(model)!r}, path); "
+        f"copy = lambda network, multiple, path, opset, task: shutil.copyfile({str(model)!r}, path); "
         "bundle.export_onnx = copy; "
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
@@ -265,14 +263,6 @@ def test_a_former_bundle_is_not_touched_without_permission(tiny_bundle: Bundle, 
     with pytest.raises(OutputError, match="exists already"):
         write_bundle(read_checkpoint(tiny_checkpoint), tiny_bundle.folder)
     assert (tiny_bundle.folder / "manifest.json").read_bytes() == before
-
-
-def test_networks_for_other_tasks_are_refused(tmp_path: Path) -> None:
-    parameters = {"num_classes": 3, "depth": 1, "final_dim": 8, "ff_channel": 4, "level": 1}
-    model = build_model("wavemix-segmenter", parameters)
-    save_checkpoint(tmp_path / "s.pt", model, architecture="wavemix-segmenter", parameters=parameters)
-    with pytest.raises(CheckpointError, match="segmentation network"):
-        write_bundle(read_checkpoint(tmp_path / "s.pt"), tmp_path / "out")
 
 
 CASES = verification_cases(8)

@@ -77,7 +77,7 @@ def test_the_model_runs_its_warm_up(full_bundle: Bundle, tmp_path: Path) -> None
     arrays = {name: np.zeros((sample.batch_size, *entry.dims), np.uint8) for name, entry in sample.inputs.items()}
     assert all(entry.random_data for entry in sample.inputs.values())
     with OrtSession(make_model(model.folder / "1" / "model.onnx", io_dtype="uint8")) as session:
-        assert session.run(**arrays).shape == arrays["image"].shape
+        assert session.run(arrays["image"], arrays["mask"]).shape == arrays["image"].shape
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""What the bundle of a classifier or a segmenter says about its classes and its input images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from wavepaint.contract import PRESETS, SEGMENTATION, Preprocessing, Task
+from wavepaint.errors import ConfigError
+
+MAX_LABEL = 200
+"""Longest label, in characters."""
+
+MAX_LABELS_BYTES = 1 << 20
+"""Largest file of labels."""
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file, one label each; blank lines at the end are ignored.
+
+    Raises:
+        ConfigError: The file cannot be read, is not text, or a label is empty, repeated, too long or not printable.
+    """
+    try:
+        if path.stat().st_size > MAX_LABELS_BYTES:
+            raise ConfigError(
+                f"{path} is larger than {MAX_LABELS_BYTES >> 20} MiB: expected one label a line (--labels)."
+            )
+        labels = path.read_text("utf-8-sig").rstrip().split("\n")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error} (--labels).") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a text file in UTF-8: expected one label a line (--labels).") from error
+    labels = [label.strip() for label in labels]
+    first: dict[str, int] = {}
+    for number, label in enumerate(labels, 1):
+        if not label:
+            raise ConfigError(f"{path} has no label in line {number}: expected one a line (--labels).")
+        if len(label) > MAX_LABEL or not label.isprintable():
+            raise ConfigError(
+                f"line {number} of {path} is not a label: expected printable text of at most {MAX_LABEL} characters "
+                "(--labels)."
+            )
+        if label in first:
+            raise ConfigError(
+                f"{path} has the label {label!r} in lines {first[label]} and {number}: expected different ones "
+                "(--labels)."
+            )
+        first[label] = number
+    return tuple(labels)
+
+
+def choose_labels(labels: Sequence[str] | None, num_classes: int) -> list[str]:
+    """Return the labels, or the numbers of the classes from 0.
+
+    Raises:
+        ConfigError: There are more or fewer labels than classes.
+    """
+    if labels is None:
+        return [str(number) for number in range(num_classes)]
+    if len(labels) != num_classes:
+        raise ConfigError(f"there are {len(labels)} labels: this network has {num_classes} classes (--labels).")
+    return list(labels)
+
+
+def choose_preprocessing(
+    task: Task, preset: str | None, size: tuple[int, int] | None, size_multiple: int
+) -> Preprocessing:
+    """Return what the training did with its images.
+
+    Args:
+        task: What the network is for. A segmenter's images are never cropped, because every pixel needs a class.
+        preset: A name in :data:`wavepaint.contract.PRESETS`.
+        size: (height, width) in pixels to scale images to, instead of the preset's.
+        size_multiple: Height and width must be multiples of this.
+
+    Raises:
+        ConfigError: There is no preset, or the size does not suit the network.
+    """
+    if preset is None:
+        raise ConfigError(
+            "the checkpoint does not say how its training normalised and scaled images, and a wrong guess costs "
+            f"accuracy. Name it with --preprocessing: {', '.join(PRESETS)}."
+        )
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown preprocessing {preset!r}: expected {', '.join(PRESETS)} (--preprocessing).")
+    chosen = PRESETS[preset] if size is None else replace(PRESETS[preset], size=size)
+    if task is SEGMENTATION:
+        chosen = replace(chosen, resize="stretch")
+    if chosen.size is not None and any(side % size_multiple for side in chosen.size):
+        height, width = chosen.size
+        raise ConfigError(
+            f"images would be scaled to {width}x{height} pixels: this network takes multiples of {size_multiple} "
+            "(--image-size)."
+        )
+    return chosen
