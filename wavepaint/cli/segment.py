@@ -40,6 +40,10 @@ def _check_files(image: Path, bundle: Path, out: Path, overlay: Path | None, *, 
         check_target(path, overwrite)
 
 
+def _name_class(label: str) -> str:
+    return f"class {label}" if label.isdecimal() else printable(label)
+
+
 @click.command(
     cls=GroupedCommand,
     examples=[
@@ -113,6 +117,6 @@ def command(
                 temporary.write_bytes(content)
     numbers, counts = np.unique(classes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    shown = [f"{counts[i] / classes.size:.1%} {printable(labels[numbers[i]])}" for i in order[:MOST_SHOWN]]
+    shown = [f"{counts[i] / classes.size:.1%} {_name_class(labels[numbers[i]])}" for i in order[:MOST_SHOWN]]
     more = f" and {len(order) - MOST_SHOWN} more" if len(order) > MOST_SHOWN else ""
     click.echo(f"{printable(out)}: {', '.join(shown)}{more}", err=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.bundle import write_bundle
-from wavepaint.contract import MANIFEST_NAME, Bundle, read_bundle
+from tests.fakes.bundle import REPORT, write_bundle
+from tests.fakes.class_bundle import LABELS, write_class_bundle
+from wavepaint.contract import CLASSIFICATION, MANIFEST_NAME, PRESETS, Bundle, Preprocessing, read_bundle
 from wavepaint.errors import BundleError
 
 
@@ -120,3 +121,56 @@ def test_manifests_store_the_io_dtype_as_edges(folder: Path, small_bundle: Bundl
     assert [artifact.io_dtype for artifact in read_bundle(folder).manifest.artifacts] == ["float32", "uint8"]
     altered(lambda m: [artifact.pop("edges") for artifact in m["artifacts"]])(folder)
     assert read_bundle(folder).manifest == small_bundle.manifest
+
+
+@pytest.fixture(scope="module")
+def class_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    preprocessing = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), size=(64, 96), resize="crop")
+    return write_class_bundle(tmp_path_factory.mktemp("class") / "b", CLASSIFICATION, preprocessing=preprocessing)
+
+
+def test_labels_and_preprocessing_survive_the_file(class_bundle: Bundle) -> None:
+    manifest = read_bundle(class_bundle.folder).manifest
+    assert manifest.labels == LABELS
+    assert manifest.preprocessing == Preprocessing(
+        mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), size=(64, 96), resize="crop"
+    )
+    assert read_bundle(class_bundle.folder).task is CLASSIFICATION
+
+
+def test_the_manifest_of_an_inpainting_network_has_no_classes(small_bundle: Bundle) -> None:
+    assert not {"labels", "preprocessing"} & json.loads((small_bundle.folder / MANIFEST_NAME).read_text()).keys()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (altered(lambda m: m.pop("labels")), "missing required field `labels`"),
+        (altered(lambda m: m.pop("preprocessing")), "missing required field `preprocessing`"),
+        (altered(lambda m: m.update(labels=[])), r"at `\$.labels`"),
+        (altered(lambda m: m.update(labels=[1, 2, 3])), r"at `\$.labels\[0\]`"),
+        (altered(lambda m: m["preprocessing"].update(std=[0.2, 0, 0.2])), r"at `\$.preprocessing.std\[1\]`"),
+        (altered(lambda m: m["preprocessing"].update(mean=[0.2, 0.2])), r"at `\$.preprocessing.mean`"),
+        (altered(lambda m: m["preprocessing"].update(size=[0, 64])), r"at `\$.preprocessing.size"),
+        (altered(lambda m: m["preprocessing"].update(size=[64, 16385])), r"at `\$.preprocessing.size"),
+        (altered(lambda m: m["preprocessing"].update(resize="melt")), r"at `\$.preprocessing.resize`"),
+        (altered(lambda m: m.update(task="poetry")), r"Invalid enum value 'poetry' - at `\$.task`"),
+        (altered(lambda m: m["verification"].update({"model.onnx": [REPORT]})), "missing required field `class_agr"),
+    ],
+)
+def test_a_damaged_bundle_of_a_classifier_is_refused(
+    class_bundle: Bundle, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    folder = Path(shutil.copytree(class_bundle.folder, tmp_path / "copy"))
+    damage(folder)
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+def test_a_suggested_export_repeats_the_options_for_classes(class_bundle: Bundle, tmp_path: Path) -> None:
+    command = class_bundle.suggest_export("float16")
+    assert "--preprocessing NAME --image-size 96x64 --labels LABELS" in command
+    fields = {"labels": ["0", "1", "2"], "hyper_parameters": {"initial_conv": "strided", "stride": 1}}
+    known = write_class_bundle(tmp_path / "b", CLASSIFICATION, preprocessing=PRESETS["imagenet"], **fields)
+    assert "--preprocessing imagenet --image-size 224x224 --stride 1" in known.suggest_export("float16")
+    assert "--labels" not in known.suggest_export("float16")
