@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
 from PIL import Image
 
@@ -31,7 +30,7 @@ from wavepaint.data.split import read_split
 from wavepaint.data.validation_set import Pair, load_validation
 from wavepaint.errors import ConfigError
 from wavepaint.metrics.lpips import LPIPS, load_lpips
-from wavepaint.picture_grid import make_grid
+from wavepaint.picture_grid import make_grid, mark_hole
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.hardware import pick_device
@@ -135,11 +134,7 @@ def compare(
 ) -> tuple[list[dict[str, Any]], Image.Image]:
     """Return a row for each variant with its metrics on each set, and the figure."""
     rows: list[dict[str, Any]] = []
-    pictures = [
-        [photo, np.where(mask[..., None] > 0, np.uint8(255), photo)]
-        for pairs in sets.values()
-        for photo, mask in pairs[:NUM_PICTURES]
-    ]
+    pictures = [[photo, mark_hole(photo, mask)] for pairs in sets.values() for photo, mask in pairs[:NUM_PICTURES]]
     for name, title in VARIANTS.items():
         checkpoint = read_checkpoint(runs / name / LAST)
         model = checkpoint.build().to(device)
@@ -183,7 +178,7 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['date'][:10]}, {report['machine']['processor']}, {report['device']}, PyTorch {report['torch']}; "
         f"{report['num_photos']} photos, {report['num_test']} for the test, at {report['side']} pixels; batches of "
-        f"{report['batch_size']}; {report['channels']} channels, {report['blocks']} blocks; {loss}. Each variant "
+        f"{report['batch_size']}; {report['channels']} channels, {report['blocks']} residual block(s); {loss}. Each variant "
         f"trained for the same time, in {report['turns']} turns. Command: `{report['command']}`",
         "",
         "Metrics are means inside the hole of the test photos, for the last weights.",
