@@ -178,8 +178,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"{report['date'][:10]}, {report['machine']['processor']}, {report['device']}, PyTorch {report['torch']}; "
         f"{report['num_photos']} photos, {report['num_test']} for the test, at {report['side']} pixels; batches of "
-        f"{report['batch_size']}; {report['channels']} channels, {report['blocks']} residual block(s); {loss}. Each variant "
-        f"trained for the same time, in {report['turns']} turns. Command: `{report['command']}`",
+        f"{report['batch_size']}; {report['channels']} channels, {report['blocks']} residual block(s); {loss}. Each "
+        f"variant trained for the same time, in {report['turns']} turns. Command: `{report['command']}`",
         "",
         "Metrics are means inside the hole of the test photos, for the last weights.",
         "",

@@ -147,7 +147,7 @@ def markdown(report: dict[str, Any]) -> str:
             f"{row['num_parameters'] / 1e6:.2f}",
             f"{row['batch_size']} of {row['crop_size']}",
             f"{row['median_ms']:.0f}",
-            f"{row['crops_per_s']:.1f}",
+            f"{row['crops_per_s']:.3g}",
             f"{row['epoch_s']:,.0f}",
             f"{row['epoch_s'] / first['epoch_s']:.2f}",
             f"{row['peak_mb']:,.0f}",
