@@ -221,9 +221,10 @@ def run_studies(
             arguments = (row, budget, seed, photos, folder)
             result = json.loads((folder / RESULT).read_text("utf-8")) if is_done else run(*arguments)
             report["device"] = result["device"]
-        except WavePaintError as error:
-            print_line(f"error: {error}")
-            result = {"problem": str(error)}
+        except (WavePaintError, RuntimeError, MemoryError) as error:  # from PyTorch, or a process that was killed
+            problem = " ".join(str(error).split()) or "out of memory."
+            print_line(f"error: {problem}")
+            result = {"problem": problem}
         records += make_records(name, row, seed, config, result)
         write_reports(out, report, names, records)
     return records
@@ -269,6 +270,8 @@ def main(photos: Path, out: Path, studies: tuple[str, ...], seeds: int, **budget
     """Run the papers' ablations on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
     try:
         records = run_studies(studies, Budget(**budget), seeds, photos, out, run_in_own_process)
+    except WavePaintError as error:
+        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         print_line("interrupted. Run the same command again to continue.")
         sys.exit(INTERRUPTED)

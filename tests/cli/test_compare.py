@@ -149,6 +149,12 @@ def test_inputs_that_do_not_belong_together_are_refused(wp_here: Wp, scenes: Pat
     refuse(ours, lama, "1 of 3 images has no mask in", "images/a.png")
 
 
+def test_images_are_a_folder(wp_here: Wp, scenes: Path) -> None:
+    for place in (scenes / "none", scenes / "images" / "a.png"):
+        result = wp_here("compare", scenes / "ours", scenes / "lama", "--images", place, "-o", scenes / "study.html")
+        assert_refused(result, "is not a folder of images", "--images")
+
+
 def test_the_page_is_a_new_html_file(wp_here: Wp, scenes: Path) -> None:
     arguments = ("compare", scenes / "ours", scenes / "lama", "--images", scenes / "images")
     assert_refused(wp_here(*arguments, "-o", scenes / "study.csv"), "ends in .html")

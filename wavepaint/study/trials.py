@@ -16,7 +16,7 @@ from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.inpainter import Inpainter, read_fitting_mask
 from wavepaint.runtime.jobs import Job
-from wavepaint.runtime.pairing import find_jobs, find_photos
+from wavepaint.runtime.pairing import find_jobs, find_photos, is_batch
 from wavepaint.runtime.previews import as_rgb
 
 
@@ -55,6 +55,10 @@ def find_trial_jobs(images: str, masks: str | None, *, count: int | None = None,
         ImageError: No image was found, or one has no mask.
         ConfigError: There are fewer images than ``count``.
     """
+    if not is_batch(images):
+        raise ImageError(
+            f"{printable(images)} is not a folder of images: expected one, a pattern in quotes or a list (--images)."
+        )
     jobs = find_jobs(images, masks, Path())
     bare = [job.inputs[0] for job in jobs if job.mask is None]
     if bare:

@@ -150,6 +150,9 @@ def test_a_row_that_fails_is_reported_and_the_others_run(
     page = (tmp_path / "out" / "ablation.md").read_text()
     assert "- table2, boxes-8 #1: the loss is not finite." in page
     assert "| boxes-8 #2 | 7 | 96 | 1 | 1 | not done | not measured |" in page
+    missing = CliRunner().invoke(ablation.main, [str(photos / "none"), "-o", str(tmp_path / "x")])
+    assert missing.exit_code == 1
+    assert "none does not exist" in missing.output
     unknown = CliRunner().invoke(ablation.main, [str(photos), "-o", str(tmp_path / "x"), "--studies", "table9"])
     assert unknown.exit_code == 2
     assert "there is no 'table9'" in unknown.output

@@ -240,11 +240,12 @@
     const isUndo = event.key === "Backspace" || ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z");
     if (isUndo) undo();
     else if (event.ctrlKey || event.metaKey) return;
-    else if (find("trial").hidden || event.repeat) return;
+    else if (find("trial").hidden) return;
+    else if (event.repeat && !["Enter", " "].includes(event.key)) return;
     else if (event.key === "ArrowLeft") choose("left");
     else if (event.key === "ArrowRight") choose("right");
     else if (event.key.toLowerCase() === "z") zoom(!isZoomed);
-    else return;
+    else if (!event.repeat) return; // a key held on a picture would press it again and again
     event.preventDefault();
   });
   addEventListener("beforeunload", (event) => {
