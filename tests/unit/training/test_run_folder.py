@@ -11,7 +11,9 @@ import torch
 
 from tests.unit.training.conftest import Run
 from tests.unit.training.runs import CONFIG, Recorder, limit_file_size, read_log
+from wavepaint.data.sources import open_source
 from wavepaint.errors import CheckpointError, OutputError, TrainingError, WavePaintWarning
+from wavepaint.training.data_module import DataModule
 from wavepaint.training.estimates import DiskUse
 from wavepaint.training.loop import Trainer
 from wavepaint.training.reporter import EpochReport
@@ -59,6 +61,14 @@ def test_changed_photos_are_noticed(finished: Run, photos: Path, tmp_path: Path)
         (other / name).write_bytes((photos / name).read_bytes())
     with pytest.raises(TrainingError, match="not those the run began with"):
         Trainer(CONFIG, other, tmp_path / "run", resume=True)
+
+
+def test_photos_held_out_for_a_test_are_recorded_like_the_others(photos: Path) -> None:
+    held_out = CONFIG.change({"data": {"test_fraction": 0.3}})
+    data = DataModule(held_out, photos, None)
+    assert data.record["test"] == open_source(photos).describe(data.split.test)
+    assert data.record["test"]["num_photos"] > 0
+    assert "test" not in DataModule(CONFIG, photos, None).record
 
 
 def test_folder_among_the_photos_is_refused(tmp_path: Path) -> None:
