@@ -101,7 +101,7 @@ class LPIPS(nn.Module):
         if image_N3HW.ndim != 4 or image_N3HW.shape[1] != 3 or min(image_N3HW.shape[2:]) < smallest:
             raise ConfigError(
                 f"LPIPS ({self.network}) got images of shape {tuple(image_N3HW.shape)}: expected (N, 3, H, W) with "
-                f"at least {smallest} pixels per side (--crop-size)."
+                f"at least {smallest} pixels per side (--crop-size; in wp eval --size)."
             )
         x = (image_N3HW.to(self.mean.dtype) - self.mean) / self.std
         taps, maps = _TAPS[self.network], []
