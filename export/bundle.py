@@ -4,7 +4,7 @@ import copy
 import platform
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from wavepaint.contract import (
 from wavepaint.errors import ConfigError, OutputError
 from wavepaint.export.byte_io import add_byte_io
 from wavepaint.export.cases import Image
-from wavepaint.export.classes import choose_labels, choose_preprocessing
+from wavepaint.export.classes import ClassOptions, describe_classes
 from wavepaint.export.cost import measure_cost
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import Upsampling
@@ -82,9 +82,7 @@ class ExportOptions:
             float32 inputs and outputs.
         opset: Version of ONNX's operator set; None takes the one that most engines read.
         engines: Engines to build, if any.
-        labels: Names of the classes; None numbers them. Only for classifiers and segmenters, like the next two.
-        preprocessing: Name of what the training did with its images, in :data:`wavepaint.contract.PRESETS`.
-        image_size: (height, width) in pixels to scale images to; None takes that of ``preprocessing``.
+        classes: Labels and input images of classifiers and segmenters.
 
     Raises:
         ConfigError: The opset is not supported, or too old for bfloat16.
@@ -96,9 +94,7 @@ class ExportOptions:
     io_dtypes: tuple[IoDtype, ...] = ()
     opset: int | None = None
     engines: EngineRequest | None = None
-    labels: tuple[str, ...] | None = None
-    preprocessing: str | None = None
-    image_size: tuple[int, int] | None = None
+    classes: ClassOptions = field(default_factory=ClassOptions)
 
     def __post_init__(self) -> None:
         if self.opset is None:
@@ -205,31 +201,18 @@ def _require_space(folder: Path, network: nn.Module, options: ExportOptions) -> 
         )
 
 
-def _describe_classes(checkpoint: Checkpoint, task: Task, size_multiple: int, options: ExportOptions) -> dict[str, Any]:
-    """Return the manifest's fields for classes, and refuse options that do not suit the task."""
-    own = (options.labels, options.preprocessing, options.image_size)
-    if not task.has_classes:
-        if any(option is not None for option in own):
-            raise ConfigError(
-                f"{checkpoint.path} is an inpainting network, which has no classes: leave out --labels, "
-                "--preprocessing and --image-size."
-            )
-        return {}
+def _check_forms(task: Task, options: ExportOptions, on_skip: OnSkip) -> EngineRequest | None:
+    """Refuse forms that only inpainting networks have, and return the engines to build."""
+    request = options.engines
+    if task is INPAINTING:
+        return request
     if "uint8" in options.io_dtypes:
         raise ConfigError(
-            f"{checkpoint.path} is a network for {task.name}: models with bytes in and out (--io uint8, --triton) "
-            "exist for inpainting only."
+            f"models with bytes in and out exist for inpainting only, and this network is for {task.name}. Leave out "
+            "--io uint8 and --triton."
         )
-    return {
-        "labels": choose_labels(options.labels, checkpoint.parameters["num_classes"]),
-        "preprocessing": choose_preprocessing(task, options.preprocessing, options.image_size, size_multiple),
-    }
-
-
-def _leave_out_engines(task: Task, request: EngineRequest | None, on_skip: OnSkip) -> EngineRequest | None:
-    """Return the engines to build: none for a task that has no plans."""
-    if request is None or task is INPAINTING:
-        return request
+    if request is None:
+        return None
     reason = f"engines are built of inpainting networks only, and this one is for {task.name}"
     if request.required:
         raise ConfigError(f"{reason}. Leave out --engine.")
@@ -273,9 +256,9 @@ def write_bundle(
     task = get_task(architecture.task)
     network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)
-    classes = _describe_classes(checkpoint, task, size_multiple, options)
+    classes = describe_classes(checkpoint, size_multiple, options.classes)
     preprocessing = classes.get("preprocessing")
-    engines = _leave_out_engines(task, options.engines, on_skip)
+    engines = _check_forms(task, options, on_skip)
     if engines is not None:
         engines = replace(engines, libraries=tuple(find_builders(engines, size_multiple, on_skip)))
     with write_folder(out, overwrite=overwrite) as folder:

@@ -1,17 +1,56 @@
 """What the bundle of a classifier or a segmenter says about its classes and its input images."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from wavepaint.contract import PRESETS, SEGMENTATION, Preprocessing, Task
+from wavepaint.contract import PRESETS, SEGMENTATION, Preprocessing, Task, get_task
 from wavepaint.errors import ConfigError
+from wavepaint.weights.checkpoint import Checkpoint
 
 MAX_LABEL = 200
 """Longest label, in characters."""
 
 MAX_LABELS_BYTES = 1 << 20
 """Largest file of labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassOptions:
+    """What the checkpoint of a classifier or a segmenter does not say.
+
+    Attributes:
+        labels: Names of the classes; None numbers them.
+        preprocessing: Name of what the training did with its images, in :data:`wavepaint.contract.PRESETS`.
+        image_size: (height, width) in pixels to scale images to; None takes that of ``preprocessing``.
+    """
+
+    labels: tuple[str, ...] | None = None
+    preprocessing: str | None = None
+    image_size: tuple[int, int] | None = None
+
+
+def describe_classes(checkpoint: Checkpoint, size_multiple: int, options: ClassOptions) -> dict[str, Any]:
+    """Return the manifest's fields for the classes of a network; none for inpainting.
+
+    Raises:
+        ConfigError: Options that do not suit the network.
+    """
+    architecture = checkpoint.architecture
+    task = get_task(architecture.task)
+    if task.has_classes:
+        config = architecture.make_config(checkpoint.parameters)
+        return {
+            "labels": choose_labels(options.labels, config.num_classes),
+            "preprocessing": choose_preprocessing(task, options.preprocessing, options.image_size, size_multiple),
+        }
+    if options != ClassOptions():
+        raise ConfigError(
+            f"{checkpoint.path} is an inpainting network, which has no classes: leave out --labels, --preprocessing "
+            "and --image-size."
+        )
+    return {}
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -290,7 +290,7 @@ def command(
         is_new = bundle is None or out is not None
         if bundle is None:
             from wavepaint.export.bundle import ExportOptions, write_bundle
-            from wavepaint.export.classes import read_labels
+            from wavepaint.export.classes import ClassOptions, read_labels
             from wavepaint.weights.checkpoint import read_checkpoint
 
             export_options = ExportOptions(
@@ -300,9 +300,11 @@ def command(
                 io_dtypes=("uint8" if triton_request is not None else io_dtype,),
                 opset=opset,
                 engines=request,
-                labels=read_labels(labels) if labels is not None else None,
-                preprocessing=preprocessing,
-                image_size=parse_image_size(image_size),
+                classes=ClassOptions(
+                    labels=read_labels(labels) if labels is not None else None,
+                    preprocessing=preprocessing,
+                    image_size=parse_image_size(image_size),
+                ),
             )
             checkpoint = read_checkpoint(source, None if stride is None else {"stride": stride})
             bundle = write_bundle(checkpoint, folder, name=name, options=export_options, **callbacks)

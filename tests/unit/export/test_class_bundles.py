@@ -13,6 +13,7 @@ from tests.golden.sines import set_sine_weights, sines
 from wavepaint.contract import CLASSIFICATION, PRESETS, SEGMENTATION, Bundle
 from wavepaint.errors import CheckpointError, ConfigError
 from wavepaint.export.bundle import ExportOptions, write_bundle
+from wavepaint.export.classes import ClassOptions
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import PhaseUpsample
 from wavepaint.export.graphs import NormalizedNetwork
@@ -30,7 +31,7 @@ SMALL: HyperParameters = {"mult": 2, "ff_channel": 6, "final_dim": 8, "num_class
 CITYSCAPES = {**SMALL, "initial_conv": "pachify", "head_dim": 6}
 STRIDED = {**SMALL, "initial_conv": "strided"}
 IMAGE = ((sines((2, 3, 32, 48), 0.1) + 1) / 2).float().numpy()
-PLAIN = ExportOptions(preprocessing="plain")
+PLAIN = ClassOptions(preprocessing="plain")
 
 
 def save_released(path: Path, name: str, parameters: HyperParameters) -> Path:
@@ -44,7 +45,8 @@ def segmenter(export_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> B
     """The layout of the authors' Cityscapes file, with float16."""
     folder = tmp_path_factory.mktemp("segmenter")
     checkpoint = save_released(folder / "cityscapes.pth", "wavemix-segmenter", CITYSCAPES)
-    options = ExportOptions(preprocessing="plain", precisions=("float16",), labels=tuple("abcde"))
+    classes = ClassOptions(preprocessing="plain", labels=tuple("abcde"))
+    options = ExportOptions(precisions=("float16",), classes=classes)
     return export_once(checkpoint, folder / "segmenter", export_cache, options)
 
 
@@ -97,8 +99,8 @@ def test_a_model_takes_any_batch_and_size(segmenter: Bundle) -> None:
 def test_a_strided_classifier_needs_its_stride_and_normalises_in_the_graph(tmp_path: Path) -> None:
     checkpoint = save_released(tmp_path / "strided.pth", "wavemix-classifier", STRIDED)
     with pytest.raises(CheckpointError, match="do not show the stride.*wp export --stride"):
-        write_bundle(read_checkpoint(checkpoint), tmp_path / "bundle", options=PLAIN)
-    options = ExportOptions(preprocessing="imagenet", image_size=(64, 64))
+        write_bundle(read_checkpoint(checkpoint), tmp_path / "bundle", options=ExportOptions(classes=PLAIN))
+    options = ExportOptions(classes=ClassOptions(preprocessing="imagenet", image_size=(64, 64)))
     bundle = write_bundle(read_checkpoint(checkpoint, {"stride": 2}), tmp_path / "bundle", options=options)
     assert bundle.task is CLASSIFICATION
     assert bundle.manifest.labels == ["0", "1", "2", "3", "4"]
@@ -113,9 +115,12 @@ def test_a_strided_classifier_needs_its_stride_and_normalises_in_the_graph(tmp_p
     ("options", "problem"),
     [
         (ExportOptions(), "--preprocessing"),
-        (ExportOptions(preprocessing="plain", io_dtypes=("uint8",)), "for inpainting only"),
-        (ExportOptions(preprocessing="plain", labels=("cat",)), "1 labels: this network has 5 classes"),
-        (ExportOptions(preprocessing="plain", engines=EngineRequest(required=True)), "Leave out --engine"),
+        (ExportOptions(classes=PLAIN, io_dtypes=("uint8",)), "for inpainting only"),
+        (
+            ExportOptions(classes=ClassOptions(preprocessing="plain", labels=("cat",))),
+            "1 labels: this network has 5 classes",
+        ),
+        (ExportOptions(classes=PLAIN, engines=EngineRequest(required=True)), "Leave out --engine"),
     ],
 )
 def test_options_that_do_not_suit_a_classifier_write_nothing(
@@ -129,7 +134,7 @@ def test_options_that_do_not_suit_a_classifier_write_nothing(
 
 def test_an_inpainting_network_has_no_classes(tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="inpainting network, which has no classes: leave out --labels"):
-        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "bundle", options=PLAIN)
+        write_bundle(read_checkpoint(tiny_checkpoint), tmp_path / "bundle", options=ExportOptions(classes=PLAIN))
 
 
 def test_the_head_of_a_segmenter_is_fused_where_that_saves_work() -> None:

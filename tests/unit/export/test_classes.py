@@ -6,7 +6,9 @@ import pytest
 
 from wavepaint.contract import CLASSIFICATION, PRESETS, SEGMENTATION
 from wavepaint.errors import ConfigError
-from wavepaint.export.classes import choose_labels, choose_preprocessing, read_labels
+from wavepaint.export.classes import ClassOptions, choose_labels, choose_preprocessing, describe_classes, read_labels
+from wavepaint.models.registry import ARCHITECTURES
+from wavepaint.weights.checkpoint import Checkpoint
 
 
 def test_labels_are_the_lines_of_a_file(tmp_path: Path) -> None:
@@ -70,3 +72,16 @@ def test_a_preprocessing_that_does_not_suit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         choose_preprocessing(CLASSIFICATION, preset, size, 32)
+
+
+def test_a_record_may_leave_out_the_number_of_classes(tmp_path: Path) -> None:
+    """Hyper-parameters that a checkpoint does not record have their defaults, here 1000 classes."""
+    checkpoint = Checkpoint(
+        path=tmp_path / "c.pt",
+        sha256="",
+        state={},
+        architecture=ARCHITECTURES["wavemix-classifier"],
+        parameters={"depth": 1},
+    )
+    fields = describe_classes(checkpoint, 32, ClassOptions(preprocessing="imagenet"))
+    assert fields["labels"] == [str(number) for number in range(1000)]
