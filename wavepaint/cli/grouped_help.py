@@ -104,7 +104,7 @@ def _write_rows(formatter: click.HelpFormatter, rows: list[tuple[str, str]], wid
         if len(flags) > width:
             formatter.write(f"{indent}{flags}\n")
             flags = ""
-        text = re.sub(r": (?=[^\[]*\]$)", ":\xa0", text)
+        text = re.sub(r": (?=[^\[\]]*\](?:  \[[^\[\]]*\])?$)", ":\xa0", text)
         for line in textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False):
             formatter.write(f"{indent}{flags:<{width}}  {line}\n".replace("\xa0", " "))
             flags = ""
