@@ -141,7 +141,7 @@ def test_participants_have_orders_of_their_own_and_keep_them(browser: Browser, s
     def read_sides(code: str) -> list[int]:
         reader = Reader(browser, study, code)
         seen = []
-        for index in range(4):
+        for index in range(3):
             seen.append(reader.read_levels()["left"])
             browser.press(LEFT)
             reader.wait_for(f"{index + 2} of")
