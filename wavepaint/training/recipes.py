@@ -234,8 +234,8 @@ def wavemix_stl10() -> TrainConfig:
 
     Masks and augmentation are LaMa's, as the paper says. LaMa's masks are sized for 256 pixels, and at that size two of
     three thick masks would cover more than half of 96 pixels. They are therefore drawn at 256 pixels and scaled, as
-    LaMa's tools enlarge small photos. The augmentation is the part of ``abl-04-256-mh-dist`` that this package has;
-    images of 96 pixels are never scaled below the crop.
+    LaMa's tools enlarge small photos. The augmentation is that of ``abl-04-256-mh-dist`` without rotation, shear, lens
+    and local contrast, which :func:`lama_augmented` adds; images of 96 pixels are never scaled below the crop.
     """
     return TrainConfig(
         recipe="wavemix-stl10",
