@@ -18,11 +18,11 @@ from types import NoneType
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from wavepaint.arguments import check_choice, check_int, check_type
+from wavepaint.arguments import check_int, check_type
 from wavepaint.contract import INPAINTING, Precision, default_bundle_folder, read_bundle
 from wavepaint.errors import ConfigError, ImageError, PhotoAsMaskError, WavePaintError, WavePaintWarning
 from wavepaint.runtime.engines.engine import Auto, EngineName
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
+from wavepaint.runtime.engines.registry import check_execution, open_session
 from wavepaint.runtime.engines.session import Closeable
 from wavepaint.runtime.filling.options import FillOptions, check_options, fit_hole
 from wavepaint.runtime.filling.scheduler import Scheduler, Task
@@ -75,11 +75,8 @@ class Inpainter(Closeable):
         max_batch: int | None = None,
     ) -> None:
         check_type("bundle", bundle, (str, os.PathLike, NoneType), "a folder's path, or None for the model that ships")
-        check_choice("engine", engine, (*ENGINES, "auto"), flag="--engine")
-        check_choice("precision", precision, (*PRECISIONS, "auto"), flag="--precision")
+        check_execution(engine, precision, threads)
         check_int("streams", streams, 1)
-        if threads is not None:
-            check_int("threads", threads, 1, flag="--threads")
         if max_memory_mb is not None:
             check_int("max_memory_mb", max_memory_mb, 1, unit="MiB", flag="--max-memory")
         if max_batch is not None:

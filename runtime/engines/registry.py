@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from wavepaint.arguments import check_choice, check_int
 from wavepaint.contract import Bundle, Model, Precision, Report
 from wavepaint.errors import BundleError, EngineError
 from wavepaint.runtime.engines.engine import Auto, Engine, EngineName, ExecutionConfig, OpenOptions, PlanPolicy
@@ -140,6 +141,18 @@ def open_execution(
         threads=threads, streams=streams, plan_policy=plan_policy, reference=_find_reference(execution)
     )
     return get_engine(execution.engine).open(execution, options)
+
+
+def check_execution(engine: EngineName | Auto, precision: Precision | Auto, threads: int | None) -> None:
+    """Check the arguments that choose how a model runs, before anything is read.
+
+    Raises:
+        ConfigError: One of them is not allowed. The message names its flag.
+    """
+    check_choice("engine", engine, (*ENGINES, "auto"), flag="--engine")
+    check_choice("precision", precision, (*PRECISIONS, "auto"), flag="--precision")
+    if threads is not None:
+        check_int("threads", threads, 1, flag="--threads")
 
 
 def open_session(

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.arguments import check_choice, check_int, check_type
+from wavepaint.arguments import check_type
 from wavepaint.contract import Precision, Task, read_bundle
 from wavepaint.errors import BundleError, EngineError
 from wavepaint.runtime.engines.engine import Auto, EngineName
-from wavepaint.runtime.engines.registry import ENGINES, PRECISIONS, open_session
+from wavepaint.runtime.engines.registry import check_execution, open_session
 from wavepaint.runtime.engines.session import Closeable
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.previews import as_rgb
@@ -48,10 +48,7 @@ class ClassModel(Closeable):
         threads: int | None = None,
     ) -> None:
         check_type("bundle", bundle, (str, os.PathLike), "a folder's path")
-        check_choice("engine", engine, (*ENGINES, "auto"), flag="--engine")
-        check_choice("precision", precision, (*PRECISIONS, "auto"), flag="--precision")
-        if threads is not None:
-            check_int("threads", threads, 1, flag="--threads")
+        check_execution(engine, precision, threads)
         self.bundle = read_bundle(Path(bundle))
         self.bundle.require_task(self.task)
         manifest = self.bundle.manifest

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wavepaint.cli import model_options
-from wavepaint.cli.completion import FOLDER, PATH
+from wavepaint.cli.completion import PATH
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.contract import Precision
@@ -34,14 +34,7 @@ def _print_predictions(name: str, predictions: list[Prediction], *, is_single: b
     ],
 )
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--bundle",
-    "--model",
-    "bundle",
-    type=FOLDER,
-    required=True,
-    help="Bundle of a classifier: a model folder, as wp export writes it.",
-)
+@model_options.require_bundle("classifier")
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="NUMBER", help="Classes to show."
 )

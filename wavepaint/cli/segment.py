@@ -8,7 +8,7 @@ import numpy as np
 
 from wavepaint.atomic import check_target, write_file
 from wavepaint.cli import model_options
-from wavepaint.cli.completion import FILE, FOLDER, PATH
+from wavepaint.cli.completion import FILE, PATH
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import SHORT_S, Progress
@@ -65,14 +65,7 @@ def _name_class(label: str) -> str:
 )
 @click.option("--overlay", type=FILE, help="Also write the photo with its classes tinted to this file.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@click.option(
-    "--bundle",
-    "--model",
-    "bundle",
-    type=FOLDER,
-    required=True,
-    help="Bundle of a segmenter: a model folder, as wp export writes it.",
-)
+@model_options.require_bundle("segmenter")
 @model_options.ENGINE
 @model_options.PRECISION
 @model_options.THREADS
