@@ -1,6 +1,7 @@
 """Fixtures that several folders share. Expensive ones are made once a session."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def export_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if request.config.pluginmanager.has_plugin("cacheprovider"):
         return request.config.cache.mkdir("exports")
     return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep files that can be recreated out of the user's cache folder. Workers share them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAVEPAINT_CACHE", str(tmp_path_factory.getbasetemp().parent / "wavepaint-cache"))
+        yield
 
 
 def save_network(path: Path, parameters: dict[str, Any]) -> Path:

@@ -1,9 +1,13 @@
 """OpenVINO on the CPU: float32 everywhere, bfloat16 if the processor has it."""
 
+import os
+import sys
 from functools import cache
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
+from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import Bundle, Model, Precision
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
@@ -16,9 +20,57 @@ _MEMORY_FACTORS = {"float32": 4.0, "bfloat16": 2.0}
 _CAPABILITIES: dict[str, Precision] = {"FP32": "float32", "BF16": "bfloat16"}
 
 
+_CONVERTER = "openvino.tools.ovc"
+
+NUM_CACHED = 20
+"""Compiled models to keep. The default model's takes 6 MB, LaMa's 110 MB."""
+
+
+def load_openvino() -> ModuleType:
+    """Import OpenVINO without its model converter, which takes half of the time and loads telemetry.
+
+    Another part of the process that asks OpenVINO for its converter gets it.
+
+    Raises:
+        EngineError: OpenVINO is not installed or does not load.
+    """
+    if "openvino" in sys.modules or _CONVERTER in sys.modules:
+        return require("openvino", extra="openvino")
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]  # OpenVINO does without a converter that is missing
+    try:
+        openvino = require("openvino", extra="openvino")
+    finally:
+        del sys.modules[_CONVERTER]
+
+    def find_late(name: str) -> Any:
+        if name == "convert_model":
+            return require(_CONVERTER, extra="openvino").convert_model
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+
+    openvino.__getattr__ = find_late  # type: ignore[method-assign]
+    return openvino
+
+
 @cache
 def _core() -> Any:
-    return require("openvino", extra="openvino").Core()
+    return load_openvino().Core()
+
+
+def _prepare_cache() -> dict[str, str]:
+    """Return the option by which OpenVINO keeps compiled models, or none where their folder cannot be written.
+
+    OpenVINO names them by the model, its settings, its version and the processor, and compiles a damaged one again. The
+    oldest are deleted.
+    """
+    folder = cache_folder() / "openvino"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        compiled = sorted(folder.glob("*.blob"), key=lambda path: path.stat().st_mtime)
+        for path in compiled[:-NUM_CACHED]:
+            path.unlink()
+    except OSError:
+        return {}
+    return {"CACHE_DIR": str(folder)} if os.access(folder, os.W_OK) else {}
 
 
 def cpu_precisions() -> list[Precision]:
@@ -47,7 +99,7 @@ class OpenVino(OnnxEngine):
     )
 
     def require_usable(self, model: Model | None = None) -> None:
-        require("openvino", extra="openvino")
+        load_openvino()
         precisions = cpu_precisions()
         if model is not None and model.artifact.precision == "bfloat16" and "bfloat16" not in precisions:
             raise EngineError(f"OpenVINO computes {' and '.join(precisions)} on this processor, not bfloat16.")
@@ -90,7 +142,7 @@ class OpenVinoSession(Session):
     def __init__(self, model: Model, *, precision: Precision = "float32", threads: int | None = None) -> None:
         super().__init__(model)
         path = model.path
-        openvino = require("openvino", extra="openvino")
+        openvino = load_openvino()
         version = openvino.get_version().split("-")[0]
         if precision not in cpu_precisions():
             hint = "--engine ort-cpu computes float16" if precision == "float16" else "--precision float32 is exact"
@@ -102,10 +154,15 @@ class OpenVinoSession(Session):
         check_threads(threads)
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = str(threads)
-        try:
-            compiled: Any = _core().compile_model(path, "CPU", config)
-        except Exception as error:  # OpenVINO raises RuntimeError and its subclasses
-            raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
+        compiled: Any = None
+        cached = _prepare_cache()
+        for options in ({**config, **cached}, config) if cached else (config,):  # the disk may be full
+            try:
+                compiled = _core().compile_model(path, "CPU", options)
+                break
+            except Exception as error:  # OpenVINO raises RuntimeError and its subclasses
+                if options is config:
+                    raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
         # If the next operator only converts a port's tensor, the port also has the converted tensor's name.
         found = [[port.get_names() for port in ports] for ports in (compiled.inputs, compiled.outputs)]
         expected = [[*self.task.inputs], [self.task.output]]

@@ -1,5 +1,8 @@
 """OpenVINO and ONNX Runtime give the same results by the same contract."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +99,48 @@ def test_a_result_outlives_the_next_run(model: Model) -> None:
         copy = first.copy()
         session.run(1 - image, mask)
         assert np.array_equal(first, copy)
+
+
+def test_a_compiled_model_is_kept_and_fills_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "own"))
+    model = find_model(read_bundle(default_bundle_folder()), "model.onnx")
+    _, image, mask = verification_cases(model.size_multiple)[0]
+    fills = []
+    for damage in (False, False, True):
+        kept = list((tmp_path / "own" / "openvino").glob("*.blob"))
+        assert len(kept) == len(fills[:1])
+        if damage:
+            kept[0].chmod(0o600)
+            kept[0].write_bytes(kept[0].read_bytes()[:1000])
+        with OpenVinoSession(model) as session:
+            fills.append(session.run(image, mask))
+    np.testing.assert_array_equal(fills[1], fills[0])
+    np.testing.assert_array_equal(fills[2], fills[0])
+
+
+def test_old_compiled_models_are_deleted(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "own"))
+    folder = tmp_path / "own" / "openvino"
+    folder.mkdir(parents=True)
+    for index in range(openvino.NUM_CACHED + 2):
+        (folder / f"{index}.blob").touch()
+        os.utime(folder / f"{index}.blob", (index, index))
+    OpenVinoSession(model).close()
+    assert not {"0.blob", "1.blob"} & {path.name for path in folder.iterdir()}
+
+
+def test_a_cache_that_cannot_be_written_is_not_needed(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "file"))
+    OpenVinoSession(model).close()
+
+
+def test_openvino_is_imported_without_its_converter_and_telemetry() -> None:
+    code = (
+        "import sys; from wavepaint.runtime.engines.openvino import load_openvino; o = load_openvino(); "
+        "print('openvino_telemetry' in sys.modules, callable(o.convert_model))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "True"]
