@@ -12,6 +12,7 @@ import onnxruntime as ort
 
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
 from wavepaint.errors import OutputError
+from wavepaint.runtime.engines.session import Tensor, make_batch
 from wavepaint.runtime.sizes import pad_side
 
 SIDE = 256
@@ -25,10 +26,13 @@ class Cost:
     """Cost per pixel of an image of 256x256 pixels.
 
     Attributes:
-        macs_per_pixel: Multiply-accumulates of convolutions and matrix products.
-        activation_bytes_per_pixel: Peak size of the tensors that are alive at one time. A tensor lives from the node
-            that writes it to the last node that reads it, in the file's order, and is never reused in place. Engines
-            need more for their layouts, scratch memory and allocators; each has a factor for that.
+        macs_per_pixel: Multiply-accumulates of convolutions and matrix products, with the hole of
+            :func:`~wavepaint.runtime.engines.session.make_batch`, which races use. A search for matches costs more with
+            a larger hole.
+        activation_bytes_per_pixel: Peak size, where everything is hole, of the tensors that are alive at one time. A
+            tensor lives from the node that writes it to the last node that reads it, in the file's order, and is never
+            reused in place. Engines need more for their layouts, scratch memory and allocators; each has a factor for
+            that.
     """
 
     macs_per_pixel: float
@@ -43,26 +47,24 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
     """
     graph = onnx.load(path).graph
     side = pad_side(SIDE, size_multiple)
-    shapes, sizes = _observe(path, side)
+    image, mask = make_batch(1, side, side)
+    shapes, sizes = _observe(path, {INPUT_IMAGE: image, INPUT_MASK: mask})
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    num_macs = sum(_count_macs(node, shapes) for node in graph.node)
+    if any(node.op_type == "NonZero" for node in graph.node):  # sizes depend on the hole
+        _, sizes = _observe(path, {INPUT_IMAGE: image, INPUT_MASK: np.ones_like(mask)})
     last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}
     alive = peak = sum(sizes[value.name] for value in graph.input)
-    num_macs = 0
     for index, node in enumerate(graph.node):
-        num_macs += _count_macs(node, shapes)
         alive += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, alive)
         alive -= sum(sizes.get(name, 0) for name in set(node.input) if last_read[name] == index)
     return Cost(macs_per_pixel=num_macs / side**2, activation_bytes_per_pixel=peak / side**2)
 
 
-def _observe(path: Path, side: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+def _observe(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     """Run a model once, unoptimized; return the shape and the size in bytes of every tensor that its nodes write."""
     graph = onnx.load(path, load_external_data=False).graph
-    tensors = {
-        INPUT_IMAGE: np.zeros((1, 3, side, side), np.float32),
-        INPUT_MASK: np.ones((1, 1, side, side), np.float32),
-    }
     inputs = {value.name: tensors[value.name] for value in graph.input}
     shapes: dict[str, tuple[int, ...]] = {name: tensor.shape for name, tensor in inputs.items()}
     sizes = {name: tensor.nbytes for name, tensor in inputs.items()}

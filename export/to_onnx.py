@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 import torch
-from onnxscript import opset18 as op
 from onnxscript.optimizer import fold_constants
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, INPUT_MASK, Task
 from wavepaint.errors import WavePaintError
 from wavepaint.export.graphs import make_graph
+from wavepaint.export.translations import TRANSLATIONS
 
 OPSET = 20
 """The first opset with Gelu and the current Resize; TensorRT 10 and ONNX Runtime 1.17 read it."""
@@ -38,103 +38,6 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 MAX_SIDE = 16_384
 MAX_BATCH = 1_024
 
-
-def _subtract_from(self: Any, other: Any, alpha: Any = 1.0) -> Any:
-    return op.Sub(op.CastLike(other, self), self if alpha == 1 else op.Mul(self, op.CastLike(alpha, self)))
-
-
-def _cast(self: Any, dtype: int, non_blocking: bool = False, copy: bool = False, memory_format: str = "") -> Any:
-    return op.Cast(self, to=dtype)
-
-
-def _convolve_transposed(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Sequence[int] = (1, 1),
-    padding: Sequence[int] = (0, 0),
-    output_padding: Sequence[int] = (0, 0),
-    groups: int = 1,
-    dilation: Sequence[int] = (1, 1),
-) -> Any:
-    return op.ConvTranspose(
-        input,
-        weight,
-        bias,
-        strides=[*stride],
-        pads=[*padding, *padding],
-        output_padding=[*output_padding],
-        group=groups,
-        dilations=[*dilation],
-    )
-
-
-def _normalise_batch(
-    input: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    training: bool,
-    momentum: float,
-    eps: float,
-    cudnn_enabled: bool,
-) -> Any:
-    return op.BatchNormalization(input, weight, bias, running_mean, running_var, epsilon=eps)
-
-
-def _crop_like(x: Any, like: Any) -> Any:
-    starts: Any = op.Constant(value_ints=[0, 0, 0, 0])
-    return op.Slice(x, starts, op.Shape(like))
-
-
-def _extend(x: Any, side: int) -> Any:
-    sides: Any = op.Constant(value_ints=[side, side])
-    missing = op.Max(op.Sub(sides, op.Shape(x, start=2)), op.Constant(value_ints=[0, 0]))
-    return op.Pad(x, op.Concat(op.Constant(value_ints=[0] * 6), missing, axis=0), mode="edge")
-
-
-def _flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
-    return _replace_axes(x, start_dim, [-1], end_dim % len(x.shape) + 1)
-
-
-def _unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
-    return _replace_axes(x, dim, sizes, dim + 1)
-
-
-def _replace_axes(x: Any, start: int, sizes: Sequence[int], end: int) -> Any:
-    """Replace the axes from ``start`` to ``end`` by others. The exporter's own translations take twice the nodes."""
-    shape: Any = op.Constant(value_ints=[*[0] * start, *sizes])  # 0 keeps an axis
-    if end < len(x.shape):
-        shape = op.Concat(shape, op.Shape(x, start=end), axis=0)
-    return op.Reshape(x, shape)
-
-
-def _average(x: Any, output_size: Sequence[int]) -> Any:
-    if list(output_size) != [1, 1]:
-        raise ValueError(f"an average over parts of the image ({output_size}) cannot be exported")
-    return op.GlobalAveragePool(x)
-
-
-def _number_side(x: Any, axis: int) -> Any:
-    zero, one = op.Constant(value_int=0), op.Constant(value_int=1)
-    length: Any = op.Squeeze(op.Shape(x, start=axis, end=axis + 1))
-    return op.Range(zero, length, one)
-
-
-_TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.rsub.Scalar: _subtract_from,
-    torch.ops.aten.to.dtype: _cast,
-    torch.ops.aten.conv_transpose2d.input: _convolve_transposed,
-    torch.ops.aten.batch_norm.default: _normalise_batch,
-    torch.ops.aten.flatten.using_ints: _flatten,
-    torch.ops.aten.adaptive_avg_pool2d.default: _average,
-    torch.ops.aten.unflatten.int: _unflatten,
-    torch.ops.wavepaint.crop_like.default: _crop_like,
-    torch.ops.wavepaint.extend.default: _extend,
-    torch.ops.wavepaint.number_side.default: _number_side,
-}
-"""Translations that the exporter lacks or makes larger, of operators in captured networks in evaluation mode."""
 
 _REWRITES = RewritePass(
     [
@@ -263,7 +166,8 @@ def _translate(
     """Return the ONNX model of a captured network.
 
     The exporter would first trace the program once more to decompose operators that it does not know. Networks here use
-    only a few such operators, which :data:`_TRANSLATIONS` translates, so the program is translated as it was captured.
+    only a few such operators, which :mod:`wavepaint.export.translations` translates, so the program is translated as it
+    was captured.
 
     Args:
         program: The network.
@@ -279,7 +183,7 @@ def _translate(
         opset_version=opset,
         input_names=[*task.inputs],
         output_names=[task.output],
-        custom_translation_table=_TRANSLATIONS,
+        custom_translation_table=TRANSLATIONS,
         optimize=False,  # see _optimize
         verbose=False,
     )
@@ -357,6 +261,8 @@ def _is_side(size: int | str | None) -> bool:
 def _name_size(one: Any, two: int, axis: int, num_axes: int, examples: tuple[_Example, _Example]) -> int | str | None:
     """Return "32*h" or the like for a size that differs between the examples, and None where it may vary elsewhere."""
     field = {0: "batch", num_axes - 2: "height", num_axes - 1: "width"}.get(axis) if num_axes >= 4 else None
+    if isinstance(one, torch.SymInt) or isinstance(two, torch.SymInt):
+        return None
     if one == two:
         return None if field in ("height", "width") else one
     if field is None:

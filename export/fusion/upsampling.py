@@ -32,22 +32,46 @@ def interleave(phases: Sequence[Tensor]) -> Tensor:
     return F.pixel_shuffle(torch.stack(list(phases), dim=2).flatten(1, 2), 2)
 
 
+class JoinedConv(nn.Module):
+    """A convolution of maps joined along their channels, as a sum of convolutions, because joining costs engines more.
+
+    Args:
+        conv: The convolution of the joined maps, of stride 1.
+        num_maps: Their number. All have the same number of channels.
+    """
+
+    def __init__(self, conv: nn.Conv2d, num_maps: int) -> None:
+        super().__init__()
+        assert isinstance(conv.padding, tuple)
+        padding = conv.padding[0]
+        self.convs = nn.ModuleList(
+            make_conv(weight, None if index else get_bias(conv), weight, padding=padding)
+            for index, weight in enumerate(conv.weight.detach().chunk(num_maps, dim=1))
+        )
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        first, *others = (conv(x_NCHW) for conv, x_NCHW in zip(self.convs, maps, strict=True))
+        return sum(others, first)  # type: ignore[no-any-return]
+
+
 class SubPixelUpsample(nn.Module):
     """ConvTranspose 4x4 of stride 2 and padding 1 as a 2x2 convolution and a pixel shuffle.
 
     Output rows 2j - 1 and 2j both read input rows j - 1 and j, so on the padded grid one 2x2 convolution gives both.
+    The input is one map, or ``num_maps`` that are joined along their channels.
     """
 
-    def __init__(self, weight_IOHW: Tensor, bias: Tensor, like: Tensor) -> None:
+    def __init__(self, weight_IOHW: Tensor, bias: Tensor, like: Tensor, num_maps: int = 1) -> None:
         super().__init__()
         # Output 2j - 1 weighs (j - 1, j) by taps (2, 0), output 2j by taps (3, 1).
         taps = torch.tensor([[2, 0], [3, 1]])
         phases = weight_IOHW[:, :, taps][:, :, :, :, taps]  # (I, O, phase y, y, phase x, x)
         weight = phases.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
-        self.conv = make_conv(weight, bias.repeat_interleave(4), like, padding=1)
+        conv = make_conv(weight, bias.repeat_interleave(4), like, padding=1)
+        self.conv = JoinedConv(conv, num_maps) if num_maps > 1 else conv
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.conv(x_NCHW), 2)[:, :, 1:-1, 1:-1]
+    def forward(self, *maps: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(*maps), 2)[:, :, 1:-1, 1:-1]  # (N, O, H, W)
 
 
 _PHASE_TAPS = {4: ((3, 1), (2, 0)), 3: ((1,), (2, 0))}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from wavepaint.export.fusion.batch_norm import drop_batch_norms, fold_in_place
 from wavepaint.export.fusion.upsampling import (
+    JoinedConv,
     PhaseUpsample,
     SubPixelUpsample,
     Upsampling,
@@ -229,13 +230,12 @@ class FusedWaveMixModule(nn.Module):
         if up.stride == (1, 1):
             # With stride 1, a transposed convolution is a convolution with the kernel turned by 180 degrees.
             turned = weight.transpose(0, 1).flip(2, 3)
-            self.upsample: nn.Module = make_conv(turned, bias, to_rgb.weight, padding=1)
+            self.upsample: nn.Module = JoinedConv(make_conv(turned, bias, to_rgb.weight, padding=1), 2)
         else:
-            self.upsample = SubPixelUpsample(weight, bias, to_rgb.weight)
+            self.upsample = SubPixelUpsample(weight, bias, to_rgb.weight, num_maps=2)
         self.colour = make_conv(matrix[:, up.out_channels :, None, None], None, to_rgb.weight)
 
     def forward(self, image_NCHW: Tensor, guide_NGHW: Tensor) -> Tensor:
         x = image_NCHW if self.in_channels == 3 else torch.cat([image_NCHW, guide_NGHW], dim=1)
         skip = self.conv(x)
-        x = torch.cat([self.depthconv(self.layers(skip)), skip], dim=1)
-        return self.upsample(x) + self.colour(image_NCHW)  # type: ignore[no-any-return]
+        return self.upsample(self.depthconv(self.layers(skip)), skip) + self.colour(image_NCHW)  # type: ignore[no-any-return]

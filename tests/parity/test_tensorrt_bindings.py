@@ -41,7 +41,7 @@ builder.create_optimization_profile.return_value = profile
 config.create_timing_cache.return_value = config.get_timing_cache.return_value = cache
 cache.serialize.return_value = b"measured kernels"
 config.set_timing_cache.return_value = True
-parser.parse_from_file.return_value = True
+parser.parse.return_value = True
 
 
 def build_network(network, config):
@@ -80,7 +80,7 @@ with patch.object(TensorRtLibrary, "load", lambda self: Library()), patch.object
                                 on_progress=lambda phase, share: shares.append(share))
     details = run()
     run()  # the cache is read back
-    parser.parse_from_file.return_value = False
+    parser.parse.return_value = False
     parser.num_errors = 1
     parser.get_error.return_value = refusal
     refusal.node_name.return_value, refusal.node_operator.return_value = "node_7", "Teleport"

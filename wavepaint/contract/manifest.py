@@ -161,9 +161,10 @@ class Manifest:
         hyper_parameters: Arguments of the architecture.
         num_parameters: Trainable weights.
         size_multiple: Height and width must be multiples of this.
-        macs_per_pixel: Multiply-accumulates of the float32 model on 256x256 pixels, divided by the number of pixels.
-        activation_bytes_per_pixel: Peak size of the live tensors of a float32 run, divided by the pixels in the batch.
-            Engines need a multiple of it.
+        macs_per_pixel: Multiply-accumulates of the float32 model on 256x256 pixels with a hole of a ninth of them,
+            divided by the number of pixels.
+        activation_bytes_per_pixel: Peak size of the live tensors of a float32 run, whatever the hole, divided by the
+            pixels in the batch. Engines need a multiple of it.
         artifacts: Runnable forms, the preferred one first.
         files: Hash and size of every file except the manifest.
         source: File name and hash of the checkpoint.

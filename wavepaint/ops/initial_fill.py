@@ -8,6 +8,7 @@ it exports with the network. A network that starts from this fill has to learn o
 Source: S. Gortler et al., "The Lumigraph" (1996), section 3.4 (pull-push); the smoothing is this project's.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,9 +20,15 @@ FINE_STEPS, COARSE_STEPS = 2, 6
 medium masks, (0, 0), (2, 2), (2, 4), (2, 6) and (4, 8) gave 19.5, 20.0, 20.2, 20.3 and 20.3 dB inside the hole."""
 
 
-def _neighbour_mean(x_NCHW: Tensor) -> Tensor:
-    # Pooling, not a convolution: autocast leaves it in float32, and it needs no padding node.
-    return F.avg_pool2d(x_NCHW, 3, stride=1, padding=1, count_include_pad=False)
+def _neighbour_sum(x_NCHW: Tensor) -> Tensor:
+    # Engines run this convolution 3 to 5 times as fast as pooling.
+    channels = x_NCHW.shape[1]
+    return F.conv2d(x_NCHW, x_NCHW.new_ones(channels, 1, 3, 3), padding=1, groups=channels)
+
+
+def _find_excess(line_N1HW: Tensor) -> Tensor:
+    """Return, for the pixels of one row or column, 3 divided by the number of neighbours along it inside the image."""
+    return 3 / _neighbour_sum(torch.ones_like(line_N1HW))
 
 
 def _cell_mean(x_NCHW: Tensor) -> Tensor:
@@ -56,6 +63,12 @@ def fill_levels(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> list[
         raise ConfigError(f"num_levels is {num_levels!r}: expected 0 or more.")
     check_maps(image_NCHW, "the image")
     check_mask(mask_N1HW, image_NCHW)
+    dtype, device = image_NCHW.dtype, image_NCHW.device.type
+    if torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            return fill_levels(image_NCHW, mask_N1HW, num_levels)
+    if dtype.itemsize < 4:  # half a ninth's digits would darken the fill step by step
+        return [fill.to(dtype) for fill in fill_levels(image_NCHW.float(), mask_N1HW.float(), num_levels)]
     known = 1 - mask_N1HW
     level = image_NCHW * known
     pyramid = [(level, known)]
@@ -70,7 +83,9 @@ def fill_levels(image_NCHW: Tensor, mask_N1HW: Tensor, num_levels: int) -> list[
         fill = crop_like(F.interpolate(fill, scale_factor=2, mode="bilinear", align_corners=False), level)
         unknown = 1 - known
         fill = level + fill * unknown
+        # The product of two rounded thirds would be a ninth with 8 times the error, which adds up over the steps.
+        mean = unknown * (_find_excess(unknown[:, :, :, :1]) / 9) * _find_excess(unknown[:, :, :1])
         for _ in range(COARSE_STEPS if depth else FINE_STEPS):
-            fill = level + _neighbour_mean(fill) * unknown
+            fill = level + _neighbour_sum(fill) * mean
         fills.append(fill)
     return fills[::-1]

@@ -9,12 +9,15 @@ Idea: Z. Yan et al., "Shift-Net: Image Inpainting via Deep Feature Rearrangement
 distances found through comparison. This module shifts pixels, by fixed distances.
 """
 
+from itertools import islice
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from wavepaint.errors import ConfigError, ImageError
-from wavepaint.ops.maps import check_maps, check_mask, crop_like, make_slice
+from wavepaint.ops.cells import find_blocks, join_cells, put_cells, split_cells, take_in_turn
+from wavepaint.ops.maps import check_maps, check_mask, crop_like
 
 DISTANCES = (24, 48, 80, 128)
 """Pixels between a pixel of the hole and the pixel that supplies its detail, in the order in which they are tried. Each
@@ -25,6 +28,17 @@ DIRECTIONS = (((0, 1), (0, -1)), ((1, 0), (-1, 0)))
 """Directions (down, right) of each detail, in the order in which they are tried at each distance."""
 
 NUM_DETAILS = len(DIRECTIONS)
+
+CELL_SIDE = 8
+"""Pixels. It divides every distance, so a cell of 8x8 pixels is moved as one."""
+
+_OFFSETS = [
+    (distance // CELL_SIDE * down, distance // CELL_SIDE * right)
+    for directions in DIRECTIONS
+    for distance in DISTANCES
+    for down, right in directions
+]
+"""Cells from which a cell takes detail, in the order in which they are tried: for one detail, then for the other."""
 
 
 def shift_details(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, scale: int) -> Tensor:
@@ -57,17 +71,23 @@ def shift_details(filled_NCHW: Tensor, smooth_NChw: Tensor, mask_N1HW: Tensor, s
             f"sides {scale} times smaller, rounded up."
         )
     smooth = F.interpolate(smooth_NChw, scale_factor=scale, mode="bilinear", align_corners=False)
-    detail = (filled_NCHW - crop_like(smooth, filled_NCHW)) * (1 - mask_N1HW)
-    far = DISTANCES[-1]
-    # Everything beyond the border counts as hole. Detail is 0 in holes, so it needs no further masking.
-    source, holes = F.pad(detail, (far, far, far, far)), F.pad(mask_N1HW, (far, far, far, far), value=1)
-    details = []
-    for directions in DIRECTIONS:
-        shifted, missing = torch.zeros_like(detail), mask_N1HW
-        for distance in DISTANCES:
-            for down, right in directions:
-                rows, columns = make_slice(far, distance * down), make_slice(far, distance * right)
-                shifted = shifted + missing * source[:, :, rows, columns]
-                missing = missing * holes[:, :, rows, columns]
-        details.append(shifted)
-    return torch.cat(details, dim=1)
+    known = 1 - mask_N1HW
+    source = torch.cat([(filled_NCHW - crop_like(smooth, filled_NCHW)) * known, known], 1)
+    below, right = (-side % CELL_SIDE for side in (height, width))
+    if below or right:
+        source, mask_N1HW = F.pad(source, (0, right, 0, below)), F.pad(mask_N1HW, (0, right, 0, below))
+    cells_NhwD = split_cells(source, CELL_SIDE)
+    holes_A = find_blocks(F.max_pool2d(mask_N1HW, CELL_SIDE))
+    taken = take_in_turn(cells_NhwD, holes_A, 1, [(0, 0), *reversed(_OFFSETS)])
+    split = (torch.unflatten(cells_AD, 1, (-1, CELL_SIDE**2)) for cells_AD in taken)  # (A, C + 1, Q)
+    own_hole = 1 - next(split)[:, -1:]
+    details: list[Tensor] = []
+    for _ in DIRECTIONS:
+        shifted = torch.zeros_like(own_hole)
+        # The first known pixel is added last, and stays. What lies beyond the border counts as hole.
+        for cells in islice(split, len(_OFFSETS) // NUM_DETAILS):
+            shifted = cells[:, :-1] + (1 - cells[:, -1:]) * shifted
+        details.insert(0, own_hole * shifted)
+    moved = torch.cat(details, 1).flatten(1)[:, None]
+    moved = join_cells(put_cells(moved, holes_A, 1, cells_NhwD), CELL_SIDE)
+    return moved[:, :, :height, :width] if below or right else moved

@@ -19,6 +19,7 @@ from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress, get_logger,
 from wavepaint.runtime.engines.tensorrt.library import CURRENT_GPU, TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
+from wavepaint.runtime.engines.tensorrt.static_graph import read_static
 
 
 def build_plan(
@@ -60,7 +61,7 @@ def build_plan(
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     check_model_file(model.path)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(model.path)):
+    if not parser.parse(read_static(model.path, extra=library.name)):
         raise EngineError(f"{name} cannot read {model.path.name}: {_describe_errors(parser)}")
     config = _configure(trt, builder, model.artifact.io_dtype, options)
     library.prepare_build(trt, config, targets, options.timing_cache)
