@@ -37,11 +37,12 @@ from wavepaint.export.classes import ClassOptions, describe_classes
 from wavepaint.export.cost import measure_cost
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import Upsampling
-from wavepaint.export.graphs import NormalizedNetwork, make_graph
+from wavepaint.export.graphs import make_graph
 from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
 from wavepaint.export.precision import make_guard, to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, OPSETS, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_model
+from wavepaint.models.network import NormalizedNetwork
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
 from wavepaint.weights.checkpoint import Checkpoint
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wavepaint.contract import PRESETS, SEGMENTATION, Preprocessing, Task, get_task
-from wavepaint.errors import ConfigError
-from wavepaint.weights.checkpoint import Checkpoint
+import msgspec
 
-MAX_LABEL = 200
-"""Longest label, in characters."""
+from wavepaint.contract import MAX_LABEL_LENGTH, PRESETS, SEGMENTATION, Preprocessing, Task, get_task
+from wavepaint.errors import CheckpointError, ConfigError
+from wavepaint.weights.checkpoint import Checkpoint
 
 MAX_LABELS_BYTES = 1 << 20
 """Largest file of labels."""
@@ -18,11 +17,12 @@ MAX_LABELS_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ClassOptions:
-    """What the checkpoint of a classifier or a segmenter does not say.
+    """What the checkpoint of a classifier or a segmenter does not say. Those of ``wp train`` say it.
 
     Attributes:
-        labels: Names of the classes; None numbers them.
-        preprocessing: Name of what the training did with its images, in :data:`wavepaint.contract.PRESETS`.
+        labels: Names of the classes; None takes those of the checkpoint, or numbers them.
+        preprocessing: Name of what the training did with its images, in :data:`wavepaint.contract.PRESETS`; None takes
+            what the checkpoint says.
         image_size: (height, width) in pixels to scale images to; None takes that of ``preprocessing``.
     """
 
@@ -36,14 +36,18 @@ def describe_classes(checkpoint: Checkpoint, size_multiple: int, options: ClassO
 
     Raises:
         ConfigError: Options that do not suit the network.
+        CheckpointError: What the checkpoint says of its classes is damaged.
     """
     architecture = checkpoint.architecture
     task = get_task(architecture.task)
     if task.has_classes:
         config = architecture.make_config(checkpoint.parameters)
+        labels, recorded = read_record(checkpoint)
         return {
-            "labels": choose_labels(options.labels, config.num_classes),
-            "preprocessing": choose_preprocessing(task, options.preprocessing, options.image_size, size_multiple),
+            "labels": choose_labels(labels if options.labels is None else options.labels, config.num_classes),
+            "preprocessing": choose_preprocessing(
+                task, options.preprocessing, options.image_size, size_multiple, recorded
+            ),
         }
     if options != ClassOptions():
         raise ConfigError(
@@ -51,6 +55,28 @@ def describe_classes(checkpoint: Checkpoint, size_multiple: int, options: ClassO
             "and --image-size."
         )
     return {}
+
+
+class _Record(msgspec.Struct):
+    """What ``wp train`` writes into the training record of a checkpoint with classes."""
+
+    labels: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
+
+
+def read_record(checkpoint: Checkpoint) -> tuple[tuple[str, ...] | None, Preprocessing | None]:
+    """Return the labels and the preprocessing in a checkpoint's training record, None where it has none.
+
+    Raises:
+        CheckpointError: They are damaged.
+    """
+    try:
+        record = msgspec.convert(checkpoint.training, _Record)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(
+            f"{checkpoint.path} has a damaged record of its classes ({error}): train it again."
+        ) from error
+    return record.labels, record.preprocessing
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -74,10 +100,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
     for number, label in enumerate(labels, 1):
         if not label:
             raise ConfigError(f"{path} has no label in line {number}: expected one a line (--labels).")
-        if len(label) > MAX_LABEL or not label.isprintable():
+        if len(label) > MAX_LABEL_LENGTH or not label.isprintable():
             raise ConfigError(
-                f"line {number} of {path} is not a label: expected printable text of at most {MAX_LABEL} characters "
-                "(--labels)."
+                f"line {number} of {path} is not a label: expected printable text of at most {MAX_LABEL_LENGTH} "
+                "characters (--labels)."
             )
         if label in first:
             raise ConfigError(
@@ -102,7 +128,11 @@ def choose_labels(labels: Sequence[str] | None, num_classes: int) -> list[str]:
 
 
 def choose_preprocessing(
-    task: Task, preset: str | None, size: tuple[int, int] | None, size_multiple: int
+    task: Task,
+    preset: str | None,
+    size: tuple[int, int] | None,
+    size_multiple: int,
+    recorded: Preprocessing | None = None,
 ) -> Preprocessing:
     """Return what the training did with its images.
 
@@ -111,18 +141,22 @@ def choose_preprocessing(
         preset: A name in :data:`wavepaint.contract.PRESETS`.
         size: (height, width) in pixels to scale images to, instead of the preset's.
         size_multiple: Height and width must be multiples of this.
+        recorded: What the checkpoint says; a preset replaces it.
 
     Raises:
         ConfigError: There is no preset, or the size does not suit the network.
     """
-    if preset is None:
+    if preset is None and recorded is None:
         raise ConfigError(
             "the checkpoint does not say how its training normalised and scaled images, and a wrong guess costs "
             f"accuracy. Name it with --preprocessing: {', '.join(PRESETS)}."
         )
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preprocessing {preset!r}: expected {', '.join(PRESETS)} (--preprocessing).")
-    chosen = PRESETS[preset] if size is None else replace(PRESETS[preset], size=size)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise ConfigError(f"unknown preprocessing {preset!r}: expected {', '.join(PRESETS)} (--preprocessing).")
+        recorded = PRESETS[preset]
+    assert recorded is not None
+    chosen = recorded if size is None else replace(recorded, size=size)
     if task is SEGMENTATION:
         chosen = replace(chosen, resize="stretch")
     if chosen.size is not None and any(side % size_multiple for side in chosen.size):

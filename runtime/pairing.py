@@ -160,7 +160,30 @@ def find_photos(images: str, outputs: Iterable[Path]) -> list[tuple[Path, Path]]
     return [(path, path.relative_to(root)) for path in found if not is_mask(path)]
 
 
+def find_label_maps(images: Path, labels: Path) -> dict[Path, list[Path]]:
+    """Pair images with label maps in the way in which masks are found: the same name, or ``name_mask.*``.
+
+    Args:
+        images: A folder, searched to any depth.
+        labels: The folder of the label maps, with the same tree. It may be ``images``.
+
+    Returns:
+        The label maps of each image; none or several are for the caller to refuse.
+    """
+    root, found = _find_images(str(images), () if images == labels else (labels,))
+    return dict(_match_by_name(root, found, labels))
+
+
 def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) -> Iterator[Job]:
+    for image, masks in _match_by_name(root, found, folder):
+        place = image.relative_to(root).parent
+        for mask in masks or (None,):
+            name = f"{mask.stem}{image.suffix}" if mask is not None and len(masks) > 1 else image.name
+            yield Job(image, mask, out / place / name_result(Path(name)))
+
+
+def _match_by_name(root: Path, found: Iterable[Path], folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield each image that is not a mask, with its masks in the folder."""
     is_shared = folder.resolve() == root.resolve()
     masks: dict[tuple[Path, str], list[Path]] = {}
     stems = {(path.relative_to(root).parent, path.stem) for path in found}
@@ -175,11 +198,7 @@ def _pair_by_name(root: Path, found: Iterable[Path], folder: Path, out: Path) ->
     for image in found:
         if image in mask_files:
             continue
-        place = image.relative_to(root).parent
-        own: list[Path | None] = list(masks.get((place, image.stem), []))
-        for mask in own or (None,):
-            name = f"{mask.stem}{image.suffix}" if mask is not None and len(own) > 1 else image.name
-            yield Job(image, mask, out / place / name_result(Path(name)))
+        yield image, masks.get((image.relative_to(root).parent, image.stem), [])
 
 
 def _read_list(path: Path, out: Path) -> Iterator[Job]:

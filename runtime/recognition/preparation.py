@@ -30,14 +30,15 @@ def prepare(
 ) -> Prepared:
     """Scale a photo (H, W, 3) as its bundle says, or pad it to the size multiple if the bundle names no size."""
     if preprocessing.size is not None:
-        pixels_HW3 = _resize(Image.fromarray(pixels_HW3), preprocessing.size, preprocessing)
+        pixels_HW3 = scale_photo(Image.fromarray(pixels_HW3), preprocessing.size, preprocessing)
     height, width = pixels_HW3.shape[:2]
     padded = pad_to_multiple(pixels_HW3, size_multiple, padding)
     image = np.ascontiguousarray(padded.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255)
     return Prepared(image, height, width)
 
 
-def _resize(image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+def scale_photo(image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Scale an RGB photo to (height, width): stretched, or its centre, as the preprocessing says."""
     height, width = size
     box = None
     if preprocessing.resize == "crop":

@@ -144,7 +144,8 @@ def _print_summary(bundle: Bundle, out: object) -> None:
         "--preprocessing",
         type=click.Choice([*PRESETS]),
         help="What the training did with its images. imagenet, tiny-imagenet, cifar10 and cityscapes normalise and "
-        "scale as the authors' programs for these sets; plain does neither. Needed, because a checkpoint does not say.",
+        "scale as the authors' programs for these sets; plain does neither. Checkpoints of wp train say it, and others "
+        "need this option.",
     ),
     click.option(
         "--image-size",
@@ -152,7 +153,10 @@ def _print_summary(bundle: Bundle, out: object) -> None:
         help="Size in pixels that images are scaled to, one side or WIDTHxHEIGHT. Default: that of --preprocessing.",
     ),
     click.option(
-        "--labels", type=FILE, help="Text file with the names of the classes, one a line. Default: numbers from 0."
+        "--labels",
+        type=FILE,
+        help="Text file with the names of the classes, one a line. Default: those in the checkpoint, or numbers from "
+        "0.",
     ),
     click.option(
         "--stride",

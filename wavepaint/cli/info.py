@@ -11,6 +11,7 @@ from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.contract import TASKS, Manifest, default_bundle_folder, read_bundle
 from wavepaint.errors import BundleError, printable
 from wavepaint.export.verify import describe_report
+from wavepaint.training.measures import MEASURES
 
 
 def _make_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -78,8 +79,12 @@ def _make_training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     if blend:
         share = blend["share_of_this"]
         yield "", f"{share:.0%} of it and {1 - share:.0%} of {blend['file']}, sha256 {blend['sha256'][:16]}"
-    scores = training.get("validation")
-    if scores:
+    scores = training.get("validation") or {}
+    if manifest.labels is not None:
+        measured = [one for one in MEASURES.values() if scores.get(one.field) is not None]
+        if measured:
+            yield "", ", ".join(f"{one.title} {one.describe(scores[one.field])}" for one in measured)
+    elif scores:
         kinds = settings["val_masks"]
         holes = kinds if isinstance(kinds, str) else ", ".join(kinds)
         lpips = "" if scores.get("lpips_hole") is None else f", LPIPS {scores['lpips_hole']:.4f}"

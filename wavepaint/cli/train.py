@@ -1,4 +1,4 @@
-"""wp train: train an inpainting network on photos."""
+"""wp train: train a network on photos, for inpainting or for classes."""
 
 import shlex
 import signal
@@ -16,10 +16,16 @@ from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
 from wavepaint.cli.train_reporter import NOT_BEGUN, ConsoleReporter, describe_end, describe_stop
+from wavepaint.errors import ConfigError
 from wavepaint.outputs import check_outputs
+from wavepaint.training.class_recipes import CLASS_ARCHITECTURES, CLASS_RECIPES
+from wavepaint.training.config import RUN_KINDS, RunKind
 from wavepaint.training.config_file import format_toml, read_toml
 from wavepaint.training.recipes import ARCHITECTURES, FINE_TUNE, RECIPES
 from wavepaint.training.run_settings import locate_checkpoint, read_settings, resolve_settings
+
+_RECIPES = (*RECIPES, *CLASS_RECIPES)
+_ARCHITECTURES = (*ARCHITECTURES, *CLASS_ARCHITECTURES)
 
 
 class _StopSignals:
@@ -64,6 +70,10 @@ def _check_files(out: Path, *inputs: Path | None) -> None:
             "Fine-tune the model that ships on a folder of photos:",
         ),
         ("wp train photos/ -o runs/mine --resume", "Continue that run after Ctrl-C or a power cut:"),
+        (
+            "wp train pets/ -o runs/pets --task classify",
+            "Train a classifier on a folder that has a folder of images for each class:",
+        ),
         ("wp train --recipe lama-places --show-config", "Print every setting of a recipe as TOML, and train nothing:"),
     ],
 )
@@ -77,6 +87,13 @@ def _check_files(out: Path, *inputs: Path | None) -> None:
         help="Folder of the run, outside DATA: checkpoints, log and sample pictures.",
     ),
     click.option(
+        "--task",
+        type=click.Choice(RUN_KINDS),
+        help="What to train. inpaint: fill holes. classify: name the class of an image; DATA has a folder of images "
+        "for each class. segment: find the class of each pixel; DATA has images/ and labels/ with label maps of the "
+        "same names.  [default: inpaint, or that of --recipe]",
+    ),
+    click.option(
         "--init-from",
         shell_complete=complete_path_or("default"),
         metavar="FILE",
@@ -86,14 +103,24 @@ def _check_files(out: Path, *inputs: Path | None) -> None:
     click.option(
         "--resume", is_flag=True, help="Continue the run in --out exactly where it stopped, with its settings."
     ),
-    click.option("--val-data", type=PATH, help="Folder or archive of photos to validate on. Default: a share of DATA."),
+    click.option(
+        "--val-data",
+        type=PATH,
+        help="Folder or archive of photos to validate on, laid out like DATA. Default: a share of DATA.",
+    ),
+    click.option(
+        "--labels",
+        type=FILE,
+        help="With --task classify or segment: text file with the names of the classes, one a line. Default: the "
+        "names of the folders, or numbers from 0.",
+    ),
     click.option(
         "--recipe",
-        type=click.Choice(list(RECIPES)),
+        type=click.Choice(_RECIPES),
         metavar="NAME",
-        help=f"Complete configuration to start from: {', '.join(RECIPES)}. The defaults below are those of default "
+        help=f"Complete configuration to start from: {', '.join(_RECIPES)}. The defaults below are those of default "
         f"and, where they differ, of {FINE_TUNE}; --recipe NAME --show-config prints others.  [default: default; "
-        f"{FINE_TUNE} with --init-from default]",
+        f"{FINE_TUNE} with --init-from default; classify or segment with that --task]",
     ),
     click.option(
         "--config",
@@ -128,10 +155,10 @@ def _check_files(out: Path, *inputs: Path | None) -> None:
     "Network",
     click.option(
         "--architecture",
-        shell_complete=complete_names(*ARCHITECTURES),
+        shell_complete=complete_names(*_ARCHITECTURES),
         metavar="NAME",
-        help=f"Network to train: {', '.join(ARCHITECTURES)}. Another one than the recipe's starts without the recipe's "
-        "hyper-parameters.",
+        help=f"Network to train: {', '.join(_ARCHITECTURES)}. Another one than the recipe's starts without the "
+        "recipe's hyper-parameters.",
     ),
     click.option(
         "--hyper-parameter",
@@ -160,7 +187,9 @@ def _check_files(out: Path, *inputs: Path | None) -> None:
 def command(
     data: Path | None,
     out: Path | None,
+    task: RunKind | None,
     val_data: Path | None,
+    labels: Path | None,
     recipe: str | None,
     config_file: Path | None,
     show_config: bool,
@@ -176,7 +205,9 @@ def command(
     device: str | None,
     **flags: Any,
 ) -> None:
-    """Train an inpainting network on DATA: a folder of photos, a tar or zip archive, or an STL-10 binary file.
+    """Train a network on DATA: for inpainting a folder of photos, a tar or zip archive, or an STL-10 binary file.
+
+    Classifiers and segmenters are trained, too: see --task.
 
     The run's folder gets last.pt (to resume), best.pt (to export), split.json, log.jsonl and a sample picture per
     epoch.
@@ -188,15 +219,20 @@ def command(
         raise click.UsageError("training needs DATA (the photos) and --out (the run's folder).")
     if resume and init_from:
         raise click.UsageError("--resume continues from the run's own weights: leave --init-from out.")
+    if resume and labels:
+        raise click.UsageError("--resume continues with the run's own labels: leave --labels out.")
     initial = locate_checkpoint(init_from) if init_from else None
     if out is not None and not show_config:
-        _check_files(out, data, val_data, initial, config_file, lpips_weights)
+        _check_files(out, data, val_data, labels, initial, config_file, lpips_weights)
     if resume and out and not (recipe or config_file):
-        config = read_settings(out).change(changes)
+        settings = read_settings(out)
+        if task not in (None, settings.kind):
+            raise ConfigError(f"the run in {out} has --task {settings.kind}: leave --task {task} out.")
+        config = settings.change(changes)
     else:
         file = read_toml(config_file) if config_file else {}
         config = resolve_settings(
-            recipe, file, changes, init_from=initial, lpips_weights=lpips_weights, download=download
+            recipe, file, changes, task=task, init_from=initial, lpips_weights=lpips_weights, download=download
         )
     if show_config:
         click.echo(format_toml(config), nl=False)
@@ -206,6 +242,7 @@ def command(
 
     import torch
 
+    from wavepaint.export.classes import read_labels
     from wavepaint.training.distributed import DistributedContext, join_distributed, leave_distributed
     from wavepaint.training.loop import Trainer
     from wavepaint.training.run_folder import BEST, LAST
@@ -222,6 +259,7 @@ def command(
             device=device,
             lpips_weights=lpips_weights,
             download=download,
+            labels=read_labels(labels) if labels is not None else None,
             tensorboard=tensorboard,
             context=context,
         )

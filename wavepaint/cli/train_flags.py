@@ -10,6 +10,7 @@ import click
 from wavepaint.cli.completion import complete_names, complete_path
 from wavepaint.cli.grouped_help import Decorator, option_group
 from wavepaint.data.masks import ALL_KINDS
+from wavepaint.training.class_recipes import CLASS_RECIPES
 from wavepaint.training.config import SECTIONS
 from wavepaint.training.recipes import FINE_TUNE, get_recipe
 from wavepaint.training.settings import name_flag
@@ -17,13 +18,18 @@ from wavepaint.training.settings import name_flag
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SHOWN_RECIPES = get_recipe("default"), get_recipe(FINE_TUNE)
+_CLASS_RECIPES = CLASS_RECIPES["classify"](), CLASS_RECIPES["segment"]()
 """The help shows their values."""
 
 
 def _describe_default(section: str, name: str) -> str:
-    """Return the value of a setting in the recipe "default" and, if it differs, in the one for fine-tuning."""
-    default, tuned = (_format_value(getattr(getattr(recipe, section), name)) for recipe in _SHOWN_RECIPES)
-    return f"  [default: {default}{f'; {FINE_TUNE}: {tuned}' if tuned != default else ''}]" if default else ""
+    """Return the value of a setting in the recipe "default" and, if it differs, in the one for fine-tuning.
+
+    Settings of classes have the values of the two recipes of the tasks.
+    """
+    other, recipes = ("segment", _CLASS_RECIPES) if section == "classes" else (FINE_TUNE, _SHOWN_RECIPES)
+    default, changed = (_format_value(getattr(getattr(recipe, section), name)) for recipe in recipes)
+    return f"  [default: {default}{f'; {other}: {changed}' if changed != default else ''}]" if default else ""
 
 
 def _format_value(value: Any) -> str:

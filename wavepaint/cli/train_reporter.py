@@ -2,21 +2,23 @@
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import click
 
 from wavepaint.cli.progress import Progress
-from wavepaint.training.config import TrainConfig
-from wavepaint.training.reporter import Reporter
-
-if TYPE_CHECKING:
-    from wavepaint.training.reporter import EpochReport, RunFacts
-    from wavepaint.training.validator import ValidationMetrics
+from wavepaint.errors import printable
+from wavepaint.training.config import RunConfig
+from wavepaint.training.measures import MEASURES, Metrics
+from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
 
 _SMOOTHING = 0.005
 """Weight of a step in the bar's estimate. A validation takes as long as many steps, and must not shake the estimate."""
+
+_NUM_LABELS = 5
+"""Classes that the first line names."""
 
 NOT_BEGUN = "stopped before the first step: nothing was trained. Start again with the same command."
 
@@ -37,9 +39,12 @@ def _describe_size(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:,.0f} GB" if num_bytes >= 1e10 else f"{math.ceil(num_bytes / 1e6):,} MB"
 
 
-def _describe_metrics(psnr_db: float, ssim: float, lpips: float | None) -> str:
-    text = f"{psnr_db:.2f} dB, SSIM {ssim:.4f}"
-    return f"{text}{'' if lpips is None else f', LPIPS {lpips:.4f}'} inside the hole"
+def _describe_classes(labels: Sequence[str]) -> str:
+    """Return the number of classes and the names of the first, with a semicolon; nothing for inpainting."""
+    if not labels:
+        return ""
+    more = ", ..." if len(labels) > _NUM_LABELS else ""
+    return f"{len(labels)} classes: {', '.join(map(printable, labels[:_NUM_LABELS]))}{more}; "
 
 
 class ConsoleReporter(Reporter):
@@ -55,11 +60,12 @@ class ConsoleReporter(Reporter):
         self._out = out
         self._at_most = ""
 
-    def on_start(self, config: TrainConfig, facts: "RunFacts") -> None:
+    def on_start(self, config: RunConfig, facts: RunFacts) -> None:
         processes = f", {facts.num_processes} processes" if facts.num_processes > 1 else ""
         click.echo(
             f"training {config.architecture} ({config.recipe}), photos: {facts.num_train}, for validation: "
-            f"{facts.num_val}; {facts.device}{processes}, {facts.precision}, {facts.total_steps} steps of "
+            f"{facts.num_val}; {_describe_classes(facts.labels)}"
+            f"{facts.device}{processes}, {facts.precision}, {facts.total_steps} steps of "
             f"{config.optimization.batch_size} crops of {config.data.crop_size} px\n"
             f"its files need up to {_describe_size(facts.disk_bytes)} in {self._out}; "
             f"{_describe_size(facts.free_bytes)} are free",
@@ -81,20 +87,19 @@ class ConsoleReporter(Reporter):
     def on_validating(self) -> None:
         self._progress.describe("validating")
 
-    def on_validation(self, step: int, metrics: "ValidationMetrics") -> None:
+    def on_validation(self, step: int, metrics: Metrics) -> None:
         self._progress.describe("")
         when = f"step {step}" if step else "before training"
         self._progress.print_line(
-            f"{when}: validation {_describe_metrics(metrics.psnr_db, metrics.ssim, metrics.lpips)}"
+            f"{when}: validation {metrics.describe()}"
             + ("" if step else f"; sample pictures are in {self._out / 'samples'}")
         )
 
-    def on_epoch(self, report: "EpochReport") -> None:
+    def on_epoch(self, report: EpochReport) -> None:
         self._progress.describe("")
         waiting = f" ({report.loader_share:.0%} of the time waiting for photos)" if report.loader_share > 0.1 else ""
         self._progress.print_line(
-            f"epoch {report.epoch}: loss {report.loss:.4f}, validation "
-            f"{_describe_metrics(report.val_psnr_db, report.val_ssim, report.val_lpips)}, "
+            f"epoch {report.epoch}: loss {report.loss:.4f}, validation {report.metrics.describe()}, "
             f"{report.images_per_s:.1f} images/s{waiting}" + (" (best)" if report.best else "")
         )
 
@@ -134,10 +139,10 @@ def describe_end(best: Path, monitor: str, rank: float, start_rank: float | None
     text = f"done: export it with: {make_export_command(best)}"
     if start_rank is None:
         return text
-    sign, unit = (-1, "") if monitor == "lpips" else (1, " dB" if monitor == "psnr" else "")
-    lower = " (lower is better)" if monitor == "lpips" else ""
-    before, after = f"{sign * start_rank:.4g}{unit}", f"{sign * rank:.4g}{unit}"
-    change = f"{monitor.upper()} inside the hole{lower}: {before} before training, {after} at its best"
+    measure = MEASURES[monitor]
+    sign, lower = (-1, " (lower is better)") if measure.lower_is_better else (1, "")
+    before, after = measure.describe(sign * start_rank), measure.describe(sign * rank)
+    change = f"{measure.title}{lower}: {before} before training, {after} at its best"
     if rank <= start_rank:
         change += ". Training has not improved the network: try more photos, more steps or a lower --learning-rate"
     return f"{change}\n{text}"

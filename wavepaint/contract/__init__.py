@@ -15,6 +15,8 @@ from wavepaint.contract.bundle import (
     read_bundle,
 )
 from wavepaint.contract.manifest import (
+    MAX_LABEL_LENGTH,
+    MAX_LABELS,
     Artifact,
     FileEntry,
     Kind,
@@ -24,7 +26,7 @@ from wavepaint.contract.manifest import (
     Report,
     find_crop_size,
 )
-from wavepaint.contract.preprocessing import MAX_SIDE, PRESETS, Interpolation, Preprocessing, Resize
+from wavepaint.contract.preprocessing import MAX_SIDE, PRESETS, Interpolation, Preprocessing, PresetName, Resize
 from wavepaint.contract.tasks import CLASSIFICATION, INPAINTING, SEGMENTATION, TASKS, Task, TaskName, get_task
 from wavepaint.contract.tensors import (
     IMAGE_CHANNELS,
@@ -45,6 +47,8 @@ __all__ = [
     "INPUT_MASK",
     "MANIFEST_NAME",
     "MASK_THRESHOLD",
+    "MAX_LABELS",
+    "MAX_LABEL_LENGTH",
     "MAX_SIDE",
     "OUTPUT_IMAGE",
     "OUTPUT_LOGITS",
@@ -63,6 +67,7 @@ __all__ = [
     "PadMode",
     "Precision",
     "Preprocessing",
+    "PresetName",
     "Report",
     "Resize",
     "Task",

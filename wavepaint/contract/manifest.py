@@ -21,6 +21,7 @@ MAX_CROP_SIZE = 16_384
 """Largest crop size of training, in pixels."""
 
 MAX_LABELS = 10_000
+MAX_LABEL_LENGTH = 200
 """Largest number of classes."""
 
 FILE_NAME = r"^(?!\.{1,2}\Z)[^/\\:\x00-\x1f\x7f]{1,255}\Z"

@@ -42,6 +42,8 @@ class Preprocessing:
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+PresetName = Literal["imagenet", "tiny-imagenet", "cifar10", "cityscapes", "plain"]
+
 PRESETS: dict[str, Preprocessing] = {
     "imagenet": Preprocessing(
         mean=_IMAGENET_MEAN, std=_IMAGENET_STD, size=(224, 224), resize="crop", interpolation="bicubic"

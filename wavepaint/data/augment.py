@@ -85,6 +85,9 @@ class Augmentation:
             raise ConfigError(f"--local-contrast is {self.local_contrast}: expected a share of crops from 0 to 1.")
 
 
+Resampling = Image.Resampling
+
+
 def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Scale, crop and flip a photo, and optionally change its shape and colours.
 
@@ -99,6 +102,32 @@ def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator
     Returns:
         The crop, (S, S, 3).
     """
+    return _augment((photo,), settings, rng)[0]
+
+
+def augment_labelled(
+    photo: Image.Image, labels: Image.Image, settings: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Augment a photo as :func:`augment` does, and its label map with the same change of shape.
+
+    Args:
+        photo: RGB, of any size.
+        labels: 8-bit grey, of the photo's size. Its values are never mixed: every new pixel takes its nearest one.
+        settings: The augmentation.
+        rng: Source of random numbers.
+
+    Returns:
+        The crops, (S, S, 3) and (S, S).
+    """
+    crop, label_crop = _augment((photo, labels), settings, rng)
+    return crop, label_crop
+
+
+def _augment(
+    images: tuple[Image.Image, ...], settings: Augmentation, rng: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """Augment a photo, and change the shape of its label map, if there is one, in the same way."""
+    photo = images[0]
     size = settings.crop_size
     low = max(settings.min_scale, size / min(photo.size))
     scale = low if low >= settings.max_scale else float(np.exp(rng.uniform(np.log(low), np.log(settings.max_scale))))
@@ -113,7 +142,7 @@ def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator
         corners = _turn(corners, rng.uniform(-settings.rotation, settings.rotation), rng, settings.shear)
         (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
         box = (math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1))
-        crop = _crop_quadrilateral(photo, corners, box, side / size, size)
+        crops = [_crop_quadrilateral(image, corners, box, side / size, size) for image in images]
     elif settings.perspective:
         box = (
             math.floor(left),
@@ -121,18 +150,25 @@ def augment(photo: Image.Image, settings: Augmentation, rng: np.random.Generator
             min(math.ceil(left + side), photo.width),
             min(math.ceil(top + side), photo.height),
         )
-        crop = _crop_quadrilateral(photo, corners, box, side / size, size)
+        crops = [_crop_quadrilateral(image, corners, box, side / size, size) for image in images]
     else:
-        crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+        square_box = (left, top, left + side, top + side)
+        crops = [image.resize((size, size), _choose_filter(image), box=square_box) for image in images]
     if settings.lens and rng.random() < 0.5:
-        crop = _bend(crop, rng.uniform(-settings.lens, settings.lens))
+        strength = rng.uniform(-settings.lens, settings.lens)
+        crops = [_bend(crop, strength) for crop in crops]
     mirror = rng.random() < 0.5 if settings.flip else False
     if settings.local_contrast and rng.random() < settings.local_contrast:
-        crop = raise_local_contrast(crop, rng.uniform(1, MAX_CLIP))
+        crops[0] = raise_local_contrast(crops[0], rng.uniform(1, MAX_CLIP))
     if settings.colour:
-        crop = _change_colours(crop, settings.colour, rng)
-    array = np.asarray(crop)
-    return array[:, ::-1] if mirror else array
+        crops[0] = _change_colours(crops[0], settings.colour, rng)
+    arrays = [np.asarray(crop) for crop in crops]
+    return [array[:, ::-1] if mirror else array for array in arrays]
+
+
+def _choose_filter(image: Image.Image) -> Resampling:
+    """Return the filter for a photo, or for a label map, which is grey."""
+    return Resampling.NEAREST if image.mode == "L" else Resampling.BICUBIC
 
 
 def _turn(
@@ -153,7 +189,7 @@ def _crop_quadrilateral(
     """Map a quadrilateral of a photo to a square of ``size`` pixels.
 
     Args:
-        photo: RGB.
+        photo: RGB, or a label map.
         corners: (4, 2) pixels, clockwise from the upper left one.
         box: A box around the corners: left, top, right, bottom.
         scale: Pixels of the photo in one of the crop, on each axis.
@@ -161,14 +197,14 @@ def _crop_quadrilateral(
     """
     # Pillow's transform reads 4x4 pixels at any scale. Averaging blocks of pixels first prevents aliasing; the
     # remaining factor is at most 1.5.
-    factor = max(int(scale + 0.5), 1)
+    factor = max(int(scale + 0.5), 1) if photo.mode == "RGB" else 1
     if box[0] < 0 or box[1] < 0 or box[2] > photo.width or box[3] > photo.height:
         region = _crop_beyond(photo, box)
         region = region.reduce(factor) if factor > 1 else region
     else:
         region = photo.reduce(factor, box) if factor > 1 else photo.crop(box)
     coefficients = _solve_perspective(size * _UNIT, (corners - box[:2]) / factor)
-    return region.transform((size, size), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BICUBIC)
+    return region.transform((size, size), Image.Transform.PERSPECTIVE, coefficients.tolist(), _choose_filter(photo))
 
 
 def _crop_beyond(photo: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
@@ -206,7 +242,7 @@ def _bend(crop: Image.Image, strength: float) -> Image.Image:
             # Counter-clockwise from the upper left corner, as Pillow wants it.
             quad = [origins[row + i, column + j] for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
             mesh.append(((left, top, right, bottom), tuple(np.concatenate(quad).tolist())))
-    return padded.transform((size, size), Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+    return padded.transform((size, size), Image.Transform.MESH, mesh, _choose_filter(crop))
 
 
 def _solve_perspective(targets: NDArray[np.float64], sources: NDArray[np.float64]) -> NDArray[np.float64]:

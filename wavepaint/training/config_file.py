@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from wavepaint.errors import ConfigError
-from wavepaint.training.config import TrainConfig
+from wavepaint.training.config import RunConfig
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read settings for :meth:`TrainConfig.change` from a TOML file.
+    """Read settings for :meth:`RunConfig.change` from a TOML file.
 
     Raises:
         ConfigError: The file cannot be read, or is not TOML.
@@ -26,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def format_toml(config: TrainConfig) -> str:
+def format_toml(config: RunConfig) -> str:
     """Return a configuration as TOML text that :func:`read_toml` reads."""
     values = config.to_dict()
     tables = {name: value for name, value in values.items() if isinstance(value, dict)}

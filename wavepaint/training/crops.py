@@ -1,10 +1,12 @@
-"""The training data set: random crops with their masks.
+"""The training data set: random crops with what belongs to them, for inpainting with masks.
 
 Loader processes send bytes, a quarter of the size of floats. :func:`to_float` converts a batch on the device.
 """
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Generator, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,8 +99,8 @@ def probe_sizes(source: PhotoSource, names: Sequence[str], crop_size: int) -> No
         )
 
 
-class RandomCrops(Dataset[Sample]):
-    """The samples of a run: augmented crops (3, S, S) with masks (1, S, S) of 0 and 1, both uint8.
+class RandomSamples(Dataset[Sample]):
+    """The samples of a run: an augmented crop (3, S, S) uint8, and what belongs to it.
 
     A sample depends only on the seed and its number. Neither the loader process nor a resumed run changes it. Every
     photo appears once before any appears twice. The first loader process that meets an undecodable photo reports it;
@@ -107,8 +109,7 @@ class RandomCrops(Dataset[Sample]):
     Args:
         source: The photos.
         names: Names of the training photos.
-        augmentation: How a photo becomes a crop.
-        masks: The mask sampler.
+        crop_size: S, in pixels.
         seed: 0 or more.
         num_samples: Number of samples of the whole run.
         workers: Processes on this machine that load photos for this run and share the memory for them; 0 if the
@@ -124,8 +125,7 @@ class RandomCrops(Dataset[Sample]):
         self,
         source: PhotoSource,
         names: Sequence[str],
-        augmentation: Augmentation,
-        masks: MaskSampler,
+        crop_size: int,
         *,
         seed: int,
         num_samples: int,
@@ -137,9 +137,8 @@ class RandomCrops(Dataset[Sample]):
                 raise ConfigError(f"--{flag} is {number}: expected 0 or more.")
         if not names:
             raise TrainingError(f"{source.root} leaves no photo to train on: give more photos.")
-        probe_sizes(source, names, augmentation.crop_size)
+        probe_sizes(source, names, crop_size)
         self.source, self.names = source, PackedNames(names)
-        self.augmentation, self.masks = augmentation, masks
         self.seed, self.num_samples, self.max_broken = seed, num_samples, max_broken
         self._cache: dict[int, Image.Image] = {}
         self._room = find_cache_bytes() // max(workers, 1)
@@ -162,12 +161,16 @@ class RandomCrops(Dataset[Sample]):
     def _load_photo(self, place: int) -> Image.Image:
         photo = self._cache.get(place)
         if photo is None:
-            photo = self.source.read(self.names[place])
+            photo = self._read_photo(place)
             size = photo.width * photo.height * BYTES_PER_PIXEL
             if size <= self._room:
                 self._cache[place] = photo
                 self._room -= size
         return photo
+
+    def _read_photo(self, place: int) -> Image.Image:
+        """Return a photo as it is cached."""
+        return self.source.read(self.names[place])
 
     def _report_broken(self, place: int, error: TrainingError) -> None:
         if not self._broken[place]:
@@ -180,13 +183,14 @@ class RandomCrops(Dataset[Sample]):
                 f"({self.max_broken}); the last: {error}"
             )
 
-    def _find_photo(self, order: NDArray[np.int64], index: int) -> Image.Image:
+    def _find_photo(self, order: NDArray[np.int64], index: int) -> tuple[int, Image.Image]:
+        """Return the place of a photo in the names, and the photo."""
         for offset in range(len(order)):
             place = int(order[(index + offset) % len(order)])
             if self._broken[place]:
                 continue
             try:
-                return self._load_photo(place)
+                return place, self._load_photo(place)
             except TrainingError as error:
                 self._report_broken(place, error)
         raise TrainingError("none of the training photos can be decoded.")
@@ -194,7 +198,40 @@ class RandomCrops(Dataset[Sample]):
     def __getitem__(self, number: int) -> Sample:
         epoch, index = divmod(number, len(self.names))
         rng = np.random.default_rng((self.seed, 1, number))
-        crop_HWC = augment(self._find_photo(self._shuffle(epoch), index), self.augmentation, rng)
+        return self._make_sample(*self._find_photo(self._shuffle(epoch), index), rng)
+
+    @abstractmethod
+    def _make_sample(self, place: int, photo: Image.Image, rng: np.random.Generator) -> Sample:
+        """Return the sample of a photo, whose name is at ``place``."""
+
+
+def to_tensor(crop_HWC: NDArray[np.uint8]) -> Tensor:
+    """Return a crop as (3, S, S) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(crop_HWC.transpose(2, 0, 1)))
+
+
+class RandomCrops(RandomSamples):
+    """The samples of inpainting: augmented crops with masks (1, S, S) of 0 and 1, both uint8.
+
+    Args:
+        source: The photos.
+        names: Names of the training photos.
+        augmentation: How a photo becomes a crop.
+        masks: The mask sampler.
+        run: The other arguments of :class:`RandomSamples`.
+
+    Raises:
+        ConfigError: A number is negative.
+        TrainingError: There are no photos, or none can be read.
+    """
+
+    def __init__(
+        self, source: PhotoSource, names: Sequence[str], augmentation: Augmentation, masks: MaskSampler, **run: Any
+    ) -> None:
+        super().__init__(source, names, augmentation.crop_size, **run)
+        self.augmentation, self.masks = augmentation, masks
+
+    def _make_sample(self, place: int, photo: Image.Image, rng: np.random.Generator) -> Sample:
+        image = to_tensor(augment(photo, self.augmentation, rng))
         size = self.augmentation.crop_size
-        image = torch.from_numpy(np.ascontiguousarray(crop_HWC.transpose(2, 0, 1)))
         return image, torch.from_numpy(self.masks(size, size, rng))[None]

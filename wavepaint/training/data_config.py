@@ -24,9 +24,13 @@ class DataConfig:
         "Smallest factor by which a photo is scaled before it is cropped. No photo becomes smaller than the crop.",
         above=0,
         placeholder="FACTOR",
+        only_inpainting=True,
     )
     max_scale: float = setting(
-        1.0, "Largest factor by which a photo is scaled before it is cropped.", placeholder="FACTOR"
+        1.0,
+        "Largest factor by which a photo is scaled before it is cropped.",
+        placeholder="FACTOR",
+        only_inpainting=True,
     )
     flip: bool = setting(True, "Mirror half of the crops, chosen at random, left to right.")
     colour: float = setting(
@@ -78,11 +82,13 @@ class DataConfig:
         "weighted: thin:2,medium:1. thick@256 is drawn at 256 pixels and scaled to the crop.",
         heading="Masks",
         placeholder="KINDS",
+        only_inpainting=True,
     )
     silhouettes: str = setting(
         "",
         "Folder of cut-outs, transparent around the object or white on black, for the mask kind silhouettes.",
         placeholder="FOLDER",
+        only_inpainting=True,
     )
     val_fraction: float = setting(
         0.05,
@@ -99,6 +105,7 @@ class DataConfig:
         ("medium",),
         "Mask kinds to validate on, written like --masks. Every validation uses the same masks.",
         placeholder="KINDS",
+        only_inpainting=True,
     )
     val_images: int = setting(
         512, "Largest number of photos to validate on. Fewer are faster, more are more reliable.", least=1

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.measures import Metrics
 from wavepaint.training.reporter import EpochReport
-from wavepaint.training.validator import ValidationMetrics
 
 
 @dataclass
@@ -55,7 +55,7 @@ class EpochSums:
         """Return the throughput, which excludes validation."""
         return self.steps * crops_per_step / max(self.seconds, 1e-9)
 
-    def make_report(self, metrics: ValidationMetrics, *, crops_per_step: int, **facts: Any) -> EpochReport:
+    def make_report(self, metrics: Metrics, *, crops_per_step: int, **facts: Any) -> EpochReport:
         """Return the report of the epoch.
 
         Args:
@@ -69,9 +69,7 @@ class EpochSums:
             loss=loss,
             losses=means,
             grad_norm=grad_norm,
-            val_psnr_db=metrics.psnr_db,
-            val_ssim=metrics.ssim,
-            val_lpips=metrics.lpips,
+            metrics=metrics,
             images_per_s=self.compute_images_per_s(crops_per_step),
             loader_share=self.waited / max(self.seconds, 1e-9),
             **facts,

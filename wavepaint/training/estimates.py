@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass
 from io import BytesIO
 
+from PIL import Image
 from torch import nn
 
-from wavepaint.data.validation_set import Pair
+from wavepaint.training.network_step import NetworkStep
 from wavepaint.training.optimization_config import OptimizationConfig
-from wavepaint.training.run_log import NUM_SAMPLE_ROWS, draw_samples
-from wavepaint.training.step import TrainStep
 
 FIRST_VALIDATION = 25
 """Steps before the first validation of a long epoch."""
@@ -84,13 +83,13 @@ class DiskUse:
 
 
 def estimate_disk(
-    train_step: TrainStep, pairs: list[Pair], config: OptimizationConfig, *, num_pictures: int, resume: bool
+    train_step: NetworkStep, picture: Image.Image, config: OptimizationConfig, *, num_pictures: int, resume: bool
 ) -> DiskUse:
     """Estimate the space that a run needs.
 
     Args:
         train_step: The networks and their optimizers.
-        pairs: The validation images.
+        picture: A sample picture.
         config: The optimization settings.
         num_pictures: Number of sample pictures to come.
         resume: Whether the checkpoints exist already.
@@ -101,15 +100,14 @@ def estimate_disk(
     if train_step.discriminator is not None:
         last += 3 * _count_bytes(train_step.discriminator)
     # Every file is written beside the old one and then takes its place.
-    return DiskUse(checkpoints=last if resume else 2 * last + weights, samples=num_pictures * _measure_picture(pairs))
+    return DiskUse(checkpoints=last if resume else 2 * last + weights, samples=num_pictures * _measure_png(picture))
 
 
 def _count_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
-def _measure_picture(pairs: list[Pair]) -> int:
-    """Return the size of a sample picture; a hole with its original in it compresses about as well as a filled one."""
+def _measure_png(picture: Image.Image) -> int:
     stream = BytesIO()
-    draw_samples([(image, mask, image) for image, mask in pairs[:NUM_SAMPLE_ROWS]]).save(stream, "PNG")
+    picture.save(stream, "PNG")
     return stream.tell()

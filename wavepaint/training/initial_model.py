@@ -1,40 +1,60 @@
 """The network of a run before its first step."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import torch
 from torch import nn
 
+from wavepaint.contract import CLASSIFICATION, INPAINTING, SEGMENTATION, Task
 from wavepaint.errors import CheckpointError, ConfigError, TrainingError
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.training.config import TrainConfig
+from wavepaint.training.config import RunConfig, RunKind
 from wavepaint.weights.checkpoint import Checkpoint
-from wavepaint.weights.grow_network import load_initial_weights
+from wavepaint.weights.grow_network import load_backbone, load_initial_weights
+
+TASK_OF_KIND: Mapping[RunKind, Task] = {
+    "inpaint": INPAINTING,
+    "classify": CLASSIFICATION,
+    "segment": SEGMENTATION,
+}
+"""What the networks of each kind of run are for."""
+
+_NOUNS: Mapping[RunKind, str] = {
+    "inpaint": "an inpainting network",
+    "classify": "a classifier",
+    "segment": "a segmenter",
+}
 
 
-def check_network(config: TrainConfig) -> None:
-    """Check that the network fills holes, and that crops and validation images have sizes it accepts.
+def check_network(config: RunConfig) -> None:
+    """Check that the network is one for the run's task, and that crops and validation images have sizes it accepts.
 
     Raises:
         TrainingError: The network has another task.
         ConfigError: A size is not a multiple of the network's.
     """
     architecture = get_architecture(config.architecture)
-    if architecture.task != "inpainting":
-        raise TrainingError(f"{config.architecture} is not an inpainting network, and wp train trains only those.")
+    if architecture.task != TASK_OF_KIND[config.kind].name:
+        fitting = [kind for kind, task in TASK_OF_KIND.items() if task.name == architecture.task]
+        raise TrainingError(
+            f"{config.architecture} is not {_NOUNS[config.kind]}: choose another --architecture, or --task "
+            f"{fitting[0]}."
+        )
     multiple = architecture.size_multiple(config.hyper_parameters)
     for flag, size in (("--crop-size", config.data.crop_size), ("--val-size", config.data.val_size)):
         if size % multiple:
             raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
 
 
-def build_initial_model(config: TrainConfig, init_from: Checkpoint | None) -> nn.Module:
+def build_initial_model(config: RunConfig, init_from: Checkpoint | None) -> nn.Module:
     """Build the network of a run.
 
     Args:
         config: The configuration of the run.
-        init_from: Weights of the same network or of a smaller one; None starts from random weights.
+        init_from: Weights of the same network or of a smaller one; None starts from random weights. With classes, the
+            head stays random if the checkpoint's has other shapes.
 
     Raises:
         CheckpointError: ``init_from`` belongs to another network.
@@ -45,20 +65,24 @@ def build_initial_model(config: TrainConfig, init_from: Checkpoint | None) -> nn
         model.start_from_initial_fill()
     if init_from:
         try:
-            load_initial_weights(model, init_from, config.architecture)
+            if TASK_OF_KIND[config.kind].has_classes:
+                load_backbone(model, init_from)
+            else:
+                load_initial_weights(model, init_from, config.architecture)
         except CheckpointError as error:
             raise CheckpointError(f"{error}{_explain_differences(config, init_from)}") from error
     return model
 
 
-def _explain_differences(config: TrainConfig, checkpoint: Checkpoint) -> str:
+def _explain_differences(config: RunConfig, checkpoint: Checkpoint) -> str:
     """Return which hyper-parameters of a checkpoint this run changes, and how to keep them."""
     own = asdict(get_architecture(config.architecture).make_config(config.hyper_parameters))
     differing = [
         f"{name} {value} instead of {checkpoint.parameters[name]}"
         for name, value in own.items()
-        if checkpoint.parameters.get(name, value) != value
+        if checkpoint.parameters.get(name, value) not in (value, None) and name not in ("num_classes", "head_dim")
     ]
-    if not differing or checkpoint.architecture.name != config.architecture:
+    is_other = checkpoint.architecture.name != config.architecture and config.kind == "inpaint"
+    if not differing or is_other:
         return ""
     return f" This run's network has {', '.join(differing)}: leave --recipe out to train the checkpoint's network."

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from wavepaint.errors import ConfigError, TrainingError
-from wavepaint.metrics.lpips import LPIPS, load_lpips
-from wavepaint.training.config import TrainConfig
-from wavepaint.training.data_module import DataModule
+from wavepaint.training.config import RunConfig
 from wavepaint.training.distributed import DistributedContext, synchronise_batch_norm
 from wavepaint.training.epoch_sums import EpochSums
 from wavepaint.training.estimates import Pace, count_validations, estimate_disk, is_early
 from wavepaint.training.hardware import pick_device, pick_precision
 from wavepaint.training.initial_model import build_initial_model, check_network
+from wavepaint.training.measures import Metrics
 from wavepaint.training.optimization_config import OptimizationConfig
 from wavepaint.training.reporter import EpochReport, Reporter, RunFacts
 from wavepaint.training.run_folder import BEST, LAST, RunFolder
-from wavepaint.training.run_log import NUM_SAMPLE_ROWS, RunLog, draw_samples
+from wavepaint.training.run_log import RunLog
 from wavepaint.training.schedule import Schedule
-from wavepaint.training.step import TrainStep
-from wavepaint.training.validator import ValidationMetrics, Validator
+from wavepaint.training.tasks import make_task
 from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint
 from wavepaint.weights.loading import load_strictly
 
@@ -54,6 +52,7 @@ class Trainer:
         device: The device to train on; None picks a GPU if there is one.
         lpips_weights: File or folder with the weights of the perceptual network, if the losses need one.
         download: Download these weights if they are not on this machine.
+        labels: Names of the classes, in the order of their numbers; None takes those of the data.
         tensorboard: Write TensorBoard events.
         context: The processes of the run.
 
@@ -66,7 +65,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: RunConfig,
         data: Path,
         out: Path,
         *,
@@ -76,10 +75,11 @@ class Trainer:
         device: str | None = None,
         lpips_weights: Path | None = None,
         download: bool = False,
+        labels: Sequence[str] | None = None,
         tensorboard: bool = False,
         context: DistributedContext | None = None,
     ) -> None:
-        self.config, self.context = config, context or DistributedContext()
+        self.context = context or DistributedContext()
         check_network(config)
         _check_batch_size(config.optimization, self.context)
         silhouettes = Path(config.data.silhouettes) if config.data.silhouettes else None
@@ -87,19 +87,19 @@ class Trainer:
         self.device = pick_device(device, self.context)
         self.autocast_dtype = pick_precision(config.optimization.precision, self.device)
         # Cheap checks come first: missing weights are reported before a million photos are listed.
-        lpips = None
-        if config.loss.needs_lpips:
-            lpips = load_lpips(config.loss.lpips_network, lpips_weights, self.device, download=download)
+        self.task = make_task(config, labels)
+        self.task.load_weights(self.device, lpips_weights, download=download)
         initial = read_checkpoint(init_from) if init_from and not resume else None
-        self.data = DataModule(config, data, val_data)
+        self.data = self.task.open_data(data, val_data)
+        self.config = self.task.complete(config)
         self.step = 0
         self.best_rank = -math.inf
-        self.start_metrics: ValidationMetrics | None = None
+        self.start_metrics: Metrics | None = None
         self.seconds = 0.0
         self._pace = Pace()
         self._sums = EpochSums()
         self._begun_from = {"file": initial.path.name, "sha256": initial.sha256} if initial else None
-        self._build(lpips, initial)
+        self._build(initial)
         if resume:
             self._restore()
         self._check_space()
@@ -108,7 +108,7 @@ class Trainer:
             self.folder.write_split(self.data.split)
         self.context.wait()
 
-    def _build(self, lpips: LPIPS | None, initial: Checkpoint | None) -> None:
+    def _build(self, initial: Checkpoint | None) -> None:
         optimization = self.config.optimization
         self.steps_per_epoch = optimization.steps_per_epoch or max(
             len(self.data.split.train) // optimization.crops_per_step, 1
@@ -119,16 +119,8 @@ class Trainer:
         layout = torch.channels_last if optimization.channels_last else torch.contiguous_format
         self.model: nn.Module = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.schedule = Schedule(optimization, self.total_steps)
-        self.train_step = TrainStep(
-            self.config,
-            self.model,
-            self.schedule,
-            self.context,
-            self.device,
-            autocast_dtype=self.autocast_dtype,
-            lpips=lpips,
-        )
-        self.validator = Validator(self.data.val_pairs, self.device, lpips, self.context)
+        self.train_step = self.task.make_step(self.model, self.schedule, self.context, self.device, self.autocast_dtype)
+        self.validator = self.task.make_validator(self.device, self.context)
 
     def _restore(self) -> None:
         checkpoint = self.folder.read_last(self.config, self.context)
@@ -141,8 +133,9 @@ class Trainer:
         self.seconds = float(state["seconds"])
         self._sums.load(state["sums"])
         self._begun_from = checkpoint.training.get("begun_from")
+        self.task.restore(checkpoint.training)
         if state.get("start"):
-            self.start_metrics = ValidationMetrics(**state["start"])
+            self.start_metrics = self.validator.metrics(**state["start"])
 
     @property
     def trained_seconds(self) -> float:
@@ -158,7 +151,7 @@ class Trainer:
     def _check_space(self) -> None:
         use = estimate_disk(
             self.train_step,
-            self.data.val_pairs,
+            self.validator.draw_example(),
             self.config.optimization,
             num_pictures=count_validations(self.step, self.total_steps, self.steps_per_epoch) + (self.step == 0),
             resume=self.folder.resume,
@@ -227,7 +220,7 @@ class Trainer:
     def _collect_facts(self) -> RunFacts:
         return RunFacts(
             num_train=len(self.data.split.train),
-            num_val=len(self.data.val_pairs),
+            num_val=self.data.num_val,
             device=str(self.device),
             precision={torch.bfloat16: "bf16", torch.float16: "fp16", None: "float32"}[self.autocast_dtype],
             num_processes=self.context.size,
@@ -235,6 +228,7 @@ class Trainer:
             total_steps=self.total_steps,
             disk_bytes=self._disk_bytes,
             free_bytes=self._free_bytes,
+            labels=self.task.labels,
         )
 
     def _report_step(self, reporter: Reporter, loss: float) -> None:
@@ -265,14 +259,14 @@ class Trainer:
             )
         return last
 
-    def _measure(self, reporter: Reporter) -> ValidationMetrics:
+    def _measure(self, reporter: Reporter) -> Metrics:
         reporter.on_validating()
         since = time.perf_counter()
         metrics = self.validator.measure(self.train_step.result)
         self._pace.validation_s = time.perf_counter() - since
         return metrics
 
-    def _validate_early(self, reporter: Reporter) -> ValidationMetrics:
+    def _validate_early(self, reporter: Reporter) -> Metrics:
         """Validate before the first epoch is over, draw the samples, and save the weights if they are trained.
 
         Until the epoch is over, ``best.pt`` contains the latest of these weights. Whatever its validation gives, the
@@ -280,9 +274,9 @@ class Trainer:
         """
         metrics = self._measure(reporter)
         if self.log:
-            samples = self.validator.fill_samples(self.train_step.result, NUM_SAMPLE_ROWS)
+            picture = self.validator.draw(self.train_step.result)
             with self.folder.explain_failure():
-                self.log.save_picture(min(self.step, 1), draw_samples(samples))
+                self.log.save_picture(min(self.step, 1), picture)
         if self.step and not math.isnan(metrics.rank_by(self.config.optimization.monitor)):
             self._save_best(metrics)
         reporter.on_validation(self.step, metrics)
@@ -318,9 +312,9 @@ class Trainer:
             self.train_step.restart_with_best(read_checkpoint(self.folder.path / BEST).state)
         # The log comes first. A run killed between the two repeats the epoch, and its log line is then removed.
         if self.log:
-            samples = self.validator.fill_samples(self.train_step.result, NUM_SAMPLE_ROWS)
+            picture = self.validator.draw(self.train_step.result)
             with self.folder.explain_failure():
-                self.log.add_epoch(report, samples)
+                self.log.add_epoch(report, picture)
         self._save_last()
         return report
 
@@ -338,10 +332,9 @@ class Trainer:
             }
             self.folder.save(LAST, self.model, self.config, training=self._describe(), resume=resume)
 
-    def _save_best(self, metrics: ValidationMetrics) -> None:
+    def _save_best(self, metrics: Metrics) -> None:
         if self.context.is_first:
-            names = {"psnr_hole_db": metrics.psnr_db, "ssim_hole": metrics.ssim, "lpips_hole": metrics.lpips}
-            training = self._describe() | {"validation": names}
+            training = self._describe() | {"validation": metrics.to_record()}
             self.folder.save(BEST, self.train_step.result, self.config, training=training)
 
     def _describe(self) -> dict[str, Any]:
@@ -354,6 +347,7 @@ class Trainer:
             "validation": None,
             "device": self.device.type,
             "processes": self.context.size,
+            **self.task.describe(),
         }
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from wavepaint.training.settings import check_settings, make_error, setting
 
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 ScheduleKind = Literal["cosine", "constant", "epochs", "plateau"]
-Monitor = Literal["psnr", "ssim", "lpips"]
+Monitor = Literal["psnr", "ssim", "lpips", "top-1", "top-5", "mean-iou", "pixel-accuracy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,9 @@ class OptimizationConfig:
         placeholder="STEPS",
     )
     monitor: Monitor = setting(
-        "psnr", "Metric, inside the holes of the validation photos, that decides which weights are kept as best.pt."
+        "psnr",
+        "Validation metric that decides which weights are kept as best.pt: psnr, ssim or lpips inside the holes; top-1 "
+        "or top-5 with --task classify; mean-iou or pixel-accuracy with --task segment.",
     )
     save_every: int = setting(
         0,
@@ -108,13 +110,14 @@ class OptimizationConfig:
         placeholder="DECAY",
     )
     discriminator_learning_rate: float = setting(
-        1e-4, "Learning rate of the discriminator's AdamW.", above=0, placeholder="RATE"
+        1e-4, "Learning rate of the discriminator's AdamW.", above=0, placeholder="RATE", only_inpainting=True
     )
     discriminator_steps: int = setting(
         1,
         "Steps of the discriminator for each step of the network, each on crops of its own.",
         least=1,
         placeholder="STEPS",
+        only_inpainting=True,
     )
 
     def __post_init__(self) -> None:

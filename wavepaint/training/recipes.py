@@ -452,6 +452,6 @@ def get_recipe(name: str) -> TrainConfig:
     Raises:
         ConfigError: There is no such recipe.
     """
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)} (--recipe).")
     return RECIPES[name]()

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from wavepaint.training.config import TrainConfig
-
-if TYPE_CHECKING:
-    from wavepaint.training.validator import ValidationMetrics
+from wavepaint.training.config import RunConfig
+from wavepaint.training.measures import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +22,7 @@ class RunFacts:
         total_steps: Length of the run in steps.
         disk_bytes: Space that the run's files will need, in bytes.
         free_bytes: Space that is free for them.
+        labels: Names of the classes; empty for inpainting.
     """
 
     num_train: int
@@ -35,6 +34,7 @@ class RunFacts:
     total_steps: int
     disk_bytes: int
     free_bytes: int
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,7 @@ class EpochReport:
         loss: Mean training loss.
         losses: Means of the weighted losses that add up to ``loss``, and of the discriminator's.
         grad_norm: Mean gradient norm before clipping; None with float16, whose overflows are skipped.
-        val_psnr_db: Mean PSNR inside the hole of the validation images.
-        val_ssim: Mean SSIM inside the hole.
-        val_lpips: Mean LPIPS inside the hole; None without a perceptual network.
+        metrics: What its validation measured.
         images_per_s: Training throughput of all processes, including loading and excluding validation.
         loader_share: Share of that time spent waiting for photos.
         best: Whether this is the best epoch so far.
@@ -64,24 +62,24 @@ class EpochReport:
     loss: float
     losses: Mapping[str, float] = field(default_factory=dict)
     grad_norm: float | None = None
-    val_psnr_db: float
-    val_ssim: float
-    val_lpips: float | None
+    metrics: Metrics
     images_per_s: float
     loader_share: float
     best: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Return flat values; the loss ``x`` becomes ``loss_x``."""
-        values = dict(self.__dict__)
-        losses = values.pop("losses")
-        return {**values, **{f"loss_{name}": value for name, value in losses.items()}}
+        """Return flat values: the loss ``x`` is ``loss_x``, and the metric ``x`` is ``val_x``."""
+        values: dict[str, Any] = {}
+        for name, value in self.__dict__.items():
+            if name != "losses":
+                values |= self.metrics.to_log() if name == "metrics" else {name: value}
+        return {**values, **{f"loss_{name}": value for name, value in self.losses.items()}}
 
 
 class Reporter:
     """An observer of a run; it ignores what it does not override."""
 
-    def on_start(self, config: TrainConfig, facts: RunFacts) -> None:
+    def on_start(self, config: RunConfig, facts: RunFacts) -> None:
         """Before the first step."""
 
     def on_step(self, step: int, loss: float, images_per_s: float) -> None:
@@ -93,7 +91,7 @@ class Reporter:
     def on_validating(self) -> None:
         """Before every validation."""
 
-    def on_validation(self, step: int, metrics: "ValidationMetrics") -> None:
+    def on_validation(self, step: int, metrics: Metrics) -> None:
         """After a validation before the end of the first epoch. Step 0 is the network that the run begins with."""
 
     def on_epoch(self, report: EpochReport) -> None:

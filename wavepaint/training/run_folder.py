@@ -21,7 +21,7 @@ from wavepaint.atomic import exists
 from wavepaint.data.split import SPLIT as SPLIT  # a name of this module, too
 from wavepaint.data.split import Split, check_split, write_split
 from wavepaint.errors import CheckpointError, OutputError, WavePaintWarning
-from wavepaint.training.config import TrainConfig, find_differences
+from wavepaint.training.config import RunConfig, find_differences, read_config
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.estimates import DiskUse
 from wavepaint.training.run_log import SAMPLES
@@ -106,14 +106,14 @@ class RunFolder:
         else:
             write_split(path, split, overwrite=True)
 
-    def _read_last(self) -> tuple[Checkpoint, TrainConfig]:
+    def _read_last(self) -> tuple[Checkpoint, RunConfig]:
         checkpoint = read_checkpoint(self.last)
         if not checkpoint.resume:
             raise CheckpointError(f"{self.last} contains only weights and cannot be resumed.")
         # A setting that was added after the run began gets its default.
-        return checkpoint, TrainConfig.from_dict(checkpoint.training["config"])
+        return checkpoint, read_config(checkpoint.training["config"])
 
-    def read_settings(self) -> TrainConfig:
+    def read_settings(self) -> RunConfig:
         """Return the configuration of the run.
 
         Raises:
@@ -121,7 +121,7 @@ class RunFolder:
         """
         return self._read_last()[1]
 
-    def read_last(self, config: TrainConfig, context: DistributedContext) -> Checkpoint:
+    def read_last(self, config: RunConfig, context: DistributedContext) -> Checkpoint:
         """Read the checkpoint to resume from.
 
         Raises:
@@ -147,7 +147,7 @@ class RunFolder:
         self,
         name: str,
         model: nn.Module,
-        config: TrainConfig,
+        config: RunConfig,
         *,
         training: Mapping[str, Any],
         resume: Mapping[str, Any] | None = None,

@@ -124,18 +124,17 @@ class RunLog:
         ):
             picture.save(temporary)
 
-    def add_epoch(self, report: EpochReport, samples: Sequence[Sample]) -> None:
-        """Log an epoch and draw its sample picture.
+    def add_epoch(self, report: EpochReport, picture: Image.Image) -> None:
+        """Log an epoch and write its sample picture.
 
         Args:
             report: The numbers of the epoch.
-            samples: The first validation images.
+            picture: The first validation images and what the network makes of them.
 
         Raises:
             OutputError: The folder cannot be written, or the disk is full.
         """
         values = report.to_dict()
-        picture = draw_samples(samples)
         with self._explain_failure():
             with (self.out / LOG).open("a") as log:
                 log.write(json.dumps(values) + "\n")

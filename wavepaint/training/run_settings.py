@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wavepaint.contract import assets_folder
-from wavepaint.errors import TrainingError, WavePaintWarning
-from wavepaint.training.config import TrainConfig
+from wavepaint.contract import assets_folder, get_task
+from wavepaint.errors import ConfigError, TrainingError, WavePaintWarning
+from wavepaint.training.class_recipes import CLASS_RECIPES
+from wavepaint.training.config import RUN_KINDS, ClassTrainConfig, RunConfig, RunKind, TrainConfig
 from wavepaint.training.recipes import FINE_TUNE, FINE_TUNE_WITHOUT_LPIPS, get_recipe
 
 SHIPPED_MODEL = "default"
@@ -37,31 +38,36 @@ def resolve_settings(
     file: Mapping[str, Any],
     flags: Mapping[str, Any],
     *,
+    task: RunKind | None = None,
     init_from: Path | None = None,
     lpips_weights: Path | None = None,
     download: bool = False,
-) -> TrainConfig:
+) -> RunConfig:
     """Return the recipe, changed first by the file and then by the flags.
 
-    The recipe is, in this order, the one named as ``recipe``, the one named in the file, a fine-tuning one if the run
-    starts from the model that ships, or ``default``. If nothing names a recipe, or it is a fine-tuning one, the network
-    is that of the checkpoint.
+    The recipe is, in this order, the one named as ``recipe``, the one named in the file, that of the task for a run
+    with classes, a fine-tuning one if the run starts from the model that ships, or ``default``. If nothing names a
+    recipe, or it is a fine-tuning one, the network is that of the checkpoint.
 
     Args:
         recipe: Name of a recipe.
         file: Settings from a file.
         flags: Settings from flags.
+        task: What to train; None takes that of the file or of the recipe, and inpainting if there is neither.
         init_from: The checkpoint that the run starts from.
         lpips_weights: Where the LPIPS weights are; None searches the usual places.
         download: Whether missing LPIPS weights will be downloaded.
 
     Raises:
-        ConfigError: A setting or the recipe is unknown, or a value is out of bounds.
+        ConfigError: A setting or the recipe is unknown, belongs to another task, or a value is out of bounds.
         CheckpointError: The checkpoint cannot be read.
     """
     file = dict(file)
-    named = recipe or file.get("recipe")
+    named = recipe or file.pop("recipe", None)
     file.pop("recipe", None)
+    kind = _choose_kind(task, file.pop("task", None), named)
+    if kind != "inpaint":
+        return _resolve_classes(CLASS_RECIPES[named or kind](), named, file, flags, init_from)
     takes_network = named in (None, FINE_TUNE, FINE_TUNE_WITHOUT_LPIPS)
     network = _read_network(init_from) if init_from and takes_network else {}
 
@@ -86,6 +92,62 @@ def resolve_settings(
     return plain
 
 
+def _choose_kind(task: RunKind | None, task_of_file: Any, recipe: Any) -> RunKind:
+    """Return what a run trains.
+
+    Raises:
+        ConfigError: Flag, file and recipe contradict each other, or one of them is unknown.
+    """
+    if task_of_file not in (None, *RUN_KINDS):
+        raise ConfigError(f"task is {task_of_file!r}: expected {', '.join(RUN_KINDS)} (--task).")
+    if recipe is None:
+        task_of_recipe = None
+    elif isinstance(recipe, str) and recipe in CLASS_RECIPES:
+        task_of_recipe = CLASS_RECIPES[recipe]().kind
+    else:
+        task_of_recipe = get_recipe(recipe).kind
+    chosen: RunKind = task or task_of_file or task_of_recipe or "inpaint"
+    for given, other in ((f"recipe {recipe} (--recipe)", task_of_recipe), ("the file (--config)", task_of_file)):
+        if other not in (None, chosen):
+            raise ConfigError(f"{given} is for --task {other}, not for --task {chosen}: leave one of the two out.")
+    return chosen
+
+
+def _resolve_classes(
+    config: ClassTrainConfig,
+    recipe: str | None,
+    file: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    init_from: Path | None,
+) -> ClassTrainConfig:
+    """Return a recipe with classes, changed by the checkpoint's network unless ``recipe`` is named, file and flags."""
+    if init_from is not None and recipe is None:
+        config = config.change(_read_class_network(init_from, config))
+    return config.change(file).change(flags)
+
+
+def _read_class_network(path: Path, config: ClassTrainConfig) -> dict[str, Any]:
+    """Return the network of a checkpoint, without its head, and its normalisation if a run has recorded it.
+
+    Classifier and segmenter have the same stem and blocks, so that one can start from the other.
+    """
+    from wavepaint.weights.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    if not get_task(checkpoint.architecture.task).has_classes:
+        raise ConfigError(
+            f"{path} is a {checkpoint.architecture.name} network: expected a classifier or a segmenter with --task "
+            f"{config.task} (--init-from)."
+        )
+    head = {"num_classes", "head_dim"}
+    known = {name: value for name, value in checkpoint.parameters.items() if value is not None and name not in head}
+    changes: dict[str, Any] = {"hyper_parameters": known}
+    recorded = checkpoint.training.get("config", {})
+    if isinstance(recorded, Mapping) and isinstance(recorded.get("classes"), Mapping):
+        changes["classes"] = {"preprocessing": recorded["classes"].get("preprocessing", "imagenet")}
+    return changes
+
+
 def _read_network(path: Path) -> dict[str, Any]:
     from wavepaint.weights.checkpoint import read_checkpoint
 
@@ -104,7 +166,7 @@ def _has_weights(network: str) -> bool:
     return True
 
 
-def read_settings(out: Path) -> TrainConfig:
+def read_settings(out: Path) -> RunConfig:
     """Return the configuration of the run in a folder.
 
     Raises:

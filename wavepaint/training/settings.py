@@ -37,6 +37,7 @@ def setting(
     suffix: str = "",
     heading: str = "",
     placeholder: str = "NUMBER",
+    only_inpainting: bool = False,
 ) -> Value:
     """Declare a setting.
 
@@ -49,6 +50,7 @@ def setting(
         suffix: End of the flag's name, after the name of the field.
         heading: Heading of the help above this setting and those that follow.
         placeholder: What the help shows for the value, such as PIXELS.
+        only_inpainting: Whether it means nothing to a run with classes.
     """
     metadata = {
         "help": help,
@@ -58,6 +60,7 @@ def setting(
         "suffix": suffix,
         "heading": heading,
         "placeholder": placeholder,
+        "only_inpainting": only_inpainting,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

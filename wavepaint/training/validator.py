@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from wavepaint.data.validation_set import Pair, Pixels
 from wavepaint.metrics import image_quality
 from wavepaint.metrics.lpips import LPIPS
 from wavepaint.training.distributed import DistributedContext
+from wavepaint.training.measures import Metrics
+from wavepaint.training.run_log import NUM_SAMPLE_ROWS, draw_samples
 
 BATCH_SIZE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationMetrics:
+class ValidationMetrics(Metrics):
     """Means over the validation images, inside the hole.
 
     Attributes:
@@ -29,11 +33,12 @@ class ValidationMetrics:
     ssim: float
     lpips: float | None
 
-    def rank_by(self, monitor: str) -> float:
-        """Return the named metric, negated if less is better."""
-        if monitor == "lpips":
-            return -self.lpips if self.lpips is not None else -float("inf")
-        return self.psnr_db if monitor == "psnr" else self.ssim
+    def describe(self) -> str:
+        text = f"{self.psnr_db:.2f} dB, SSIM {self.ssim:.4f}"
+        return f"{text}{'' if self.lpips is None else f', LPIPS {self.lpips:.4f}'} inside the hole"
+
+    def to_record(self) -> dict[str, Any]:
+        return {"psnr_hole_db": self.psnr_db, "ssim_hole": self.ssim, "lpips_hole": self.lpips}
 
 
 def _measure_lpips(lpips: LPIPS, a_N3HW: Tensor, b_N3HW: Tensor, mask_N1HW: Tensor) -> Tensor:
@@ -52,6 +57,8 @@ class Validator:
         lpips: The perceptual network, if one is loaded.
         context: The processes of the run.
     """
+
+    metrics = ValidationMetrics
 
     def __init__(
         self, pairs: Sequence[Pair], device: torch.device, lpips: LPIPS | None, context: DistributedContext
@@ -90,6 +97,14 @@ class Validator:
             filled = model(*self._stack([pair])).clamp(0, 1)[0].permute(1, 2, 0).cpu().numpy()
             samples.append((*pair, np.round(filled * 255).astype(np.uint8)))
         return samples
+
+    def draw(self, model: nn.Module) -> Image.Image:
+        """Return a picture of the first validation images, filled."""
+        return draw_samples(self.fill_samples(model, NUM_SAMPLE_ROWS))
+
+    def draw_example(self) -> Image.Image:
+        """Return a picture that compresses about as well: a hole with its original in it."""
+        return draw_samples([(image, mask, image) for image, mask in self.pairs[:NUM_SAMPLE_ROWS]])
 
     def _stack(self, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
         image = torch.from_numpy(np.stack([image for image, _ in pairs])).to(self._device).permute(0, 3, 1, 2)

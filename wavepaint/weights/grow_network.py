@@ -4,7 +4,7 @@ import re
 
 from torch import Tensor, nn
 
-from wavepaint.contract import IMAGE_CHANNELS
+from wavepaint.contract import IMAGE_CHANNELS, get_task
 from wavepaint.errors import CheckpointError
 from wavepaint.models.wavepaint import LEVELS_ENTRY
 from wavepaint.weights.checkpoint import Checkpoint
@@ -45,6 +45,32 @@ def load_initial_weights(model: nn.Module, checkpoint: Checkpoint, architecture:
         elif name in initial and _CAN_GROW.search(name):
             initial[name] = _grow(initial[name], tensor)
     load_strictly(model, initial, checkpoint.path)
+
+
+_HEADS = ("pool.", "expand.")
+"""Prefixes of the layers behind the blocks of classifiers and segmenters."""
+
+
+def load_backbone(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load stem and blocks of a classifier or a segmenter, and the head if its layers have the same names and shapes.
+
+    A classifier can start a segmenter in this way, as the authors do for Cityscapes, and a network for other classes.
+
+    Raises:
+        CheckpointError: The checkpoint has no classes, or its stem or blocks do not fit.
+    """
+    if not get_task(checkpoint.architecture.task).has_classes:
+        raise CheckpointError(
+            f"{checkpoint.path} is a {checkpoint.architecture.name} network: expected a classifier or a segmenter "
+            "(--init-from)."
+        )
+    fresh, given = (
+        {name: tensor for name, tensor in state.items() if name.startswith(_HEADS)}
+        for state in (model.state_dict(), checkpoint.state)
+    )
+    shapes = [{name: tensor.shape for name, tensor in head.items()} for head in (fresh, given)]
+    body = {name: tensor for name, tensor in checkpoint.state.items() if name not in given}
+    load_strictly(model, body | (given if shapes[0] == shapes[1] else fresh), checkpoint.path)
 
 
 def _find_part(name: str) -> str:

@@ -18,6 +18,7 @@ from wavepaint.errors import ConfigError
 from wavepaint.models.lama import LaMaConfig, SpectralTransform
 from wavepaint.models.registry import ARCHITECTURES as REGISTRY
 from wavepaint.models.registry import build_model
+from wavepaint.training.class_recipes import CLASS_ARCHITECTURES, CLASS_RECIPES
 from wavepaint.training.config import SECTIONS, TrainConfig
 from wavepaint.training.config_file import format_toml, read_toml
 from wavepaint.training.data_config import DataConfig
@@ -40,9 +41,11 @@ def test_recipes_round_trip_and_build(name: str, tmp_path: Path) -> None:
         build_model(config.architecture, {**config.hyper_parameters, **plain})
 
 
-def test_every_inpainting_network_has_a_recipe_and_completes() -> None:
+def test_every_network_has_a_recipe_and_completes() -> None:
     inpainting = {name for name, architecture in REGISTRY.items() if architecture.task == "inpainting"}
     assert set(ARCHITECTURES) == inpainting
+    assert {make().architecture for make in CLASS_RECIPES.values()} == set(CLASS_ARCHITECTURES)
+    assert {*ARCHITECTURES, *CLASS_ARCHITECTURES} == set(REGISTRY)
 
 
 def test_recipes_have_the_settings_of_the_papers() -> None:

@@ -51,8 +51,8 @@ def test_estimated_space_is_about_that_of_the_files(
     trainer = Trainer(config, photos, tmp_path)
 
     def estimate(resume: bool) -> tuple[int, int]:
-        pairs, optimization = trainer.data.val_pairs, config.optimization
-        use = estimate_disk(trainer.train_step, pairs, optimization, num_pictures=3, resume=resume)
+        picture, optimization = trainer.validator.draw_example(), config.optimization
+        use = estimate_disk(trainer.train_step, picture, optimization, num_pictures=3, resume=resume)
         return use.checkpoints, use.samples
 
     overhead = 60_000  # of the files' format; it is lost in the size of a real network

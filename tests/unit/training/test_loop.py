@@ -30,7 +30,7 @@ def test_run_writes_checkpoints_log_split_and_samples(finished: Run) -> None:
     assert len(reporter.losses) == 6
     assert [e.step for e in reporter.epochs] == [3, 6]
     log = read_log(out)
-    assert [entry["val_psnr_db"] for entry in log] == [e.val_psnr_db for e in reporter.epochs]
+    assert [entry["val_psnr_db"] for entry in log] == [e.metrics.psnr_db for e in reporter.epochs]
     for entry, losses in zip(log, (reporter.losses[:3], reporter.losses[3:]), strict=True):
         assert entry["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
         assert entry["loss_hole_l1"] + entry["loss_ssim"] == pytest.approx(entry["loss"], rel=1e-5)
@@ -40,7 +40,7 @@ def test_run_writes_checkpoints_log_split_and_samples(finished: Run) -> None:
     checkpoint = read_checkpoint(out / BEST)
     assert checkpoint.parameters == BARE
     assert checkpoint.training["config"] == CONFIG.to_dict()
-    assert checkpoint.training["validation"]["psnr_hole_db"] == max(e.val_psnr_db for e in reporter.epochs)
+    assert checkpoint.training["validation"]["psnr_hole_db"] == max(e.metrics.psnr_db for e in reporter.epochs)
     assert not checkpoint.resume
 
 
@@ -153,9 +153,9 @@ def test_sgd_continues_from_the_best_weights_of_adamw(photos: Path, tmp_path: Pa
     assert trainer.run(reporter)
     assert [epoch.stage for epoch in reporter.epochs] == ["adamw", "adamw", "sgd", "sgd"]
     assert isinstance(trainer.train_step.optimizer, torch.optim.SGD)
-    best = max(reporter.epochs[:2], key=lambda epoch: epoch.val_psnr_db)
+    best = max(reporter.epochs[:2], key=lambda epoch: epoch.metrics.psnr_db)
     # At this rate SGD keeps the weights, but not the batch statistics.
-    assert reporter.epochs[-1].val_psnr_db == pytest.approx(best.val_psnr_db, abs=0.5)
+    assert reporter.epochs[-1].metrics.psnr_db == pytest.approx(best.metrics.psnr_db, abs=0.5)
 
 
 def test_plateau_ends_a_run_early_and_for_good(photos: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from wavepaint.data.split import Split, write_split
 from wavepaint.errors import OutputError
 from wavepaint.training.loop import Trainer
 from wavepaint.training.run_folder import SPLIT
-from wavepaint.training.run_log import RunLog
+from wavepaint.training.run_log import RunLog, draw_samples
 
 
 def test_full_disk_gives_one_line_for_every_file(
@@ -22,13 +22,13 @@ def test_full_disk_gives_one_line_for_every_file(
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     samples = [(image, np.zeros((64, 64), np.uint8), image)]
     log = RunLog(tmp_path, step=0, tensorboard=True)
-    log.add_epoch(epoch, samples)
+    log.add_epoch(epoch, draw_samples(samples))
     (events,) = (tmp_path / "tensorboard").iterdir()
     (picture,) = (tmp_path / "samples").iterdir()
     before = picture.read_bytes()
     for size in (events.stat().st_size + 10, 1_000, 100):  # events, the picture, the log
         with limit_file_size(size), pytest.raises(OutputError, match=r"^cannot write .*: File too large\.$"):
-            log.add_epoch(epoch, samples)
+            log.add_epoch(epoch, draw_samples(samples))
         assert picture.read_bytes() == before or size > 1_000
     with limit_file_size(100), pytest.raises(OutputError, match="cannot write"):
         write_split(tmp_path / SPLIT, Split(train=("a" * 200,), val=("b",), seed=0))

@@ -1,0 +1,1 @@
+"""Training classifiers and segmenters: labelled images, the step, the validation and the pictures."""
