@@ -121,15 +121,25 @@ def _resolve_classes(
     init_from: Path | None,
 ) -> ClassTrainConfig:
     """Return a recipe with classes, changed by the checkpoint's network unless ``recipe`` is named, file and flags."""
-    if init_from is not None and recipe is None:
-        config = config.change(_read_class_network(init_from, config))
-    return config.change(file).change(flags)
+    if init_from is None or recipe is not None:
+        return config.change(file).change(flags)
+    network = _read_class_network(init_from, config)
+    unknown = [name for name, value in network["hyper_parameters"].items() if value is None]
+    config = config.change(network).change(file).change(flags)
+    for name in unknown:
+        if config.hyper_parameters.get(name, 0) is None:
+            raise ConfigError(
+                f"the weights in {init_from} do not show the {name} of their network: add the one they were trained "
+                f"with (--hyper-parameter {name}=NUMBER)."
+            )
+    return config
 
 
 def _read_class_network(path: Path, config: ClassTrainConfig) -> dict[str, Any]:
     """Return the network of a checkpoint, without its head, and its normalisation if a run has recorded it.
 
-    Classifier and segmenter have the same stem and blocks, so that one can start from the other.
+    Classifier and segmenter have the same stem and blocks, so that one can start from the other. Their defaults differ,
+    so all hyper-parameters are named. None is one that the weights do not show.
     """
     from wavepaint.weights.checkpoint import read_checkpoint
 
@@ -139,9 +149,11 @@ def _read_class_network(path: Path, config: ClassTrainConfig) -> dict[str, Any]:
             f"{path} is a {checkpoint.architecture.name} network: expected a classifier or a segmenter with --task "
             f"{config.task} (--init-from)."
         )
-    head = {"num_classes", "head_dim"}
-    known = {name: value for name, value in checkpoint.parameters.items() if value is not None and name not in head}
-    changes: dict[str, Any] = {"hyper_parameters": known}
+    known = {name: value for name, value in checkpoint.parameters.items() if value is not None}
+    network = dataclasses.asdict(checkpoint.architecture.make_config(known)) | checkpoint.parameters
+    for name in ("num_classes", "head_dim"):
+        network.pop(name, None)
+    changes: dict[str, Any] = {"hyper_parameters": network}
     recorded = checkpoint.training.get("config", {})
     if isinstance(recorded, Mapping) and isinstance(recorded.get("classes"), Mapping):
         changes["classes"] = {"preprocessing": recorded["classes"].get("preprocessing", "imagenet")}

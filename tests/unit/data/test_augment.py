@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wavepaint.data.augment import Augmentation, augment
+from wavepaint.data.augment import Augmentation, augment, augment_labelled
 from wavepaint.data.local_contrast import equalize_tiles
 from wavepaint.errors import ConfigError
 
@@ -232,3 +232,29 @@ def test_local_contrast_rises_in_its_share_of_the_crops_and_keeps_grey(photo: np
 def test_refused_settings_name_their_flag(changes: dict[str, float], flag: str) -> None:
     with pytest.raises(ConfigError, match=flag):
         make(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"perspective": 0.2},
+        {"rotation": 30.0, "shear": 5.0},
+        {"lens": 0.05},
+        {"colour": 0.3, "local_contrast": 1.0},
+    ],
+    ids=["crop", "perspective", "rotation", "lens", "colour"],
+)
+def test_labels_move_with_their_pixels_and_are_never_mixed(changes: dict[str, float]) -> None:
+    """Labels 0, 100 and 200 are the bands of a photo, whose blue tells them apart."""
+    bands = np.repeat(np.array([0, 100, 200], np.uint8), 40)[None].repeat(90, axis=0)
+    bands[30:60] = bands[30:60, ::-1]
+    photo = Image.fromarray(np.stack([bands // 4 + 90, bands // 4 + 90, bands // 2 + 70], -1).astype(np.uint8))
+    settings_of_run = make(**{"crop_size": 48, "min_scale": 0.4, **changes})
+    for seed in range(6):
+        crop, labels = augment_labelled(photo, Image.fromarray(bands), settings_of_run, np.random.default_rng(seed))
+        assert np.array_equal(crop, augment(photo, settings_of_run, np.random.default_rng(seed)))
+        assert (crop.shape, labels.shape, labels.dtype) == ((48, 48, 3), (48, 48), np.uint8)
+        assert set(np.unique(labels)) <= {0, 100, 200}
+        if "colour" not in changes:
+            assert (np.abs(crop[..., 2] - (labels // 2 + 70.0)) < 25).mean() > 0.9

@@ -125,7 +125,8 @@ def open_labelled(folder: Path) -> LabelledSource:
     """
     images, labels = folder / _IMAGES, folder / _LABELS
     if not folder.is_dir():
-        raise TrainingError(f"{folder} is not a folder: expected a folder of images and label maps.")
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise TrainingError(f"{folder} {what}: expected a folder of images and label maps.")
     if not (images.is_dir() and labels.is_dir()):
         images = labels = folder
     pairs = find_label_maps(images, labels)
