@@ -42,7 +42,7 @@ from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_bu
 from wavepaint.export.precision import make_guard, to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, OPSETS, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_model
-from wavepaint.models.network import NormalizedNetwork
+from wavepaint.models.normalized_network import NormalizedNetwork
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
 from wavepaint.weights.checkpoint import Checkpoint
 

@@ -80,7 +80,7 @@ class Subject:
         network = _build_random(manifest.architecture, manifest.hyper_parameters)
         if manifest.preprocessing is None:
             return network
-        from wavepaint.models.network import NormalizedNetwork
+        from wavepaint.models.normalized_network import NormalizedNetwork
 
         return NormalizedNetwork(network, manifest.preprocessing).eval()
 

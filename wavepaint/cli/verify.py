@@ -104,7 +104,7 @@ def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module
     network = checkpoint.build().eval()
     if manifest.preprocessing is None:
         return network
-    from wavepaint.models.network import NormalizedNetwork
+    from wavepaint.models.normalized_network import NormalizedNetwork
 
     return NormalizedNetwork(network, manifest.preprocessing).eval()
 

@@ -19,7 +19,7 @@ from wavepaint.export.fusion.upsampling import PhaseUpsample
 from wavepaint.export.plans import EngineRequest
 from wavepaint.export.precision import LogitsGuard, TypedLayer, to_half
 from wavepaint.export.verify import list_cases
-from wavepaint.models.network import NormalizedNetwork
+from wavepaint.models.normalized_network import NormalizedNetwork
 from wavepaint.models.registry import HyperParameters, build_model
 from wavepaint.models.wavemix_networks import WaveMixSegmenter
 from wavepaint.runtime.engines.logits_comparison import LogitsBudget

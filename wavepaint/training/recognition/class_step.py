@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.contract import Preprocessing
-from wavepaint.models.network import NormalizedNetwork
+from wavepaint.models.normalized_network import NormalizedNetwork
 from wavepaint.training.config import ClassTrainConfig
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.network_step import Batch, NetworkStep

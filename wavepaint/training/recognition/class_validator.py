@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wavepaint.contract import Preprocessing
 from wavepaint.data.validation_set import Pixels
-from wavepaint.models.network import NormalizedNetwork
+from wavepaint.models.normalized_network import NormalizedNetwork
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.measures import Metrics
 from wavepaint.training.recognition.class_pictures import (

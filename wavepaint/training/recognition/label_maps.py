@@ -1,6 +1,6 @@
 """Images with label maps: files whose pixel values are the numbers of classes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class LabelledSource(FolderSource):
                 f"{printable(self._maps[name])} has {labels[0]}x{labels[1]}: expected the same size."
             )
 
-    def _count_bytes(self, names: Sequence[str]) -> Iterator[int]:  # type: ignore[override]
+    def _count_bytes(self, names: Iterable[str]) -> Iterator[int]:
         return ((self.root / name).stat().st_size + self._maps[name].stat().st_size for name in names)
 
 
