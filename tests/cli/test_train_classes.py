@@ -91,7 +91,7 @@ def test_an_unprintable_folder_is_no_class(wp_here: Wp, tmp_path: Path) -> None:
         (("--task", "classify", "--recipe", "lama-places"), "is for --task inpaint, not for --task classify"),
         (("--task", "classify", "--download-weights"), "has no loss that needs weights"),
         (("--task", "classify", "--architecture", "unet"), "unet is not a classifier"),
-        (("--architecture", "wavemix-segmenter"), "or --task segment"),
+        (("--architecture", "wavemix-segmenter"), "is not an inpainting network"),
         (("--task", "classify", "--crop-size", 50), "--crop-size is 50: this network needs a multiple of 16"),
         (("--task", "classify", "--init-from", "default"), "expected a classifier or a segmenter"),
         (("--task", "segment"), "have no label map"),

@@ -6,29 +6,22 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from wavepaint.contract import CLASSIFICATION, INPAINTING, SEGMENTATION, Task
+from wavepaint.contract import Task, TaskName, get_task
 from wavepaint.errors import CheckpointError, ConfigError, TrainingError
 from wavepaint.models.registry import build_model, get_architecture
 from wavepaint.models.wavepaint import WavePaint
-from wavepaint.training.config import RunConfig, RunKind
+from wavepaint.training.config import RunConfig
 from wavepaint.weights.checkpoint import Checkpoint
 from wavepaint.weights.grow_network import load_backbone, load_initial_weights
 
-TASK_OF_KIND: Mapping[RunKind, Task] = {
-    "inpaint": INPAINTING,
-    "classify": CLASSIFICATION,
-    "segment": SEGMENTATION,
-}
-"""What the networks of each kind of run are for."""
-
-_NOUNS: Mapping[RunKind, str] = {
-    "inpaint": "an inpainting network",
-    "classify": "a classifier",
-    "segment": "a segmenter",
+_NOUNS: Mapping[TaskName, str] = {
+    "inpainting": "an inpainting network",
+    "classification": "a classifier",
+    "segmentation": "a segmenter",
 }
 
 
-def check_network(config: RunConfig) -> None:
+def check_network(config: RunConfig, task: Task) -> None:
     """Check that the network is one for the run's task, and that crops and validation images have sizes it accepts.
 
     Raises:
@@ -36,11 +29,10 @@ def check_network(config: RunConfig) -> None:
         ConfigError: A size is not a multiple of the network's.
     """
     architecture = get_architecture(config.architecture)
-    if architecture.task != TASK_OF_KIND[config.kind].name:
-        fitting = [kind for kind, task in TASK_OF_KIND.items() if task.name == architecture.task]
+    if architecture.task != task.name:
         raise TrainingError(
-            f"{config.architecture} is not {_NOUNS[config.kind]}: choose another --architecture, or --task "
-            f"{fitting[0]}."
+            f"{config.architecture} is not {_NOUNS[task.name]}, and this run trains one: choose another --architecture "
+            "or --task."
         )
     multiple = architecture.size_multiple(config.hyper_parameters)
     for flag, size in (("--crop-size", config.data.crop_size), ("--val-size", config.data.val_size)):
@@ -65,7 +57,7 @@ def build_initial_model(config: RunConfig, init_from: Checkpoint | None) -> nn.M
         model.start_from_initial_fill()
     if init_from:
         try:
-            if TASK_OF_KIND[config.kind].has_classes:
+            if get_task(get_architecture(config.architecture).task).has_classes:
                 load_backbone(model, init_from)
             else:
                 load_initial_weights(model, init_from, config.architecture)

@@ -80,14 +80,14 @@ class Trainer:
         context: DistributedContext | None = None,
     ) -> None:
         self.context = context or DistributedContext()
-        check_network(config)
+        self.task = make_task(config, labels)
+        check_network(config, self.task.task)
         _check_batch_size(config.optimization, self.context)
         silhouettes = Path(config.data.silhouettes) if config.data.silhouettes else None
         self.folder = RunFolder(out, filter(None, (data, val_data, silhouettes)), resume=resume)
         self.device = pick_device(device, self.context)
         self.autocast_dtype = pick_precision(config.optimization.precision, self.device)
         # Cheap checks come first: missing weights are reported before a million photos are listed.
-        self.task = make_task(config, labels)
         self.task.load_weights(self.device, lpips_weights, download=download)
         initial = read_checkpoint(init_from) if init_from and not resume else None
         self.data = self.task.open_data(data, val_data)

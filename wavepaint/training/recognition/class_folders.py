@@ -44,7 +44,7 @@ class ClassFolders(LabelledData):
     def __init__(self, config: ClassTrainConfig, data: Path, val_data: Path | None) -> None:
         settings = config.data
         self.config = config
-        self._augmentation = make_augmentation(config)
+        self.augmentation = make_augmentation(config)
         self._source = val_source = open_source(data)
         self.class_names = list_classes(self._source)
         self._numbers = {name: number for number, name in enumerate(self.class_names)}
@@ -111,7 +111,7 @@ class _ClassCrops(RandomSamples):
             workers=workers,
             max_broken=config.data.max_broken,
         )
-        self._augmentation, self._numbers = make_augmentation(config), numbers
+        self._augmentation, self._numbers = data.augmentation, numbers
         self._min_crop = config.classes.min_crop
 
     def _make_sample(self, place: int, photo: Image.Image, rng: np.random.Generator) -> Sample:

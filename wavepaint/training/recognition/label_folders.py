@@ -46,7 +46,7 @@ class LabelFolders(LabelledData):
     ) -> None:
         settings = config.data
         self.config = config
-        self._augmentation = make_augmentation(config)
+        self.augmentation = make_augmentation(config)
         self._source = val_source = open_labelled(data)
         if val_data is None:
             self.split = split_names(
@@ -143,7 +143,7 @@ class _LabelledCrops(RandomSamples):
             workers=workers,
             max_broken=config.data.max_broken,
         )
-        self._augmentation, self._min_crop = make_augmentation(config), config.classes.min_crop
+        self._augmentation, self._min_crop = data.augmentation, config.classes.min_crop
 
     def _read_photo(self, place: int) -> Image.Image:
         """Return a photo as a square that is just large enough for the smallest crop, with its labels as alpha."""

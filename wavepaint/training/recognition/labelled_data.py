@@ -22,10 +22,12 @@ class LabelledData(RunData):
     Attributes:
         config: The configuration.
         class_names: Names of the classes, in the order of their numbers.
+        augmentation: How an image becomes a crop.
     """
 
     config: ClassTrainConfig
     class_names: Sequence[str]
+    augmentation: Augmentation
 
     @property
     def preprocessing(self) -> Preprocessing:
