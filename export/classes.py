@@ -50,9 +50,10 @@ def describe_classes(checkpoint: Checkpoint, size_multiple: int, options: ClassO
             ),
         }
     if options != ClassOptions():
+        article = "an" if task.name[0] in "aeiou" else "a"
         raise ConfigError(
-            f"{checkpoint.path} is an inpainting network, which has no classes: leave out --labels, --preprocessing "
-            "and --image-size."
+            f"{checkpoint.path} is {article} {task.name} network, which has no classes: leave out --labels, "
+            "--preprocessing and --image-size."
         )
     return {}
 

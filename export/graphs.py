@@ -4,7 +4,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from wavepaint.contract import INPUT_MASK, Task
+from wavepaint.contract import INPUT_MASK, SUPER_RESOLUTION, Task
 from wavepaint.ops.dft import share_matrices
 
 
@@ -32,6 +32,19 @@ class LogitsGraph(nn.Module):
         return cast(Tensor, self.network(image))
 
 
+class UpscalingGraph(nn.Module):
+    """A network that takes an image alone, and returns a larger one, clamped to [0, 1]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return cast(Tensor, self.network(image)).clamp(0, 1)
+
+
 def make_graph(network: nn.Module, task: Task) -> nn.Module:
     """Return the graph that is exported for a task."""
+    if task is SUPER_RESOLUTION:
+        return UpscalingGraph(network)
     return InpaintingGraph(network) if INPUT_MASK in task.inputs else LogitsGraph(network)

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wavepaint.contract import INPAINTING, Task
+from wavepaint.contract import INPAINTING, SUPER_RESOLUTION, Task
 from wavepaint.errors import VerificationError
 from wavepaint.export.cases import AnyCase, Image
 from wavepaint.export.fusion.batch_norm import fold_batch_norms
 from wavepaint.export.graphs import make_graph
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 from wavepaint.runtime.engines.comparison import HALF_MIN_PSNR_DB, measure_psnr_hole_db
+from wavepaint.runtime.engines.image_comparison import measure_psnr_db
 from wavepaint.runtime.engines.logits_comparison import HALF_LOGITS, LogitsBudget
 
 _TRANSFORMS = (RealDFT2d, InverseRealDFT2d)
@@ -164,8 +165,31 @@ class LogitsGuard(Guard):
         return f"the error is still above {-self.limit:g} of the logits' range, or a best class changes"
 
 
+class ImageGuard(Guard):
+    """The PSNR in dB of a larger image."""
+
+    task = SUPER_RESOLUTION
+    detail = "pytorch_min_psnr_db"
+    limit = HALF_MIN_PSNR_DB
+
+    def wrap(self, network: nn.Module, dtype: torch.dtype) -> nn.Module:
+        return HalfLogits(network)
+
+    def measure(self, output: Image, expected: Image, inputs: Sequence[Image]) -> float:
+        return measure_psnr_db(output, expected)
+
+    def describe_worst(self, worst: float) -> float:
+        return round(min(worst, 200.0), 2)
+
+    @property
+    def miss(self) -> str:
+        return f"the PSNR is still below {self.limit:g} dB"
+
+
 def make_guard(task: Task) -> Guard:
     """Return the guard of a task's bundles."""
+    if task is SUPER_RESOLUTION:
+        return ImageGuard()
     return LogitsGuard(task) if task.has_classes else FillGuard()
 
 

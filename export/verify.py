@@ -182,6 +182,7 @@ def describe_report(report: Report) -> str:
         + ("values that are not finite" if report["max_error"] is None else f"largest error {report['max_error']:.1e}")
         + (f", at least {lowest:.1f} dB inside the hole" if lowest is not None else "")
         + (f", {relative:.1e} of the logits' range" if relative is not None else "")
+        + (f", at least {report['min_psnr_db']:.1f} dB" if report.get("min_psnr_db") is not None else "")
     )
 
 

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, Artifact, Report, Task
+from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, SUPER_RESOLUTION, Artifact, Report, Task
 from wavepaint.metrics import image_quality
+from wavepaint.runtime.engines.image_comparison import ImageBudget, ImageComparison, describe_image_failure
 from wavepaint.runtime.engines.logits_comparison import (
     FLOAT32_LOGITS,
     HALF_LOGITS,
@@ -57,7 +58,7 @@ class Budget:
         }
 
 
-AnyBudget = Budget | LogitsBudget
+AnyBudget = Budget | LogitsBudget | ImageBudget
 """A budget compares the outputs of its tasks and judges the difference."""
 
 FLOAT32_BUDGET = Budget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
@@ -67,6 +68,9 @@ HALF_MIN_PSNR_DB = 50.0
 no limit."""
 
 HALF_BUDGET = Budget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
+
+FLOAT32_IMAGE = ImageBudget(max_error=FLOAT32_MAX_ERROR, min_psnr_db=90.0)
+HALF_IMAGE = ImageBudget(max_error=None, min_psnr_db=HALF_MIN_PSNR_DB)
 
 BYTE_BUDGET = Budget(max_error=1.001 / 255, min_psnr_db=None)
 """One 8-bit level: a value halfway between two levels may be rounded up on one side and down on the other."""
@@ -87,6 +91,8 @@ def choose_budget(artifact: Artifact, precision: str, task: Task = INPAINTING) -
 def _choose_float_budget(task: Task, *, is_exact: bool) -> AnyBudget:
     if task.has_classes:
         return FLOAT32_LOGITS if is_exact else HALF_LOGITS
+    if task is SUPER_RESOLUTION:
+        return FLOAT32_IMAGE if is_exact else HALF_IMAGE
     return FLOAT32_BUDGET if is_exact else HALF_BUDGET
 
 
@@ -150,7 +156,7 @@ def compare(case: str, image: Image, mask: Image, output: Image, expected: Image
     )
 
 
-AnyComparison = Comparison | LogitsComparison
+AnyComparison = Comparison | LogitsComparison | ImageComparison
 
 
 def _values(comparisons: Sequence[AnyComparison], name: str) -> list[float]:
@@ -199,6 +205,8 @@ def describe_failure(report: Report) -> str | None:
             reason = f"{case['num_not_finite']} values are NaN or infinite, the first at {case['not_finite_at'][0]}"
         elif "num_changed" in case:
             reason = describe_logits_failure(case, report["budget"])
+        elif "psnr_db" in case:
+            reason = describe_image_failure(case, report["budget"])
         elif not case["known_identical"]:
             reason = "pixels outside the hole were changed"
         else:

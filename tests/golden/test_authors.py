@@ -28,6 +28,8 @@ NETWORKS: dict[str, tuple[str, HyperParameters]] = {
     "classifier_stride1": ("wavemix-classifier", {**FIVE_CLASSES, "initial_conv": "strided", "stride": 1}),
     "segmenter": ("wavemix-segmenter", FIVE_CLASSES),
     "segmenter_cityscapes": ("wavemix-segmenter", {**FIVE_CLASSES, "initial_conv": "pachify", "head_dim": 6}),
+    "super_resolution_level1": ("wavemix-super-resolution", {**SMALL, "depth": 2}),
+    "super_resolution_level2": ("wavemix-super-resolution", {**SMALL, "depth": 2, "level": 2}),
 }
 IMAGE = (sines((2, 3, 32, 48), 0.1) + 1) / 2
 MASK = (sines((2, 1, 32, 48), 0.3) > 0.2).double()

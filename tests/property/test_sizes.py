@@ -15,7 +15,14 @@ from wavepaint.models.registry import HyperParameters, build_model, get_architec
 
 @pytest.mark.parametrize(
     ("name", "multiple"),
-    [("wavepaint", 4), ("lama", 8), ("unet", 32), ("wavemix-classifier", 4 * 8), ("wavemix-segmenter", 4 * 16)],
+    [
+        ("wavepaint", 4),
+        ("lama", 8),
+        ("unet", 32),
+        ("wavemix-classifier", 4 * 8),
+        ("wavemix-segmenter", 4 * 16),
+        ("wavemix-super-resolution", 2),
+    ],
 )
 def test_default_networks_have_the_published_multiple(name: str, multiple: int) -> None:
     assert get_architecture(name).size_multiple({}) == multiple

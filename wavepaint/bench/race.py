@@ -203,7 +203,7 @@ def _check(entry: _Entry, output: Tensor, references: dict[str, Tensor], *, in_p
         return  # its weights are not those of the bundle
     if not np.isfinite(output).all():
         raise WavePaintError(NOT_FINITE)
-    known: Any = ()
+    known: Any = np.zeros(output.shape, bool)
     if cell.task is INPAINTING:
         image, mask = entry.inputs
         known = np.broadcast_to(mask == 0, image.shape)

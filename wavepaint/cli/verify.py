@@ -14,7 +14,16 @@ from wavepaint.atomic import check_target, write_file
 from wavepaint.cli.completion import FILE, FOLDER
 from wavepaint.cli.grouped_help import GroupedCommand
 from wavepaint.cli.progress import Progress
-from wavepaint.contract import MANIFEST_NAME, Artifact, Bundle, Report, default_bundle_folder, read_bundle
+from wavepaint.contract import (
+    MANIFEST_NAME,
+    SUPER_RESOLUTION,
+    Artifact,
+    Bundle,
+    Report,
+    Task,
+    default_bundle_folder,
+    read_bundle,
+)
 from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
 from wavepaint.export.verify import describe_precision, list_cases, merge_reports, summarise, verify_bundle
 from wavepaint.outputs import check_outputs
@@ -39,8 +48,19 @@ _CLASS_HEADER = (
 )  # fmt: skip
 
 
+_IMAGE_HEADER = (
+    "model", "engine", "precision", "cases", "max error", "mean error", "PSNR dB", "NaN/Inf", "verdict",
+)  # fmt: skip
+
+
+def _choose_header(task: Task) -> tuple[str, ...]:
+    if task.has_classes:
+        return _CLASS_HEADER
+    return _IMAGE_HEADER if task is SUPER_RESOLUTION else _HEADER
+
+
 def _make_rows(bundle: Bundle, reports: dict[str, list[Report]]) -> Iterator[tuple[str, ...]]:
-    header = _CLASS_HEADER if bundle.task.has_classes else _HEADER
+    header = _choose_header(bundle.task)
     yield header
     for artifact in bundle.manifest.artifacts:
         for report in reports[artifact.path]:
@@ -64,6 +84,8 @@ def _format_measurements(report: Report, num_cells: int) -> tuple[str, ...]:
     if "max_relative_error" in report:
         own = [number("max_relative_error", ".1e", "-"), number("class_agreement", ".3%", "-")]
         own.append(str(report["num_not_finite"]))
+    elif "min_psnr_db" in report:
+        own = [number("min_psnr_db", ".1f", "equal"), str(report["num_not_finite"])]
     else:
         own = [number("min_psnr_hole_db", ".1f", "equal"), number("min_ssim_hole", ".4f", "-")]
         own += [str(report["num_not_finite"]), "identical" if report["known_identical"] else "CHANGED"]

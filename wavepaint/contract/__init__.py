@@ -27,7 +27,16 @@ from wavepaint.contract.manifest import (
     find_crop_size,
 )
 from wavepaint.contract.preprocessing import MAX_SIDE, PRESETS, Interpolation, Preprocessing, PresetName, Resize
-from wavepaint.contract.tasks import CLASSIFICATION, INPAINTING, SEGMENTATION, TASKS, Task, TaskName, get_task
+from wavepaint.contract.tasks import (
+    CLASSIFICATION,
+    INPAINTING,
+    SEGMENTATION,
+    SUPER_RESOLUTION,
+    TASKS,
+    Task,
+    TaskName,
+    get_task,
+)
 from wavepaint.contract.tensors import (
     IMAGE_CHANNELS,
     INPUT_IMAGE,
@@ -54,6 +63,7 @@ __all__ = [
     "OUTPUT_LOGITS",
     "PRESETS",
     "SEGMENTATION",
+    "SUPER_RESOLUTION",
     "TASKS",
     "TENSORS",
     "Artifact",

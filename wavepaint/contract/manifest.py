@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from msgspec import Meta
 
 from wavepaint.contract.preprocessing import Preprocessing
-from wavepaint.contract.tasks import INPAINTING, TASKS, TaskName
+from wavepaint.contract.tasks import TASKS, TaskName
 from wavepaint.contract.tensors import TENSORS, IoDtype
 
 FORMAT = "wavepaint-bundle"
@@ -87,6 +87,7 @@ class Report(TypedDict):
     known_identical: NotRequired[bool]
     max_relative_error: NotRequired[float | None]
     class_agreement: NotRequired[float | None]
+    min_psnr_db: NotRequired[float | None]
     cases: NotRequired[list[dict[str, Any]]]
 
 
@@ -106,6 +107,7 @@ class OnnxDetails(TypedDict, total=False):
     kept_float32: list[str]
     pytorch_min_psnr_hole_db: float
     pytorch_max_relative_error: float
+    pytorch_min_psnr_db: float
     float_edges: FileName
 
 
@@ -203,7 +205,7 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of ``manifest.json``."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
-        if self.task == INPAINTING.name:
+        if not TASKS[self.task].has_classes:
             del content["labels"], content["preprocessing"]
         content["artifacts"] = [rename_key(entry, "io_dtype", "edges") for entry in content["artifacts"]]
         return json.dumps(content, indent=2) + "\n"

@@ -12,10 +12,11 @@ from wavepaint.contract.tensors import (
     OUTPUT_IMAGE,
     OUTPUT_LOGITS,
     TENSORS,
+    UPSCALED_TENSORS,
     IoDtype,
 )
 
-TaskName = Literal["inpainting", "classification", "segmentation"]
+TaskName = Literal["inpainting", "classification", "segmentation", "super-resolution"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,16 @@ SEGMENTATION = Task(
     has_classes=True,
 )
 
-TASKS: dict[str, Task] = {task.name: task for task in (INPAINTING, CLASSIFICATION, SEGMENTATION)}
+SUPER_RESOLUTION = Task(
+    name="super-resolution",
+    command="wp upscale",
+    inputs=(INPUT_IMAGE,),
+    output=OUTPUT_IMAGE,
+    tensors=UPSCALED_TENSORS,
+    measures=frozenset({"min_psnr_db"}),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in (INPAINTING, CLASSIFICATION, SEGMENTATION, SUPER_RESOLUTION)}
 
 
 def get_task(name: str) -> Task:

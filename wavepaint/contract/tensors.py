@@ -21,7 +21,9 @@ name            shape                 dtype    meaning
 ==============  ====================  =======  ======================================================
 
 Classifiers and segmenters have the I/O dtype ``float32`` only. They take ``image`` alone, normalise it themselves, and
-return ``logits``: (N, classes) from a classifier, (N, classes, H', W') from a segmenter, float32.
+return ``logits``: (N, classes) from a classifier, (N, classes, H', W') from a segmenter, float32. Networks for
+super-resolution have the I/O dtype ``float32`` only, too, take ``image`` alone, and return ``image_out``
+(N, 3, 2H, 2W).
 """
 
 from typing import Any, Literal
@@ -82,3 +84,11 @@ CLASS_MAP_TENSORS: dict[IoDtype, Any] = {
     }
 }
 """The tensors of a segmenter."""
+
+UPSCALED_TENSORS: dict[IoDtype, Any] = {
+    "float32": {
+        "inputs": [_IMAGE],
+        "outputs": [{**_IMAGE, "name": OUTPUT_IMAGE, "shape": ["N", 3, "2*H", "2*W"]}],
+    }
+}
+"""The tensors of a network for super-resolution."""

@@ -106,6 +106,13 @@ def _detect_segmenter(state: State) -> HyperParameters | None:
     return {**found, "num_classes": last.shape[0], "head_dim": first.shape[1]}
 
 
+def _detect_super_resolution(state: State) -> HyperParameters | None:
+    block, last = _detect_block(state, "layers.0."), state.get("expand.1.weight")
+    if block is None or last is None or last.shape[0] != 3 or last.shape[2:] != (1, 1):
+        return None
+    return {**block, "depth": _count_modules(state, "layers.")}
+
+
 def _detect_wavemix(state: State) -> HyperParameters | None:
     """Read what classifier and segmenter have in common."""
     block = _detect_block(state, "layers.0.")
@@ -147,5 +154,6 @@ _DETECTORS: dict[str, Callable[[State], HyperParameters | None]] = {
     "unet": _detect_unet,
     "wavemix-classifier": _detect_classifier,
     "wavemix-segmenter": _detect_segmenter,
+    "wavemix-super-resolution": _detect_super_resolution,
 }
 """A detector returns None for a state dict of another architecture."""

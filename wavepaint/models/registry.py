@@ -16,6 +16,8 @@ from wavepaint.models.wavemix_networks import (
     WaveMixClassifierConfig,
     WaveMixSegmenter,
     WaveMixSegmenterConfig,
+    WaveMixSuperResolution,
+    WaveMixSuperResolutionConfig,
 )
 from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 
@@ -77,6 +79,12 @@ ARCHITECTURES: dict[str, Architecture] = {
             task="segmentation",
             network=WaveMixSegmenter,
             config=WaveMixSegmenterConfig,
+        ),
+        Architecture(
+            name="wavemix-super-resolution",
+            task="super-resolution",
+            network=WaveMixSuperResolution,
+            config=WaveMixSuperResolutionConfig,
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""WaveMix for classification and for segmentation: a stem, WaveMix blocks and a head.
+"""WaveMix for classification, segmentation and super-resolution: a stem, WaveMix blocks and a head.
 
 Source: P. Jeevan et al., "WaveMix: A Resource-efficient Neural Network for Image Analysis" (arXiv 2205.14375), figure 1
 and section 3. Parameter names are those of the authors' released checkpoints.
@@ -166,3 +166,47 @@ class WaveMixSegmenter(_WaveMix):
 
     def forward(self, image_NCHW: Tensor) -> Tensor:
         return self.get_head()(self.extract(image_NCHW))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveMixSuperResolutionConfig(BlockConfig):
+    """Hyper-parameters of :class:`WaveMixSuperResolution`, with the authors' defaults; see :class:`BlockConfig`.
+
+    Attributes:
+        depth: WaveMix blocks.
+    """
+
+    ff_channel: int = 144
+    final_dim: int = 144
+    dropout: float = 0.0
+    depth: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_int("depth", self.depth, 0)
+
+    @property
+    def size_multiple(self) -> int:
+        return int(2**self.level)
+
+
+class WaveMixSuperResolution(Network):
+    """WaveMix for super-resolution: (N, 3, H, W) in [0, 1] -> (N, 3, 2H, 2W), not clamped.
+
+    Source: ``wavemix/sisr.py`` of github.com/pranavphoenix/WaveMix at ba3d1b4. The authors published no weights.
+
+    Raises:
+        ImageError: From ``forward``: height or width is not a multiple of the size multiple.
+    """
+
+    def __init__(self, config: WaveMixSuperResolutionConfig) -> None:
+        super().__init__()
+        dim, half = config.final_dim, config.final_dim // 2
+        self.size_multiple = config.size_multiple
+        self.conv = nn.Sequential(nn.Conv2d(3, half, 3, 1, 1), nn.Conv2d(half, dim, 3, 1, 1))
+        self.layers = ResidualBlocks(WaveMixBlock(config) for _ in range(config.depth))
+        self.expand = nn.Sequential(nn.ConvTranspose2d(dim, half, 4, stride=2, padding=1), nn.Conv2d(half, 3, 1))
+
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        self.check_size(image_NCHW)
+        return self.expand(self.layers(self.conv(image_NCHW)))  # type: ignore[no-any-return]
