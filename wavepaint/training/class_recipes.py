@@ -11,8 +11,8 @@ from wavepaint.training.optimization_config import OptimizationConfig
 def classify() -> ClassTrainConfig:
     """A small WaveMix classifier for a few thousand images, which a CPU can train.
 
-    The authors' networks are four times as wide and nearly three times as deep (:func:`wavemix_tiny_imagenet`). Random
-    crops of a quarter of the image or more, and flips, augment the images.
+    The authors' network is three times as wide and nearly three times as deep (:func:`wavemix_tiny_imagenet`). Random
+    crops of at least half of the shorter side, and flips, augment the images.
     """
     return ClassTrainConfig(
         recipe="classify",
@@ -41,8 +41,9 @@ def wavemix_tiny_imagenet() -> ClassTrainConfig:
     """The authors' network of 28 million parameters on Tiny-ImageNet (``Image_Classification/tinyimagenet.py``).
 
     Source: github.com/pranavphoenix/WaveMix at ba3d1b4. Whole images of 64 pixels, flips, batches of 304, AdamW and
-    then SGD from the best weights, each until 20 epochs bring no gain. The source also draws one of torchvision's
-    TrivialAugment changes for each image; this package has none of them.
+    then SGD from the best weights, each until 20 epochs bring no gain. Their rates, which the source leaves to a
+    library, are those of ``Image_Classification/galaxy10.py``. The source also applies one of torchvision's
+    TrivialAugment changes to each image; this package has none of them.
     """
     return ClassTrainConfig(
         recipe="wavemix-tiny-imagenet",
