@@ -46,6 +46,7 @@ ASSUMPTIONS = {
     r"hf download": "is not a bundle",
     r"wp classify ": "bundles/pets does not exist",
     r"wp segment ": "bundles/streets does not exist",
+    r"wp upscale ": "bundles/sharp does not exist",
     r"wp compare mine/": "no image is left in which the two methods differ",
     r"wp compare --score": "anna.csv cannot be read",
     r"wp serve --host 0\.0\.0\.0": "set WAVEPAINT_TOKEN",

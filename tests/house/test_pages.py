@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import REPOSITORY
 from tests.fakes.class_bundle import write_class_bundle
+from tests.fakes.upscaling_bundle import write_upscaling_bundle
 from tests.house.tools import ROOMS, find_files, run_module
 from wavepaint import __version__
 from wavepaint.cli import wp
@@ -164,6 +165,7 @@ def test_python_of_all_pages_runs(
         Image.fromarray(hole).save(tmp_path / name)
     for name, task in (("pets", CLASSIFICATION), ("streets", SEGMENTATION)):
         write_class_bundle(tmp_path / "bundles" / name, task)
+    write_upscaling_bundle(tmp_path / "bundles" / "sharp")
     monkeypatch.chdir(tmp_path)
     blocks = [block for page in SITE for block in find_blocks(page, "python")]
     assert len(blocks) >= 4
