@@ -5,13 +5,14 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from wavepaint import __version__
 from wavepaint.atomic import write_folder
-from wavepaint.bench.cells import Result
+from wavepaint.bench.cells import PYTORCH, Result
 from wavepaint.bench.classical import OPENCV
 from wavepaint.bench.gpu_proof import Criterion
 from wavepaint.errors import ConfigError
@@ -82,6 +83,25 @@ def find_ratio(result: Result, results: Sequence[Result], rival: str) -> float |
         if other.model == rival and same and close and other.images_per_s and result.images_per_s:
             return result.images_per_s / other.images_per_s
     return None
+
+
+def describe_fastest(results: Sequence[Result], rival: str) -> str:
+    """Return one line: the fastest network at the largest size, and its rate over the rival's in PyTorch float32.
+
+    It is empty if no network was timed.
+    """
+    timed = [result for result in results if result.images_per_s and result.weights != "none"]
+    if not timed:
+        return ""
+    side = max(result.height for result in timed)
+    fastest = max((r for r in timed if r.height == side), key=lambda result: result.images_per_s or 0)
+    line = (
+        f"fastest at {fastest.width}x{fastest.height}: {fastest.model} in {fastest.engine} {fastest.precision}, "
+        f"{fastest.images_per_s:.1f} images/s"
+    )
+    in_pytorch = replace(fastest, engine=PYTORCH, precision="float32")
+    ratio = find_ratio(in_pytorch, results, rival)
+    return f"{line}, {ratio:.1f} times {rival} in {PYTORCH} float32" if ratio is not None else line
 
 
 def make_rows(results: Sequence[Result], rival: str) -> list[tuple[str, ...]]:
@@ -194,6 +214,8 @@ def make_markdown(
         *make_markdown_table([_make_header(rival, results), *make_rows(results, rival)]),
         "",
     ]
+    if fastest := describe_fastest(results, rival):
+        lines += [f"{fastest[0].upper()}{fastest[1:]}.", ""]
     models = {r.model: r for r in results if r.weights != "none"}
     lines += make_markdown_table(
         [
@@ -254,7 +276,7 @@ def _make_notes(report: dict[str, Any], results: Sequence[Result]) -> list[str]:
         notes += [
             "",
             "OpenCV's methods fill 8-bit images one after another on one core, in a time that grows with the hole. "
-            "The time of a network does not depend on the hole.",
+            "The time of a network does not, except for the search for matches.",
         ]
     return notes
 

@@ -257,6 +257,8 @@ def _write(
         click.echo("")
     for criterion in criteria:
         click.echo(f"{criterion.verdict}: {criterion.wanted}: {criterion.found}")
+    if fastest := report.describe_fastest(results, RIVAL):
+        click.echo(f"\n{fastest}")
     replaces = options.overwrite or options.resume
     record.save(overwrite=replaces or options.is_isolated)
     if options.markdown is not None:

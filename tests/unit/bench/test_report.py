@@ -28,6 +28,19 @@ def test_ratios_are_between_cells_of_one_engine_and_precision() -> None:
     assert "| ours | ort-cpu | float32 | 256x256 | 1 | 10.0 | 12.0 | 20.0 | 100.0 | 3.00 |" in page
 
 
+def test_the_last_line_names_the_fastest_and_compares_it_with_the_rival_in_pytorch() -> None:
+    results = [
+        make_result("ours", 125, height=512, width=512),
+        make_result("ours", 50),
+        make_result("lama", 250, height=512, width=512),
+    ]
+    line = "fastest at 512x512: ours in ort-cpu float32, 8.0 images/s"
+    assert report.describe_fastest(results, "lama") == line
+    results.append(make_result("lama", 500, engine="pytorch", height=512, width=512))
+    assert report.describe_fastest(results, "lama") == f"{line}, 4.0 times lama in pytorch float32"
+    assert report.describe_fastest(results[:0], "lama") == ""
+
+
 def test_a_plot_is_a_picture_and_is_never_overwritten_by_accident(tmp_path: Path) -> None:
     results = [make_result("lama", 30), make_result("ours", 10), make_result("ours", 9, engine="openvino")]
     write_plot(tmp_path / "p.png", results, overwrite=False)
