@@ -1,17 +1,19 @@
 """ONNX Runtime on the CPU and, through CUDA, on NVIDIA GPUs."""
 
+import contextlib
 import importlib.metadata
 from threading import BoundedSemaphore
 from types import ModuleType
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from wavepaint.contract import Model, Report
 from wavepaint.errors import EngineError
 from wavepaint.machine import count_cores
 from wavepaint.optional import make_install_command, make_pip_command, require
 from wavepaint.runtime.engines.engine import ExecutionConfig, OnnxEngine, OpenOptions
 from wavepaint.runtime.engines.gpus import find_gpus, get_gpu_name
-from wavepaint.runtime.engines.session import GPU_BATCH, Session, Tensor, check_threads, first_line
+from wavepaint.runtime.engines.session import GPU_BATCH, Session, Tensor, check_threads, first_line, is_out_of_memory
 
 Device = Literal["cpu", "cuda"]
 
@@ -143,7 +145,7 @@ class OrtSession(Session):
             contract.
     """
 
-    memory_factor = 2.0  # 1.6 to 2.0 for the default model at 512 to 1536 pixels a side
+    memory_factor = 2.0  # 1.6 to 1.8 for the default model and up to 2.0 for others at 512 to 1536 pixels a side
 
     def __init__(self, model: Model, *, device: Device = "cpu", threads: int | None = None, streams: int = 1) -> None:
         super().__init__(model)
@@ -173,6 +175,7 @@ class OrtSession(Session):
         self.device = "CPU" if device == "cpu" else get_gpu_name()
         self.engine = f"ONNX Runtime {ort.__version__} {device.upper()}"
         self.max_batch = 1 if device == "cpu" else GPU_BATCH
+        self._ort, self._arena = ort, "cpu:0" if device == "cpu" else "gpu:0"
         self._session: Any = session
         self._turns = BoundedSemaphore(min(threads or streams, streams))
 
@@ -182,8 +185,29 @@ class OrtSession(Session):
     def _infer(self, *tensors: Tensor) -> Tensor:
         session = self._session  # another thread may close this session while this one waits
         with self._turns:
-            output: Tensor = session.run([self.task.output], dict(zip(self.task.inputs, tensors, strict=True)))[0]
+            try:
+                output: Tensor = session.run([self.task.output], dict(zip(self.task.inputs, tensors, strict=True)))[0]
+            except Exception as error:
+                if is_out_of_memory(error):
+                    self._free_memory(session)
+                raise
             return output
+
+    def _free_memory(self, session: Any) -> None:
+        """Run on a small image with the option to give memory back.
+
+        Otherwise the session keeps all memory that it ever took, also for a run that failed, and leaves none for
+        smaller images.
+        """
+        options = self._ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", self._arena)
+        with contextlib.suppress(Exception):
+            session.run(None, {one.name: self._make_small(one) for one in session.get_inputs()}, options)
+
+    def _make_small(self, one: Any) -> Tensor:
+        """Return a tensor of zeros for an input, one image of the smallest size."""
+        sides = [side if isinstance(side, int) else self.size_multiple for side in one.shape[1:]]
+        return np.zeros([1, *sides], np.uint8 if "uint8" in one.type else np.float32)
 
     def close(self) -> None:
         """Free the model."""

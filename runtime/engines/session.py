@@ -161,7 +161,7 @@ class Session(Closeable):
         except EngineError:
             raise
         except Exception as error:  # the engines' exceptions share no base but Exception
-            kind = EngineMemoryError if _is_out_of_memory(error) else EngineError
+            kind = EngineMemoryError if is_out_of_memory(error) else EngineError
             raise kind(f"{self.engine} failed on a batch of shape {tensors[0].shape}: {first_line(error)}") from error
 
     @abstractmethod
@@ -190,7 +190,7 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Return whether memory ran out. Apart from MemoryError, the engine's message is the only sign."""
     return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 

@@ -39,7 +39,8 @@ def test_a_race_writes_every_report(wp: Wp, bundle: Path, tmp_path: Path, photo:
     files = ["--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md", "--plot", tmp_path / "b.png"]
     result = wp(*arguments, *files)
     assert result.returncode == 0, result.stderr.decode()
-    races, stages, profiles = result.stdout.decode().split("\n\n")
+    races, stages, profiles, fastest = result.stdout.decode().split("\n\n")
+    assert fastest.startswith("fastest at 64x64: convolution in ")
     assert [line.split()[0] for line in stages.splitlines()[1:]] == ["model", "convolution"]
     table = races.splitlines()
     assert table[0].split()[:5] == ["model", "engine", "precision", "size", "batch"]

@@ -112,7 +112,7 @@ def test_verify_against_the_checkpoint_layer_by_layer(
 
 
 def test_a_model_that_differs_fails_and_the_first_wrong_layer_is_named(wp_here: Wp, pair: Path) -> None:
-    layer = "wavemodules.0.upsample.conv"
+    layer = "wavemodules.0.upsample.conv.convs.0"
     change_weights(pair, "model.fp16.onnx", layer, lambda weights: weights * np.float16(3))
     result = wp_here("verify", pair, "--layers", "--store")
     assert result.returncode == 1
