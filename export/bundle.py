@@ -27,6 +27,7 @@ from wavepaint.contract import (
     PadMode,
     Precision,
     Report,
+    SizeLimits,
     Task,
     get_task,
 )
@@ -38,12 +39,13 @@ from wavepaint.export.cost import measure_cost
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.fusion.upsampling import Upsampling
 from wavepaint.export.graphs import make_graph
-from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders
+from wavepaint.export.plans import EngineRequest, OnSkip, build_engines, find_builders, fit_profiles
 from wavepaint.export.precision import make_guard, to_half
 from wavepaint.export.to_onnx import BFLOAT16_OPSET, OPSET, OPSETS, export_onnx
 from wavepaint.export.verify import Suite, make_suite, require_passed, summarise, verify_model
 from wavepaint.models.normalized_network import NormalizedNetwork
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
+from wavepaint.runtime.sizes import SizeRange
 from wavepaint.weights.checkpoint import Checkpoint
 
 OnStage = Callable[[str], None]
@@ -109,7 +111,9 @@ class ExportOptions:
             )
 
 
-def torch_suite(network: nn.Module, size_multiple: int, task: Task = INPAINTING) -> Suite:
+def torch_suite(
+    network: nn.Module, size_multiple: int, task: Task = INPAINTING, limits: SizeLimits | None = None
+) -> Suite:
     """Run a network in PyTorch over the verification cases; its outputs are the reference."""
     graph = copy.deepcopy(make_graph(network, task)).eval()  # a copy: exports keep the default layout
     graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # fastest on CPUs
@@ -119,7 +123,7 @@ def torch_suite(network: nn.Module, size_multiple: int, task: Task = INPAINTING)
             output: Image = graph(*map(torch.from_numpy, inputs)).numpy()
         return output
 
-    return make_suite(size_multiple, run, f"PyTorch {torch.__version__} float32", task=task)
+    return make_suite(size_multiple, run, f"PyTorch {torch.__version__} float32", task=task, limits=limits)
 
 
 class _BundleWriter:
@@ -131,6 +135,7 @@ class _BundleWriter:
         network: nn.Module,
         task: Task,
         size_multiple: int,
+        limits: SizeLimits | None,
         padding: PadMode,
         options: ExportOptions,
         on_stage: OnStage,
@@ -139,10 +144,11 @@ class _BundleWriter:
         self.network = network
         self.task = task
         self.size_multiple = size_multiple
+        self.limits = limits
         self.padding: PadMode = padding
         self.options = options
         self.on_stage = on_stage
-        self.suite = torch_suite(network, size_multiple, task)
+        self.suite = torch_suite(network, size_multiple, task, limits)
         self.artifacts: list[Artifact] = []
         self.reports: dict[str, list[Report]] = {}
 
@@ -168,17 +174,20 @@ class _BundleWriter:
             details[guard.detail] = guard.describe_worst(half.worst)
         self.on_stage(f"exporting {precision} to ONNX")
         model = Artifact(path=f"model{form.suffix}.onnx", kind="onnx", precision=precision, details=details)
-        export_onnx(network, self.size_multiple, self.folder / model.path, opset=opset, task=self.task)
+        path = self.folder / model.path
+        export_onnx(network, self.size_multiple, path, opset=opset, task=self.task, limits=self.limits)
         self._verify(model)
         if "uint8" in options.io_dtypes:
             name = f"model{form.suffix}.uint8.onnx"
-            wrapped = add_byte_io(onnx.load(self.folder / model.path), self.size_multiple, self.padding)
+            least = SizeRange.from_limits(self.limits).least[1:]
+            wrapped = add_byte_io(onnx.load(path), self.size_multiple, self.padding, least)
             onnx.save(wrapped, self.folder / name)
             self._verify(replace(model, path=name, io_dtype="uint8", details={**details, "float_edges": model.path}))
 
     def get_model(self, artifact: Artifact) -> Model:
         """Return an artifact as a model that an engine can open."""
-        return Model(self.folder / artifact.path, artifact, self.size_multiple, self.padding, self.task)
+        path = self.folder / artifact.path
+        return Model(path, artifact, self.size_multiple, self.padding, self.task, self.limits)
 
     def _verify(self, artifact: Artifact) -> None:
         self.on_stage(f"verifying {artifact.path}")
@@ -257,15 +266,17 @@ def write_bundle(
     task = get_task(architecture.task)
     network = checkpoint.build()
     size_multiple = architecture.size_multiple(checkpoint.parameters)
+    limits = architecture.find_limits(checkpoint.parameters)
     classes = describe_classes(checkpoint, size_multiple, options.classes)
     preprocessing = classes.get("preprocessing")
     engines = _check_forms(task, options, on_skip)
     if engines is not None:
+        engines = fit_profiles(engines, limits, size_multiple)
         engines = replace(engines, libraries=tuple(find_builders(engines, size_multiple, on_skip)))
     with write_folder(out, overwrite=overwrite) as folder:
         _require_space(folder, network, options)
         graph = network if preprocessing is None else NormalizedNetwork(network, preprocessing).eval()
-        writer = _BundleWriter(folder, graph, task, size_multiple, network.padding, options, on_stage)
+        writer = _BundleWriter(folder, graph, task, size_multiple, limits, network.padding, options, on_stage)
         for precision in _FORMS:
             if precision == "float32" or precision in options.precisions:
                 writer.add_precision(precision)
@@ -290,7 +301,7 @@ def write_bundle(
             size_multiple=size_multiple,
             padding=network.padding,
             crop_size=contract.find_crop_size(checkpoint.training),
-            **asdict(measure_cost(folder / artifacts[0].path, size_multiple)),
+            **asdict(measure_cost(folder / artifacts[0].path, size_multiple, limits)),
             artifacts=artifacts,
             files=contract.describe_files(folder),
             source={"file": checkpoint.path.name, "sha256": checkpoint.sha256},
@@ -305,6 +316,7 @@ def write_bundle(
             verification=reports,
             training=checkpoint.training,
             contract=dict(task.tensors.items()),
+            sizes=limits,
             **classes,
         )
         (folder / contract.MANIFEST_NAME).write_text(manifest.to_json(), "utf-8")

@@ -17,14 +17,17 @@ from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, MASK_THR
 _INNER = "float/"
 """Prefix of the wrapped model's inputs and outputs."""
 
+_SIDES = ("height", "width")
 
-def add_byte_io(model: ModelProto, size_multiple: int, padding: PadMode) -> ModelProto:
+
+def add_byte_io(model: ModelProto, size_multiple: int, padding: PadMode, least: tuple[int, int] = (1, 1)) -> ModelProto:
     """Return a copy of a model with uint8 inputs and outputs, by the contract.
 
     Args:
         model: A model with float32 inputs and outputs, by the contract.
         size_multiple: The height and width of ``model`` must be multiples of this.
         padding: The manifest's padding mode.
+        least: The smallest height and width that ``model`` takes. Smaller images are padded to them.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph = model.graph
@@ -34,22 +37,30 @@ def add_byte_io(model: ModelProto, size_multiple: int, padding: PadMode) -> Mode
             for index, name in enumerate(names):
                 if name in tensors:
                     names[index] = _INNER + name
+    batch = _find_batch(graph)
     network = list(graph.node)
     del graph.node[:]
-    graph.node.extend([*_before(size_multiple, padding), *network, *_after()])
-    graph.initializer.extend(_constants(size_multiple))
+    has_least = max(least) > 1
+    pads = size_multiple > 1 or has_least
+    graph.node.extend([*_before(padding, pads=pads, has_least=has_least), *network, *_after()])
+    graph.initializer.extend(_constants(size_multiple, least if has_least else None))
     del graph.input[:], graph.output[:], graph.value_info[:]
     for name, channels, values in (
         (INPUT_IMAGE, IMAGE_CHANNELS, graph.input),
         (INPUT_MASK, 1, graph.input),
         (OUTPUT_IMAGE, IMAGE_CHANNELS, graph.output),
     ):
-        values.append(helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "H", "W", channels]))
+        values.append(helper.make_tensor_value_info(name, TensorProto.UINT8, [batch, "H", "W", channels]))
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _constants(size_multiple: int) -> list[TensorProto]:
+def _find_batch(graph: onnx.GraphProto) -> int | str:
+    """Return the batch that a graph takes, or "N" if it takes any."""
+    return graph.input[0].type.tensor_type.shape.dim[0].dim_value or "N"
+
+
+def _constants(size_multiple: int, least: tuple[int, int] | None) -> list[TensorProto]:
     values = {
         "peak": np.float32(255),
         "low": np.float32(0),
@@ -65,6 +76,8 @@ def _constants(size_multiple: int) -> list[TensorProto]:
         "axis_width": np.array([3], np.int64),
         "start": np.array([0], np.int64),
     }
+    if least is not None:
+        values |= {f"{side}_least": np.array(value, np.int64) for side, value in zip(_SIDES, least, strict=True)}
     return [numpy_helper.from_array(np.asarray(value), f"edges/{name}") for name, value in values.items()]
 
 
@@ -75,7 +88,7 @@ def _node(operator: str, inputs: str, output: str, **attributes: Any) -> NodePro
     return helper.make_node(operator, names, [output], name=f"edges/{operator}/{output}", **attributes)
 
 
-def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
+def _before(padding: PadMode, *, pads: bool, has_least: bool) -> list[NodeProto]:
     """Convert bytes (N, H, W, C) to the network's padded float32 (N, C, H, W)."""
     nodes = [
         _node("Cast", "image", "image_levels", to=TensorProto.FLOAT),
@@ -87,12 +100,12 @@ def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
         _node("Transpose", "hole_values", "mask_NCHW", perm=[0, 3, 1, 2]),
         _node("Shape", "image_NCHW", "shape"),
     ]
-    for side in ("height", "width"):
+    for side in _SIDES:
         nodes += [
             _node("Gather", f"shape axis_{side}", f"{side}_1"),
             _node("Squeeze", f"{side}_1 start", side),
         ]
-        if size_multiple == 1:
+        if not pads:
             continue
         # A small image is mirrored several times: position i of the padded axis reads min(t, far - t), where
         # t = i mod period. "symmetric" repeats the border, "reflect" does not.
@@ -109,7 +122,8 @@ def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
         }
         nodes += [
             *mirror[padding],
-            _node("Add", f"{side} multiple_less_one", f"{side}_raised"),
+            *([_node("Max", f"{side} {side}_least", f"{side}_enough")] if has_least else []),
+            _node("Add", f"{side}{'_enough' if has_least else ''} multiple_less_one", f"{side}_raised"),
             _node("Div", f"{side}_raised multiple", f"{side}_multiples"),
             _node("Mul", f"{side}_multiples multiple", f"{side}_padded"),
             _node("Range", f"zero {side}_padded one", f"{side}_positions"),
@@ -121,7 +135,7 @@ def _before(size_multiple: int, padding: PadMode) -> list[NodeProto]:
         ]
     for name in ("image", "mask"):
         source = f"{name}_NCHW"
-        if size_multiple > 1:
+        if pads:
             nodes += [
                 _node("Gather", f"{source} height_sources", f"{name}_tall", axis=2),
                 _node("Gather", f"{name}_tall width_sources", f"{name}_padded", axis=3),

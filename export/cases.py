@@ -6,8 +6,8 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from wavepaint.contract import IMAGE_CHANNELS, assets_folder
-from wavepaint.runtime.sizes import pad_side
+from wavepaint.contract import IMAGE_CHANNELS, SizeLimits, assets_folder
+from wavepaint.runtime.sizes import SizeRange
 
 Image = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -20,41 +20,43 @@ ByteCase = tuple[str, Bytes, Bytes]
 VERIFICATION_PHOTOS = assets_folder() / "verification"
 
 
-def verification_cases(size_multiple: int, seed: int = 0) -> list[Case]:
+def verification_cases(size_multiple: int, seed: int = 0, limits: SizeLimits | None = None) -> list[Case]:
     """Return (name, image (N, 3, H, W), mask (N, 1, H, W)) over sizes, batches and kinds of mask, float32.
 
     Sizes are the smallest allowed one, non-square ones, and 96 to 256 pixels. Images are noise, gradients, black,
-    white, and the two photographs that ship with the package.
+    white, and the two photographs that ship with the package. A network that does not take a size gets the nearest one
+    within its limits.
     """
     rng = np.random.default_rng(seed)
-    m = size_multiple
+    m, sizes = size_multiple, SizeRange.from_limits(limits)
     cases: list[Case] = []
-    for batch, height, width in ((1, m, m), (1, 4 * m, 7 * m), (2, 5 * m, 3 * m), (3, 2 * m, 2 * m)):
+    wanted = ((1, m, m), (1, 4 * m, 7 * m), (2, 5 * m, 3 * m), (3, 2 * m, 2 * m))
+    for batch, height, width in dict.fromkeys(sizes.clamp(size, m) for size in wanted):
         image = rng.random((batch, IMAGE_CHANNELS, height, width), dtype=np.float32)
         mask = (rng.random((batch, 1, height, width)) < 0.4).astype(np.float32)
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
-    side = pad_side(96, m)
-    ramp = np.linspace(0, 1, side, dtype=np.float32)
-    gradient = np.stack(
-        [np.broadcast_to(ramp, (side, side)), np.broadcast_to(ramp[:, None], (side, side)), np.outer(ramp, ramp)]
-    )[None].astype(np.float32)
-    box = np.zeros((1, 1, side, side), dtype=np.float32)
-    box[..., side // 4 : side // 2, side // 3 : -side // 3] = 1
-    cases.append((f"gradient, box hole {side}x{side}", gradient, box))
-    cases.append((f"black, box hole {side}x{side}", np.zeros_like(gradient), box))
-    cases.append((f"white, hole all but a corner {side}x{side}", np.ones_like(gradient), _all_but_corner(box)))
-    cases.append((f"gradient, nothing to fill {side}x{side}", gradient, np.zeros_like(box)))
-    for name, photo in _photos(pad_side(256, m), side):
-        side = len(photo)
+    batch, height, width = sizes.clamp((1, 96, 96), m)
+    across, down = (np.linspace(0, 1, side, dtype=np.float32) for side in (width, height))
+    ramps = (np.broadcast_arrays(across, down[:, None])[0], np.broadcast_arrays(down[:, None], across)[0])
+    gradient = np.repeat(np.stack([*ramps, np.outer(down, across)])[None], batch, axis=0)
+    box = np.zeros((batch, 1, height, width), dtype=np.float32)
+    box[..., height // 4 : height // 2, width // 3 : -width // 3] = 1
+    cases.append((f"gradient, box hole {width}x{height}", gradient, box))
+    cases.append((f"black, box hole {width}x{height}", np.zeros_like(gradient), box))
+    cases.append((f"white, hole all but a corner {width}x{height}", np.ones_like(gradient), _all_but_corner(box)))
+    cases.append((f"gradient, nothing to fill {width}x{height}", gradient, np.zeros_like(box)))
+    for name, photo in _photos(sizes.clamp((1, 256, 256), m)[1:], (height, width)):
+        height, width = photo.shape[:2]
         pixels = np.ascontiguousarray(photo.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255)
-        cases.append((f"{name}, strokes {side}x{side}", pixels, _strokes(side)[None, None].astype(np.float32)))
+        image, mask = (np.repeat(one, batch, axis=0) for one in (pixels, _strokes(height, width)[None, None]))
+        cases.append((f"{name}, strokes {width}x{height}", image, mask.astype(np.float32)))
     return cases
 
 
-def image_cases(size_multiple: int) -> list[ImageCase]:
+def image_cases(size_multiple: int, limits: SizeLimits | None = None) -> list[ImageCase]:
     """Return (name, image (N, 3, H, W)) of :func:`verification_cases`, each image once."""
     cases: dict[bytes, ImageCase] = {}
-    for name, image, _ in verification_cases(size_multiple):
+    for name, image, _ in verification_cases(size_multiple, limits=limits):
         batch, _, height, width = image.shape
         title = f"{name.split()[0].rstrip(',')} {batch}x{width}x{height}"
         cases.setdefault(image.tobytes(), (title, image))
@@ -71,22 +73,23 @@ def byte_cases(size_multiple: int, seed: int = 0) -> list[ByteCase]:
         mask = rng.integers(0, 256, (batch, height, width, 1), dtype=np.uint8)
         cases.append((f"noise {batch}x{width}x{height}", image, mask))
     side = 250
-    for name, photo in _photos(side, side):
-        mask = _strokes(side)[None, ..., None].astype(np.uint8) * np.uint8(255)
+    for name, photo in _photos((side, side), (side, side)):
+        mask = _strokes(side, side)[None, ..., None].astype(np.uint8) * np.uint8(255)
         cases.append((f"{name}, strokes {side}x{side}", photo[None], mask))
     return cases
 
 
-def _photos(*sides: int) -> Iterator[tuple[str, Bytes]]:
-    """Yield a photograph for each side in pixels, scaled to a square."""
-    for path, side in zip(sorted(VERIFICATION_PHOTOS.glob("*.jpg")), sides, strict=True):
+def _photos(*sizes: tuple[int, ...]) -> Iterator[tuple[str, Bytes]]:
+    """Yield a photograph for each height and width in pixels, scaled to them."""
+    for path, (height, width) in zip(sorted(VERIFICATION_PHOTOS.glob("*.jpg")), sizes, strict=True):
         with PIL.Image.open(path) as photo:
-            yield path.stem, np.asarray(photo.convert("RGB").resize((side, side)))
+            yield path.stem, np.asarray(photo.convert("RGB").resize((width, height)))
 
 
-def _strokes(side: int) -> NDArray[np.bool_]:
-    rows, columns = np.mgrid[:side, :side]
-    strokes: NDArray[np.bool_] = ((rows + 2 * columns) % 97 < 12) & (rows > side // 8) & (columns < side - side // 8)
+def _strokes(height: int, width: int) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[:height, :width]
+    is_inside = (rows > height // 8) & (columns < width - width // 8)
+    strokes: NDArray[np.bool_] = ((rows + 2 * columns) % 97 < 12) & is_inside
     return strokes
 
 

@@ -1,5 +1,6 @@
 """The cost of running an exported model: multiply-accumulates and peak activation memory."""
 
+import contextlib
 import json
 import math
 import tempfile
@@ -10,15 +11,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from wavepaint.contract import INPUT_IMAGE, INPUT_MASK
+from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, SizeLimits
 from wavepaint.errors import OutputError
 from wavepaint.runtime.engines.session import Tensor, make_batch
-from wavepaint.runtime.sizes import pad_side
+from wavepaint.runtime.sizes import SizeRange
 
 SIDE = 256
 """Side of the measured image, in pixels. Transforms over whole rows cost more per pixel at larger sizes."""
 
 _BYTES = {"float": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "bool": 1, "uint8": 1, "double": 8}
+
+_OTHER_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +42,26 @@ class Cost:
     activation_bytes_per_pixel: float
 
 
-def measure_cost(path: Path, size_multiple: int) -> Cost:
+def measure_cost(path: Path, size_multiple: int, limits: SizeLimits | None = None) -> Cost:
     """Return the cost of an ONNX model with float32 inputs and outputs, from the shapes in ONNX Runtime's profile.
+
+    Args:
+        path: The model.
+        size_multiple: Height and width must be multiples of this.
+        limits: Smallest and largest size that the model takes; None if it takes any.
 
     Raises:
         OutputError: The profile could not be written to the folder of temporary files.
     """
     graph = onnx.load(path).graph
-    side = pad_side(SIDE, size_multiple)
-    image, mask = make_batch(1, side, side)
+    size = SizeRange.from_limits(limits).clamp((1, SIDE, SIDE), size_multiple)
+    image, mask = make_batch(*size)
     shapes, sizes = _observe(path, {INPUT_IMAGE: image, INPUT_MASK: mask})
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    num_macs = sum(_count_macs(node, shapes) for node in graph.node)
+    num_macs = 0
+    for node in graph.node:
+        with contextlib.suppress(KeyError):  # ONNX Runtime expands a few operators into others with other names
+            num_macs += _count_macs(node, shapes)
     if any(node.op_type == "NonZero" for node in graph.node):  # sizes depend on the hole
         _, sizes = _observe(path, {INPUT_IMAGE: image, INPUT_MASK: np.ones_like(mask)})
     last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}
@@ -59,7 +70,8 @@ def measure_cost(path: Path, size_multiple: int) -> Cost:
         alive += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, alive)
         alive -= sum(sizes.get(name, 0) for name in set(node.input) if last_read[name] == index)
-    return Cost(macs_per_pixel=num_macs / side**2, activation_bytes_per_pixel=peak / side**2)
+    num_pixels = math.prod(size)
+    return Cost(macs_per_pixel=num_macs / num_pixels, activation_bytes_per_pixel=peak / num_pixels)
 
 
 def _observe(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
@@ -93,7 +105,7 @@ def _observe(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, tuple[in
         for name, described in zip(node.output, event["args"].get("output_type_shape", []), strict=False):
             ((kind, shape),) = described.items()
             shapes[name] = tuple(shape)
-            sizes[name] = math.prod(shape) * _BYTES[kind]
+            sizes[name] = math.prod(shape) * _BYTES.get(kind, _OTHER_BYTES)
     return shapes, sizes
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wavepaint import contract
 from wavepaint.atomic import write_folder
-from wavepaint.contract import INPAINTING, Artifact, Bundle, Model, Precision, Report
+from wavepaint.contract import INPAINTING, Artifact, Bundle, Model, Precision, Report, SizeLimits
 from wavepaint.errors import ConfigError, EngineError, VerificationError
 from wavepaint.export.verify import Suite, own_suite, require_passed, summarise, verify_model
 from wavepaint.runtime.engines.gpus import find_gpus
@@ -18,6 +18,7 @@ from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
 from wavepaint.runtime.engines.tensorrt.library import LIBRARIES, Library, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
+from wavepaint.runtime.sizes import SizeRange
 
 _PREFERRED = ("float16", "bfloat16", "float32")
 
@@ -87,6 +88,26 @@ def find_builders(request: EngineRequest, size_multiple: int, on_skip: OnSkip) -
         else:
             found.append(library)
     return found
+
+
+def fit_profiles(request: EngineRequest, limits: SizeLimits | None, size_multiple: int) -> EngineRequest:
+    """Return a request whose default profile lies within the sizes that a model takes.
+
+    Raises:
+        ConfigError: A profile that was asked for does not.
+    """
+    sizes, options = SizeRange.from_limits(limits), request.options
+    if options.profiles == PlanOptions().profiles:
+        (default,) = options.profiles
+        return replace(request, options=replace(options, profiles=(default.clamp(sizes, size_multiple),)))
+    for profile in options.profiles:
+        if not (sizes.contains(profile.min) and sizes.contains(profile.max)):
+            least, most = ("{}x{}x{}".format(*size) for size in sizes)
+            raise ConfigError(
+                f"a profile reaches beyond the sizes that this model takes: {least} to {most}, batch x height x width "
+                "(--shapes, --batches)."
+            )
+    return request
 
 
 def choose_models(models: Sequence[Model], precisions: Sequence[str] = ()) -> list[Model]:
@@ -200,6 +221,7 @@ def add_engines(
                 f"{bundle.folder} holds {', '.join(sorted(available))} models, none of {precision}. Export its "
                 f"checkpoint in that precision, which needs PyTorch: {bundle.suggest_export(precision)}"
             )
+    request = fit_profiles(request, manifest.sizes, manifest.size_multiple)
     request = replace(request, libraries=tuple(find_builders(request, manifest.size_multiple, on_skip)))
 
     @cache

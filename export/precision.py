@@ -4,8 +4,7 @@ The precision is written into the network before the export, so the file is stro
 need that, and every other engine reads it too. Known pixels are composed in float32 and stay bit-identical.
 
 A guard runs the emulated half network beside the float32 one. If a value overflows or the error exceeds the budget, the
-guard finds a minimal set of layers that must stay in float32, by bisection (U. Junker, "QuickXplain: Preferred
-Explanations and Relaxations for Over-Constrained Problems", 2004).
+guard finds a minimal set of layers that must stay in float32 (:mod:`wavepaint.export.minimal_set`).
 """
 
 import copy
@@ -23,6 +22,7 @@ from wavepaint.errors import VerificationError
 from wavepaint.export.cases import AnyCase, Image
 from wavepaint.export.fusion.batch_norm import fold_batch_norms
 from wavepaint.export.graphs import make_graph
+from wavepaint.export.minimal_set import find_minimal
 from wavepaint.ops.dft import InverseRealDFT2d, RealDFT2d
 from wavepaint.runtime.engines.comparison import HALF_MIN_PSNR_DB, measure_psnr_hole_db
 from wavepaint.runtime.engines.image_comparison import measure_psnr_db
@@ -291,15 +291,6 @@ def to_half(
             measured[key] = _find_worst(half, cases, expected, guard)
         return measured[key]
 
-    def find_minimal(names: list[str], kept: list[str]) -> list[str]:
-        if measure(kept) >= guard.limit:
-            return []
-        if len(names) == 1:
-            return names
-        left, right = names[: len(names) // 2], names[len(names) // 2 :]
-        from_right = find_minimal(right, kept + left)
-        return find_minimal(left, kept + from_right) + from_right
-
     layers = _list_layers(network)
     needed: list[str] = []
     if measure([]) < guard.limit:
@@ -308,7 +299,7 @@ def to_half(
                 f"the network cannot be converted to {str(dtype).removeprefix('torch.')}: with every layer in float32 "
                 f"{guard.miss}. Export it without {FLAGS[dtype]}."
             )
-        needed = find_minimal(layers, [])
+        needed = find_minimal(layers, lambda kept: measure(kept) >= guard.limit)
     return HalfResult(
         network=_halve_layers(network, needed, dtype, guard, emulated=False).eval(),
         kept_float32=needed,

@@ -18,7 +18,7 @@ from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 from torch import Tensor, nn
 
-from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, INPUT_MASK, Task
+from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, INPUT_MASK, SizeLimits, Task
 from wavepaint.errors import WavePaintError
 from wavepaint.export.graphs import make_graph
 from wavepaint.export.translations import TRANSLATIONS
@@ -68,7 +68,13 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def export_onnx(
-    network: nn.Module, size_multiple: int, path: Path, *, opset: int = OPSET, task: Task = INPAINTING
+    network: nn.Module,
+    size_multiple: int,
+    path: Path,
+    *,
+    opset: int = OPSET,
+    task: Task = INPAINTING,
+    limits: SizeLimits | None = None,
 ) -> None:
     """Write a network as one ONNX file by the contract.
 
@@ -79,6 +85,7 @@ def export_onnx(
         path: The file to write.
         opset: Version of ONNX's default operator set.
         task: What goes in and comes out.
+        limits: Smallest and largest size that the network takes, with equal sides; None if it takes any.
 
     Raises:
         WavePaintError: The exporter refuses the network, or writes an invalid model.
@@ -86,8 +93,9 @@ def export_onnx(
     graph = make_graph(network, task).eval().requires_grad_(False)  # the exporter would capture gradients
     try:
         with _quiet_exporter():
-            program, at_other_size = _capture(graph, task, size_multiple)
-            model = _translate(program, task, opset, at_other_size, size_multiple)
+            examples = _choose_examples(size_multiple, limits)
+            program, at_other_size = _capture(graph, task, size_multiple, examples)
+            model = _translate(program, task, opset, at_other_size, examples)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:  # torch.export raises the latter two
         raise WavePaintError(f"the network cannot be exported to ONNX: {_find_reason(error)}") from error
     _strip(model)
@@ -107,27 +115,29 @@ class _Example:
     width: int
 
 
-def _choose_examples(size_multiple: int) -> tuple[_Example, _Example]:
+def _choose_examples(size_multiple: int, limits: SizeLimits | None) -> tuple[_Example, _Example]:
     """Return two examples whose sides, halved a few times, rounding up, still differ from one another.
 
-    Networks with a large size multiple get smaller ones, which stay below 500 MB up to a multiple of 512.
+    Networks with a large size multiple get smaller ones, which stay below 500 MB up to a multiple of 512. A network of
+    one size gets that size in two batches.
     """
+    if limits is not None:
+        height, width = (side // size_multiple for side in limits[0][1:])
+        return _Example(2, height, width), _Example(3, height, width)
     if size_multiple > 64:
         return _Example(2, 5, 9), _Example(3, 8, 6)
     return _Example(2, 36, 71), _Example(3, 67, 42)
 
 
 def _capture(
-    graph: nn.Module, task: Task, size_multiple: int
+    graph: nn.Module, task: Task, size_multiple: int, examples: tuple[_Example, _Example]
 ) -> tuple[torch.export.ExportedProgram, torch.export.ExportedProgram | None]:
     """Return the network, captured at one size and at another; or captured with symbols for sizes, and None.
 
     Symbols take several times as long, because PyTorch proves the size of every layer. A network that gives the same
     program at both sizes reads none of them in Python, so it needs no symbols.
     """
-    first, second = (
-        _capture_example(graph, task, size_multiple, example) for example in _choose_examples(size_multiple)
-    )
+    first, second = (_capture_example(graph, task, size_multiple, example) for example in examples)
     if first.graph_module.code == second.graph_module.code and _have_same_constants(first, second):
         return first, second
     batch = torch.export.Dim("N", max=MAX_BATCH)
@@ -161,7 +171,7 @@ def _translate(
     task: Task,
     opset: int,
     at_other_size: torch.export.ExportedProgram | None,
-    size_multiple: int,
+    examples: tuple[_Example, _Example],
 ) -> onnx.ModelProto:
     """Return the ONNX model of a captured network.
 
@@ -174,7 +184,7 @@ def _translate(
         task: What goes in and comes out.
         opset: Version of ONNX's default operator set.
         at_other_size: The same program captured at another size; None if ``program`` has symbols for sizes.
-        size_multiple: Height and width are declared as multiples of this.
+        examples: Batches and sides of the two.
     """
     program.run_decompositions = lambda *arguments, **options: program
     translated = torch.onnx.export(
@@ -189,7 +199,7 @@ def _translate(
     )
     assert translated is not None
     if at_other_size is not None:
-        _name_sizes(translated.model, at_other_size, _choose_examples(size_multiple))
+        _name_sizes(translated.model, at_other_size, examples)
     _optimize(translated.model)
     model: onnx.ModelProto = translated.model_proto
     return model
@@ -264,7 +274,8 @@ def _name_size(one: Any, two: int, axis: int, num_axes: int, examples: tuple[_Ex
     if isinstance(one, torch.SymInt) or isinstance(two, torch.SymInt):
         return None
     if one == two:
-        return None if field in ("height", "width") else one
+        is_fixed = field is None or getattr(examples[0], field) == getattr(examples[1], field)
+        return one if is_fixed or field == "batch" else None
     if field is None:
         return None
     symbol = "N" if field == "batch" else field[0]

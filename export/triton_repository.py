@@ -27,6 +27,7 @@ from wavepaint.contract import (
 )
 from wavepaint.errors import BundleError, ConfigError, printable
 from wavepaint.runtime.engines.tensorrt.profiles import Profile
+from wavepaint.runtime.sizes import SizeRange
 
 Backend = Literal["onnxruntime", "tensorrt"]
 
@@ -134,7 +135,8 @@ def write_triton_model(bundle: Bundle, request: TritonRequest, *, overwrite: boo
     artifacts = find_artifacts(bundle, request)
     profiles = [_read_profiles(artifact) for artifact in artifacts if artifact.kind != "onnx"]
     largest = min((profile.max[0] for group in profiles for profile in group), default=MAX_BATCH_SIZE)
-    model = TritonModel(request.folder, request.backend, artifacts, min(MAX_BATCH_SIZE, largest))
+    largest = min(MAX_BATCH_SIZE, largest, SizeRange.from_limits(bundle.manifest.sizes).most[0])
+    model = TritonModel(request.folder, request.backend, artifacts, largest)
     names = [_name_file(artifact) for artifact in artifacts]
     with write_folder(model.folder, overwrite=overwrite) as folder:
         version = folder / "1"
@@ -157,6 +159,10 @@ def find_artifacts(bundle: Bundle, request: TritonRequest, kind: Kind | None = N
         BundleError: The bundle has none, and the message says how to make it; or the bundle is of another task.
     """
     bundle.require_task(INPAINTING)
+    if bundle.manifest.has_largest_size:
+        raise BundleError(
+            f"{bundle.folder} takes images of some sizes only, and Triton's clients send any. Run it with wp serve."
+        )
     kind = kind or _KINDS[request.backend]
     found = [a for a in bundle.manifest.artifacts if (a.kind, a.io_dtype) == (kind, "uint8")]
     for precision in request.candidates:

@@ -14,6 +14,7 @@ from wavepaint.contract import (
     Model,
     PadMode,
     Report,
+    SizeLimits,
     Task,
     hash_file,
 )
@@ -32,12 +33,15 @@ from wavepaint.runtime.engines.registry import find_engine, find_runnable, get_e
 from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.images.arrays import quantize
+from wavepaint.runtime.sizes import SizeRange
 
 Reference = Callable[..., Image]
 """(image, mask) -> filled, or image -> logits."""
 
-SOURCE = "PyTorch"
-"""Prefix of a reference's name that marks the source network."""
+IMPORTED_SOURCE = "the imported"
+
+SOURCES = ("PyTorch", IMPORTED_SOURCE)
+"""Prefixes of a reference's name that mark the source of a bundle: the network, or the file that was imported."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,10 @@ class Suite:
     execution: ExecutionConfig | None = None
 
 
-def list_cases(task: Task, size_multiple: int) -> Sequence[AnyCase]:
-    """Return the verification cases of a task."""
-    return verification_cases(size_multiple) if INPUT_MASK in task.inputs else image_cases(size_multiple)
+def list_cases(task: Task, size_multiple: int, limits: SizeLimits | None = None) -> Sequence[AnyCase]:
+    """Return the verification cases of a task, within the limits of the sizes that a network takes."""
+    make_cases = verification_cases if INPUT_MASK in task.inputs else image_cases
+    return make_cases(size_multiple, limits=limits)
 
 
 def make_suite(
@@ -68,10 +73,11 @@ def make_suite(
     name: str,
     *,
     task: Task = INPAINTING,
+    limits: SizeLimits | None = None,
     execution: ExecutionConfig | None = None,
 ) -> Suite:
     """Run the reference, a function of a task's inputs, over :func:`list_cases`."""
-    cases = list_cases(task, size_multiple)
+    cases = list_cases(task, size_multiple, limits)
     return Suite(cases, [reference(*inputs) for _, *inputs in cases], name, execution)
 
 
@@ -84,7 +90,9 @@ def own_suite(model: Model) -> Suite:
     execution = next(iter(find_runnable(model)), ExecutionConfig("ort-cpu", model, "float32"))
     with open_execution(execution) as session:
         name = f"{model.artifact.path} in {session.engine}"
-        return make_suite(model.size_multiple, session.run, name, task=model.task, execution=execution)
+        return make_suite(
+            model.size_multiple, session.run, name, task=model.task, limits=model.sizes, execution=execution
+        )
 
 
 def verify_session(session: Session, suite: Suite, budget: AnyBudget) -> Sequence[AnyComparison]:
@@ -97,11 +105,17 @@ def verify_session(session: Session, suite: Suite, budget: AnyBudget) -> Sequenc
 
 
 def verify_byte_session(
-    session: Session, floats: Session, cases: Sequence[ByteCase], padding: PadMode, budget: AnyBudget
+    session: Session,
+    floats: Session,
+    cases: Sequence[ByteCase],
+    padding: PadMode,
+    budget: AnyBudget,
+    least: tuple[int, int] = (1, 1),
 ) -> Sequence[AnyComparison]:
     """Compare a session with uint8 inputs and outputs with the Python path around a float32 session.
 
-    Cases of a size that either session does not take are skipped.
+    Images smaller than ``least``, a height and a width, are padded to it. Cases of a size that either session does not
+    take are skipped.
     """
     comparisons = []
     for name, image, mask in cases:
@@ -110,12 +124,13 @@ def verify_byte_session(
         if not session.takes(len(image), *sides):
             continue
         inputs = [
-            np.stack([pad_to_multiple(one, floats.size_multiple, padding) for one in values]).transpose(0, 3, 1, 2)
+            np.stack([pad_to_multiple(one, floats.size_multiple, padding, least) for one in values])
             for values in (image.astype(np.float32) / np.float32(255), hole.astype(np.float32))
         ]
-        if not floats.takes(len(image), *inputs[0].shape[2:]):
+        if not floats.takes(len(image), *inputs[0].shape[1:3]):
             continue
-        filled = floats.run(*map(np.ascontiguousarray, inputs)).transpose(0, 2, 3, 1)[:, : sides[0], : sides[1]]
+        image_NCHW, mask_N1HW = (np.ascontiguousarray(one.transpose(0, 3, 1, 2)) for one in inputs)
+        filled = floats.run(image_NCHW, mask_N1HW).transpose(0, 2, 3, 1)[:, : sides[0], : sides[1]]
         expected = np.where(hole, quantize(filled, image.dtype), image)
         image_NCHW, hole_N1HW, output, expected = (
             values.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(scale)
@@ -167,7 +182,7 @@ def merge_reports(stored: Sequence[Report], made: Sequence[Report], sha256: str)
 
 
 def _is_against_source(report: Report) -> bool:
-    return report.get("reference", "").startswith(SOURCE)
+    return report.get("reference", "").startswith(SOURCES)
 
 
 def describe_report(report: Report) -> str:
@@ -236,7 +251,8 @@ def _verify_execution(execution: ExecutionConfig, suite: Suite) -> Report:
             floating = replace(execution, model=model.get_sibling(sibling))
             with open_execution(floating, plan_policy="refuse") as floats:
                 cases = byte_cases(model.size_multiple)
-                comparisons = verify_byte_session(session, floats, cases, model.padding, budget)
+                least = SizeRange.from_limits(model.sizes).least[1:]
+                comparisons = verify_byte_session(session, floats, cases, model.padding, budget, least)
     if not comparisons:
         raise EngineError(f"{artifact.path} takes none of the sizes it is verified at. Build larger profiles.")
     return make_report(comparisons, budget, reference, session, required=required)

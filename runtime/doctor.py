@@ -18,7 +18,7 @@ from wavepaint.runtime.engines.gpus import find_driver_version, find_gpus
 from wavepaint.runtime.engines.ort import describe_conflict, find_packages
 from wavepaint.runtime.engines.registry import get_engine, list_fastest, open_execution, open_session
 from wavepaint.runtime.engines.session import Session, make_batch
-from wavepaint.runtime.sizes import pad_side
+from wavepaint.runtime.sizes import SizeRange
 
 _FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8",
@@ -125,8 +125,8 @@ def _check(bundle: Bundle, execution: ExecutionConfig, threads: int | None) -> E
 
 
 def _measure(check: EngineCheck, bundle: Bundle, open_model: Callable[[], Session]) -> EngineCheck:
-    side = pad_side(SIDE, bundle.manifest.size_multiple)
-    inputs = make_batch(1, side, side)[: len(bundle.task.inputs)]
+    sizes = SizeRange.from_limits(bundle.manifest.sizes)
+    inputs = make_batch(*sizes.clamp((1, SIDE, SIDE), bundle.manifest.size_multiple))[: len(bundle.task.inputs)]
     try:
         with open_model() as session:
             session.run(*inputs)

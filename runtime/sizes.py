@@ -1,6 +1,8 @@
 """Sizes that an engine takes, and the sizes that patches are padded to."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from wavepaint.contract import SizeLimits
 
 Size = tuple[int, int, int]
 """Batch, height and width."""
@@ -16,6 +18,20 @@ class SizeRange(NamedTuple):
 
     least: Size = (1, 1, 1)
     most: Size = (2**31 - 1, 2**31 - 1, 2**31 - 1)
+
+    @classmethod
+    def from_limits(cls, limits: SizeLimits | None) -> Self:
+        """Return the range of a manifest's limits; None allows any size."""
+        return cls(*limits) if limits is not None else cls()
+
+    def clamp(self, size: Size, multiple: int) -> Size:
+        """Return the nearest size in the range, with sides that are rounded up to multiples of ``multiple``."""
+        batch, *sides = (min(max(side, low), high) for low, side, high in zip(self.least, size, self.most, strict=True))
+        height, width = (
+            min(pad_side(side, multiple), high // multiple * multiple)
+            for side, high in zip(sides, self.most[1:], strict=True)
+        )
+        return batch, height, width
 
     def contains(self, size: Size) -> bool:
         """Return whether a size lies in the range."""

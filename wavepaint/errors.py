@@ -17,6 +17,10 @@ class CheckpointError(WavePaintError):
     """A checkpoint is missing, unreadable, of the wrong kind or incomplete."""
 
 
+class ForeignModelError(WavePaintError):
+    """An ONNX file of another project is damaged or unsafe, or does not fit its description."""
+
+
 class BundleError(WavePaintError):
     """A bundle is missing, incomplete, altered or made for another version."""
 

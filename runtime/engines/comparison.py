@@ -85,14 +85,17 @@ def choose_budget(artifact: Artifact, precision: str, task: Task = INPAINTING) -
     """
     if artifact.io_dtype == "uint8" and precision != "bfloat16":
         return BYTE_BUDGET
-    return _choose_float_budget(task, is_exact=artifact.precision == precision == "float32")
+    is_exact = artifact.precision == precision == "float32"
+    return _choose_float_budget(task, is_exact=is_exact, is_rounded=artifact.details.get("rounded", False))
 
 
-def _choose_float_budget(task: Task, *, is_exact: bool) -> AnyBudget:
+def _choose_float_budget(task: Task, *, is_exact: bool, is_rounded: bool) -> AnyBudget:
     if task.has_classes:
         return FLOAT32_LOGITS if is_exact else HALF_LOGITS
     if task is SUPER_RESOLUTION:
         return FLOAT32_IMAGE if is_exact else HALF_IMAGE
+    if is_exact and is_rounded:
+        return BYTE_BUDGET
     return FLOAT32_BUDGET if is_exact else HALF_BUDGET
 
 
@@ -232,7 +235,7 @@ def check_session(session: Session, reference: Session) -> Report:
         EngineError: One of the two fails to run.
     """
     exact = session.precision == session.weights == "float32"
-    budget = _choose_float_budget(session.task, is_exact=exact)
+    budget = _choose_float_budget(session.task, is_exact=exact, is_rounded=session.is_rounded)
     comparisons = []
     for size in session.list_sizes_to_check():
         inputs = _make_case(*size)[: len(session.task.inputs)]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, IoDtype, Model, Precision, Task
 from wavepaint.errors import EngineError, EngineMemoryError
-from wavepaint.runtime.sizes import SizeRange, pad_side
+from wavepaint.runtime.sizes import SizeRange
 
 Tensor = NDArray[Any]
 """float32 or uint8, as the model's I/O dtype says."""
@@ -56,13 +56,14 @@ class Session(Closeable):
         task: What goes in and comes out.
         io_dtype: Dtype of inputs and outputs; see :mod:`wavepaint.contract`.
         size_multiple: Height and width must be multiples of this; 1 with uint8 inputs and outputs.
+        is_rounded: Whether the network rounds its result to 8-bit levels.
         engine: Human-readable engine, version and device that really run.
         precision: Arithmetic precision that really runs.
         weights: Precision of the stored weights; an engine may compute in a higher or lower one.
         device: "CPU", or the GPU's name.
         memory_factor: Peak memory of a run, divided by the peak size of the live tensors in the exported float32 graph.
         max_batch: Number of images in one run beyond which runs are no faster.
-        sizes: Ranges of sizes that can run, apart from the size multiple; most engines take any.
+        sizes: Ranges of sizes that can run, apart from the size multiple; most models and engines take any.
     """
 
     engine: str
@@ -71,7 +72,7 @@ class Session(Closeable):
     memory_factor: float
     max_batch: int
     device = "CPU"
-    sizes: tuple[SizeRange, ...] = (SizeRange(),)
+    sizes: tuple[SizeRange, ...]
 
     def __init__(self, model: Model) -> None:
         self.path = model.path
@@ -79,6 +80,8 @@ class Session(Closeable):
         self.io_dtype = model.artifact.io_dtype
         self.size_multiple = model.size_multiple if self.io_dtype == "float32" else 1
         self.precision = self.weights = model.artifact.precision
+        self.sizes = (_find_sizes(model),)
+        self.is_rounded = bool(model.artifact.details.get("rounded"))
 
     @property
     def arithmetic(self) -> str:
@@ -142,18 +145,22 @@ class Session(Closeable):
 
     def explain_refusal(self, batch: int, height: int, width: int) -> str:
         """Return why a batch of a size outside :attr:`sizes` cannot run, and the fix, without a full stop."""
-        return f"{self.engine} takes no batch of {batch}x{width}x{height} (batch x width x height)"
+        (batches, sides), *_ = (_describe_range(sizes) for sizes in self.sizes)
+        return f"this model takes {sides} pixels in batches of {batches}, not {batch} of {width}x{height}"
 
     def list_sizes_to_check(self) -> list[tuple[int, int, int]]:
         """Return a few sizes (batch, height, width) that the session takes, for comparisons."""
         multiple = self.size_multiple
-        side = pad_side(256, multiple)
-        return [(2, 2 * multiple, 3 * multiple), (1, side, side)]
+        wanted = ((2, 2 * multiple, 3 * multiple), (1, 256, 256))
+        return list(dict.fromkeys(self.sizes[0].clamp(size, multiple) for size in wanted))
 
     @contextmanager
     def _checked(self, *tensors: Tensor) -> Iterator[None]:
         """Check a batch, then turn the engine's exceptions into :class:`EngineError`."""
         check_inputs(tensors, self.task, self.io_dtype, self.size_multiple)
+        batch, *sides = tensors[0].shape[:1] + tensors[0].shape[2 if self.io_dtype == "float32" else 1 :][:2]
+        if not self.takes(batch, *sides):
+            raise EngineError(f"{self.explain_refusal(batch, *sides)}.")
         if not self._is_open():
             raise EngineError("this session is closed. Open another one.")
         try:
@@ -170,6 +177,20 @@ class Session(Closeable):
     @abstractmethod
     def _infer(self, *tensors: Tensor) -> Tensor:
         """Run checked tensors."""
+
+
+def _find_sizes(model: Model) -> SizeRange:
+    """Return the sizes that a model takes. With uint8 inputs and outputs the graph pads smaller images itself."""
+    sizes = SizeRange.from_limits(model.sizes)
+    return sizes if model.artifact.io_dtype == "float32" else SizeRange((sizes.least[0], 1, 1), sizes.most)
+
+
+def _describe_range(sizes: SizeRange) -> tuple[str, str]:
+    """Return the batches and the sides of a range in words."""
+    (batch, height, width), (most, highest, widest) = sizes
+    batches = f"{batch}" if batch == most else f"{batch} to {most}"
+    is_fixed = (height, width) == (highest, widest)
+    return batches, f"{width}x{height}" if is_fixed else f"{width}x{height} to {widest}x{highest}"
 
 
 def check_threads(threads: int | None) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wavepaint.errors import ConfigError
+from wavepaint.runtime.filling.regions import MIN_SIDE
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.sizes import SizeRange
 
@@ -77,6 +78,18 @@ class Limits:
     thickness: int
     multiple: int
     sizes: tuple[SizeRange, ...] = (SizeRange(),)
+
+    @property
+    def least_region(self) -> tuple[int, int]:
+        """Smallest height and width of a region: a smaller one would be padded, although the photo has real pixels."""
+        height, width = (min(sizes.least[axis] for sizes in self.sizes) for axis in (1, 2))
+        return max(height, MIN_SIDE), max(width, MIN_SIDE)
+
+    @property
+    def most_region(self) -> tuple[int, int]:
+        """Largest height and width that the network takes."""
+        height, width = (max(sizes.most[axis] for sizes in self.sizes) for axis in (1, 2))
+        return height, width
 
     def allow(self, height: int, width: int) -> bool:
         """Return whether a patch may run in a batch of one. The engine's smallest run is always allowed."""

@@ -5,6 +5,7 @@ and memory by the size of the holes instead of the size of the photo.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,15 +126,18 @@ def _find_components(cells: NDArray[np.bool_]) -> list[Region]:
     return components
 
 
-def _widen(start: int, stop: int, context: int, limit: int, multiple: int) -> tuple[int, int]:
-    """Widen an interval by ``context`` on both sides, then to MIN_SIDE and SIDE_STEP, within 0 and ``limit``.
+def _widen(start: int, stop: int, context: int, limit: int, multiple: int, least: int) -> tuple[int, int]:
+    """Widen an interval by ``context`` on both sides, then to ``least`` and SIDE_STEP, within 0 and ``limit``.
 
     The result starts at a multiple of ``multiple``, and so does its length unless it ends at ``limit``.
     """
     start, stop = max(start - context, 0), min(stop + context, limit)
-    length = max(stop - start + multiple - 1, MIN_SIDE)
-    step = math.lcm(SIDE_STEP, multiple)
-    length = -(-length // step) * step
+    length = stop - start + multiple - 1
+    if length <= least and least % multiple == 0:
+        length = least  # the only side of some networks
+    else:
+        step = math.lcm(SIDE_STEP, multiple)
+        length = -(-max(length, least) // step) * step
     if length >= limit:
         return 0, limit
     start = min(max(start - (length - (stop - start)) // 2, 0), limit - length)
@@ -142,16 +146,23 @@ def _widen(start: int, stop: int, context: int, limit: int, multiple: int) -> tu
     return start, limit if limit - (start + length) < multiple else start + length
 
 
-def find_regions(hole_HW: NDArray[np.bool_], multiple: int = 1) -> list[Region]:
+def find_regions(
+    hole_HW: NDArray[np.bool_],
+    multiple: int = 1,
+    least: tuple[int, int] = (MIN_SIDE, MIN_SIDE),
+    most: tuple[int, int] = (sys.maxsize, sys.maxsize),
+) -> list[Region]:
     """Return disjoint rectangles that together contain every hole, each with a margin of context.
 
     The margin is half of the shorter side of the hole's extent, at least :data:`MIN_CONTEXT`, and ends at the photo's
-    borders. Regions that would overlap are merged.
+    borders. It is smaller if only then the region fits ``most``. Regions that would overlap are merged.
 
     Args:
         hole_HW: (H, W), true in the hole.
         multiple: Regions start at multiples of this. A network whose wavelets lie on a grid then sees each hole at the
             same position on the grid as in the whole photo.
+        least: Smallest height and width of a region, in pixels, where the photo allows it.
+        most: Largest height and width that the network takes, in pixels. Regions may still be larger.
     """
     height, width = hole_HW.shape
     regions: list[Region] = []
@@ -159,8 +170,12 @@ def find_regions(hole_HW: NDArray[np.bool_], multiple: int = 1) -> list[Region]:
         cells = np.s_[part.top * CELL : part.bottom * CELL, part.left * CELL : part.right * CELL]
         hole = find_bounds(hole_HW[cells]).move(part.top * CELL, part.left * CELL)
         context = max(MIN_CONTEXT, min(hole.height, hole.width) // 2)
-        left, right = _widen(hole.left, hole.right, context, width, multiple)
-        top, bottom = _widen(hole.top, hole.bottom, context, height, multiple)
+        down, across = (
+            min(context, max((high - multiple + 1 - side) // 2, MIN_CONTEXT))
+            for high, side in zip(most, (hole.height, hole.width), strict=True)
+        )
+        left, right = _widen(hole.left, hole.right, across, width, multiple, least[1])
+        top, bottom = _widen(hole.top, hole.bottom, down, height, multiple, least[0])
         new = Region(left, top, right, bottom)
         while touching := [region for region in regions if region.overlaps(new)]:
             for region in touching:

@@ -79,7 +79,7 @@ def fill_canvas(
     limits = replace(limits, max_pixels=min(limits.max_pixels, MAX_CROP_PIXELS))
     crops: list[tuple[Region, int]] = []
     tiled: list[tuple[Region, int]] = []
-    for region in find_regions(canvas.hole, limits.multiple):
+    for region in find_regions(canvas.hole, limits.multiple, limits.least_region, limits.most_region):
         by_thickness = -(-measure_thickness(canvas.hole[region.slices]) // limits.thickness)
         by_memory = _find_fitting_factor(region, limits)
         factor = max(by_thickness, by_memory, 1)

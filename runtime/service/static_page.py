@@ -48,6 +48,11 @@ def write_page(out: Path, bundle: Bundle, *, overwrite: bool = False) -> int:
         OutputError: The folder exists and is no earlier page, or it cannot be written.
     """
     bundle.require_task(INPAINTING)
+    if bundle.manifest.has_largest_size:
+        raise BundleError(
+            f"{printable(bundle.folder)} takes images of some sizes only, and the page sends larger ones. Run it with "
+            "wp serve."
+        )
     if MODEL_NAME not in bundle.manifest.files:
         raise BundleError(f"{printable(bundle.folder)} {MODEL_MISSING}")
     if overwrite and out.is_dir() and any(out.iterdir()) and not _is_page(out):

@@ -44,6 +44,7 @@ ASSUMPTIONS = {
     r"wp eval .*--held-out": "it has no split.json",
     r"wp eval filled/ --data photos/": "filled does not exist",
     r"hf download": "is not a bundle",
+    r"wp verify bundles/lama": "bundles/lama does not exist",
     r"wp classify ": "bundles/pets does not exist",
     r"wp segment ": "bundles/streets does not exist",
     r"wp upscale ": "bundles/sharp does not exist",

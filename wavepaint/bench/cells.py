@@ -14,7 +14,7 @@ from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import list_fastest
 from wavepaint.runtime.engines.session import make_batch
-from wavepaint.runtime.sizes import pad_side
+from wavepaint.runtime.sizes import Size, SizeRange
 
 PYTORCH = "pytorch"
 TorchEngine = Literal["pytorch", "pytorch-graph", "torch-compile"]
@@ -73,7 +73,10 @@ class Cell:
     def has_quality(self) -> bool:
         """Whether to measure its quality: only for OpenCV and for trained weights in an engine."""
         return isinstance(self.subject, Classical) or (
-            self.subject.is_trained and isinstance(self.execution, ExecutionConfig) and self.task is INPAINTING
+            self.subject.is_trained
+            and isinstance(self.execution, ExecutionConfig)
+            and self.task is INPAINTING
+            and self.height == self.width  # photos are square
         )
 
     @property
@@ -209,9 +212,11 @@ def list_cells(
 ) -> list[Cell]:
     """Return the cells. Cells of one size, batch, engine and precision are next to each other.
 
+    A model has no cell at a size that is too large for it, or in a batch that it does not take.
+
     Args:
         subjects: Models, and methods of OpenCV, which ignore ``engines`` and ``precisions``.
-        sizes: Sides in pixels, rounded up to each model's size multiple.
+        sizes: Sides in pixels, rounded up to each model's size multiple and smallest side.
         batches: Images per call.
         engines: Names of engines, some of :data:`TORCH_ENGINES` among them.
         precisions: Arithmetic precisions; empty for all.
@@ -219,23 +224,40 @@ def list_cells(
     """
     if torch_configs is None:
         torch_configs = TORCH_ON_GPU if find_gpus() else (EAGER,)
-    cells = [
-        cell
+    found = (
+        (index, find_size(subject, side, batch))
         for side in sizes
         for batch in batches
-        for subject in subjects
-        for cell in _list_cells(subject, side, batch, torch_configs)
+        for index, subject in enumerate(subjects)
+    )
+    cells = [
+        cell
+        for index, size in dict.fromkeys(found)  # several sides may be rounded up to one
+        if size is not None
+        for cell in _list_cells(subjects[index], size, torch_configs)
         if cell.engine == OPENCV or (cell.engine in engines and (not precisions or cell.precision in precisions))
     ]
     order = [*dict.fromkeys((cell.height, cell.batch, cell.engine, cell.precision) for cell in cells)]
     return sorted(cells, key=lambda cell: order.index((cell.height, cell.batch, cell.engine, cell.precision)))
 
 
-def _list_cells(subject: Entrant, side: int, batch: int, torch_configs: Sequence[TorchConfig]) -> list[Cell]:
+def find_size(subject: Entrant, side: int, batch: int) -> Size | None:
+    """Return batch, height and width of the cells for a side; None if the subject does not take them."""
     if isinstance(subject, Classical):
-        return [Cell(subject, None, side, side, batch)]
-    rounded = pad_side(side, subject.bundle.manifest.size_multiple)
-    if subject.bundle.task.has_classes:  # PyTorch's half precision is for inpainting networks
+        return batch, side, side
+    manifest = subject.bundle.manifest
+    sizes = SizeRange.from_limits(manifest.sizes)
+    sides = sizes.pad(side, side, manifest.size_multiple)
+    return (batch, *sides) if sides is not None and sizes.contains((batch, *sides)) else None
+
+
+def _list_cells(subject: Entrant, size: Size, torch_configs: Sequence[TorchConfig]) -> list[Cell]:
+    batch, height, width = size
+    if isinstance(subject, Classical):
+        return [Cell(subject, None, height, width, batch)]
+    if subject.bundle.manifest.is_imported:
+        torch_configs = ()
+    elif subject.bundle.task.has_classes:  # PyTorch's half precision is for inpainting networks
         torch_configs = [config for config in torch_configs if config.arithmetic != "float16"]
     executions: list[ExecutionConfig | TorchConfig] = [*list_fastest(subject.bundle), *torch_configs]
-    return [Cell(subject, execution, rounded, rounded, batch) for execution in executions]
+    return [Cell(subject, execution, height, width, batch) for execution in executions]

@@ -37,6 +37,8 @@ BASELINES: dict[str, tuple[str, dict[str, Any]]] = {
     "lama": ("lama", {"num_blocks": 9}),
     "big-lama": ("lama", {"num_blocks": 18}),
     "lama-spectral": ("lama", {"num_blocks": 9, "spectral_l2g": True}),
+    "comodgan": ("comodgan", {"resolution": 512}),
+    "comodgan-256": ("comodgan", {"resolution": 256, "base_channels": 128}),
     "cnn": ("unet", {}),
     "wavemix-inpainting": (
         "wavepaint",
@@ -58,7 +60,7 @@ class Subject:
     Attributes:
         name: Its name in tables.
         bundle: Its exports.
-        is_trained: Whether its weights are trained; those of baselines are random.
+        is_trained: Whether its weights are trained; those of baselines are random, and imported ones count as trained.
     """
 
     name: str
@@ -112,7 +114,8 @@ def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: N
     if not Path(name).exists():
         raise ConfigError(f"unknown model {name!r}: expected {', '.join(NAMES)}, or a bundle's folder (--models).")
     bundle = read_bundle(Path(name))
-    return Subject(bundle.manifest.name, bundle, bool(bundle.manifest.training))
+    is_trained = bool(bundle.manifest.training) or bundle.manifest.is_imported
+    return Subject(bundle.manifest.name, bundle, is_trained)
 
 
 def _open_baseline(name: str, on_stage: Callable[[str], None]) -> Bundle:

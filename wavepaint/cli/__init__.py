@@ -27,6 +27,7 @@ _COMMANDS = {
     "masks": "Write a test set of photos with random masks, to evaluate models.",
     "blend": "Blend two checkpoints of one network, a faithful and a sharp one.",
     "export": "Export a checkpoint as a verified bundle of ONNX models and engines.",
+    "import": "Import an ONNX file of another project as a bundle.",
     "verify": "Compare a bundle's models with a reference.",
     "eval": "Measure fills against ground truth: PSNR, SSIM, LPIPS, FID, with intervals.",
     "bench": "Time bundles in the engines of this machine.",
@@ -34,6 +35,9 @@ _COMMANDS = {
     "info": "Describe a bundle.",
     "doctor": "Show which engines work on this machine, and what the others lack.",
 }
+
+_MODULES = {"import": "import_network"}
+"""Modules whose name differs from the command's, because that is a word of Python."""
 
 _BASE = {"PIL", "click", "msgspec", "numpy", "platformdirs", "tqdm"}
 """Modules of the base installation. One may be missing after an update of the checkout. Others come with PyTorch."""
@@ -46,7 +50,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"wavepaint.cli.{cmd_name}")
+        module = importlib.import_module(f"wavepaint.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command = module.command
         assert isinstance(command, click.Command)
         command.name = cmd_name

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, list_cells
+from wavepaint.bench.cells import ON_CPU, TF32, TORCH_ENGINES, Cell, find_size, list_cells
 from wavepaint.bench.entrants import DEFAULT, Entrant, Subject, open_entrant
 from wavepaint.bench.gpu_proof import CHAMPION, MODELS, RIVAL, list_proof_cells
 from wavepaint.cli.bench_runs import Options, Show
@@ -62,6 +62,7 @@ def choose_field(options: Options, show: Show) -> Field:
         sizes = options.sizes or ([256] if options.quick else [256, 512])
         cells = list_cells(subjects, sizes, options.batch or [1], engines=engines, precisions=precisions)
         _note_missing_precisions(cells, subjects, engines, precisions, missing)
+        _note_missing_sizes(subjects, sizes, options.batch or [1], missing)
     lines = [f"not timed: {', '.join(names)}: {reason}" for reason, names in missing.items()]
     if not cells:
         problem = "nothing is left to time: no model runs in these engines, precisions, sizes and batches."
@@ -125,3 +126,15 @@ def _note_missing_precisions(
         for precision in PRECISIONS:
             if precision in precisions and precision not in found:
                 missing.setdefault(explain_no_model(subject.bundle, names, precision), []).append(subject.name)
+
+
+def _note_missing_sizes(
+    subjects: list[Entrant], sizes: Sequence[int], batches: Sequence[int], missing: dict[str, list[str]]
+) -> None:
+    """Note which of the models do not take a size or a batch."""
+    for subject in subjects:
+        for side in sizes:
+            for batch in batches:
+                if find_size(subject, side, batch) is None:
+                    reason = f"it takes no {side}x{side} pixels in a batch of {batch} (wp info shows its sizes)"
+                    missing.setdefault(reason, []).append(subject.name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wavepaint.atomic import check_target
+from wavepaint.cli.bundle_summary import print_summary
 from wavepaint.cli.completion import FILE, FOLDER, PATH
 from wavepaint.cli.export_options import (
     AUTO,
@@ -23,13 +24,11 @@ from wavepaint.cli.export_options import (
 )
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.progress import Progress
-from wavepaint.contract import PRESETS, Bundle, IoDtype, Precision, read_bundle
+from wavepaint.contract import PRESETS, IoDtype, Precision, read_bundle
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import add_engines
 from wavepaint.export.triton_repository import TritonModel, find_artifacts, write_triton_model
-from wavepaint.export.verify import describe_report
 from wavepaint.outputs import check_outputs
-from wavepaint.runtime.engines.registry import find_obstacle
 from wavepaint.runtime.engines.tensorrt.library import LIBRARIES
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
@@ -55,25 +54,6 @@ def _print_triton_model(model: TritonModel) -> None:
         f"  start Triton with: tritonserver --model-repository={model.folder.parent.resolve()}",
         err=True,
     )
-
-
-def _print_summary(bundle: Bundle, out: object) -> None:
-    manifest = bundle.manifest
-    click.echo(f"{out}: {manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters", err=True)
-    for artifact in manifest.artifacts:
-        size = manifest.files[artifact.path]["bytes"] / 1e6
-        kept = artifact.details.get("kept_float32")
-        click.echo(
-            f"  {artifact.path}: {artifact.kind} {artifact.precision}, {size:.1f} MB"
-            + (f"; kept in float32: {', '.join(kept)}" if kept else ""),
-            err=True,
-        )
-        reports = manifest.verification.get(artifact.path, [])
-        for report in reports:
-            click.echo(f"    {describe_report(report)}", err=True)
-        if not reports:
-            obstacle = find_obstacle(bundle.get_model(artifact))
-            click.echo(f"    not verified: {obstacle or 'run wp verify'}", err=True)
 
 
 @click.command(
@@ -319,6 +299,6 @@ def command(
         if triton_request is not None:
             triton_model = write_triton_model(bundle, triton_request, overwrite=overwrite)
     if is_new:
-        _print_summary(bundle, out or source)
+        print_summary(bundle, out or source)
     if triton_model is not None:
         _print_triton_model(triton_model)

@@ -19,7 +19,7 @@ def _make_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "network", f"{manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters, for {manifest.task}"
     yield "", ", ".join(f"{key} {value}" for key, value in manifest.hyper_parameters.items())
     command = TASKS[manifest.task].command
-    yield "sizes", f"any batch; height and width multiples of {manifest.size_multiple} ({command} pads for you)"
+    yield "sizes", _describe_sizes(manifest, command)
     yield from _make_class_rows(manifest)
     for artifact in manifest.artifacts:
         entry = manifest.files[artifact.path]
@@ -39,6 +39,17 @@ def _make_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "source", f"{manifest.source['file']}, sha256 {manifest.source['sha256'][:16]}"
     yield from _make_training_rows(manifest)
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+
+
+def _describe_sizes(manifest: Manifest, command: str) -> str:
+    multiple = f"height and width multiples of {manifest.size_multiple} ({command} pads for you)"
+    if manifest.sizes is None:
+        return f"any batch; {multiple}"
+    (batch, height, width), (most, highest, widest) = manifest.sizes
+    batches = f"batch {batch}" if batch == most else f"batches of {batch} to {most}"
+    if (height, width) == (highest, widest):
+        return f"{batches}; {width}x{height} pixels ({command} cuts and pads for you)"
+    return f"{batches}; {width}x{height} to {widest}x{highest} pixels, {multiple}"
 
 
 def _make_class_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -62,7 +73,7 @@ def _list(values: tuple[float, ...]) -> str:
 def _make_training_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     training = manifest.training
     if not training:
-        yield "training", "no record in the checkpoint"
+        yield "training", "unknown: the network was imported" if manifest.is_imported else "no record in the checkpoint"
         return
     config, data = training["config"], training["data"]
     has_sections = "optimization" in config  # the first configs had none

@@ -143,7 +143,7 @@ def _compare_layers(bundle: Bundle, network: "nn.Module | None", artifact: Artif
     else:
         source = bundle.find_artifact("onnx", "float32")
         reference = onnx_layers(bundle.locate(source), source, bundle.task)
-    cases = list_cases(bundle.task, bundle.manifest.size_multiple)
+    cases = list_cases(bundle.task, bundle.manifest.size_multiple, bundle.manifest.sizes)
     shown = [case for case in cases if case[0].startswith(_SHOWN)]
     candidate = onnx_layers(bundle.locate(artifact), artifact, bundle.task)
     return compare_layers(candidate, reference, shown, MIN_SNR_DB[artifact.precision])
@@ -199,7 +199,8 @@ def _store(bundle: Bundle, reports: dict[str, list[Report]]) -> None:
 @click.option(
     "--against",
     type=FILE,
-    help="Checkpoint to run in PyTorch as the reference. Default: the bundle's float32 model.",
+    help="Checkpoint to run in PyTorch as the reference, or the ONNX file that the bundle was imported from. Default: "
+    "the bundle's float32 model.",
 )
 @click.option(
     "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first that exceeds its budget."
@@ -231,11 +232,15 @@ def command(
         check_target(json_path, overwrite)
     loaded = read_bundle(bundle or default_bundle_folder())
     network, suite = None, None
-    if against is not None:
+    if against is not None and loaded.manifest.is_imported:
+        from wavepaint.export.foreign.importing import make_source_suite
+
+        suite = make_source_suite(loaded, against)
+    elif against is not None:
         from wavepaint.export.bundle import torch_suite
 
         network = _load_source(loaded, against, is_required=store)
-        suite = torch_suite(network, loaded.manifest.size_multiple, loaded.task)
+        suite = torch_suite(network, loaded.manifest.size_multiple, loaded.task, loaded.manifest.sizes)
     with Progress(None) as progress:
         reports = verify_bundle(
             loaded, suite, on_artifact=lambda artifact: progress.print_line(f"verifying {artifact.path} ...")

@@ -15,6 +15,7 @@ from wavepaint.contract.bundle import (
     read_bundle,
 )
 from wavepaint.contract.manifest import (
+    IMPORTED,
     MAX_LABEL_LENGTH,
     MAX_LABELS,
     Artifact,
@@ -24,6 +25,7 @@ from wavepaint.contract.manifest import (
     PadMode,
     Precision,
     Report,
+    SizeLimits,
     find_crop_size,
 )
 from wavepaint.contract.preprocessing import MAX_SIDE, PRESETS, Interpolation, Preprocessing, PresetName, Resize
@@ -51,6 +53,7 @@ from wavepaint.contract.tensors import (
 __all__ = [
     "CLASSIFICATION",
     "IMAGE_CHANNELS",
+    "IMPORTED",
     "INPAINTING",
     "INPUT_IMAGE",
     "INPUT_MASK",
@@ -80,6 +83,7 @@ __all__ = [
     "PresetName",
     "Report",
     "Resize",
+    "SizeLimits",
     "Task",
     "TaskName",
     "assets_folder",

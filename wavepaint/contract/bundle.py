@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode, Precision
+from wavepaint.contract.manifest import Artifact, FileEntry, Manifest, PadMode, Precision, SizeLimits
 from wavepaint.contract.manifest_parser import parse_manifest
 from wavepaint.contract.preprocessing import PRESETS
 from wavepaint.contract.tasks import INPAINTING, Task, get_task
@@ -33,6 +33,8 @@ class Model:
         size_multiple: Height and width must be multiples of this if inputs and outputs are float32.
         padding: numpy's mode by which images are padded to the size multiple.
         task: What goes in and comes out.
+        sizes: Smallest and largest size (batch, height, width); None if the network takes any. Models with uint8 inputs
+            and outputs take smaller ones, too.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class Model:
     size_multiple: int = 1
     padding: PadMode = "reflect"
     task: Task = INPAINTING
+    sizes: SizeLimits | None = None
 
     def get_sibling(self, artifact: Artifact) -> "Model":
         """Return another form of the same bundle."""
@@ -77,7 +80,9 @@ class Bundle:
     def get_model(self, artifact: Artifact) -> Model:
         """Return an artifact with everything an engine must know to run it."""
         manifest = self.manifest
-        return Model(self.locate(artifact), artifact, manifest.size_multiple, manifest.padding, self.task)
+        return Model(
+            self.locate(artifact), artifact, manifest.size_multiple, manifest.padding, self.task, manifest.sizes
+        )
 
     def find_artifact(self, kind: str, precision: str | None = None, io_dtype: IoDtype = "float32") -> Artifact:
         """Return the first artifact of a kind, an I/O dtype and, unless None, a precision.
@@ -107,11 +112,14 @@ class Bundle:
         if "uint8" in {io_dtype, *(artifact.io_dtype for artifact in artifacts)}:
             flags += ["--io", "uint8"]
         flags += self._suggest_class_flags()
+        if self.manifest.is_imported:  # the bundle has its description
+            flags += ["--description", printable(self.folder)]
         name = self.manifest.source["file"]
         beside = self.folder / ".." / name
         checkpoint = beside.resolve() if beside.is_file() else name
         out = f"{self.folder.resolve().name}-{precision}"
-        return shlex.join(["wp", "export", printable(checkpoint), "-o", printable(out), *flags])
+        command = "import" if self.manifest.is_imported else "export"
+        return shlex.join(["wp", command, printable(checkpoint), "-o", printable(out), *flags])
 
     def _suggest_class_flags(self) -> list[str]:
         """Return the options of ``wp export`` that the classes of this bundle need. Its labels' file is not known."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from wavepaint.contract.preprocessing import Preprocessing
+from wavepaint.contract.preprocessing import MAX_SIDE, Preprocessing
 from wavepaint.contract.tasks import TASKS, TaskName
 from wavepaint.contract.tensors import TENSORS, IoDtype
 
@@ -24,6 +24,9 @@ MAX_LABELS = 10_000
 MAX_LABEL_LENGTH = 200
 """Largest number of classes."""
 
+IMPORTED = "imported"
+"""Architecture of a network that ``wp import`` took from an ONNX file. Its hyper-parameters are its description."""
+
 FILE_NAME = r"^(?!\.{1,2}\Z)[^/\\:\x00-\x1f\x7f]{1,255}\Z"
 SHA256 = r"^[0-9a-f]{64}\Z"
 
@@ -32,6 +35,13 @@ Sha256 = Annotated[str, Meta(pattern=SHA256)]
 Kind = Literal["onnx", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["float32", "float16", "bfloat16"]
 PadMode = Literal["reflect", "symmetric"]
+
+Extent = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Size = tuple[Extent, Extent, Extent]
+"""Batch, height and width."""
+
+SizeLimits = tuple[Size, Size]
+"""Smallest and largest size that a network takes."""
 
 
 class FileEntry(TypedDict):
@@ -108,6 +118,7 @@ class OnnxDetails(TypedDict, total=False):
     pytorch_min_psnr_hole_db: float
     pytorch_max_relative_error: float
     pytorch_min_psnr_db: float
+    rounded: bool
     float_edges: FileName
 
 
@@ -143,7 +154,7 @@ class Artifact:
         io_dtype: Dtype and layout of inputs and outputs; see :mod:`wavepaint.contract.tensors`. Files call it
             ``edges``.
         details: Fields of this kind only; see :class:`OnnxDetails` and :class:`PlanDetails`. ``float_edges`` names the
-            float32 file that a uint8 file was made from.
+            float32 file that a uint8 file was made from; ``rounded`` says that the network rounds to 8-bit levels.
     """
 
     path: FileName
@@ -164,8 +175,8 @@ class Manifest:
         hyper_parameters: Arguments of the architecture.
         num_parameters: Trainable weights.
         size_multiple: Height and width must be multiples of this.
-        macs_per_pixel: Multiply-accumulates of the float32 model on 256x256 pixels with a hole of a ninth of them,
-            divided by the number of pixels.
+        macs_per_pixel: Multiply-accumulates of the float32 model on 256x256 pixels, or the nearest size that it takes,
+            with a hole of a ninth of them, divided by the number of pixels.
         activation_bytes_per_pixel: Peak size of the live tensors of a float32 run, whatever the hole, divided by the
             pixels in the batch. Engines need a multiple of it.
         artifacts: Runnable forms, the preferred one first.
@@ -180,6 +191,7 @@ class Manifest:
         contract: The tensors of each I/O dtype, as in :mod:`wavepaint.contract.tensors`.
         labels: The names of the classes, in the order of the output's channels; None for inpainting.
         preprocessing: How images become inputs; None for inpainting.
+        sizes: Smallest and largest size (batch, height, width) that the network takes; None if it takes any.
     """
 
     name: str
@@ -201,12 +213,25 @@ class Manifest:
     contract: dict[str, Any] = field(default_factory=lambda: dict(TENSORS.items()))
     labels: Annotated[list[str], Meta(min_length=1, max_length=MAX_LABELS)] | None = None
     preprocessing: Preprocessing | None = None
+    sizes: SizeLimits | None = None
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the network came from an ONNX file of another project, so that PyTorch cannot build it."""
+        return self.architecture == IMPORTED
+
+    @property
+    def has_largest_size(self) -> bool:
+        """Whether the network takes no image above a size, such as one that is fixed at a size."""
+        return self.sizes is not None and min(self.sizes[1][1:]) < MAX_SIDE // 2
 
     def to_json(self) -> str:
         """Return the text of ``manifest.json``."""
         content = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
         if not TASKS[self.task].has_classes:
             del content["labels"], content["preprocessing"]
+        if self.sizes is None:
+            del content["sizes"]
         content["artifacts"] = [rename_key(entry, "io_dtype", "edges") for entry in content["artifacts"]]
         return json.dumps(content, indent=2) + "\n"
 

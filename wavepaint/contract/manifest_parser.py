@@ -79,9 +79,22 @@ def _check(content: Any, name: object) -> Manifest:
             absent = MEASURED_KEYS[manifest.task] - report.keys()
             if absent and "error" not in report:
                 raise ValueError(f"Object missing required field `{min(absent)}` - at `$.verification.{path}[{index}]`")
+    if manifest.sizes is not None:
+        _check_sizes(manifest)
     if sum(entry["bytes"] for entry in manifest.files.values()) > MAX_BUNDLE_BYTES:
         raise ValueError(f"Expected at most {MAX_BUNDLE_BYTES >> 30} GiB in all files together - at `$.files`")
     return manifest
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    """Raise ValueError if no size lies within the limits."""
+    assert manifest.sizes is not None
+    least, most = manifest.sizes
+    multiple = manifest.size_multiple
+    if least[0] > most[0] or any(
+        -(-low // multiple) * multiple > high for low, high in zip(least[1:], most[1:], strict=True)
+    ):
+        raise ValueError(f"Expected sizes in order, with a multiple of {multiple} between them - at `$.sizes`")
 
 
 def _check_values(value: Any, where: str = "$", level: int = 0) -> None:

@@ -90,6 +90,17 @@ def _detect_unet(state: State) -> HyperParameters | None:
     return {"base_channels": first.shape[0]}
 
 
+def _detect_comodgan(state: State) -> HyperParameters | None:
+    first, smallest = state.get("from_image.weight"), state.get("to_global.weight")
+    if first is None or smallest is None:
+        return None
+    return {
+        "resolution": 4 << _count_modules(state, "down."),
+        "base_channels": first.shape[0],
+        "max_channels": smallest.shape[0] // 2,
+    }
+
+
 def _detect_classifier(state: State) -> HyperParameters | None:
     found, last = _detect_wavemix(state), state.get("pool.2.weight")
     if found is None or last is None or last.ndim != 2:
@@ -152,6 +163,7 @@ _DETECTORS: dict[str, Callable[[State], HyperParameters | None]] = {
     "wavepaint": _detect_wavepaint,
     "lama": _detect_lama,
     "unet": _detect_unet,
+    "comodgan": _detect_comodgan,
     "wavemix-classifier": _detect_classifier,
     "wavemix-segmenter": _detect_segmenter,
     "wavemix-super-resolution": _detect_super_resolution,

@@ -14,16 +14,18 @@ class Network(nn.Module):
 
     Attributes:
         size_multiple: Height and width must be multiples of this. The multiple itself is the smallest side.
+        only_side: The only height and width that the network takes; None if it takes every multiple.
         padding: The ``numpy.pad`` mode with which callers extend images of other sizes at the bottom and on the right.
             The authors of LaMa and of WavePaint evaluate with ``symmetric`` (``pad_img_to_modulo`` in
             saicinpainting/evaluation/data.py).
     """
 
     size_multiple: int
+    only_side: int | None = None
     padding: ClassVar[PadMode] = "symmetric"
 
     def check_size(self, image_NCHW: Tensor) -> None:
-        """Check that height and width are multiples of the size multiple.
+        """Check that height and width are multiples of the size multiple, or the only side.
 
         Raises:
             ImageError: One of them is not.
@@ -31,6 +33,11 @@ class Network(nn.Module):
         if torch.compiler.is_exporting():  # sizes are symbols, declared as multiples
             return
         height, width = image_NCHW.shape[2:]
+        if self.only_side is not None and (height, width) != (self.only_side, self.only_side):
+            raise ImageError(
+                f"height {height} and width {width}: this {type(self).__name__} takes {self.only_side} by "
+                f"{self.only_side} only. Export it and use the bundle, which takes any photo."
+            )
         if not height or height % self.size_multiple or not width or width % self.size_multiple:
             raise ImageError(
                 f"height {height} and width {width}: this {type(self).__name__} takes multiples of "

@@ -6,8 +6,9 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from wavepaint.contract import TaskName
+from wavepaint.contract import SizeLimits, TaskName
 from wavepaint.errors import ConfigError
+from wavepaint.models.comodgan import CoModGAN, CoModGANConfig
 from wavepaint.models.lama import LaMa, LaMaConfig
 from wavepaint.models.network import Network
 from wavepaint.models.unet import UNet, UNetConfig
@@ -23,6 +24,9 @@ from wavepaint.models.wavepaint import WavePaint, WavePaintConfig
 
 HyperParameters = dict[str, Any]
 
+MAX_BATCH = 1_024
+"""Most images in a batch of a network whose sizes are limited."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -33,12 +37,14 @@ class Architecture:
         task: The kind of output. Only inpainting networks take a mask.
         network: Its class, which takes a config.
         config: The dataclass of its hyper-parameters.
+        is_comparator: Whether it is built for races only, so that no recipe trains it.
     """
 
     name: str
     task: TaskName
     network: type[Network]
     config: type[Any]
+    is_comparator: bool = False
 
     def make_config(self, parameters: HyperParameters) -> Any:
         """Check hyper-parameters and return the config; absent ones have their defaults.
@@ -61,6 +67,15 @@ class Architecture:
         multiple: int = self.make_config(parameters).size_multiple
         return multiple
 
+    def find_limits(self, parameters: HyperParameters) -> SizeLimits | None:
+        """Return the smallest and the largest size (batch, height, width) that the network takes; None for any.
+
+        Raises:
+            ConfigError: As :meth:`make_config`.
+        """
+        side = getattr(self.make_config(parameters), "only_side", None)
+        return None if side is None else ((1, side, side), (MAX_BATCH, side, side))
+
 
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
@@ -68,6 +83,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(name="wavepaint", task="inpainting", network=WavePaint, config=WavePaintConfig),
         Architecture(name="lama", task="inpainting", network=LaMa, config=LaMaConfig),
         Architecture(name="unet", task="inpainting", network=UNet, config=UNetConfig),
+        Architecture(name="comodgan", task="inpainting", network=CoModGAN, config=CoModGANConfig, is_comparator=True),
         Architecture(
             name="wavemix-classifier",
             task="classification",

@@ -38,6 +38,9 @@ def check_network(config: RunConfig, task: Task) -> None:
     for flag, size in (("--crop-size", config.data.crop_size), ("--val-size", config.data.val_size)):
         if size % multiple:
             raise ConfigError(f"{flag} is {size}: this network needs a multiple of {multiple}.")
+        limits = architecture.find_limits(config.hyper_parameters)
+        if limits is not None and size != limits[0][1]:
+            raise ConfigError(f"{flag} is {size}: this network takes {limits[0][1]} only.")
 
 
 def build_initial_model(config: RunConfig, init_from: Checkpoint | None) -> nn.Module:

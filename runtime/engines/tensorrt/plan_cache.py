@@ -25,6 +25,7 @@ from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 from wavepaint.runtime.engines.trust import Reference
+from wavepaint.runtime.sizes import SizeRange
 
 
 def serves(details: dict[str, Any], capability: str) -> bool:
@@ -168,7 +169,8 @@ def _find_source(model: Model, library: TensorRtLibrary) -> tuple[Model, PlanOpt
     artifact = model.artifact
     if artifact.kind != library.name:
         multiple = model.size_multiple if artifact.io_dtype == "float32" else 1
-        return model, PlanOptions(profiles=(replace(Profile(), min=(1, multiple, multiple)),))
+        profile = replace(Profile(), min=(1, multiple, multiple))
+        return model, PlanOptions(profiles=(profile.clamp(SizeRange.from_limits(model.sizes), multiple),))
     details = artifact.details
     try:
         source = model.get_sibling(replace(artifact, path=details["onnx"], kind="onnx", details={}))

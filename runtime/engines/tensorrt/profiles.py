@@ -39,6 +39,12 @@ class Profile:
         """The range of sizes."""
         return SizeRange(self.min, self.max)
 
+    def clamp(self, sizes: SizeRange, size_multiple: int) -> "Profile":
+        """Return the nearest profile within the sizes that a model takes."""
+        if sizes == SizeRange():
+            return self
+        return Profile(**{name: sizes.clamp(getattr(self, name), size_multiple) for name in ("min", "opt", "max")})
+
     def require_multiple(self, size_multiple: int) -> None:
         """Raise unless every side is a multiple of ``size_multiple``.
 

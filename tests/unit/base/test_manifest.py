@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,24 @@ def test_a_suggested_export_repeats_the_options_for_classes(class_bundle: Bundle
     known = write_class_bundle(tmp_path / "b", CLASSIFICATION, preprocessing=PRESETS["imagenet"], **fields)
     assert "--preprocessing imagenet --image-size 224x224 --stride 1" in known.suggest_export("float16")
     assert "--labels" not in known.suggest_export("float16")
+
+
+def test_the_sizes_that_a_network_takes_survive_the_file(folder: Path, small_bundle: Bundle) -> None:
+    assert "sizes" not in json.loads((folder / "manifest.json").read_text())
+    assert small_bundle.manifest.sizes is None
+    manifest = replace(small_bundle.manifest, sizes=((1, 512, 512), (1, 512, 512)))
+    (folder / "manifest.json").write_text(manifest.to_json())
+    bundle = read_bundle(folder)
+    assert bundle.manifest.sizes == manifest.sizes
+    assert bundle.get_model(bundle.manifest.artifacts[0]).sizes == manifest.sizes
+    assert bundle.manifest.has_largest_size
+
+
+@pytest.mark.parametrize(
+    "sizes", [[[1, 512, 512], [1, 512, 500]], [[2, 8, 8], [1, 8, 8]], [[1, 9, 9], [1, 15, 15]], [[0, 8, 8], [1, 8, 8]]]
+)
+def test_sizes_that_no_image_has_are_refused(folder: Path, sizes: list[list[int]]) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**content, "sizes": sizes}))
+    with pytest.raises(BundleError, match=r"is damaged: .*sizes"):
+        read_bundle(folder)

@@ -165,7 +165,7 @@ def test_auto_uses_a_gpu_unchecked_if_no_engine_can_compare(
 def test_verification_passes_although_cuda_does_not_load(
     bundle: Bundle, cuda: Cuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
+    monkeypatch.setattr(verify, "verification_cases", lambda multiple, **options: verification_cases(multiple)[:2])
     cuda.fails = True
     suite = make_suite(8, lambda image, mask: image, "nothing")
     reports = verify_model(bundle.get_model(bundle.find_artifact("onnx", "float32")), suite)

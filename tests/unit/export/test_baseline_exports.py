@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from tests.conftest import randomise
-from wavepaint.contract import Bundle
+from wavepaint.contract import Artifact, Bundle, Model
 from wavepaint.export.bundle import ExportOptions, write_bundle
 from wavepaint.export.cases import verification_cases
 from wavepaint.export.fusion.fuse import fuse
 from wavepaint.export.precision import to_half
-from wavepaint.models.registry import HyperParameters, build_model
+from wavepaint.export.to_onnx import export_onnx
+from wavepaint.models.registry import HyperParameters, build_model, get_architecture
+from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import open_session
 from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.library import get_library
@@ -140,3 +142,18 @@ def test_the_other_baselines_are_exported_and_verified(
     found = operators(bundle, "model.onnx")
     assert not found.keys() & {"DFT", "STFT"}
     assert ("BatchNormalization" in found) is (name == "lama" and not fusion)
+
+
+def test_a_network_of_one_size_is_exported_at_that_size_for_any_batch(tmp_path: Path) -> None:
+    parameters = {"resolution": 8, "base_channels": 4, "max_channels": 8}
+    network = build_model("comodgan", parameters).eval()
+    limits = get_architecture("comodgan").find_limits(parameters)
+    export_onnx(network, 1, tmp_path / "model.onnx", limits=limits)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert [dim.dim_param or dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim] == ["N", 3, 8, 8]
+    assert not {node.op_type for node in graph.node} & {"If", "Loop", "Shape", "Expand", "RandomNormal"}
+    image, mask = torch.rand(4, 3, 8, 8), (torch.rand(4, 1, 8, 8) > 0.5).float()
+    artifact = Artifact(path="model.onnx", kind="onnx", precision="float32")
+    with OrtSession(Model(tmp_path / "model.onnx", artifact, sizes=limits)) as session, torch.no_grad():
+        filled = session.run(image.numpy(), mask.numpy())
+        assert np.abs(filled - network(image, mask).clamp(0, 1).numpy()).max() <= 1e-5

@@ -15,7 +15,7 @@ import torch
 
 from tests.conftest import TINY
 from tests.fakes.bundle import make_model
-from wavepaint.contract import Artifact, Bundle, IoDtype, Task, read_bundle
+from wavepaint.contract import Artifact, Bundle, IoDtype, read_bundle
 from wavepaint.errors import (
     ConfigError,
     EngineError,
@@ -134,7 +134,7 @@ def test_a_model_of_another_contract_is_refused(tiny_bundle: Bundle, tmp_path: P
 def instant_export(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the export by a copy of a ready model."""
 
-    def copy_model(network: torch.nn.Module, size_multiple: int, path: Path, *, opset: int, task: Task) -> None:
+    def copy_model(network: torch.nn.Module, size_multiple: int, path: Path, **options: Any) -> None:
         shutil.copyfile(tiny_bundle.folder / "model.onnx", path)
 
     monkeypatch.setattr(bundle_module, "export_onnx", copy_model)
@@ -144,7 +144,7 @@ def instant_export(tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_failed_verification_writes_nothing(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong_suite(network: torch.nn.Module, size_multiple: int, task: Task) -> Suite:
+    def wrong_suite(network: torch.nn.Module, size_multiple: int, *options: Any) -> Suite:
         return make_suite(size_multiple, lambda image, mask: image + 0.01 * mask, "a wrong reference")
 
     monkeypatch.setattr(bundle_module, "torch_suite", wrong_suite)
@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_the_former_bundle(tiny_bundle: Bundle, tiny_checkpoi
     shutil.copytree(tiny_bundle.folder, tmp_path / "bundle")
     script = (
         "import resource, shutil, signal, sys; from wavepaint.cli import main; from wavepaint.export import bundle; "
-        f"copy = lambda network, multiple, path, opset, task: shutil.copyfile({str(model)!r}, path); "
+        f"copy = lambda network, multiple, path, **options: shutil.copyfile({str(model)!r}, path); "
         "bundle.export_onnx = copy; "
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "

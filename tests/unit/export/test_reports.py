@@ -134,7 +134,7 @@ def test_report_of_another_file_is_ignored(bundle: Bundle) -> None:
 
 
 def test_a_model_is_not_compared_with_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
+    monkeypatch.setattr(verify, "verification_cases", lambda multiple, **options: verification_cases(multiple)[:2])
     model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
     reports = verify_model(model, own_suite(model))
     assert "ort-cpu" not in [find_engine(found) for found in reports]
@@ -142,7 +142,7 @@ def test_a_model_is_not_compared_with_itself(bundle: Bundle, monkeypatch: pytest
 
 
 def test_engine_that_fails_to_run_is_named_in_its_report(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
+    monkeypatch.setattr(verify, "verification_cases", lambda multiple, **options: verification_cases(multiple)[:2])
     model = bundle.get_model(bundle.find_artifact("onnx", "float32"))
     suite = make_suite(8, lambda image, mask: image, "nothing")
     absent = model.get_sibling(replace(model.artifact, path="absent.onnx"))

@@ -67,3 +67,22 @@ def test_thickness_of_large_holes_is_nearly_right() -> None:
     hole = np.zeros((5000, 7000), bool)
     hole[123:2456, 789:6000] = True
     assert measure_thickness(hole) == pytest.approx(2333, abs=15)
+
+
+@pytest.mark.parametrize("side", [100, 300, 380])
+@pytest.mark.parametrize("only", [512, 500])
+def test_a_hole_gets_a_region_of_the_only_size_that_a_network_takes(side: int, only: int) -> None:
+    mask = np.zeros((1003, 1501), dtype=bool)
+    mask[600 : 600 + side, -side - 10 : -10] = True
+    (region,) = find_regions(mask, least=(only, only), most=(only, only))
+    if side + 2 * MIN_CONTEXT <= only:
+        assert (region.width, region.height) == (only, only)
+    else:  # scaled down or cut into tiles
+        assert min(region.width, region.height) >= side + MIN_CONTEXT
+
+
+def test_the_margin_is_full_where_the_network_takes_any_size() -> None:
+    mask = np.zeros((2000, 2000), dtype=bool)
+    mask[800:1200, 800:1200] = True
+    (region,) = find_regions(mask)
+    assert (region.left, region.right) == (584, 1416)

@@ -134,3 +134,20 @@ def test_an_engine_without_small_batches_gets_repeated_patches(small: list[tuple
     for result, photo in zip(fill(engine, small[:3], batch=3), small, strict=False):
         assert_filled(result, *photo)
     assert engine.batches == [(4, 72, 96)]
+
+
+def test_a_network_of_one_size_gets_real_pixels_and_padding_only_where_the_photo_ends() -> None:
+    rng = np.random.default_rng(0)
+    pixels, hole = rng.integers(0, 100, (700, 900, 3), dtype=np.uint8), np.zeros((700, 900), bool)
+    hole[650:670, 860:890] = True
+    seen: list[np.ndarray] = []
+    engine = FakeEngine(seen.append, SizeRange((1, 500, 500), (1, 500, 500)))
+    engine.size_multiple = 1
+    (result,) = fill(engine, [(pixels, hole)])
+    assert_filled(result, pixels, hole)
+    assert engine.batches == [(1, 500, 500)]
+    cut = pixels[200:, 400:].transpose(2, 0, 1).astype(np.float32) / 255
+    assert np.abs(seen[0][0] - cut)[:, ~hole[200:, 400:]].max() < 1e-6
+    (result,) = fill(engine, [(pixels[400:], hole[400:])])
+    assert_filled(result, pixels[400:], hole[400:])
+    assert engine.batches[1:] == [(1, 500, 500)]

@@ -32,7 +32,7 @@ def host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The simulated machine for ``wp export``, with few verification cases."""
     monkeypatch.setattr(engine_module, "build_plan", machine.build_plan)
     monkeypatch.setattr(engine_module, "find_gpus", gpus.find_gpus)
-    monkeypatch.setattr(verify, "verification_cases", lambda multiple: verification_cases(multiple)[:2])
+    monkeypatch.setattr(verify, "verification_cases", lambda multiple, **options: verification_cases(multiple)[:2])
     return machine
 
 
