@@ -40,7 +40,7 @@ def test_a_race_writes_every_report(wp: Wp, bundle: Path, tmp_path: Path, photo:
     result = wp(*arguments, *files)
     assert result.returncode == 0, result.stderr.decode()
     races, stages, profiles, fastest = result.stdout.decode().split("\n\n")
-    assert fastest.startswith("fastest at 64x64: convolution in ")
+    assert fastest.startswith("fastest at 128x128: convolution in ")
     assert [line.split()[0] for line in stages.splitlines()[1:]] == ["model", "convolution"]
     table = races.splitlines()
     assert table[0].split()[:5] == ["model", "engine", "precision", "size", "batch"]
