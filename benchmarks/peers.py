@@ -38,6 +38,7 @@ from wavepaint.bench.peer_race import (
     race_open,
 )
 from wavepaint.bench.peer_report import describe_installations, draw_fills, make_page, write_plot
+from wavepaint.bench.peer_targets import judge_targets
 from wavepaint.bench.peer_weights import RELEASED, write_big_lama
 from wavepaint.bench.peers import (
     REFERENCE,
@@ -272,7 +273,7 @@ def write_results(
         "habits": record.habits,
         "cells": [cell.as_dict() for cell in cells],
     }
-    page = make_page(report)
+    page = make_page(report, judge_targets(cells))
     pictures = {}
     with suppress(FileNotFoundError):
         pairs = make_squares(photos, setup.results.parent / "inputs")

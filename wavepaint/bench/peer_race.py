@@ -119,7 +119,7 @@ class Setup:
 
 
 def race_open(task: str, contenders: Sequence[Contender], pairs: Sequence[Pair], setup: Setup) -> list[Cell]:
-    """Time programs that stay open, from file to file. The first fill of each is not timed, unless it is slow.
+    """Time programs that stay open, from file to file. The first fills of each are not timed, unless one is slow.
 
     Args:
         task: The task's name.
@@ -164,8 +164,11 @@ def race_open(task: str, contenders: Sequence[Contender], pairs: Sequence[Pair],
 def _warm_up(
     cell: Cell, program: Program, pairs: Sequence[Pair], folder: Path, contender: Contender, setup: Setup
 ) -> bool:
-    """Fill every photo once; return whether the rounds follow."""
-    for pair in pairs:
+    """Fill every photo once, and at least two; return whether the rounds follow.
+
+    PyTorch optimizes a TorchScript file in its second run.
+    """
+    for pair in pairs if len(pairs) > 1 else [*pairs, *pairs]:
         measured = program.fill(pair.image, pair.mask, _name_result(folder, pair, contender))
         if measured.problem or (measured.seconds or 0.0) > setup.slow_s:
             cell.add(measured)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from wavepaint.atomic import write_file
 from wavepaint.bench.peer_inputs import Pair, iterate_pixels
-from wavepaint.bench.peer_race import TASKS, TITLES, WHOLE, Cell
+from wavepaint.bench.peer_race import COLD, TASKS, TITLES, Cell
 from wavepaint.bench.peers import REFERENCE, Contender, Installation
 from wavepaint.bench.report import make_markdown_table
 from wavepaint.optional import require
@@ -19,8 +19,13 @@ _RIVALS = (REFERENCE, "IOPaint")
 _PICTURE_SIDE = 256
 
 
-def make_page(report: Mapping[str, Any]) -> str:
-    """Return the Markdown page of a report; see ``benchmarks/peers.py``."""
+def make_page(report: Mapping[str, Any], targets: Sequence[Sequence[str]]) -> str:
+    """Return the Markdown page of a report; see ``benchmarks/peers.py``.
+
+    Args:
+        report: The content of the JSON file.
+        targets: A table: what the race should show, and whether it did.
+    """
     machine, settings = report["machine"], report["settings"]
     lines = [
         "# The race against other programs",
@@ -35,7 +40,7 @@ def make_page(report: Mapping[str, Any]) -> str:
         "peak of the process and its children since its start. Files are in the system's cache.",
         "",
     ]
-    lines += ["## Settings", ""]
+    lines += ["## Targets", "", *make_markdown_table(targets), "", "## Settings", ""]
     lines += make_markdown_table([["program", "what runs the model"], *report["labels"].items()])
     lines += ["", "## Installed", ""]
     rows = [["environment", "pip install", "MB", "versions"]]
@@ -119,7 +124,7 @@ def _shrink(image: Any) -> Any:
 
 
 def write_plot(path: Path, cells: Sequence[Cell], *, overwrite: bool) -> None:
-    """Draw seconds and peak memory of the main contenders in every task.
+    """Draw seconds and peak memory in every task: of the contenders of the cold start, or of all if there is none.
 
     Raises:
         EngineError: matplotlib is not installed.
@@ -127,9 +132,11 @@ def write_plot(path: Path, cells: Sequence[Cell], *, overwrite: bool) -> None:
     """
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     tasks = [task for task in TASKS if any(cell.task == task for cell in cells)]
-    shown = [c for c in cells if any(o.contender == c.contender and o.task != WHOLE for o in cells)] or list(cells)
+    main = {cell.contender for cell in cells if cell.task == COLD} or {cell.contender for cell in cells}
+    shown = [cell for cell in cells if cell.contender in main]
     names = list(dict.fromkeys(cell.contender for cell in shown))
     figure = Figure(figsize=(11, 0.9 + 0.62 * len(tasks)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -148,7 +155,11 @@ def write_plot(path: Path, cells: Sequence[Cell], *, overwrite: bool) -> None:
                     axes.text(0.02, place, cell.problem, transform=axes.get_yaxis_transform(), fontsize=6, va="center")
             axes.barh(places, lengths, 0.8 / len(names) * 0.95, label=name, color=f"C{number}")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # by default they are powers of ten
+        axes.xaxis.set_minor_formatter("")
         axes.set_xlabel(title)
+        axes.margins(y=0.01)
         axes.grid(axis="x", alpha=0.3)
     left.set_yticks(range(len(tasks)), [TITLES[task] for task in tasks], fontsize=8)
     left.invert_yaxis()

@@ -17,6 +17,7 @@ from wavepaint.bench.peer_inputs import Pair
 from wavepaint.bench.peer_process import Limits, Program, run_command
 from wavepaint.bench.peer_race import TASKS, Cell, Setup, compare_fills
 from wavepaint.bench.peer_report import find_ratio, make_rows
+from wavepaint.bench.peer_targets import judge_targets
 from wavepaint.bench.peer_weights import write_big_lama
 from wavepaint.bench.peers import REFERENCE, Contender, list_contenders, list_peers, make_environment
 from wavepaint.models.registry import build_model
@@ -212,3 +213,24 @@ def test_habits_show_what_is_lost(tmp_path: Path, photo: np.ndarray) -> None:
         "ICC profile": "lost",
         "JPEG quality": "no JPEG",
     }
+
+
+def test_targets_say_by_how_much_they_are_missed() -> None:
+    def cell(task: str, contender: str, seconds: float, peak_mb: float) -> Cell:
+        return Cell(task=task, contender=contender, seconds=[seconds], cpu_seconds=[seconds], peak_mb=peak_mb)
+
+    lama, default = "WavePaint, the same LaMa", "WavePaint, its default model"
+    cells = [
+        cell("12mp-small", REFERENCE, 80.0, 12000), cell("12mp-small", lama, 2.0, 4000),
+        cell("512", REFERENCE, 3.0, 900), cell("512", "IOPaint", 3.0, 900), cell("512", default, 0.2, 100),
+        cell("512", lama, 1.0, 100), cell("2mp-large", "IOPaint", 1.0, 900), cell("2mp-large", lama, 1.0, 100),
+    ]  # fmt: skip
+    rows = judge_targets(cells)
+    verdicts = {(row[0], row[1]): row[2:] for row in rows[1:]}
+    assert verdicts[f"{lama}: time, 12mp-small", REFERENCE] == ["10 times", "40.00", "met"]
+    assert verdicts[f"{lama}: memory, 12mp-small", REFERENCE] == ["4 times", "3.00", "missed by 25%"]
+    assert verdicts[f"{lama}: time, every photo", "IOPaint"] == [
+        "2 times", "3.00 (512), 1.00 (2mp-large)", "missed by 50%",
+    ]  # fmt: skip
+    assert verdicts[f"{default}: time, 512", REFERENCE] == ["20 times", "15.00", "missed by 25%"]
+    assert verdicts[f"{lama}, openvino bfloat16: time, 512", REFERENCE] == ["3 times", "", "not measured"]
