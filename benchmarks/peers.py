@@ -102,14 +102,20 @@ class Record:
         ConfigError: The file exists and is not a record.
     """
 
-    def __init__(self, path: Path, *, again: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self.path, self.cells, self.habits = path, list[Cell](), list[list[str]]()
-        if path.exists() and not again:
+        if path.exists():
             try:
                 content = json.loads(path.read_text())
                 self.cells, self.habits = [Cell(**cell) for cell in content["cells"]], content["habits"]
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(f"{path} is not a record of this race ({error!r}): remove it.") from error
+
+    def forget(self, tasks: Sequence[str], contenders: Sequence[Contender]) -> None:
+        """Remove the cells of some tasks and contenders, and the habits."""
+        names = {one.name for one in contenders}
+        self.cells = [cell for cell in self.cells if cell.task not in tasks or cell.contender not in names]
+        self.habits = []
 
     def list_pending(self, task: str, contenders: Sequence[Contender]) -> list[Contender]:
         """Return the contenders that take part in a task and have no cell yet."""
@@ -188,7 +194,7 @@ def parse_tasks(text: str) -> list[str]:
 @click.option("--limit", type=float, default=240.0, show_default=True, help="Seconds for one photo.")
 @click.option("--memory", type=float, default=16.0, show_default=True, help="GB for one program.")
 @click.option("--habits/--no-habits", default=True, show_default=True, help="Also look at size, alpha, metadata.")
-@click.option("--again", is_flag=True, help="Measure again what --work has measured.")
+@click.option("--again", is_flag=True, help="Measure the tasks again.")
 @click.option("--dry-run", is_flag=True, help="Race two stand-ins that copy and fail; install nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier report.")
 def main(
@@ -228,7 +234,9 @@ def main(
         results=work.absolute() / "fills",
         on_progress=print_line,
     )
-    record = Record(work / "cells.json", again=again)
+    record = Record(work / "cells.json")
+    if again:
+        record.forget(chosen, contenders)
     for task in chosen:
         pending = record.list_pending(task, contenders)
         if pending:

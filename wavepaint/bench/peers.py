@@ -145,13 +145,13 @@ class Installation:
 
 
 def install_peer(peer: Peer, folder: Path) -> Installation:
-    """Install a peer in an environment of its own, unless it is already there.
+    """Install a peer in an environment of its own, unless it is already there. A checkout may have changed.
 
     Raises:
         EngineError: pip failed; the message names its log.
     """
     python, record = folder / "bin" / "python", folder / "installed.json"
-    if not record.exists():
+    if not record.exists() or any(Path(one.partition("[")[0]).is_dir() for one in peer.requirements):
         if not python.exists():
             venv.create(folder, with_pip=True)
         log = folder / "pip.log"
@@ -165,7 +165,7 @@ def install_peer(peer: Peer, folder: Path) -> Installation:
             "num_bytes": sum(one.lstat().st_size for one in folder.rglob("*") if one.is_file()),
             "versions": {name: versions[name] for name in _SHOWN_PACKAGES if name in versions},
         }
-        with write_file(record) as temporary:
+        with write_file(record, overwrite=True) as temporary:
             temporary.write_text(json.dumps(found, indent=2) + "\n")
     return Installation(python=python, **json.loads(record.read_text()))
 
