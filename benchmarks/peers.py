@@ -285,7 +285,8 @@ def write_results(
     pictures = {}
     with suppress(FileNotFoundError):
         pairs = make_squares(photos, setup.results.parent / "inputs")
-        pictures["fills"] = draw_fills(contenders, find_fills(contenders, pairs, setup), pairs)
+        drawn = [one for one in contenders if one.model == "" or COLD in one.tasks]  # the other engines look the same
+        pictures["fills"] = draw_fills(drawn, find_fills(drawn, pairs, setup), pairs)
     write_report(out, "peers", report, page, overwrite=overwrite, pictures=pictures)
     write_plot(out / "peers.png", cells, overwrite=overwrite)
     click.echo(page)

@@ -17,8 +17,8 @@ HOLES = {"small": 0.03, "medium": 0.1, "large": 0.3}
 
 SIDE, NUM_SQUARES = 512, 4
 _CELL = (800, 600)
-_STROKES, _STROKE_WIDTH = 6, 40
-_BOXES = 3
+_STROKES, _STROKE_WIDTH = 6, 20
+_FOLDER_SIZE, _BOXES = (640, 480), 3
 _JPEG_QUALITY = 92
 
 
@@ -70,19 +70,19 @@ def make_large_photo(photos: Sequence[Path], folder: Path, size: str, hole: str)
 
 
 def make_folder(photos: Sequence[Path], folder: Path, number: int) -> tuple[Path, Path]:
-    """Make a folder of JPEG photos of 800x600 pixels and one of masks with three boxes each; return both."""
+    """Make a folder of JPEG photos of 640x480 pixels and one of masks with three boxes each; return both."""
     images, masks = folder / "photos", folder / "masks"
     for one in (images, masks):
         one.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     for index, path in enumerate(islice(cycle(photos), number)):
-        image = _open_fitted(path, _CELL)
+        image = _open_fitted(path, _FOLDER_SIZE)
         image = ImageOps.mirror(image) if index // len(photos) % 2 else image
         image.save(images / f"{index:03}.jpg", quality=_JPEG_QUALITY)
-        mask = np.zeros(_CELL[::-1], np.uint8)
+        mask = np.zeros(_FOLDER_SIZE[::-1], np.uint8)
         for _ in range(_BOXES):
             high, wide = generator.integers(32, 97, 2)
-            top, left = generator.integers(0, [_CELL[1] - high, _CELL[0] - wide])
+            top, left = generator.integers(0, [_FOLDER_SIZE[1] - high, _FOLDER_SIZE[0] - wide])
             mask[top : top + high, left : left + wide] = 255
         Image.fromarray(mask).save(masks / f"{index:03}.png")
     return images, masks
