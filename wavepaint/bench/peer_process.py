@@ -48,6 +48,8 @@ class _Watch:
         self.problem = ""
         self.deadline: float | None = None
         self._process, self._limits = process, limits
+        with contextlib.suppress(OSError):  # where memory runs out, this process ends and no other
+            (Path("/proc") / str(process.pid) / "oom_score_adj").write_text("1000")
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
