@@ -13,6 +13,7 @@ command. The report, peers.json, peers.md, peers.png and fills.jpg, goes into a 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -202,6 +203,7 @@ def main(
     slow: float, limit: float, memory: float, habits: bool, again: bool, dry_run: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Race other inpainting programs on the photos in the folder PHOTOS."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the programs, which are stopped, must not outlive this one
     chosen, found = parse_tasks(tasks), list_photos(photos)
     if not found:
         raise click.BadParameter(f"{photos} has no JPEG or PNG photo.", param_hint="PHOTOS")

@@ -34,10 +34,11 @@ def make_page(report: Mapping[str, Any], targets: Sequence[Sequence[str]]) -> st
         f"Command: `{report['command']}`",
         "",
         f"All contenders of a task alternate in {settings['rounds']} rounds; figures are medians. A contender whose "
-        f"first fill takes more than {settings['slow_s']:g} s is timed by that fill alone. A program is ended after "
-        f"{settings['limit_s']:g} s for a photo, or at {settings['memory_gb']:g} GB. Seconds are from file to file in "
-        "a program that stays open, except in the folder and the cold start: those are whole commands. Memory is the "
-        "peak of the process and its children since its start. Files are in the system's cache.",
+        f"first fill takes more than {settings['slow_s']:g} s is timed by that fill alone; the tables count the "
+        f"fills. A program is ended after {settings['limit_s']:g} s for a photo, or at {settings['memory_gb']:g} GB. "
+        "Seconds are from file to file in a program that stays open, except in the folder and the cold start, which "
+        "are whole commands. Memory is the peak of the process and its children since its start. "
+        "Files are in the system's cache.",
         "",
     ]
     lines += ["## Targets", "", *make_markdown_table(targets), "", "## Settings", ""]
@@ -63,7 +64,7 @@ def make_rows(cells: Sequence[Cell]) -> list[list[str]]:
     """Return the table of a task; a contender that was not timed shows its problem instead of times."""
     is_folder = any(cell.num_photos > 1 for cell in cells)
     has_fills = any(cell.num_changed is not None for cell in cells)
-    header = ["program", "seconds", "CPU seconds", "memory MB"]
+    header = ["program", "seconds", "fills", "CPU seconds", "memory MB"]
     header += [f"times as fast as {name}" for name in _RIVALS]
     header += ["images/s"] if is_folder else []
     header += ["largest difference", "changed known pixels", "PSNR in the hole"] if has_fills else []
@@ -72,9 +73,10 @@ def make_rows(cells: Sequence[Cell]) -> list[list[str]]:
         seconds = cell.median_s
         if seconds is None:
             memory = f"{cell.peak_mb:.0f}" if cell.peak_mb else ""
-            rows.append([cell.contender, cell.problem, "", memory])
+            rows.append([cell.contender, cell.problem, "", "", memory])
             continue
-        row = [cell.contender, format_seconds(seconds), format_seconds(cell.median_cpu_s), f"{cell.peak_mb:.0f}"]
+        row = [cell.contender, format_seconds(seconds), str(len(cell.seconds)), format_seconds(cell.median_cpu_s)]
+        row += [f"{cell.peak_mb:.0f}"]
         row += [_format(find_ratio(cell, cells, name), ".2f") for name in _RIVALS]
         row += [f"{cell.num_photos / seconds:.2f}"] if is_folder else []
         if has_fills:

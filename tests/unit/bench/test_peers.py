@@ -188,7 +188,7 @@ def test_ratios_are_medians_over_common_rounds() -> None:
     assert find_ratio(ours, [rival, ours], REFERENCE) == 3.0
     assert find_ratio(once, [rival, once], REFERENCE) == 0.5
     assert find_ratio(rival, [rival, ours], REFERENCE) is None
-    assert make_rows([rival, ours])[2][:5] == ["ours", "2", "1", "0", "3.00"]
+    assert make_rows([rival, ours])[2][:6] == ["ours", "2", "3", "1", "0", "3.00"]
 
 
 def test_habits_show_what_is_lost(tmp_path: Path, photo: np.ndarray) -> None:
