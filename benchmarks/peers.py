@@ -53,7 +53,7 @@ from wavepaint.bench.peers import (
 from wavepaint.bench.report import describe_run, write_report
 from wavepaint.cli.progress import print_line
 from wavepaint.contract import hash_file
-from wavepaint.errors import ConfigError, EngineError
+from wavepaint.errors import ConfigError, EngineError, WavePaintError
 
 SCRIPT = Path(__file__).with_name("peer_program.py")
 CHECKOUT = Path(__file__).parents[1]
@@ -178,7 +178,17 @@ def parse_tasks(text: str) -> list[str]:
     return [task for task in TASKS if task in chosen]
 
 
-@click.command()
+class OneLineErrors(click.Command):
+    """A command whose expected errors are one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WavePaintError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.command(cls=OneLineErrors)
 @click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option(

@@ -92,7 +92,7 @@ class Setup:
         pythons: Interpreter by peer.
         script: ``benchmarks/peer_program.py``.
         environment: Environment variables of the programs.
-        limits: Of each job.
+        limits: The limits of each job.
         rounds: Alternating rounds.
         slow_s: A contender whose first fill takes longer is timed only once, by that fill.
         results: Folder for the fills and the programs' output.

@@ -82,6 +82,11 @@ def test_what_nobody_can_race_is_refused_with_a_line(folder: Path, tmp_path: Pat
     peers = run(*options, "--peers", "photoshop")
     assert peers.exit_code == 2
     assert "'photoshop': expected simple-lama, iopaint, opencv, wavepaint" in peers.output
+    (tmp_path / "work").mkdir(exist_ok=True)
+    (tmp_path / "work" / "cells.json").write_text("[]")
+    record = run(*options, "--dry-run")
+    assert record.exit_code == 1
+    assert "cells.json is not a record of this race" in record.output
     (folder / "a.png").unlink()
     empty = run(*options, "--dry-run")
     assert empty.exit_code == 2
