@@ -95,7 +95,7 @@ class Layer(NamedTuple):
 
 @cache
 def count_layers(subject_name: str, side: int, build: Callable[[], Any]) -> tuple[Layer, ...]:
-    """Return the cost of every layer of a network, without computing it.
+    """Return the cost of every layer of a network, without computing it, as if everything were hole.
 
     Args:
         subject_name: Key of the cache, with the side.
@@ -111,6 +111,8 @@ def count_layers(subject_name: str, side: int, build: Callable[[], Any]) -> tupl
 
     class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten.nonzero.default:  # everything is found, as in plans
+                return args[0].new_empty(args[0].numel(), args[0].dim(), dtype=torch.int64)
             output = func(*args, **(kwargs or {}))
             count = flop_registry.get(func._overloadpacket)
             if count is not None:
