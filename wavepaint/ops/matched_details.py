@@ -58,6 +58,9 @@ _WINDOW = 3
 _WINDOW_CELLS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
 _QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Quarters of a patch: the upper (0) or lower (1) half of the left (0) or right (1) half."""
+_LEAST_RATIO = 2**-7
+"""Least weight before its power is taken, relative to the best. Its power is about 2e-34: far too little to count, and
+large enough for a normal float32, because processors take many times as long for smaller numbers."""
 _STEP = 1 / 256
 """Step of the part of a colour whose squared differences are computed without rounding."""
 
@@ -210,7 +213,7 @@ class _Grid:
         roughly = queries_ABD[..., exact:] @ gathered_AKD[..., exact:compared].transpose(1, 2)
         difference = torch.clamp(exactly + roughly, min=softness)
         weights = gathered_AKD[..., compared : compared + 1].transpose(1, 2) / difference
-        weights = weights / weights.amax(-1, keepdim=True)
+        weights = torch.clamp(weights / weights.amax(-1, keepdim=True), min=_LEAST_RATIO)
         for _ in range(_SQUARINGS):
             weights = weights * weights
         return weights, gathered_AKD[..., compared + 1 :]
