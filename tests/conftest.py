@@ -17,6 +17,7 @@ from tests.fakes.bundle import write_full_bundle
 from tests.fakes.machine import Machine, install
 from wavepaint.contract import Bundle
 from wavepaint.export.bundle import ExportOptions
+from wavepaint.machine import count_cores
 from wavepaint.models.registry import build_model
 from wavepaint.weights.checkpoint import save_checkpoint
 
@@ -53,6 +54,11 @@ def export_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if request.config.pluginmanager.has_plugin("cacheprovider"):
         return request.config.cache.mkdir("exports")
     return tmp_path_factory.mktemp("exports")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than cores for ``-n auto``, because some tests wait for servers and child processes."""
+    return count_cores() + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
