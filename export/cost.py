@@ -56,14 +56,14 @@ def measure_cost(path: Path, size_multiple: int, limits: SizeLimits | None = Non
     graph = onnx.load(path).graph
     size = SizeRange.from_limits(limits).clamp((1, SIDE, SIDE), size_multiple)
     image, mask = make_batch(*size)
-    shapes, sizes = _observe(path, {INPUT_IMAGE: image, INPUT_MASK: mask})
+    shapes, sizes = _observe(path, graph, {INPUT_IMAGE: image, INPUT_MASK: mask})
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     num_macs = 0
     for node in graph.node:
         with contextlib.suppress(KeyError):  # ONNX Runtime expands a few operators into others with other names
             num_macs += _count_macs(node, shapes)
     if any(node.op_type == "NonZero" for node in graph.node):  # sizes depend on the hole
-        _, sizes = _observe(path, {INPUT_IMAGE: image, INPUT_MASK: np.ones_like(mask)})
+        _, sizes = _observe(path, graph, {INPUT_IMAGE: image, INPUT_MASK: np.ones_like(mask)})
     last_read = {name: index for index, node in enumerate(graph.node) for name in node.input}
     alive = peak = sum(sizes[value.name] for value in graph.input)
     for index, node in enumerate(graph.node):
@@ -74,9 +74,10 @@ def measure_cost(path: Path, size_multiple: int, limits: SizeLimits | None = Non
     return Cost(macs_per_pixel=num_macs / num_pixels, activation_bytes_per_pixel=peak / num_pixels)
 
 
-def _observe(path: Path, tensors: dict[str, Tensor]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+def _observe(
+    path: Path, graph: onnx.GraphProto, tensors: dict[str, Tensor]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
     """Run a model once, unoptimized; return the shape and the size in bytes of every tensor that its nodes write."""
-    graph = onnx.load(path, load_external_data=False).graph
     inputs = {value.name: tensors[value.name] for value in graph.input}
     shapes: dict[str, tuple[int, ...]] = {name: tensor.shape for name, tensor in inputs.items()}
     sizes = {name: tensor.nbytes for name, tensor in inputs.items()}

@@ -22,6 +22,7 @@ from wavepaint.errors import EngineError
 from wavepaint.export.cases import AnyCase, Image
 from wavepaint.export.to_onnx import SCOPES
 from wavepaint.optional import require
+from wavepaint.runtime.engines.openvino import load_openvino
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,7 +120,7 @@ def _open_ort(content: bytes, wanted: list[str]) -> _RunTensors:
 
 
 def _open_openvino(content: bytes, wanted: list[str]) -> _RunTensors:
-    core = require("openvino", extra="openvino").Core()
+    core = load_openvino().Core()
     model: Any = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
 
     def run(inputs: dict[str, Image]) -> list[Image]:

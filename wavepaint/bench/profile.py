@@ -16,6 +16,7 @@ from wavepaint.bench.cells import Cell
 from wavepaint.bench.entrants import Subject
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import ExecutionConfig
+from wavepaint.runtime.engines.openvino import load_openvino
 
 PROFILED = ("ort-cpu", "openvino")
 CALLS = 3
@@ -126,7 +127,7 @@ def _profile_ort(path: Path, inputs: dict[str, Any], precision: str, threads: in
 
 def _profile_openvino(path: Path, inputs: dict[str, Any], precision: str, threads: int | None) -> list[list[Event]]:
     """Return the events of each call except the first."""
-    core: Any = require("openvino", extra="openvino").Core()
+    core: Any = load_openvino().Core()
     config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1", "PERF_COUNT": "YES"}
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = str(threads)

@@ -5,7 +5,7 @@ cells is (N, h, w, D), channels last, because a row of D values is then moved as
 blocks; with blocks of one cell, a block is a cell.
 
 The number of blocks of interest depends on the mask, and the size of a map on the image. An export captures the three
-operators that depend on them as one operator each; :mod:`wavepaint.export.to_onnx` translates them.
+operators that depend on them as one operator each; :mod:`wavepaint.export.translations` translates them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """What operators on maps share: checks of their inputs, and operators that depend on a size.
 
 An export captures each of the latter as one operator, so the captured program is the same for every size;
-:mod:`wavepaint.export.to_onnx` translates it.
+:mod:`wavepaint.export.translations` translates it.
 """
 
 import torch

@@ -6,12 +6,11 @@ from torch import Tensor
 
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.sources import open_source
-from wavepaint.data.split import Split, split_names
 from wavepaint.data.validation_set import load_validation
 from wavepaint.training.config import TrainConfig
 from wavepaint.training.crops import RandomCrops, to_float
 from wavepaint.training.network_step import Batch
-from wavepaint.training.run_data import RunData, make_augmentation, warn_of_few
+from wavepaint.training.run_data import RunData, choose_split, make_augmentation, warn_of_few
 
 
 class DataModule(RunData):
@@ -37,19 +36,11 @@ class DataModule(RunData):
         self._augmentation = make_augmentation(config)
         silhouettes = Path(settings.silhouettes) if settings.silhouettes else None
         self._masks, val_masks = (MaskSampler(kinds, silhouettes) for kinds in (settings.masks, settings.val_masks))
-        self._source = val_source = open_source(data)
-        if val_data is None:
-            self.split = split_names(
-                self._source.names,
-                seed=config.seed,
-                val_fraction=settings.val_fraction,
-                test_fraction=settings.test_fraction,
-            )
-        else:
-            val_source = open_source(val_data)
-            self.split = Split(train=tuple(self._source.names), val=tuple(val_source.names), seed=config.seed)
+        self._source = open_source(data)
+        val_source = None if val_data is None else open_source(val_data)
+        self.split = choose_split(config, self._source, val_source)
         self.val_pairs = load_validation(
-            val_source,
+            val_source or self._source,
             self.split.val,
             size=settings.val_size,
             masks=val_masks,
@@ -57,9 +48,7 @@ class DataModule(RunData):
             max_broken=settings.max_broken,
         )
         warn_of_few(self.num_val)
-        self.record = {"train": self._source.describe(self.split.train), "val": val_source.describe(self.split.val)}
-        if self.split.test:
-            self.record["test"] = self._source.describe(self.split.test)
+        self._record_sources(self._source, val_source or self._source)
 
     @property
     def num_val(self) -> int:

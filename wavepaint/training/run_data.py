@@ -3,7 +3,7 @@
 import signal
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavepaint.data.augment import Augmentation
-from wavepaint.data.split import Split
+from wavepaint.data.sources import PhotoSource
+from wavepaint.data.split import Split, split_names
 from wavepaint.errors import WavePaintWarning
 from wavepaint.training.config import RunConfig
 from wavepaint.training.crops import RandomSamples, read_batches
@@ -60,6 +61,28 @@ def warn_of_few(num_val: int) -> None:
         )
 
 
+def choose_split(
+    config: RunConfig,
+    source: PhotoSource,
+    val_source: PhotoSource | None,
+    split: Callable[..., Split] = split_names,
+) -> Split:
+    """Return the photos for training, validation and testing.
+
+    Args:
+        config: The configuration of the run.
+        source: The photos to train on.
+        val_source: The photos for validation; None holds out shares of ``source``.
+        split: Holds out shares of names, as :func:`wavepaint.data.split.split_names` does.
+    """
+    if val_source is not None:
+        return Split(train=tuple(source.names), val=tuple(val_source.names), seed=config.seed)
+    settings = config.data
+    return split(
+        source.names, seed=config.seed, val_fraction=settings.val_fraction, test_fraction=settings.test_fraction
+    )
+
+
 class RunData(ABC):
     """The training and validation data of a run.
 
@@ -85,6 +108,12 @@ class RunData(ABC):
     @abstractmethod
     def _to_batch(self, image: Tensor, other: Tensor) -> Batch:
         """Convert what a loader sends to a batch, on the device."""
+
+    def _record_sources(self, source: PhotoSource, val_source: PhotoSource) -> None:
+        """Set the record once the split is known."""
+        self.record = {"train": source.describe(self.split.train), "val": val_source.describe(self.split.val)}
+        if self.split.test:
+            self.record["test"] = source.describe(self.split.test)
 
     def iterate_batches(
         self, context: DistributedContext, device: torch.device, *, first_step: int, total_steps: int

@@ -12,14 +12,14 @@ from torch import Tensor
 from wavepaint.data.augment import augment
 from wavepaint.data.sources import ArchiveSource, PhotoSource, open_source
 from wavepaint.data.split import Split, split_names
-from wavepaint.data.validation_set import Pixels, read_photos
+from wavepaint.data.validation_set import Pixels
 from wavepaint.errors import TrainingError, printable
 from wavepaint.runtime.recognition.preparation import scale_photo
 from wavepaint.training.config import ClassTrainConfig
 from wavepaint.training.crops import RandomSamples, Sample, to_tensor
 from wavepaint.training.network_step import Batch
-from wavepaint.training.recognition.labelled_data import LabelledData, pick_evenly, show_crops_within, show_names
-from wavepaint.training.run_data import make_augmentation, warn_of_few
+from wavepaint.training.recognition.labelled_data import LabelledData, LabelledSamples, show_crops_within, show_names
+from wavepaint.training.run_data import choose_split, make_augmentation, warn_of_few
 
 _SUBSETS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 """Names of folders that are parts of a data set, not classes."""
@@ -42,26 +42,18 @@ class ClassFolders(LabelledData):
     """
 
     def __init__(self, config: ClassTrainConfig, data: Path, val_data: Path | None) -> None:
-        settings = config.data
         self.config = config
         self.augmentation = make_augmentation(config)
-        self._source = val_source = open_source(data)
+        self._source = open_source(data)
         self.class_names = list_classes(self._source)
         self._numbers = {name: number for number, name in enumerate(self.class_names)}
-        if val_data is None:
-            self.split = split_classes(
-                self._source.names,
-                seed=config.seed,
-                val_fraction=settings.val_fraction,
-                test_fraction=settings.test_fraction,
-            )
-        else:
-            val_source = open_source(val_data)
+        val_source = None if val_data is None else open_source(val_data)
+        if val_source is not None:
             self._check_validation(val_source)
-            self.split = Split(train=tuple(self._source.names), val=tuple(val_source.names), seed=config.seed)
-        self.val_images = self._load_validation(val_source)
+        self.split = choose_split(config, self._source, val_source, split_classes)
+        self.val_images: list[tuple[Pixels, int]] = self._load_validation(val_source or self._source)
         warn_of_few(self.num_val)
-        self._record(self._source, val_source)
+        self._record_sources(self._source, val_source or self._source)
 
     @property
     def num_val(self) -> int:
@@ -75,17 +67,9 @@ class ClassFolders(LabelledData):
                 "Remove them, or add these classes to the training images (--val-data)."
             )
 
-    def _load_validation(self, source: PhotoSource) -> list[tuple[Pixels, int]]:
-        settings, names = self.config.data, pick_evenly(self.split.val, self.config.data.val_images)
-        size = self.preprocessing.size
-        assert size is not None
-        images = [
-            (scale_photo(photo, size, self.preprocessing), self._numbers[_find_class(names[index])])
-            for index, photo in read_photos(source, names, settings.max_broken)
-        ]
-        if not images:
-            raise TrainingError(f"none of the {len(names)} validation images in {source.root} can be decoded.")
-        return images
+    def _prepare_validation(self, name: str, photo: Image.Image) -> tuple[Pixels, int]:
+        assert self.preprocessing.size is not None
+        return scale_photo(photo, self.preprocessing.size, self.preprocessing), self._numbers[_find_class(name)]
 
     def _make_samples(self, num_samples: int, workers: int) -> RandomSamples:
         numbers = np.array([self._numbers[_find_class(name)] for name in self.split.train])
@@ -95,24 +79,14 @@ class ClassFolders(LabelledData):
         return image.float() / 255, other
 
 
-class _ClassCrops(RandomSamples):
+class _ClassCrops(LabelledSamples):
     """Augmented crops (3, S, S) uint8 with the number of their class."""
 
     def __init__(
         self, data: ClassFolders, source: PhotoSource, numbers: np.ndarray, *, num_samples: int, workers: int
     ) -> None:
-        config = data.config
-        super().__init__(
-            source,
-            data.split.train,
-            config.data.crop_size,
-            seed=config.seed,
-            num_samples=num_samples,
-            workers=workers,
-            max_broken=config.data.max_broken,
-        )
-        self._augmentation, self._numbers = data.augmentation, numbers
-        self._min_crop = config.classes.min_crop
+        super().__init__(data, source, num_samples=num_samples, workers=workers)
+        self._numbers = numbers
 
     def _make_sample(self, place: int, photo: Image.Image, rng: np.random.Generator) -> Sample:
         settings = show_crops_within(self._augmentation, min(photo.size), self._min_crop)

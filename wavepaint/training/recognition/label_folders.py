@@ -11,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from wavepaint.data.augment import augment_labelled
-from wavepaint.data.split import Split, split_names
-from wavepaint.data.validation_set import Pixels, read_photos
+from wavepaint.data.validation_set import Pixels
 from wavepaint.errors import TrainingError, WavePaintWarning, printable
 from wavepaint.runtime.recognition.preparation import scale_photo
 from wavepaint.training.config import ClassTrainConfig
@@ -20,8 +19,8 @@ from wavepaint.training.crops import RandomSamples, Sample, to_tensor
 from wavepaint.training.network_step import Batch
 from wavepaint.training.recognition.class_step import UNLABELLED
 from wavepaint.training.recognition.label_maps import IGNORED, LabelledSource, count_pixels, open_labelled
-from wavepaint.training.recognition.labelled_data import LabelledData, pick_evenly, show_crops_within, show_names
-from wavepaint.training.run_data import make_augmentation, warn_of_few
+from wavepaint.training.recognition.labelled_data import LabelledData, LabelledSamples, show_crops_within, show_names
+from wavepaint.training.run_data import choose_split, make_augmentation, warn_of_few
 
 
 class LabelFolders(LabelledData):
@@ -44,25 +43,17 @@ class LabelFolders(LabelledData):
     def __init__(
         self, config: ClassTrainConfig, data: Path, val_data: Path | None, num_classes: int | None = None
     ) -> None:
-        settings = config.data
         self.config = config
         self.augmentation = make_augmentation(config)
-        self._source = val_source = open_labelled(data)
-        if val_data is None:
-            self.split = split_names(
-                self._source.names,
-                seed=config.seed,
-                val_fraction=settings.val_fraction,
-                test_fraction=settings.test_fraction,
-            )
-        else:
-            val_source = open_labelled(val_data)
-            self.split = Split(train=tuple(self._source.names), val=tuple(val_source.names), seed=config.seed)
+        self._source = open_labelled(data)
+        val_source = None if val_data is None else open_labelled(val_data)
+        self.split = choose_split(config, self._source, val_source)
+        val_source = val_source or self._source
         found = self._count_classes(val_source, num_classes)
         self.class_names = [str(number) for number in range(found)]
-        self.val_images = self._load_validation(val_source)
+        self.val_images: list[tuple[Pixels, Pixels]] = self._load_validation(val_source)
         warn_of_few(self.num_val)
-        self._record(self._source, val_source)
+        self._record_sources(self._source, val_source)
 
     @property
     def num_val(self) -> int:
@@ -105,19 +96,10 @@ class LabelFolders(LabelledData):
                     f"to {limit - 1}, {reason}, and {IGNORED} for pixels to ignore."
                 )
 
-    def _load_validation(self, source: LabelledSource) -> list[tuple[Pixels, Pixels]]:
-        settings, names = self.config.data, pick_evenly(self.split.val, self.config.data.val_images)
-        size = settings.val_size
-        images = [
-            (
-                scale_photo(photo.convert("RGB"), (size, size), self.preprocessing),
-                np.asarray(photo.getchannel("A").resize((size, size), Image.Resampling.NEAREST)),
-            )
-            for _, photo in read_photos(source, names, settings.max_broken)
-        ]
-        if not images:
-            raise TrainingError(f"none of the {len(names)} validation images in {source.root} can be decoded.")
-        return images
+    def _prepare_validation(self, name: str, photo: Image.Image) -> tuple[Pixels, Pixels]:
+        size = (self.config.data.val_size,) * 2
+        labels = np.asarray(photo.getchannel("A").resize(size, Image.Resampling.NEAREST))
+        return scale_photo(photo.convert("RGB"), size, self.preprocessing), labels
 
     def _make_samples(self, num_samples: int, workers: int) -> RandomSamples:
         return _LabelledCrops(self, self._source, num_samples=num_samples, workers=workers)
@@ -126,24 +108,11 @@ class LabelFolders(LabelledData):
         return image.float() / 255, other.long().masked_fill(other == IGNORED, UNLABELLED)
 
 
-class _LabelledCrops(RandomSamples):
+class _LabelledCrops(LabelledSamples):
     """Augmented crops (3, S, S) with their labels (S, S), both uint8.
 
     Images are stretched to squares before they are cropped, as those that the trained network gets.
     """
-
-    def __init__(self, data: LabelFolders, source: LabelledSource, *, num_samples: int, workers: int) -> None:
-        config = data.config
-        super().__init__(
-            source,
-            data.split.train,
-            config.data.crop_size,
-            seed=config.seed,
-            num_samples=num_samples,
-            workers=workers,
-            max_broken=config.data.max_broken,
-        )
-        self._augmentation, self._min_crop = data.augmentation, config.classes.min_crop
 
     def _read_photo(self, place: int) -> Image.Image:
         """Return a photo as a square that is just large enough for the smallest crop, with its labels as alpha."""

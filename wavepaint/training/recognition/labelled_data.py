@@ -1,14 +1,19 @@
 """What the data of classifiers and segmenters have in common."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from PIL import Image
 
 from wavepaint.contract import PRESETS, Preprocessing, Resize
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.sources import PhotoSource
-from wavepaint.errors import printable
+from wavepaint.data.validation_set import Pixels, read_photos
+from wavepaint.errors import TrainingError, printable
 from wavepaint.training.config import ClassTrainConfig
+from wavepaint.training.crops import RandomSamples
 from wavepaint.training.run_data import RunData
 
 Item = TypeVar("Item")
@@ -34,10 +39,34 @@ class LabelledData(RunData):
         """What bundles of this run do with photos; validation does the same."""
         return choose_preprocessing(self.config)
 
-    def _record(self, source: PhotoSource, val_source: PhotoSource) -> None:
-        self.record = {"train": source.describe(self.split.train), "val": val_source.describe(self.split.val)}
-        if self.split.test:
-            self.record["test"] = source.describe(self.split.test)
+    @abstractmethod
+    def _prepare_validation(self, name: str, photo: Image.Image) -> tuple[Pixels, Any]:
+        """Return a validation image (S, S, 3) with its labels."""
+
+    def _load_validation(self, source: PhotoSource) -> list[Any]:
+        names = pick_evenly(self.split.val, self.config.data.val_images)
+        photos = read_photos(source, names, self.config.data.max_broken)
+        images = [self._prepare_validation(names[index], photo) for index, photo in photos]
+        if not images:
+            raise TrainingError(f"none of the {len(names)} validation images in {source.root} can be decoded.")
+        return images
+
+
+class LabelledSamples(RandomSamples):
+    """Random crops of the training images of labelled data."""
+
+    def __init__(self, data: LabelledData, source: PhotoSource, *, num_samples: int, workers: int) -> None:
+        config = data.config
+        super().__init__(
+            source,
+            data.split.train,
+            config.data.crop_size,
+            seed=config.seed,
+            num_samples=num_samples,
+            workers=workers,
+            max_broken=config.data.max_broken,
+        )
+        self._augmentation, self._min_crop = data.augmentation, config.classes.min_crop
 
 
 def choose_preprocessing(config: ClassTrainConfig) -> Preprocessing:
