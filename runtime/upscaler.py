@@ -1,22 +1,17 @@
 """Photos of twice the size: ``wp upscale``."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from wavepaint.arguments import check_type
-from wavepaint.contract import SUPER_RESOLUTION, Precision, read_bundle
-from wavepaint.errors import BundleError, EngineError
-from wavepaint.runtime.engines.engine import Auto, EngineName
-from wavepaint.runtime.engines.registry import check_execution, open_session
-from wavepaint.runtime.engines.session import Closeable
+from wavepaint.contract import SUPER_RESOLUTION
+from wavepaint.errors import BundleError
 from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.images.arrays import quantize
 from wavepaint.runtime.images.photo import ImageSource, Photo
 from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.previews import as_rgb
+from wavepaint.runtime.task_model import TaskModel
 
 FACTOR = 2
 TILE, MARGIN = 512, 64
@@ -24,7 +19,7 @@ TILE, MARGIN = 512, 64
 every network's size multiple, so that each pixel lies at the same place of the wavelets' grid as in the whole photo."""
 
 
-class Upscaler(Closeable):
+class Upscaler(TaskModel):
     """A network for super-resolution, loaded once and used for many photos.
 
     Example::
@@ -33,33 +28,9 @@ class Upscaler(Closeable):
 
         with Upscaler("bundles/sharp") as upscaler:
             pixels = upscaler.upscale("photo.jpg")  # (2H, 2W, 3) uint8
-
-    Args:
-        bundle: Folder of a bundle for super-resolution.
-        engine: The engine that runs the model; ``auto`` takes the fastest that works on this machine.
-        precision: Arithmetic precision; ``auto`` takes the engine's fastest verified one.
-        threads: CPU threads; None lets the engine choose.
-
-    Raises:
-        BundleError: The bundle is missing, altered, of another version or of another task.
-        EngineError: The engine is not installed or does not load.
-        ConfigError: An argument is out of range.
     """
 
-    def __init__(
-        self,
-        bundle: str | os.PathLike[str],
-        *,
-        engine: EngineName | Auto = "auto",
-        precision: Precision | Auto = "auto",
-        threads: int | None = None,
-    ) -> None:
-        check_type("bundle", bundle, (str, os.PathLike), "a folder's path")
-        check_execution(engine, precision, threads)
-        self.bundle = read_bundle(Path(bundle))
-        self.bundle.require_task(SUPER_RESOLUTION)
-        self._session = open_session(self.bundle, engine=engine, precision=precision, threads=threads)
-        self.engine = f"{self._session.engine} {self._session.arithmetic}"
+    task = SUPER_RESOLUTION
 
     def upscale(self, image: ImageSource) -> NDArray[np.uint8]:
         """Return a photo at twice its size, (2H, 2W, 3) uint8. Transparent parts of the photo are put on white.
@@ -97,14 +68,9 @@ class Upscaler(Closeable):
         output = self._session.run(image)
         if output.shape[2:] != (FACTOR * padded.shape[0], FACTOR * padded.shape[1]):
             raise BundleError(f"the model in {self.bundle.folder} does not return images of twice the size.")
-        if not np.isfinite(output).all():
-            raise EngineError(f"{self.engine} returned values that are not finite. Try another --engine.")
+        self._require_finite(output)
         levels = quantize(np.clip(output[0].transpose(1, 2, 0), 0, 1), np.dtype(np.uint8))
         return np.asarray(levels[: FACTOR * height, : FACTOR * width], np.uint8)
-
-    def close(self) -> None:
-        """Free the engine."""
-        self._session.close()
 
 
 def _cut(length: int) -> Iterator[tuple[int, int]]:
