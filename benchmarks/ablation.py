@@ -11,12 +11,13 @@ studies is trained once.
 """
 
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from wavepaint.bench.ablation_studies import (
     STUDIES,
     Budget,
     Row,
-    Study,
     make_config,
     make_key,
 )
@@ -160,74 +160,120 @@ def run_in_own_process(*arguments: Any) -> Result:
         return executor.submit(run_training, *arguments).result()
 
 
-def make_records(name: str, row: Row, seed: int, config: TrainConfig, result: Result) -> list[Record]:
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A row of a study with one seed, and the folder of its training, which other studies may share."""
+
+    study: str
+    row: Row
+    seed: int
+    config: TrainConfig
+    folder: Path
+
+
+def list_trainings(names: Sequence[str], budget: Budget, seeds: int, photos: Path, out: Path) -> list[Training]:
+    """Return every row with every seed; all rows come before the second seed."""
+    photo_names = open_source(photos).names
+    trainings = []
+    for seed, name in itertools.product(range(seeds), names):
+        for row in STUDIES[name].rows:
+            config = make_config(row, budget, seed)
+            folder = out / "runs" / make_key(config, photo_names)
+            trainings.append(Training(name, row, seed, config, folder))
+    return trainings
+
+
+def make_records(training: Training, result: Result) -> list[Record]:
     """Return the lines of the CSV for a training; one line if it has no test."""
+    row = training.row
     shared = {
-        "study": name,
+        "study": training.study,
         "row": row.name,
-        "seed": seed,
+        "seed": training.seed,
         "architecture": row.architecture,
-        "hyper_parameters": json.dumps(config.hyper_parameters, sort_keys=True),
+        "hyper_parameters": json.dumps(training.config.hyper_parameters, sort_keys=True),
         "train_masks": ",".join(row.masks),
         **{key: value for key, value in result.items() if key not in ("tests", "device")},
     }
     # Square holes of many sizes are the result of one study; elsewhere they would only repeat a line.
     tests = result.get("tests") or [{}]
-    return [shared | test for test in tests if STUDIES[name].by_hole_size or "hole_side" not in test]
+    by_hole_size = STUDIES[training.study].by_hole_size
+    return [shared | test for test in tests if by_hole_size or "hole_side" not in test]
 
 
-def write_reports(out: Path, report: dict[str, Any], names: Sequence[str], records: Sequence[Record]) -> None:
-    """Write everything that the trainings so far allow, and replace earlier files."""
+def write_reports(
+    out: Path, report: dict[str, Any], trainings: Sequence[Training], results: dict[Path, Result]
+) -> None:
+    """Write everything that the results so far allow, and replace earlier files."""
+    done = [training for training in trainings if training.folder in results]
+    records = [line for training in done for line in make_records(training, results[training.folder])]
+    names = list(dict.fromkeys(training.study for training in trainings))
     write_csv(out / "ablation.csv", records)
     for name in names:
-        is_complete = records[-1]["row"] == STUDIES[name].rows[-1].name and records[-1]["study"] == name
-        if STUDIES[name].by_hole_size and is_complete:
+        if STUDIES[name].by_hole_size and all(one in done for one in trainings if one.study == name):
             plot_hole_sizes(out / f"{name}.png", name, records)
     for suffix, text in (("json", json.dumps(report, indent=2) + "\n"), ("md", make_page(report, names, records))):
         with write_file(out / f"ablation.{suffix}", overwrite=True) as temporary:
             temporary.write_text(text, "utf-8")
 
 
-def list_trainings(studies: dict[str, Study], seeds: int) -> list[tuple[str, Row, int]]:
-    """Return study, row and seed of every training; all rows come before the second seed."""
-    return [(name, row, seed) for seed in range(seeds) for name, study in studies.items() for row in study.rows]
+def run_side_by_side(
+    trainings: Sequence[Training], run: Callable[[Training], Result], jobs: int
+) -> Iterator[tuple[Training, Result]]:
+    """Run trainings, ``jobs`` at the same time, and yield each with its result as it ends.
+
+    Those that measure only cost run alone, after the others.
+    """
+    alone = [training for training in trainings if jobs == 1 or training.row.is_timed_only]
+    with ThreadPoolExecutor(jobs) as executor:
+        futures = {executor.submit(run, training): training for training in trainings if training not in alone}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+    for training in alone:
+        yield training, run(training)
 
 
 def run_studies(
-    names: Sequence[str],
-    budget: Budget,
-    seeds: int,
-    photos: Path,
-    out: Path,
-    run: Callable[..., Result],
-) -> list[Record]:
-    """Run what is not done yet; write the reports after every training, and return the lines of the CSV."""
-    photo_names = open_source(photos).names
+    names: Sequence[str], budget: Budget, seeds: int, photos: Path, out: Path, run: Callable[..., Result], jobs: int
+) -> bool:
+    """Run what is not done yet, and write the reports after every training; return whether all have a result."""
+    trainings = list_trainings(names, budget, seeds, photos, out)
+    unique = {training.folder: training for training in reversed(trainings)}
+    results = {
+        folder: json.loads((folder / RESULT).read_text("utf-8")) for folder in unique if (folder / RESULT).exists()
+    }
+    waiting = [one for one in trainings if one.folder not in results and unique[one.folder] is one]
+    if results:
+        print_line(f"{len(results)} of {len(unique)} trainings were done before")
     report = {
         **describe_run("ablation"),
         "budget": dataclasses.asdict(budget),
         "seeds": seeds,
-        "num_photos": len(photo_names),
-        "device": "device unknown",
+        "jobs": jobs,
+        "num_photos": len(open_source(photos).names),
+        "device": next((one["device"] for one in results.values() if "device" in one), "device unknown"),
     }
-    records: list[Record] = []
-    trainings = list_trainings({name: STUDIES[name] for name in names}, seeds)
-    for number, (name, row, seed) in enumerate(trainings, 1):
-        config = make_config(row, budget, seed)
-        folder = out / "runs" / make_key(config, photo_names)
-        is_done = (folder / RESULT).exists()
-        print_line(f"{number} of {len(trainings)}: {name}, {row.name}{', done before' if is_done else ''}")
+
+    def train_one(training: Training) -> Result:
+        number = len(unique) - len(waiting) + waiting.index(training) + 1
+        print_line(f"{number} of {len(unique)}: {training.study}, {training.row.name}")
         try:
-            arguments = (row, budget, seed, photos, folder)
-            result = json.loads((folder / RESULT).read_text("utf-8")) if is_done else run(*arguments)
-            report["device"] = result["device"]
+            return run(training.row, budget, training.seed, photos, training.folder)
         except (WavePaintError, RuntimeError, MemoryError) as error:  # from PyTorch, or a process that was killed
             problem = " ".join(str(error).split()) or "out of memory."
             print_line(f"error: {problem}")
-            result = {"problem": problem}
-        records += make_records(name, row, seed, config, result)
-        write_reports(out, report, names, records)
-    return records
+            return {"problem": problem}
+
+    write_reports(out, report, trainings, results)
+    for training, result in run_side_by_side(waiting, train_one, jobs):
+        results[training.folder] = result
+        report["device"] = result.get("device", report["device"])
+        write_reports(out, report, trainings, results)
+    return not any("problem" in result for result in results.values())
 
 
 def parse_studies(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
@@ -265,18 +311,25 @@ DEFAULTS = Budget()
     "--images", type=click.IntRange(1), default=DEFAULTS.images, show_default=True, help="Most images of a test."
 )
 @click.option("--workers", type=click.IntRange(0), default=DEFAULTS.workers, show_default=True, help="Loaders.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Trainings at the same time, for a GPU and many cores. Those that only measure cost run alone.",
+)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Repetitions of every training.")
-def main(photos: Path, out: Path, studies: tuple[str, ...], seeds: int, **budget: int) -> None:
+def main(photos: Path, out: Path, studies: tuple[str, ...], seeds: int, jobs: int, **budget: int) -> None:
     """Run the papers' ablations on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
     try:
-        records = run_studies(studies, Budget(**budget), seeds, photos, out, run_in_own_process)
+        is_complete = run_studies(studies, Budget(**budget), seeds, photos, out, run_in_own_process, jobs)
     except WavePaintError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         print_line("interrupted. Run the same command again to continue.")
         sys.exit(INTERRUPTED)
     click.echo((out / "ablation.md").read_text("utf-8"))
-    if any(record.get("problem") for record in records):
+    if not is_complete:
         sys.exit(1)
 
 

@@ -8,14 +8,16 @@ With --photos, the seconds of an epoch are the median step of this repository's 
 times the 2,000 steps of its 80,000 training images; no training is completed. All models, LaMa included, train only
 their generator with the paper's loss.
 
-Quality is measured only for a trained --bundle, on the same photos: SSIM over the whole 96x96 image and PSNR inside the
-hole. The paper's FID needs the weights of an Inception network, which this project does not have.
+--trained is a folder of ``benchmarks/ablation.py --studies table1``, which trains the three networks on the same photos
+with the same budget and loss. Its SSIM (over the whole image) and PSNR inside the hole go into the table. The paper's
+FID needs the weights of an Inception network, which this project does not have.
 
 The paper does not give the shape of its network with 14 M parameters. docs/models.md explains the one used here.
 
 The report, table1.json and table1.md, goes into a new folder.
 """
 
+import csv
 import statistics
 import tempfile
 import time
@@ -27,32 +29,19 @@ from typing import Any
 import click
 import numpy as np
 
-from wavepaint import Inpainter
 from wavepaint.atomic import check_target
+from wavepaint.bench.ablation_studies import PAPER_TABLE_1
 from wavepaint.bench.cells import ON_CPU, Result, list_cells
-from wavepaint.bench.classical import Pixels
-from wavepaint.bench.entrants import BASELINES, Subject, open_subject
-from wavepaint.bench.quality import MASKS, load_pairs, measure_quality
+from wavepaint.bench.entrants import BASELINES, open_subject
 from wavepaint.bench.race import NOISY_VARIATION, race
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
 from wavepaint.cli.progress import print_line
-from wavepaint.data.masks import describe_kind
-from wavepaint.data.sources import PhotoSource, open_source
+from wavepaint.data.sources import open_source
 from wavepaint.errors import ConfigError
-from wavepaint.metrics import image_quality
-from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.training.loop import Trainer
 from wavepaint.training.recipes import get_recipe
 from wavepaint.training.reporter import Reporter
 
-ROWS = {"cnn": "Custom CNN", "lama": "LaMa", "wavemix-inpainting": "WaveMix-Inpainting"}
-PAPER = {
-    "cnn": {"million_parameters": 12, "fid": 86.373, "ssim": 0.850, "epoch_s": 665, "images_per_s": 192},
-    "lama": {"million_parameters": 27, "fid": 70.294, "ssim": 0.893, "epoch_s": 4_861, "images_per_s": 112},
-    "wavemix-inpainting": {
-        "million_parameters": 14, "fid": 64.784, "ssim": 0.902, "epoch_s": 1_387, "images_per_s": 137,
-    },
-}  # fmt: skip
 SIZES = (96, 256)
 BATCH, SIDE, EPOCH_IMAGES = 40, 96, 80_000
 NOT_MEASURED = "not measured"
@@ -81,20 +70,28 @@ def time_epoch(name: str, photos: Path, steps: int) -> float:
     return float(np.median(np.diff(clock.ends))) * EPOCH_IMAGES / BATCH
 
 
-def score(bundle: Path, photos: PhotoSource) -> dict[str, float]:
-    """Return a bundle's quality on 96x96 photos with medium holes."""
-    ssims: list[float] = []
-    pairs = load_pairs(photos, SIDE)
-    truth = iter(pairs)
-    with Inpainter(bundle) as inpainter:
+def read_quality(trained: Path) -> dict[str, dict[str, float]]:
+    """Return the means over seeds of SSIM and PSNR inside the hole that ``benchmarks/ablation.py`` measured.
 
-        def fill(image: Pixels, mask: Pixels) -> Pixels:
-            filled = np.asarray(inpainter.fill(image, mask > 0, FillOptions(strategy="whole")))
-            ssims.append(image_quality.ssim(filled / 255, next(truth)[0] / 255))
-            return filled
-
-        quality = measure_quality(fill, pairs)
-    return {"ssim": statistics.fmean(ssims), "ssim_hole": quality.ssim, "psnr_hole_db": quality.psnr_db}
+    Raises:
+        ConfigError: The folder has no such results.
+    """
+    try:
+        with (trained / "ablation.csv").open(newline="", encoding="utf-8") as stream:
+            records = [record for record in csv.DictReader(stream) if record["study"] == "table1" and record["ssim"]]
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(f"{trained} has no ablation.csv of benchmarks/ablation.py (--trained): {error}") from error
+    quality = {}
+    for name, paper in PAPER_TABLE_1.items():
+        own = [record for record in records if record["row"] == paper["title"]]
+        if not own:
+            raise ConfigError(
+                f"{trained} lacks {paper['title']}: run benchmarks/ablation.py --studies table1 to its end."
+            )
+        quality[name] = {
+            key: statistics.fmean(float(record[key]) for record in own) for key in ("steps", "ssim", "psnr_hole_db")
+        }
+    return quality
 
 
 def find_rate(results: Sequence[Result], name: str, engine: str, side: int) -> float | None:
@@ -106,7 +103,8 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
     """Return the page: this machine's table, then the paper's."""
     machine = report["machine"]
     epoch_head = f"s per epoch ({report['steps']} steps, extrapolated)" if report["epoch_s"] else "s per epoch"
-    header = ["model", "M parameters", *(f"{e} {s}x{s}" for e in ON_CPU for s in SIZES), epoch_head, "SSIM", "FID"]
+    speeds = [f"{engine} {side}x{side}" for engine in ON_CPU for side in SIZES]
+    header = ["model", "M parameters", *speeds, epoch_head, "SSIM", "PSNR in the hole", "FID"]
     lines = [
         "# Table 1 on this machine",
         "",
@@ -114,27 +112,27 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
         f"{report['rounds']} alternating rounds; the paper: one NVIDIA 1080 with 12 GB. Command: `{report['command']}`",
         "",
         "Images/s in float32 with batch 1, each with its ratio to LaMa's. Compare rows with each other, not with the "
-        "paper's. Weights are random unless a bundle is named. An epoch has 80,000 images.",
+        "paper's. An epoch has 80,000 images.",
         "",
     ]
     table = [header]
-    for name, title in ROWS.items():
-        cells = [title, f"{next(r for r in results if r.model == name).num_parameters / 1e6:.2f}"]
+    for name, paper in PAPER_TABLE_1.items():
+        cells = [paper["title"], f"{next(r for r in results if r.model == name).num_parameters / 1e6:.2f}"]
         for engine in ON_CPU:
             for side in SIZES:
                 rate, rival = find_rate(results, name, engine, side), find_rate(results, "lama", engine, side)
                 cells.append(f"{rate:.2f} ({rate / rival:.2f})" if rate and rival else NOT_MEASURED)
         epoch, quality = report["epoch_s"].get(name), report["quality"].get(name)
         cells.append(f"{epoch:,.0f} ({epoch / report['epoch_s']['lama']:.2f})" if epoch else NOT_MEASURED)
-        cells.append(f"{quality['ssim']:.3f}" if quality else NOT_MEASURED)
+        cells += [f"{quality['ssim']:.3f}", f"{quality['psnr_hole_db']:.2f} dB"] if quality else [NOT_MEASURED] * 2
         table.append([*cells, NOT_MEASURED])
     lines += [*make_markdown_table(table), "", "The paper's:", ""]
     table = [["model", "M parameters", "images/s", "s per epoch", "SSIM", "FID"]]
-    for name, title in ROWS.items():
-        row, rival_row = PAPER[name], PAPER["lama"]
+    rival_row = PAPER_TABLE_1["lama"]
+    for row in PAPER_TABLE_1.values():
         table.append(
             [
-                title,
+                row["title"],
                 str(row["million_parameters"]),
                 f"{row['images_per_s']} ({row['images_per_s'] / rival_row['images_per_s']:.2f})",
                 f"{row['epoch_s']:,} ({row['epoch_s'] / rival_row['epoch_s']:.2f})",
@@ -152,23 +150,22 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
             "affected least. The seconds per epoch were measured one model after another and are affected most"
         )
     lines += ["", f"{note}.", *problems]
+    if report["quality"]:
+        steps = " and ".join(sorted({f"{one['steps']:,.0f}" for one in report["quality"].values()}))
+        lines += [
+            "",
+            f"SSIM and PSNR are those of the three networks after {steps} steps of {report['trained']}, from "
+            "`benchmarks/ablation.py --studies table1`. FID is not measured: it needs an Inception network's weights.",
+        ]
     return "\n".join(lines) + "\n"
-
-
-def parse_bundles(pairs: Sequence[str]) -> dict[str, Path]:
-    bundles: dict[str, Path] = {}
-    for pair in pairs:
-        name, _, folder = pair.partition("=")
-        if name not in ROWS or not folder or not Path(folder).is_dir():
-            raise ConfigError(f"{pair!r} is not the bundle of a row: expected {'|'.join(ROWS)}=FOLDER (--bundle).")
-        bundles[name] = Path(folder)
-    return bundles
 
 
 @click.command()
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
-@click.option("--photos", type=click.Path(path_type=Path), help="Folder of photos for training steps and quality.")
-@click.option("--bundle", "bundles", multiple=True, help="A trained bundle, such as cnn=FOLDER; repeatable.")
+@click.option("--photos", type=click.Path(path_type=Path), help="Folder of photos for training steps.")
+@click.option(
+    "--trained", type=click.Path(path_type=Path), help="Folder of benchmarks/ablation.py with the quality of the rows."
+)
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Timed training steps.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Alternating rounds.")
 @click.option(
@@ -183,7 +180,7 @@ def parse_bundles(pairs: Sequence[str]) -> dict[str, Path]:
 def main(
     out: Path,
     photos: Path | None,
-    bundles: tuple[str, ...],
+    trained: Path | None,
     steps: int,
     rounds: int,
     seconds: float,
@@ -192,14 +189,9 @@ def main(
 ) -> None:
     """Measure Table 1 on this machine; omitted parts say "not measured"."""
     check_target(out, overwrite)
-    trained = parse_bundles(bundles)
-    scenes = open_source(photos) if photos is not None else None
-    if trained and scenes is None:
-        raise ConfigError("the quality of a --bundle is measured on photos: give a folder of photos (--photos).")
-    subjects: list[Subject] = []
-    for name in ROWS:
-        bundle = open_subject(str(trained[name])).bundle if name in trained else open_subject(name).bundle
-        subjects.append(Subject(name, bundle, name in trained))
+    quality = read_quality(trained) if trained else {}
+    num_photos = len(open_source(photos).names) if photos else 0
+    subjects = [open_subject(name) for name in PAPER_TABLE_1]
     cells = list_cells(subjects, SIZES, [1], engines=ON_CPU, precisions=["float32"])
     results = race(
         cells,
@@ -209,7 +201,7 @@ def main(
         on_progress=print_line,
     )
     epochs: dict[str, float] = {}
-    for name in ROWS if photos is not None else ():
+    for name in PAPER_TABLE_1 if photos else ():
         print_line(f"training steps of {name}")
         epochs[name] = time_epoch(name, photos, steps)  # type: ignore[arg-type]
     report = {
@@ -218,12 +210,12 @@ def main(
         "rounds": rounds,
         "seconds": seconds,
         "steps": steps,
-        "num_photos": len(scenes.names) if scenes else 0,
-        "masks": describe_kind(MASKS),
-        "paper": PAPER,
+        "num_photos": num_photos,
+        "trained": str(trained or ""),
+        "paper": PAPER_TABLE_1,
         "results": [result.as_dict() for result in results],
         "epoch_s": epochs,
-        "quality": {name: score(folder, scenes) for name, folder in trained.items() if scenes},
+        "quality": quality,
     }
     page = markdown(report, results)
     write_report(out, "table1", report, page, overwrite=overwrite)

@@ -1,7 +1,11 @@
 """ONNX Runtime on the CPU and, through CUDA, on NVIDIA GPUs."""
 
 import contextlib
+import functools
 import importlib.metadata
+import io
+import itertools
+import time
 from threading import BoundedSemaphore
 from types import ModuleType
 from typing import Any, ClassVar, Literal
@@ -13,7 +17,15 @@ from wavepaint.machine import count_cores
 from wavepaint.optional import make_install_command, make_pip_command, require
 from wavepaint.runtime.engines.engine import ExecutionConfig, OnnxEngine, OpenOptions
 from wavepaint.runtime.engines.gpus import find_gpus, get_gpu_name
-from wavepaint.runtime.engines.session import GPU_BATCH, Session, Tensor, check_threads, first_line, is_out_of_memory
+from wavepaint.runtime.engines.session import (
+    GPU_BATCH,
+    RunParts,
+    Session,
+    Tensor,
+    check_threads,
+    first_line,
+    is_out_of_memory,
+)
 
 Device = Literal["cpu", "cuda"]
 
@@ -104,6 +116,17 @@ def _load(device: Device) -> ModuleType:
     return ort
 
 
+@functools.cache
+def _load_cuda_libraries(ort: ModuleType) -> None:
+    """Load CUDA and cuDNN from their Python packages, where the system's loader does not look.
+
+    A library that is not there may still be installed on the system. ONNX Runtime prints that it is missing, and its
+    own error when a session opens tells more.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
+
+
 def find_packages() -> list[str]:
     """Return the installed packages that contain the module ``onnxruntime``."""
     return sorted(set(importlib.metadata.packages_distributions().get("onnxruntime", [])))
@@ -151,6 +174,8 @@ class OrtSession(Session):
         super().__init__(model)
         path, provider = model.path, _PROVIDERS[device]
         ort = _load(device)
+        if device == "cuda":
+            _load_cuda_libraries(ort)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         check_threads(threads)
@@ -192,6 +217,32 @@ class OrtSession(Session):
                     self._free_memory(session)
                 raise
             return output
+
+    def time_parts(self, *tensors: Tensor, num_runs: int = 1, repeats: int = 1) -> list[RunParts]:
+        if self.device == "CPU":
+            return []
+        with self._checked(*tensors), self._turns:
+            return [self._time_run(tensors, repeats) for _ in range(num_runs)]
+
+    def _time_run(self, tensors: tuple[Tensor, ...], repeats: int) -> RunParts:
+        """Time a run by the processor's clock; each part ends when the GPU has finished."""
+        session, binding = self._session, self._session.io_binding()
+        unsynchronized = self._ort.RunOptions()
+        unsynchronized.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        times = [time.perf_counter()]
+        for name, tensor in zip(self.task.inputs, tensors, strict=True):
+            binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(tensor, "cuda", 0))
+        binding.synchronize_inputs()
+        times.append(time.perf_counter())
+        binding.bind_output(self.task.output, "cuda", 0)
+        for _ in range(repeats):
+            session.run_with_iobinding(binding, unsynchronized)
+        binding.synchronize_outputs()
+        times.append(time.perf_counter())
+        binding.copy_outputs_to_cpu()
+        times.append(time.perf_counter())
+        copy_in_ms, compute_ms, copy_out_ms = (1e3 * (end - start) for start, end in itertools.pairwise(times))
+        return RunParts(copy_in_ms, compute_ms / repeats, copy_out_ms)
 
     def _free_memory(self, session: Any) -> None:
         """Run on a small image with the option to give memory back.

@@ -22,7 +22,7 @@ OpenVINO were no faster with 4, and slower with one thread for each stream."""
 
 
 class RunParts(NamedTuple):
-    """Milliseconds of one run, by the device's clock."""
+    """Milliseconds of one run."""
 
     copy_in_ms: float
     compute_ms: float

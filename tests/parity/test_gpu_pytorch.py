@@ -78,6 +78,26 @@ def test_a_network_equals_itself_on_the_cpu(exact: None, name: str, layout: torc
     torch.testing.assert_close(found.cpu(), expected, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["with matched details", "LaMa"])
+def test_a_cuda_graph_equals_eager_calls(exact: None, name: str) -> None:
+    architecture, parameters = NETWORKS[name]
+    network: Any = randomise(build_model(architecture, parameters)).to(DEVICE)
+    batch = [tensor.to(DEVICE) for tensor in make_batch()]
+    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.inference_mode():
+        expected = network(*batch)
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            network(*batch)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            found = network(*batch)
+        batch[1].copy_(batch[1].flip(-1))  # holes elsewhere
+        graph.replay()
+        torch.testing.assert_close(found, network(*batch), atol=TOLERANCE, rtol=0)
+    assert not torch.equal(found, expected)
+
+
 def test_gradients_equal_those_on_the_cpu(exact: None) -> None:
     architecture, parameters = NETWORKS["with matched details"]
     network, batch = randomise(build_model(architecture, parameters)), make_batch()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,8 @@ def make_page(report: Mapping[str, Any], names: Sequence[str], records: Sequence
     """Return the Markdown page.
 
     Args:
-        report: Facts of the run: ``date``, ``command``, ``machine``, ``budget``, ``num_photos``, ``seeds``, ``device``.
+        report: Facts of the run: ``date``, ``command``, ``machine``, ``budget``, ``num_photos``, ``seeds``, ``jobs``,
+            ``device``.
         names: The studies, in the order of the page.
         records: The lines of the CSV.
     """
@@ -91,6 +93,12 @@ def make_page(report: Mapping[str, Any], names: Sequence[str], records: Sequence
         "own; its L2 and PSNR agree with that reading. Compare the order of the rows, not the values: data and budget "
         "differ.",
     ]
+    if report["jobs"] > 1:
+        lines += [
+            "",
+            f"{report['jobs']} trainings ran at the same time, so their images/s cannot be compared. Those that "
+            "measure only cost ran alone.",
+        ]
     for name in names:
         study = STUDIES[name]
         lines += ["", f"## {study.title}", "", study.question, ""]
@@ -116,11 +124,11 @@ def _get_lines(grouped: Records, name: str, row: Row, *, side: int | None = None
 
 
 def _make_quality_part(name: str, study: Study, grouped: Records) -> list[str]:
-    has_paper = any(row.paper for row in study.rows)
+    papers = [column for column in _QUALITY if any(column in row.paper for row in study.rows)]
     varied = [_TITLES.get(column, column) for column in study.varied]
     measured = [_TITLES[column] for column in (*_QUALITY, "psnr_hole_db")]
-    papers = [f"paper's {_TITLES[column]}" for column in _QUALITY] if has_paper else []
-    table = [["row", *varied, "M parameters", *measured, *papers, "images/s", "peak MB"]]
+    theirs = [f"paper's {_TITLES[column]}" for column in papers]
+    table = [["row", *varied, "M parameters", *measured, *theirs, "images/s", "peak MB"]]
     for row in study.rows:
         own = _get_lines(grouped, name, row)
         shape = _DEFAULTS | dict(row.hyper_parameters)
@@ -131,30 +139,31 @@ def _make_quality_part(name: str, study: Study, grouped: Records) -> list[str]:
                 format_mean(own[:1], "million_parameters", ".2f"),
                 *(format_mean(own, column, form) for column, form in _QUALITY.items()),
                 format_mean(own, "psnr_hole_db", ".2f"),
-                *([f"{row.paper[column]:.3f}" for column in _QUALITY] if has_paper else []),
+                *(f"{row.paper[column]:.3f}" for column in papers),
                 format_mean(own, "images_per_s", ".1f"),
                 format_mean(own, "peak_memory_mb", ".0f"),
             ]
         )
-    return [*make_markdown_table(table), *(_compare_order(name, study, grouped) if has_paper else [])]
+    return [*make_markdown_table(table), *(_compare_order(name, study, grouped, papers) if papers else [])]
 
 
 def _format_setting(value: object) -> str:
     return {True: "done", False: "not done"}[value] if isinstance(value, bool) else str(value)
 
 
-def _compare_order(name: str, study: Study, grouped: Records) -> list[str]:
-    """Say how many pairs of rows have the paper's order by PSNR."""
+def _compare_order(name: str, study: Study, grouped: Records, papers: Sequence[str]) -> list[str]:
+    """Say how many pairs of rows have the paper's order, by PSNR if the paper has it, else by SSIM."""
+    column = "psnr_db" if "psnr_db" in papers else "ssim"
     found = []
     for row in study.rows:
-        values = [line["psnr_db"] for line in _get_lines(grouped, name, row) if line.get("psnr_db") not in (None, "")]
-        if values:
-            found.append((row.paper["psnr_db"], statistics.fmean(map(float, values))))
-    pairs = [(a, b) for index, a in enumerate(found) for b in found[index + 1 :]]
+        mean = _get_mean(_get_lines(grouped, name, row), column)
+        if mean is not None:
+            found.append((row.paper[column], mean))
+    pairs = list(itertools.combinations(found, 2))
     if not pairs:
         return []
     agreeing = sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in pairs)
-    return ["", f"By PSNR, {agreeing} of {len(pairs)} pairs of rows are in the paper's order."]
+    return ["", f"By {_TITLES[column]}, {agreeing} of {len(pairs)} pairs of rows are in the paper's order."]
 
 
 def _list_sides(name: str, grouped: Records) -> list[int]:

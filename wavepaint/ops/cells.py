@@ -8,6 +8,7 @@ The number of blocks of interest depends on the mask, and the size of a map on t
 operators that depend on them as one operator each; :mod:`wavepaint.export.translations` translates them.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -85,7 +86,21 @@ def _number_offsets(x_NhwD: Tensor, blocks_A: Tensor, side: int, offsets: Offset
 
 def _find_blocks(x: Tensor) -> Tensor:
     values = x.flatten()
+    if _is_recorded(x):
+        return torch.arange(len(values), device=x.device)
     return torch.nonzero(torch.cat([torch.ones_like(values[:1]), values[1:]]))[:, 0]
+
+
+def _is_recorded(x: Tensor) -> bool:
+    """Return whether a CUDA graph or ``torch.compile`` records the operations, whose sizes may then not depend on x."""
+    return torch.compiler.is_compiling() or (x.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+@functools.lru_cache
+def _make_steps(steps: tuple[int, ...], *, device: torch.device) -> Tensor:
+    """Return numbers as a tensor. It is kept, because a CUDA graph cannot copy from ordinary memory."""
+    with torch.inference_mode(False):  # training may use it later
+        return torch.tensor(steps, device=device)
 
 
 def _number_cells(
@@ -95,7 +110,8 @@ def _number_cells(
     rows, columns = (height - added) // side, (width - added) // side
     image, block = blocks // (rows * columns), blocks % (rows * columns)
     first = (image * height + block // columns * side) * width + block % columns * side
-    down, right = (torch.tensor(steps, device=x.device) for steps in (downs, rights))
+    make = torch.tensor if torch.compiler.is_compiling() else _make_steps  # torch.compile warns of caches
+    down, right = (make(tuple(steps), device=x.device) for steps in (downs, rights))
     return first[:, None] + (down * width + right)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,27 @@ def test_a_row_that_fails_is_reported_and_the_others_run(
     assert "there is no 'table9'" in unknown.output
 
 
+def test_jobs_run_side_by_side_and_costs_alone(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most, lock, both = [0], {True: 0, False: 0}, threading.Lock(), threading.Barrier(2)
+
+    def run(row: Row, *arguments: object) -> dict[str, Any]:
+        with lock:
+            running[0] += 1
+            most[row.is_timed_only] = max(most[row.is_timed_only], running[0])
+        if not row.is_timed_only:
+            both.wait(30)
+        with lock:
+            running[0] -= 1
+        return {"device": "cuda:0", "images_per_s": 5.0, "epoch_s": 9.0, "tests": []}
+
+    monkeypatch.setattr(ablation, "run_in_own_process", run)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(ablation.main, [str(photos), "-o", str(out), "--studies", "table2,cost", "--jobs", "2"])
+    assert result.exit_code == 0, result.output
+    assert most == {False: 2, True: 1}
+    assert "2 trainings ran at the same time" in (out / "ablation.md").read_text()
+
+
 def test_metrics_are_means_over_the_whole_image_in_levels_of_255() -> None:
     class Grey(torch.nn.Module):
         def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -188,5 +210,5 @@ def test_several_seeds_are_a_mean_and_a_deviation() -> None:
     assert format_mean(lines[2:], "psnr_db", ".1f") == "not measured"
     report = {"date": "2026-01-01", "machine": {"processor": "P", "cores": 2}, "command": "", "device": "cpu",
               "num_photos": 9, "budget": {"shrink": 1, "size": 96, "steps": 4, "batch_size": 40},
-              "seeds": 3}  # fmt: skip
+              "seeds": 3, "jobs": 1}  # fmt: skip
     assert "3 seeds (mean ± standard deviation)" in make_page(report, [], [])

@@ -11,8 +11,7 @@ from PIL import Image
 from tests.conftest import REPOSITORY
 from tests.networks import BARE
 from tests.unit.bench.results import make_result
-from wavepaint.bench.entrants import BASELINES, Subject
-from wavepaint.data.sources import open_source
+from wavepaint.bench.entrants import BASELINES
 from wavepaint.errors import ConfigError
 
 
@@ -27,7 +26,7 @@ def table1() -> ModuleType:
 
 
 def test_every_row_is_a_baseline_with_numbers_of_the_paper(table1: ModuleType) -> None:
-    assert set(table1.ROWS) == set(table1.PAPER) <= set(BASELINES)
+    assert set(table1.PAPER_TABLE_1) <= set(BASELINES)
 
 
 def test_the_page_has_ratios_to_lama_and_says_what_was_not_measured(table1: ModuleType) -> None:
@@ -35,7 +34,8 @@ def test_the_page_has_ratios_to_lama_and_says_what_was_not_measured(table1: Modu
     results = [make_result(name, ms, height=96, width=96, num_parameters=12_000_000) for name, ms in rates.items()]
     report = {
         "date": "2026-01-01", "machine": {"processor": "P", "cores": 2}, "threads": 2, "rounds": 1, "steps": 5,
-        "command": "python", "epoch_s": {}, "quality": {"cnn": {"ssim": 0.5}},
+        "command": "python", "epoch_s": {}, "trained": "DIR",
+        "quality": {"cnn": {"ssim": 0.5, "psnr_hole_db": 20.0, "steps": 600.0}},
     }  # fmt: skip
     rows = [line for line in table1.markdown(report, results).splitlines() if line.startswith("| ")]
     header, cnn, lama, wavemix, _, paper_cnn, *_ = [[c.strip() for c in row.strip("|").split("|")] for row in rows]
@@ -44,6 +44,7 @@ def test_the_page_has_ratios_to_lama_and_says_what_was_not_measured(table1: Modu
     assert {row["ort-cpu 256x256"] for row in cells} == {"not measured"}
     assert {row["s per epoch"] for row in cells} == {"not measured"}
     assert [row["SSIM"] for row in cells] == ["0.500", "not measured", "not measured"]
+    assert cells[0]["PSNR in the hole"] == "20.00 dB"
     assert {row["FID"] for row in cells} == {"not measured"}
     assert paper_cnn == ["Custom CNN", "12", "192 (1.71)", "665 (0.14)", "0.850", "86.373"]
 
@@ -54,7 +55,7 @@ def test_a_noisy_run_says_so(table1: ModuleType) -> None:
         "command": "python", "epoch_s": {}, "quality": {},
     }  # fmt: skip
     for variation, noisy in ((0.3, True), (0.02, False)):
-        results = [make_result(name, 1, height=96, width=96, variation=variation) for name in table1.ROWS]
+        results = [make_result(name, 1, height=96, width=96, variation=variation) for name in table1.PAPER_TABLE_1]
         page = table1.markdown(report, results)
         assert f"vary by up to {variation:.0%}" in page
         assert ("something else was using" in page) is noisy
@@ -77,17 +78,16 @@ def test_an_epoch_is_timed_with_the_trainer_itself(
     assert ends == [3]
 
 
-def test_a_bundles_quality_is_ssim_of_the_whole_image_and_of_the_hole(
-    table1: ModuleType, subject: Subject, tmp_path: Path, photo: np.ndarray
-) -> None:
-    Image.fromarray(photo).save(tmp_path / "a.png")
-    quality = table1.score(subject.bundle.folder, open_source(tmp_path))
-    assert quality["ssim_hole"] < quality["ssim"] < 1  # most of the image is known
-    assert 0 < quality["psnr_hole_db"] < 100
-
-
-def test_a_bundle_without_a_row_in_the_table_is_refused(table1: ModuleType, tmp_path: Path) -> None:
-    assert table1.parse_bundles([f"cnn={tmp_path}"]) == {"cnn": tmp_path}
-    for wrong in (f"unet={tmp_path}", f"cnn={tmp_path / 'nowhere'}", "cnn"):
-        with pytest.raises(ConfigError, match=r"is not the bundle of a row.*--bundle"):
-            table1.parse_bundles([wrong])
+def test_the_quality_is_the_ablations(table1: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no ablation.csv .*--trained"):
+        table1.read_quality(tmp_path)
+    header = "study,row,seed,steps,ssim,psnr_hole_db\n"
+    rows = ["table1,Custom CNN,0,600,0.5,20\n", "table1,Custom CNN,1,600,0.7,22\n", "table1,LaMa,0,600,0.6,21\n"]
+    (tmp_path / "ablation.csv").write_text(header + "".join(rows))
+    with pytest.raises(ConfigError, match="lacks WaveMix-Inpainting"):
+        table1.read_quality(tmp_path)
+    rows += ["table2,WaveMix-Inpainting,0,600,0.1,1\n", "table1,WaveMix-Inpainting,0,600,0.8,23\n"]
+    (tmp_path / "ablation.csv").write_text(header + "".join(rows))
+    quality = table1.read_quality(tmp_path)
+    assert quality["cnn"] == pytest.approx({"steps": 600, "ssim": 0.6, "psnr_hole_db": 21})
+    assert quality["wavemix-inpainting"]["ssim"] == 0.8

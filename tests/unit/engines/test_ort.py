@@ -31,6 +31,20 @@ def bundle(tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "bundle")
 
 
+class OnCpu:
+    """ONNX Runtime's binding of tensors on a GPU, which binds them on the CPU."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def bind_output(self, name: str, device: str, number: int) -> None:
+        assert (device, number) == ("cuda", 0)
+        self.real.bind_output(name, "cpu", 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
 class Cuda:
     """A stand-in for ONNX Runtime with CUDA that computes on the CPU.
 
@@ -57,6 +71,8 @@ class Cuda:
             get_outputs=real.get_outputs,
             get_providers=lambda: ["CPUExecutionProvider"] if self.fails else [name, "CPUExecutionProvider"],
             run=real.run,
+            io_binding=lambda: OnCpu(real.io_binding()),
+            run_with_iobinding=lambda binding, run_options: real.run_with_iobinding(binding.real, run_options),
         )
 
 
@@ -118,6 +134,36 @@ def test_cuda_computes_float32_exactly_and_reproducibly(bundle: Bundle, cuda: Cu
     with open_session(bundle, engine="ort-cuda", precision="float32") as session:
         assert session.device == "Simulated GPU"
     assert cuda.options == [{"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}]
+
+
+def test_cuda_loads_its_libraries_silently(
+    bundle: Bundle, cuda: Cuda, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded: list[str] = []
+    ort._load_cuda_libraries.cache_clear()
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: (loaded.append("CUDA"), print("Failed to load cuFFT")))
+    for _ in range(2):
+        open_session(bundle, engine="ort-cuda", precision="float32").close()
+    assert loaded == ["CUDA"]
+    assert capsys.readouterr().out == ""
+
+
+def test_cuda_times_its_parts(bundle: Bundle, cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_value = onnxruntime.OrtValue.ortvalue_from_numpy
+
+    def make_on_cpu(tensor: np.ndarray, device: str, number: int) -> Any:
+        assert (device, number) == ("cuda", 0)
+        return make_value(tensor, "cpu", 0)
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", staticmethod(make_on_cpu))
+    with open_session(bundle, engine="ort-cuda", precision="float32") as session:
+        parts = session.time_parts(IMAGE, MASK, num_runs=2, repeats=3)
+        with pytest.raises(EngineError, match="image has dtype"):
+            session.time_parts(IMAGE.astype(np.float64), MASK)
+    assert len(parts) == 2
+    assert all(milliseconds > 0 for part in parts for milliseconds in part)
+    with open_session(bundle, engine="ort-cpu", precision="float32") as session:
+        assert session.time_parts(IMAGE, MASK) == []
 
 
 def test_cuda_is_runnable_only_with_a_gpu(bundle: Bundle, cuda: Cuda, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wavepaint.errors import ImageError
+from wavepaint.ops import matched_details
 from wavepaint.ops.initial_fill import fill_levels
 from wavepaint.ops.matched_details import (
     BLOCK_SIDE,
@@ -175,6 +176,24 @@ def test_each_image_of_a_batch_is_filled_by_itself() -> None:
     for n in range(2):
         # 1e-5: float32 matrix products of another shape add in another order.
         torch.testing.assert_close(together[n : n + 1], match(image[n : n + 1], mask[n : n + 1])[1], atol=1e-5, rtol=0)
+
+
+def test_recorded_operations_search_every_block_and_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, mask = torch.rand(2, 3, 96, 128), torch.zeros(2, 1, 96, 128)
+    mask[0, :, 40:60, 50:90] = 1
+    _, expected = match(image, mask)
+    searched: list[int] = []
+    put = matched_details.put_cells
+
+    def note(x_ABD: Tensor, *others: Any) -> Tensor:
+        searched.append(len(x_ABD))
+        return put(x_ABD, *others)
+
+    monkeypatch.setattr(matched_details, "put_cells", note)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    _, found = match(image, mask)
+    assert set(searched) == {2 * (96 // BLOCK_SIDE) * (128 // BLOCK_SIDE)}
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)  # larger products sum in another order
 
 
 def test_float32_is_as_exact_as_the_differences_themselves() -> None:
