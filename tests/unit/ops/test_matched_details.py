@@ -179,7 +179,7 @@ def test_each_image_of_a_batch_is_filled_by_itself() -> None:
 
 
 def test_recorded_operations_search_every_block_and_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, mask = torch.rand(2, 3, 96, 128), torch.zeros(2, 1, 96, 128)
+    image, mask = torch.rand(2, 3, 128, 192), torch.zeros(2, 1, 128, 192)
     mask[0, :, 40:60, 50:90] = 1
     _, expected = match(image, mask)
     searched: list[int] = []
@@ -192,7 +192,7 @@ def test_recorded_operations_search_every_block_and_find_the_same(monkeypatch: p
     monkeypatch.setattr(matched_details, "put_cells", note)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     _, found = match(image, mask)
-    assert set(searched) == {2 * (96 // BLOCK_SIDE) * (128 // BLOCK_SIDE)}
+    assert set(searched) == {2 * (128 // BLOCK_SIDE) * (192 // BLOCK_SIDE)}
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)  # larger products sum in another order
 
 
