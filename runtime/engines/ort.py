@@ -116,15 +116,21 @@ def _load(device: Device) -> ModuleType:
     return ort
 
 
+_FATAL = 4
+"""Severity of ONNX Runtime's log messages."""
+
+
 @functools.cache
-def _load_cuda_libraries(ort: ModuleType) -> None:
-    """Load CUDA and cuDNN from their Python packages, where the system's loader does not look.
+def _prepare_cuda(ort: ModuleType) -> None:
+    """Load CUDA and cuDNN from their Python packages, where the system's loader does not look, and silence the log.
 
     A library that is not there may still be installed on the system. ONNX Runtime prints that it is missing, and its
-    own error when a session opens tells more.
+    own error when a session opens tells more. Its log calls it an error whenever cuDNN refuses one form of a
+    convolution, although it then takes another one; real failures are exceptions.
     """
     with contextlib.redirect_stdout(io.StringIO()):
         ort.preload_dlls()
+    ort.set_default_logger_severity(_FATAL)
 
 
 def find_packages() -> list[str]:
@@ -175,7 +181,7 @@ class OrtSession(Session):
         path, provider = model.path, _PROVIDERS[device]
         ort = _load(device)
         if device == "cuda":
-            _load_cuda_libraries(ort)
+            _prepare_cuda(ort)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         check_threads(threads)
@@ -197,6 +203,7 @@ class OrtSession(Session):
                 f"ONNX Runtime {ort.__version__} fell back from {provider} to {session.get_providers()[0]}: the GPU's "
                 "driver, CUDA or cuDNN is missing or of another version. Run wp doctor to see what is installed."
             )
+        session.disable_fallback()  # after an error on the GPU, a run would go on silently on the CPU
         self.device = "CPU" if device == "cpu" else get_gpu_name()
         self.engine = f"ONNX Runtime {ort.__version__} {device.upper()}"
         self.max_batch = 1 if device == "cpu" else GPU_BATCH

@@ -71,6 +71,7 @@ class Cuda:
             get_outputs=real.get_outputs,
             get_providers=lambda: ["CPUExecutionProvider"] if self.fails else [name, "CPUExecutionProvider"],
             run=real.run,
+            disable_fallback=real.disable_fallback,
             io_binding=lambda: OnCpu(real.io_binding()),
             run_with_iobinding=lambda binding, run_options: real.run_with_iobinding(binding.real, run_options),
         )
@@ -140,11 +141,12 @@ def test_cuda_loads_its_libraries_silently(
     bundle: Bundle, cuda: Cuda, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded: list[str] = []
-    ort._load_cuda_libraries.cache_clear()
+    ort._prepare_cuda.cache_clear()
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: (loaded.append("CUDA"), print("Failed to load cuFFT")))
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", loaded.append)
     for _ in range(2):
         open_session(bundle, engine="ort-cuda", precision="float32").close()
-    assert loaded == ["CUDA"]
+    assert loaded == ["CUDA", 4]
     assert capsys.readouterr().out == ""
 
 
