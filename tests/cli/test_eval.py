@@ -16,7 +16,7 @@ from tests.networks import make_random_lpips
 from wavepaint.data.sources import open_source
 from wavepaint.data.split import SPLIT, split_names, write_split
 from wavepaint.evaluation import evaluate
-from wavepaint.metrics import frechet, lpips
+from wavepaint.metrics import discriminability, frechet, lpips
 
 SMALL = ("--size", 32, "--engine", "ort-cpu", "--device", "cpu")
 
@@ -126,14 +126,16 @@ def test_lpips_and_frechet_distance_bear_the_names_of_their_networks(
     monkeypatch.setattr(lpips, "load_lpips", lambda *arguments, **options: make_random_lpips("alexnet"))
     refused = wp_here("eval", bundle, "--data", photos, *SMALL, "--frechet-weights", trunk)
     assert_refused(refused, "Frechet distance, AlexNet needs more photos", "256, and there are 5")
-    for module in (frechet, evaluate):
+    for module in (frechet, evaluate, discriminability):
         monkeypatch.setattr(module, "check_num_samples", lambda *arguments: None)
-    result = wp_here("eval", bundle, "--data", photos, *SMALL, "--masks", "boxes", "--frechet-weights", trunk)
+    options = ("--masks", "boxes", "--frechet-weights", trunk, "--ids")
+    result = wp_here("eval", bundle, "--data", photos, *SMALL, *options)
     assert result.returncode == 0, result.stderr
     text = result.stdout.decode()
     assert "LPIPS" in text
     assert "Frechet distance, AlexNet" in text
     assert "FID" not in text
+    assert text.count("U-IDS  P-IDS") == 1
 
 
 def test_held_out_photos_of_a_run_are_evaluated(
@@ -206,6 +208,7 @@ def test_evaluation_that_cannot_start_is_refused_before_the_work(
         (("--mask-folder", "m", "--size", "64"), "--size is for holes that are drawn"),
         (("--mask-folder", "m", "--held-out", "r"), "--held-out is for holes that are drawn"),
         (("--fid", "--frechet-weights", "w"), "each choose a network"),
+        (("--ids",), "--ids needs the features of a network"),
         (("--against", "default"), "--against names SUBJECT itself"),
     ],
 )

@@ -25,7 +25,7 @@ from wavepaint.evaluation.report_folder import check_report, write_report_folder
 from wavepaint.evaluation.subjects import EngineChoice, open_subject
 from wavepaint.evaluation.summary import summarise
 from wavepaint.evaluation.tables import make_tables
-from wavepaint.optional import describe_missing
+from wavepaint.optional import describe_missing, require
 from wavepaint.runtime.engines.engine import Auto, EngineName
 
 if TYPE_CHECKING:
@@ -182,6 +182,11 @@ def _list_versions() -> dict[str, str]:
         "VGG16. The figure is named after it.",
     ),
     click.option(
+        "--ids",
+        is_flag=True,
+        help="Also measure U-IDS and P-IDS with the features of --fid or --frechet-weights (ids extra).",
+    ),
+    click.option(
         "--download-weights",
         "download",
         is_flag=True,
@@ -224,6 +229,7 @@ def command(
     lpips_weights: Path | None,
     fid: bool,
     frechet_weights: Path | None,
+    ids: bool,
     download: bool,
     out: Path | None,
     overwrite: bool,
@@ -241,7 +247,7 @@ def command(
     """
     silence_pillow()
     titles = (subject, against) if against is not None else (subject,)
-    _check_options(titles, fid=fid, frechet_weights=frechet_weights)
+    _check_options(titles, fid=fid, frechet_weights=frechet_weights, ids=ids)
     if out is not None:
         read = [data, *map(Path, titles), *filter(None, (mask_folder, silhouettes, held_out, lpips_weights))]
         check_report(out, [*read, *([frechet_weights] if frechet_weights else [])], overwrite=overwrite)
@@ -263,7 +269,7 @@ def command(
         for one in opened:
             stack.callback(one.close)
         with Progress(len(cases.keys), unit="fill") as progress:
-            evaluation = evaluate(cases, opened, lpips=lpips, network=network, on_case=progress.advance)
+            evaluation = evaluate(cases, opened, lpips=lpips, network=network, ids=ids, on_case=progress.advance)
         summary = summarise(evaluation, seed=seed, distance=network.title if network else "")
         report: dict[str, Any] = {
             **describe_run(),
@@ -279,8 +285,12 @@ def command(
     click.echo("\n\n".join(f"{title}\n{align(rows, 1)}" for title, rows in make_tables(summary)))
 
 
-def _check_options(titles: tuple[str, ...], *, fid: bool, frechet_weights: Path | None) -> None:
+def _check_options(titles: tuple[str, ...], *, fid: bool, frechet_weights: Path | None, ids: bool) -> None:
     if len(set(titles)) < len(titles):
         raise click.UsageError("--against names SUBJECT itself: name another one.")
     if fid and frechet_weights is not None:
         raise click.UsageError("--fid and --frechet-weights each choose a network: give one of them.")
+    if ids and not fid and frechet_weights is None:
+        raise click.UsageError("--ids needs the features of a network: add --fid or --frechet-weights FILE.")
+    if ids:
+        require("sklearn.svm", extra="ids")

@@ -13,6 +13,7 @@ from wavepaint.errors import ImageError, printable
 from wavepaint.evaluation.fill_metrics import Scores, measure_fill
 from wavepaint.evaluation.photo_cases import CaseKey, Cases
 from wavepaint.evaluation.subjects import Subject
+from wavepaint.metrics.discriminability import Discriminability, measure_discriminability
 from wavepaint.metrics.frechet import check_num_samples, compare_features
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ class Fill:
 
 @dataclass
 class Evaluation:
-    """The fills of each subject by its title, and the Frechet distances by set and title."""
+    """The fills of each subject by its title, and what compares whole sets, by set and title."""
 
     fills: dict[str, list[Fill]]
     frechet: dict[str, dict[str, float]] = field(default_factory=dict)
+    discriminability: dict[str, dict[str, Discriminability]] = field(default_factory=dict)
 
 
 def check_frechet(cases: Cases, network: "FeatureNetwork") -> None:
@@ -64,6 +66,7 @@ def evaluate(
     *,
     lpips: "LPIPS | None" = None,
     network: "FeatureNetwork | None" = None,
+    ids: bool = False,
     on_case: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """Fill and score all cases.
@@ -73,6 +76,7 @@ def evaluate(
         subjects: What fills them.
         lpips: The perceptual network; None leaves LPIPS out.
         network: The feature network of the Frechet distance; None leaves it out.
+        ids: Also measure U-IDS and P-IDS with the features of the network.
         on_case: Called after each case.
 
     Raises:
@@ -95,9 +99,13 @@ def evaluate(
                 features[key.set_name, title].append(_extract(network, picture))
         on_case()
     for (set_name, title), vectors in features.items():
-        if title != _TRUTH:
-            distance = compare_features(np.concatenate(vectors), np.concatenate(features[set_name, _TRUTH]))
-            evaluation.frechet.setdefault(set_name, {})[title] = distance
+        if title == _TRUTH:
+            continue
+        fills, photos = np.concatenate(vectors), np.concatenate(features[set_name, _TRUTH])
+        evaluation.frechet.setdefault(set_name, {})[title] = compare_features(fills, photos)
+        if ids:
+            found = measure_discriminability(photos, fills)
+            evaluation.discriminability.setdefault(set_name, {})[title] = found
     return evaluation
 
 

@@ -111,10 +111,14 @@ def summarise(evaluation: Evaluation, *, seed: int, distance: str = "") -> dict[
     for name, distances in evaluation.frechet.items():
         for title, value in distances.items():
             results[name][title]["frechet"] = value
+    for name, found in evaluation.discriminability.items():
+        for title, one in found.items():
+            results[name][title] |= {"u_ids": one.unpaired, "p_ids": one.paired}
     titles = list(evaluation.fills)
     return {
         "metrics": {name: METRICS[name].title for name in metrics},
         "frechet": distance or None,
+        "has_ids": bool(evaluation.discriminability),
         "intervals": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "resampled": "photos", "seed": seed},
         "results": results,
         "by_hole_share": _summarise(group_by_hole(evaluation), metrics, seed),

@@ -10,6 +10,9 @@ Row = tuple[str, ...]
 _HOLE = ("psnr_hole_db", "ssim_hole", "l1_hole", "l2_hole", "lpips_hole")
 _WHOLE = ("psnr_db", "ssim", "l1", "l2", "lpips")
 
+_IDS = (("u_ids", "U-IDS", ".1%"), ("p_ids", "P-IDS", ".1%"))
+"""Key in the summary, title and form."""
+
 
 def make_tables(summary: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
     """Yield title and rows, the header first, of each table.
@@ -27,11 +30,12 @@ def make_tables(summary: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
         rows = [*_make_rows(sets, title, hole), *_make_rows(summary["by_hole_share"], title, hole)]
         yield f"{title}, in the hole", [("holes", "fills", *map(_shorten, hole)), *rows]
         header, rows = ("holes", "fills", *map(_shorten, whole)), list(_make_rows(sets, title, whole))
-        if summary["frechet"]:
-            header = (*header, summary["frechet"])
-            distances = [by_title[title].get("frechet") for by_title in sets.values()]
-            pairs = zip(rows, distances, strict=True)
-            rows = [(*row, "" if value is None else f"{value:.3f}") for row, value in pairs]
+        for column, name, form in (("frechet", summary["frechet"], ".3f"), *(_IDS if summary["has_ids"] else ())):
+            if name:
+                header = (*header, name)
+                values = [by_title[title].get(column) for by_title in sets.values()]
+                pairs = zip(rows, values, strict=True)
+                rows = [(*row, "" if value is None else f"{value:{form}}") for row, value in pairs]
         yield f"{title}, over the whole image", [header, *rows]
     if summary["comparison"]:
         yield f"{titles[0]} minus {titles[1]}, in the hole", _make_comparison(summary["comparison"], hole)
