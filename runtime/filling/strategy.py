@@ -180,19 +180,19 @@ def _fill_tiles(canvas: Canvas, region: Region, factor: int, limits: Limits, wor
         # The overlap with the row above is already in them.
         new = ((0, bottom - top - len(sums)), (0, 0))
         sums, weights = np.pad(sums, (*new, (0, 0))), np.pad(weights, new)
-        cut = [(tile, _make_tile(canvas, region, tile, coarse)) for tile in row]
-        tiles = [(tile, patch) for tile, patch in cut if patch is not None]
-        work.add(share * (len(row) - len(tiles)))
-        largest = max(tile.num_pixels for tile in row)
+        parts = [(tile, *part) for tile in row for part in _cut_tile(canvas, region, tile, coarse, limits)]
+        largest = max((window.num_pixels for _, window, _ in parts), default=1)
         at_once = max(min(limits.max_batch, limits.max_pixels // largest), 1)
-        for first in range(0, len(tiles), at_once):
-            group = tiles[first : first + at_once]
-            for (tile, _), fill in zip(group, (yield [patch for _, patch in group]), strict=True):
-                weight = weigh_tile(tile, region.height, region.width, overlaps)
-                part = (slice(None), slice(tile.left, tile.right))
-                sums[part] += canvas.match_channels(fill) * weight[..., None]
-                weights[part] += weight
-            work.add(share * len(group))
+        for first in range(0, len(parts), at_once):
+            group = parts[first : first + at_once]
+            for (tile, window, _), fill in zip(group, (yield [patch for *_, patch in group]), strict=True):
+                weight = weigh_tile(tile, region.height, region.width, overlaps)[window.slices]
+                place = window.move(0, tile.left).slices
+                sums[place] += canvas.match_channels(fill) * weight[..., None]
+                weights[place] += weight
+            work.add(share * len(row) * len(group) / len(parts))
+        if not parts:
+            work.add(share * len(row))
         done = (rows[index + 1][0].top if index + 1 < len(rows) else bottom) - top
         finished = Region(region.left, region.top + top, region.right, region.top + top + done)
         _paste_rows(canvas, region, finished, sums[:done], weights[:done], coarse)
@@ -213,12 +213,17 @@ def _choose_tile_sides(limits: Limits) -> tuple[int, int]:
     return max(tiles, key=lambda tile: (limits.allow(*tile), math.prod(tile)))
 
 
-def _make_tile(canvas: Canvas, region: Region, tile: Region, coarse: CoarseFill | None) -> Patch | None:
-    """Return the patch of a tile; None if the tile has nothing to fill."""
+def _cut_tile(
+    canvas: Canvas, region: Region, tile: Region, coarse: CoarseFill | None, limits: Limits
+) -> list[tuple[Region, Patch]]:
+    """Return the parts of a tile that have something to fill, each as its place in the tile and its patch.
+
+    A part is a hole with its context. Along the edge of a thick hole only a narrow band of the tile is to be filled.
+    """
     place = tile.move(region.top, region.left)
     hole = canvas.hole[place.slices]
     if not hole.any():
-        return None
+        return []
     image: Float = to_float(canvas.source[place.slices])
     if coarse is not None:
         height, width = canvas.hole.shape
@@ -231,9 +236,8 @@ def _make_tile(canvas: Canvas, region: Region, tile: Region, coarse: CoarseFill 
         if deep.any():
             np.copyto(image, np.clip(coarse.render(tile), 0, 1), where=deep[..., None])
             hole = hole & ~deep
-            if not hole.any():
-                return None
-    return canvas.make_patch(image, hole)
+    windows = find_regions(hole, limits.multiple, limits.least_region, limits.most_region)
+    return [(window, canvas.make_patch(image[window.slices], hole[window.slices])) for window in windows]
 
 
 def _paste_rows(

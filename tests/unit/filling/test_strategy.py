@@ -195,6 +195,18 @@ def test_thin_holes_of_any_length_keep_their_resolution() -> None:
     assert all(max(patch.hole.shape) < TILE_SIDE + 16 for patches in yielded for patch in patches)
 
 
+def test_only_the_edge_of_a_thick_hole_is_computed_in_tiles() -> None:
+    """Around a disc, tiles need the band at its edge with context; nineteen whole tiles would have 5 megapixels."""
+    y, x = np.mgrid[:1600, :1600] - 800
+    hole = y**2 + x**2 < 450**2
+    pixels = np.random.default_rng(0).integers(0, 256, (1600, 1600, 3), dtype=np.uint8)
+    _, ((coarse,), *tiles) = fill(pixels, hole, "tile", lambda patch: patch.image, thickness=128)
+    assert max(coarse.hole.shape) < 400
+    shapes = [patch.hole.shape for patches in tiles for patch in patches]
+    assert sum(height * width for height, width in shapes) < 3e6
+    assert min(map(min, shapes)) == 256
+
+
 def test_a_gradient_continues_through_a_thick_hole_without_a_seam() -> None:
     """A plane stays a plane to within a few levels, in crops and in tiles."""
     y, x = np.mgrid[:700, :900]
