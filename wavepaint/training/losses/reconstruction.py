@@ -36,8 +36,10 @@ def ssim(a_NCHW: Tensor, b_NCHW: Tensor) -> Tensor:
     Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity" (2004).
     """
     a, b = widen(a_NCHW), widen(b_NCHW)
-    # One blur of all five maps needs a fifth of the kernel launches.
-    blurred = _gaussian_blur(torch.cat([a, b, a * a, b * b, a * b], dim=1))
+    # One blur of all five maps needs a fifth of the kernel launches. Autocast would blur in half precision, whose error
+    # is larger than most variances, which are differences of the blurred maps.
+    with torch.autocast(a.device.type, enabled=False):
+        blurred = _gaussian_blur(torch.cat([a, b, a * a, b * b, a * b], dim=1))
     mean_a, mean_b, aa, bb, ab = blurred.chunk(5, dim=1)
     c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
