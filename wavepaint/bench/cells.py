@@ -6,10 +6,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from wavepaint.bench.classical import OPENCV, Classical
 from wavepaint.bench.entrants import Entrant, Subject
-from wavepaint.contract import INPAINTING, Task
+from wavepaint.contract import INPAINTING, Task, assets_folder
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import list_fastest
@@ -25,6 +26,22 @@ ON_CPU = ("ort-cpu", "openvino", PYTORCH)
 Tensor = NDArray[Any]
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+_SHIFT = 37
+"""Pixels by which each image of a batch is shifted, so that no two are equal."""
+
+
+def _make_photos(batch: int, height: int, width: int) -> NDArray[np.float32]:
+    """Return images (N, 3, H, W) of a photo that ships with the package, continued by its mirror images.
+
+    Noise would be easier: in photos, values may be so small that processors become slow.
+    """
+    with Image.open(assets_folder() / "verification" / "coffee.jpg") as photo:
+        pixels = np.asarray(photo.convert("RGB"), np.float32).transpose(2, 0, 1) / 255
+    missing = ((0, max(side - have, 0)) for side, have in zip((height, width), pixels.shape[1:], strict=True))
+    image = np.pad(pixels, ((0, 0), *missing), mode="symmetric")[:, :height, :width]
+    return np.stack([np.roll(image, _SHIFT * index, axis=2) for index in range(batch)])
 
 
 @dataclass(frozen=True)
@@ -85,8 +102,9 @@ class Cell:
         return INPAINTING if isinstance(self.subject, Classical) else self.subject.bundle.task
 
     def make_inputs(self) -> tuple[Tensor, ...]:
-        """Return the batch to time: noise, with a box hole if the task has one; for OpenCV as bytes, channels last."""
-        inputs = make_batch(self.batch, self.height, self.width)[: len(self.task.inputs)]
+        """Return the batch to time: photos, with a box hole if the task has one; for OpenCV bytes, channels last."""
+        _, mask = make_batch(self.batch, self.height, self.width)
+        inputs = (_make_photos(self.batch, self.height, self.width), mask)[: len(self.task.inputs)]
         if isinstance(self.subject, Classical):
             return tuple(np.round(tensor.transpose(0, 2, 3, 1) * 255).astype(np.uint8) for tensor in inputs)
         return inputs

@@ -34,7 +34,7 @@ WARMUP_CALLS = 3
 """The first call prepares a size, the second captures a CUDA graph, the third replays it."""
 
 MIN_PSNR_DB = 45.0
-"""Minimum PSNR inside the hole against the float32 reference, on noise. Bundles reach 50 dB when they are verified.
+"""Minimum PSNR inside the hole against the float32 reference. Bundles reach 50 dB when they are verified.
 This limit catches engines that compute something else on this machine."""
 
 LOGITS_LIMIT = LogitsBudget(max_relative_error=0.05)

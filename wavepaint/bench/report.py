@@ -205,10 +205,10 @@ def make_markdown(
         f"Command: `{report['command']}`",
         *_describe_proof(report, criteria),
         "",
-        f"Timed on noise with a square hole of {report['hole_share']:.0%} of the image. `of roof` is the share of the "
-        "multiply-accumulates per second that plain convolutions reach. `of copy` is a lower bound of the share of the "
-        "memory's copy rate that is reached: it counts every weight once, and every tensor that is alive at the peak "
-        "of memory use once.",
+        f"Timed on a photo with a square hole of {report['hole_share']:.0%} of the image. `of roof` is the share of "
+        "the multiply-accumulates per second that plain convolutions reach. `of copy` is a lower bound of the share of "
+        "the memory's copy rate that is reached: it counts every weight once, and every tensor that is alive at the "
+        "peak of memory use once.",
         *_make_notes(report, results),
         "",
         *make_markdown_table([_make_header(rival, results), *make_rows(results, rival)]),

@@ -97,7 +97,7 @@ def _is_recorded(x: Tensor) -> bool:
 
 
 @functools.lru_cache
-def _make_steps(steps: tuple[int, ...], *, device: torch.device) -> Tensor:
+def _keep_steps(steps: tuple[int, ...], *, device: torch.device) -> Tensor:
     """Return numbers as a tensor. It is kept, because a CUDA graph cannot copy from ordinary memory."""
     with torch.inference_mode(False):  # training may use it later
         return torch.tensor(steps, device=device)
@@ -110,8 +110,9 @@ def _number_cells(
     rows, columns = (height - added) // side, (width - added) // side
     image, block = blocks // (rows * columns), blocks % (rows * columns)
     first = (image * height + block // columns * side) * width + block % columns * side
-    make = torch.tensor if torch.compiler.is_compiling() else _make_steps  # torch.compile warns of caches
-    down, right = (make(tuple(steps), device=x.device) for steps in (downs, rights))
+    # torch.compile warns of caches, and torch.export may bring tensors without values.
+    keeps = x.is_cuda and type(x) is Tensor and not torch.compiler.is_compiling()
+    down, right = ((_keep_steps if keeps else torch.tensor)(tuple(steps), device=x.device) for steps in (downs, rights))
     return first[:, None] + (down * width + right)
 
 
