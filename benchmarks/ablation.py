@@ -39,6 +39,7 @@ from wavepaint.bench.ablation_studies import (
     make_key,
 )
 from wavepaint.bench.report import describe_run
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MaskSampler
 from wavepaint.data.simple_masks import draw_paper_box
@@ -287,7 +288,7 @@ def parse_studies(context: click.Context, parameter: click.Parameter, text: str)
 DEFAULTS = Budget()
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of report and trainings.")
 @click.option(
@@ -323,8 +324,6 @@ def main(photos: Path, out: Path, studies: tuple[str, ...], seeds: int, jobs: in
     """Run the papers' ablations on PHOTOS: a folder, a tar or zip archive, or an STL-10 binary file."""
     try:
         is_complete = run_studies(studies, Budget(**budget), seeds, photos, out, run_in_own_process, jobs)
-    except WavePaintError as error:
-        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         print_line("interrupted. Run the same command again to continue.")
         sys.exit(INTERRUPTED)

@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.contract import Precision
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.engines.engine import Auto, EngineName
@@ -170,7 +171,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *make_markdown_table(rows)]) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Alternating rounds.")

@@ -19,6 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.contract import Artifact, Model, Precision, Report
 from wavepaint.errors import VerificationError
@@ -180,7 +181,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--size", "side", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
 @click.option("--rounds", type=click.IntRange(min=3), default=5, show_default=True, help="Alternating rounds.")

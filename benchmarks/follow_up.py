@@ -23,6 +23,7 @@ from PIL import Image
 
 from wavepaint.atomic import check_target
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MaskSampler, describe_kind
 from wavepaint.data.sources import open_source
@@ -194,7 +195,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--photos", required=True, type=click.Path(path_type=Path), help="Folder or archive of photos.")
 @click.option("--runs", required=True, type=click.Path(path_type=Path), help="Folder of the runs, to resume them.")

@@ -21,6 +21,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.contract import INPUT_IMAGE, INPUT_MASK, Artifact, Model, Precision, default_bundle_folder, read_bundle
 from wavepaint.runtime.engines.comparison import measure_psnr_hole_db
 from wavepaint.runtime.engines.engine import EngineName, ExecutionConfig
@@ -92,7 +93,7 @@ def describe_psnr(row: dict[str, Any]) -> str:
     return f"{row['min_psnr_db']:.1f}, {row['median_psnr_db']:.1f} dB"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--calibrate", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of photos.")
 @click.option("--judge", required=True, type=click.Path(path_type=Path, exists=True), help="Folder of other photos.")

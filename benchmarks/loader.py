@@ -28,6 +28,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.data.sources import PhotoSource, open_source
@@ -126,7 +127,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *make_markdown_table([[*header, "CPU time per crop"], *rows])]) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of the crops.")

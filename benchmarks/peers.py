@@ -51,9 +51,10 @@ from wavepaint.bench.peers import (
     make_environment,
 )
 from wavepaint.bench.report import describe_run, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.contract import hash_file
-from wavepaint.errors import ConfigError, EngineError, WavePaintError
+from wavepaint.errors import ConfigError, EngineError
 
 SCRIPT = Path(__file__).with_name("peer_program.py")
 CHECKOUT = Path(__file__).parents[1]
@@ -176,16 +177,6 @@ def parse_tasks(text: str) -> list[str]:
             )
         chosen += matching
     return [task for task in TASKS if task in chosen]
-
-
-class OneLineErrors(click.Command):
-    """A command whose expected errors are one line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except WavePaintError as error:
-            raise click.ClickException(str(error)) from error
 
 
 @click.command(cls=OneLineErrors)

@@ -30,6 +30,7 @@ from wavepaint.bench.fill_scores import score_fill
 from wavepaint.bench.quality_report import Results, Run, describe_results, draw_pictures, make_page
 from wavepaint.bench.quality_sets import SETS, describe_set, load_set
 from wavepaint.bench.report import describe_run, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.errors import EngineError
@@ -142,7 +143,7 @@ def measure_set(
     }
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option(

@@ -27,6 +27,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from wavepaint import Inpainter
 from wavepaint.bench.classical import METHODS, Classical, Pixels
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.picture_grid import make_grid, mark_hole
 
@@ -232,7 +233,7 @@ def write_verdicts(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             table.writerow({**{name: row[name] for name in ("task", "method", "pixels")}, **known})
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option(

@@ -30,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.contract import assets_folder
 from wavepaint.machine import count_cores
 from wavepaint.runtime.images import encode_photo, read_mask, read_photo
@@ -287,7 +288,7 @@ def make_page(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=60, show_default=True, help="Length of the load.")
 @click.option("--clients", type=click.IntRange(min=1), default=32, show_default=True, help="Clients at once.")

@@ -35,6 +35,7 @@ from wavepaint.bench.cells import ON_CPU, Result, list_cells
 from wavepaint.bench.entrants import BASELINES, open_subject
 from wavepaint.bench.race import NOISY_VARIATION, race
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.data.sources import open_source
 from wavepaint.errors import ConfigError
@@ -160,7 +161,7 @@ def markdown(report: dict[str, Any], results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--photos", type=click.Path(path_type=Path), help="Folder of photos for training steps.")
 @click.option(

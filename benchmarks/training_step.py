@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.cli.progress import print_line
 from wavepaint.data.masks import MASK_KINDS, MaskSampler
 from wavepaint.machine import peak_memory_mb, reset_peak_memory
@@ -159,7 +160,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option(
     "--recipe",

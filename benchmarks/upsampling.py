@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavepaint.bench.report import describe_run, make_markdown_table, write_report
+from wavepaint.cli.one_line_errors import OneLineErrors
 from wavepaint.export.fusion.upsampling import PhaseConvs, PhaseUpsample, SubPixelUpsample, make_conv
 from wavepaint.export.to_onnx import OPSET
 
@@ -214,7 +215,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *make_markdown_table(table)]) + "\n"
 
 
-@click.command()
+@click.command(cls=OneLineErrors)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder for the report.")
 @click.option("--channels", type=click.IntRange(min=4), default=128, show_default=True, help="Feature channels.")
 @click.option("--rounds", type=click.IntRange(min=3), default=5, show_default=True, help="Alternating rounds.")

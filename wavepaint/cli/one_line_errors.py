@@ -1,0 +1,17 @@
+"""The class of commands that are scripts of their own: the package's errors become one line, as ``wp`` prints them."""
+
+from typing import Any
+
+import click
+
+from wavepaint.errors import WavePaintError
+
+
+class OneLineErrors(click.Command):
+    """A command whose expected errors are one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except WavePaintError as error:
+            raise click.ClickException(str(error)) from error
