@@ -124,10 +124,10 @@ def match_by_definition(fills: list[Array], shifted: Array, hole: Array) -> Arra
 
 def test_a_matched_detail_equals_its_definition() -> None:
     generator = torch.Generator().manual_seed(0)
-    image = F.interpolate(torch.rand(1, 3, 16, 32, generator=generator, dtype=torch.float64), size=(128, 256))
-    mask = torch.zeros(1, 1, 128, 256, dtype=torch.float64)
-    mask[:, :, 30:90, 90:170] = 1
-    mask[:, :, 100:, 200:215] = 1
+    image = F.interpolate(torch.rand(1, 3, 16, 24, generator=generator, dtype=torch.float64), size=(128, 192))
+    mask = torch.zeros(1, 1, 128, 192, dtype=torch.float64)
+    mask[:, :, 40:90, 60:110] = 1
+    mask[:, :, 100:, 150:165] = 1
     fills = fill_levels(image, mask, 5)
     shifted = shift_details(fills[0], fills[4], mask, 16)
     expected = match_by_definition([fill[0].numpy() for fill in fills], shifted[0].numpy(), mask[0, 0].numpy())
