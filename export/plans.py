@@ -16,7 +16,7 @@ from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.registry import can_compare, find_runnable
 from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress
-from wavepaint.runtime.engines.tensorrt.library import LIBRARIES, Library, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import LIBRARIES, Library, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 from wavepaint.runtime.sizes import SizeRange
 

@@ -11,8 +11,8 @@ from wavepaint.runtime import doctor
 from wavepaint.runtime.engines import gpus, ort, registry
 from wavepaint.runtime.engines.cuda import open as cuda_open
 from wavepaint.runtime.engines.gpus import Gpu
-from wavepaint.runtime.engines.tensorrt import build, engine, library, plan_cache, session
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt import build, engine, libraries, plan_cache, session
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 
 
 @dataclass
@@ -68,5 +68,5 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def set_gpus(monkeypatch: pytest.MonkeyPatch, *found: Gpu) -> None:
     """Let the engines find these GPUs."""
-    for module in (build, doctor, engine, gpus, library, ort, registry):
+    for module in (build, doctor, engine, gpus, libraries, ort, registry):
         monkeypatch.setattr(module, "find_gpus", lambda: [*found])

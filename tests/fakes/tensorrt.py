@@ -20,7 +20,7 @@ import onnxruntime
 
 from tests.fakes.gpu import MisuseError, Operation, SimulatedGpu
 from wavepaint.contract import Model, hash_file
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 

@@ -18,7 +18,7 @@ from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import get_engine
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import Library, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import Library, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 

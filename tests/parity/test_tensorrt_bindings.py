@@ -25,7 +25,7 @@ from wavepaint.contract import Artifact, Model
 from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.gpus import Gpu
 from wavepaint.runtime.engines.tensorrt import build
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 folder = Path(sys.argv[1])

@@ -26,7 +26,7 @@ from tests.fakes.gpu import SimulatedDevice, SimulatedGpu
 from tests.parity.signatures import find_wrong_calls
 from wavepaint.contract import Artifact, Model
 from wavepaint.errors import EngineError
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary, get_library
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 if sys.argv[1] == "tensorrt":
@@ -146,7 +146,7 @@ def test_the_session_calls_only_what_tensorrt_rtx_has() -> None:
 
 def test_the_real_tensorrt_rtx_refuses_a_file_that_is_no_plan(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
-    from wavepaint.runtime.engines.tensorrt.library import get_library
+    from wavepaint.runtime.engines.tensorrt.libraries import get_library
     from wavepaint.runtime.engines.tensorrt.plan import LoadedPlan, PlanRefusedError
 
     model = make_model(tmp_path / "x.plan", kind="tensorrt-rtx")

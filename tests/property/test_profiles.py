@@ -18,7 +18,7 @@ from wavepaint.errors import EngineError
 from wavepaint.runtime import inpainter as inpainter_module
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.session import Session
-from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.libraries import get_library
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 from wavepaint.runtime.filling.options import FillOptions
 

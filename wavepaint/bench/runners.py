@@ -22,7 +22,7 @@ from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.registry import open_execution
 from wavepaint.runtime.engines.session import Session
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import (
+from wavepaint.runtime.engines.tensorrt.libraries import (
     ANY_GPU,
     CURRENT_GPU,
     LIBRARIES,

@@ -29,7 +29,7 @@ from wavepaint.errors import ConfigError
 from wavepaint.export.plans import add_engines
 from wavepaint.export.triton_repository import TritonModel, find_artifacts, write_triton_model
 from wavepaint.outputs import check_outputs
-from wavepaint.runtime.engines.tensorrt.library import LIBRARIES
+from wavepaint.runtime.engines.tensorrt.libraries import LIBRARIES
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from wavepaint.contract import MAX_SIDE, Precision
 from wavepaint.errors import ConfigError
 from wavepaint.export.plans import EngineRequest
 from wavepaint.export.triton_repository import Backend, TritonRequest
-from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, LIBRARIES, Library
+from wavepaint.runtime.engines.tensorrt.libraries import ANY_GPU, LIBRARIES, Library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 AUTO, NONE = "auto", "none"

@@ -16,7 +16,7 @@ from wavepaint.errors import EngineError
 from wavepaint.model_file import check_model_file
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.tensorrt.callbacks import OnProgress, get_logger, make_monitor
-from wavepaint.runtime.engines.tensorrt.library import CURRENT_GPU, TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import CURRENT_GPU, TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import tensor_shape
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.static_graph import read_static

@@ -7,7 +7,7 @@ from wavepaint.errors import EngineError
 from wavepaint.runtime.engines.engine import Auto, Engine, ExecutionConfig, OpenOptions, find_onnx_models
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.session import Session
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, TensorRtRtxLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary, TensorRtRtxLibrary
 from wavepaint.runtime.engines.tensorrt.plan_cache import find_mismatch, open_plan, serves
 
 _FASTEST_FIRST: tuple[Precision, ...] = ("float16", "bfloat16", "float32")
@@ -17,10 +17,10 @@ class TensorRt(Engine):
     """TensorRT on the first NVIDIA GPU.
 
     Attributes:
-        library: The library that builds and runs plans.
+        tensorrt: The library that builds and runs plans.
     """
 
-    library: ClassVar[TensorRtLibrary] = TensorRtLibrary()
+    tensorrt: ClassVar[TensorRtLibrary] = TensorRtLibrary()
     name = TensorRtLibrary.name
     label = TensorRtLibrary.label
     module = TensorRtLibrary.module
@@ -30,10 +30,10 @@ class TensorRt(Engine):
         return artifact.kind == self.name
 
     def require_usable(self, model: Model | None = None) -> None:
-        gpu = self.library.require_gpu()
-        version = self.library.load().__version__
+        gpu = self.tensorrt.require_gpu()
+        version = self.tensorrt.load().__version__
         if model is not None:
-            mismatch = find_mismatch(model.artifact.details, self.library, version, gpu.compute_capability)
+            mismatch = find_mismatch(model.artifact.details, self.tensorrt, version, gpu.compute_capability)
             if mismatch:
                 raise EngineError(mismatch)
 
@@ -68,7 +68,7 @@ class TensorRt(Engine):
     def open(self, execution: ExecutionConfig, options: OpenOptions) -> Session:
         return open_plan(
             execution.model,
-            self.library,
+            self.tensorrt,
             streams=max(2, options.streams),  # copies overlap with computing
             plan_policy=options.plan_policy,
             reference=options.reference,
@@ -78,7 +78,7 @@ class TensorRt(Engine):
 class TensorRtRtx(TensorRt):
     """TensorRT-RTX on the first NVIDIA GPU."""
 
-    library = TensorRtRtxLibrary()
+    tensorrt = TensorRtRtxLibrary()
     name = TensorRtRtxLibrary.name
     label = TensorRtRtxLibrary.label
     module = TensorRtRtxLibrary.module

@@ -9,7 +9,7 @@ from wavepaint.contract import IMAGE_CHANNELS, INPUT_IMAGE, INPUT_MASK, OUTPUT_I
 from wavepaint.errors import EngineError, EngineMemoryError
 from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
 from wavepaint.runtime.engines.tensorrt.kernel_cache import KernelCache
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.profiles import Profile
 from wavepaint.runtime.sizes import Size
 

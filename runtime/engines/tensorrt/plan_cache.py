@@ -20,7 +20,7 @@ from wavepaint.contract import Model, hash_file
 from wavepaint.errors import BundleError, ConfigError, EngineError, OutputError, WavePaintWarning
 from wavepaint.runtime.engines.engine import PlanPolicy
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import ANY_GPU, TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import ANY_GPU, TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession

@@ -67,7 +67,7 @@ class PlanOptions:
     Attributes:
         profiles: Ranges of sizes, one or more.
         targets: GPUs to build for, for TensorRT-RTX: compute capabilities such as "sm86", or
-            :data:`wavepaint.runtime.engines.tensorrt.library.ANY_GPU`. If empty, the library chooses.
+            :data:`wavepaint.runtime.engines.tensorrt.libraries.ANY_GPU`. If empty, the library chooses.
         workspace_mb: Most scratch memory of a layer on the GPU, in MiB; None leaves it to the library.
         optimization_level: 0 (fast build) to 5 (fast engine); None leaves it to the library.
         timing_cache: File in which TensorRT keeps kernel timings between builds; None for one file for each version of

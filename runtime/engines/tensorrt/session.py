@@ -13,7 +13,7 @@ from wavepaint.runtime.engines.cuda.open import open_device
 from wavepaint.runtime.engines.gpus import get_gpu_name
 from wavepaint.runtime.engines.session import GPU_BATCH, RunParts, Session, Tensor
 from wavepaint.runtime.engines.tensorrt.context import Graphs, StreamContext
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import LoadedPlan
 
 

@@ -19,7 +19,7 @@ from wavepaint.models.registry import HyperParameters, build_model, get_architec
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import open_session
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.libraries import get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 from wavepaint.weights.checkpoint import read_checkpoint
 

@@ -14,7 +14,7 @@ from wavepaint.export.plans import EngineRequest, add_engines, choose_models, fi
 from wavepaint.optional import make_install_command
 from wavepaint.runtime.engines.gpus import find_gpus
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.libraries import get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 SMALL = PlanOptions(profiles=(Profile(max=(2, 512, 512)),))

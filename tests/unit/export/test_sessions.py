@@ -14,7 +14,7 @@ from wavepaint.models.registry import HyperParameters, build_model
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import open_session
 from wavepaint.runtime.engines.tensorrt.build import build_plan
-from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.libraries import get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 

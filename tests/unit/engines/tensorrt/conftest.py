@@ -15,7 +15,7 @@ from tests.unit.engines.tensorrt.batches import WIDE
 from tests.unit.engines.tensorrt.plans import PROFILE
 from wavepaint.contract import Artifact, Bundle, IoDtype, Precision, describe_files, hash_file
 from wavepaint.runtime.engines.ort import OrtSession
-from wavepaint.runtime.engines.tensorrt.library import Library, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import Library, get_library
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
 Open = Callable[..., TensorRtSession]

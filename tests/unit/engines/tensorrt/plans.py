@@ -8,7 +8,7 @@ import numpy as np
 from tests.fakes.bundle import make_model
 from wavepaint.contract import Artifact, Bundle
 from wavepaint.runtime.engines.ort import OrtSession
-from wavepaint.runtime.engines.tensorrt.library import Library, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import Library, get_library
 from wavepaint.runtime.engines.tensorrt.plan_cache import open_plan
 
 PROFILE = {"min": [1, 8, 8], "opt": [1, 64, 64], "max": [2, 256, 256]}

@@ -18,7 +18,7 @@ from wavepaint.runtime.engines.gpus import Gpu, find_gpus
 from wavepaint.runtime.engines.tensorrt import build as build_module
 from wavepaint.runtime.engines.tensorrt.build import build_plan
 from wavepaint.runtime.engines.tensorrt.callbacks import get_logger
-from wavepaint.runtime.engines.tensorrt.library import RTX_CAPABILITIES, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import RTX_CAPABILITIES, get_library
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
 RTX = get_library("tensorrt-rtx")

@@ -22,7 +22,7 @@ from wavepaint.runtime.engines.registry import (
     open_execution,
     open_session,
 )
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary, get_library
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary, get_library
 from wavepaint.runtime.engines.tensorrt.plan_cache import find_mismatch
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 

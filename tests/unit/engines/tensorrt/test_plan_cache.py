@@ -22,9 +22,8 @@ from wavepaint.runtime.engines import gpus
 from wavepaint.runtime.engines.registry import (
     open_session,
 )
-from wavepaint.runtime.engines.tensorrt import library as library_module
-from wavepaint.runtime.engines.tensorrt import plan_cache
-from wavepaint.runtime.engines.tensorrt.library import TensorRtLibrary
+from wavepaint.runtime.engines.tensorrt import libraries, plan_cache
+from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan_cache import read_cached, serves
 from wavepaint.runtime.engines.tensorrt.profiles import PlanOptions, Profile
 
@@ -257,7 +256,7 @@ def test_a_real_tensorrt_rtx_plan_is_cached_whole(
     """The real library builds ahead of time, without a GPU. The plan does not run."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed (Linux x86-64 and Windows only)")
     monkeypatch.setenv("WAVEPAINT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(library_module, "find_gpus", lambda: [gpus.Gpu("Simulated GPU", "sm86", 1)])
+    monkeypatch.setattr(libraries, "find_gpus", lambda: [gpus.Gpu("Simulated GPU", "sm86", 1)])
     opened: list[dict[str, Any]] = []
     monkeypatch.setattr(plan_cache, "TensorRtSession", lambda model, library, **how: opened.append(how))
     artifact = full_bundle.find_artifact("onnx")

@@ -18,7 +18,7 @@ from wavepaint.contract import Bundle
 from wavepaint.errors import ConfigError, EngineError
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.tensorrt import session as session_module
-from wavepaint.runtime.engines.tensorrt.library import get_library
+from wavepaint.runtime.engines.tensorrt.libraries import get_library
 from wavepaint.runtime.engines.tensorrt.plan import PlanRefusedError
 from wavepaint.runtime.engines.tensorrt.session import TensorRtSession
 
