@@ -4,6 +4,11 @@ Every message says what was wrong, what was expected and how to fix it, on one l
 the message unchanged and exits with status 1.
 """
 
+from collections.abc import Iterable
+
+_NUM_NAMED = 3
+"""Names that :func:`list_names` shows."""
+
 
 class WavePaintError(Exception):
     """Base class of every deliberate error."""
@@ -65,3 +70,10 @@ def printable(name: object) -> str:
     """Return a name or path for a message: on one line, escaped if it contains characters that cannot be printed."""
     text = str(name)
     return text if text.isprintable() else ascii(text)
+
+
+def list_names(names: Iterable[object]) -> str:
+    """Return the first names of a list for a message, and how many more there are."""
+    shown = [printable(name) for name in names]
+    more = f" and {len(shown) - _NUM_NAMED} more" if len(shown) > _NUM_NAMED else ""
+    return f"{', '.join(shown[:_NUM_NAMED])}{more}"

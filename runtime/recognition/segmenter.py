@@ -11,6 +11,7 @@ from wavepaint.runtime.images.photo import ImageSource, Photo
 from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.previews import as_rgb
 from wavepaint.runtime.recognition.class_model import ClassModel
+from wavepaint.runtime.recognition.preparation import Prepared
 
 MAX_MAP_CLASSES = 256
 """Largest number of classes in a palette image."""
@@ -45,21 +46,31 @@ class Segmenter(ClassModel):
 
     def segment_photo(self, photo: Photo) -> NDArray[np.uint16]:
         """Segment a decoded photo, as :meth:`segment` does after decoding."""
-        logits, prepared = self.run(photo)
-        rows, columns = logits.shape[1:]
-        height, width = prepared.image.shape[2:]
-        box = (0.0, 0.0, columns * prepared.width / width, rows * prepared.height / height)
-        classes = np.zeros(photo.pixels.shape[:2], np.uint16)
-        best: Any = None
-        for number, plane in enumerate(logits):  # class by class, because all at the photo's size need much memory
-            scaled = _scale(plane, photo.size, box)
-            if best is None:
-                best = scaled
-                continue
-            wins = scaled > best
-            classes[wins] = number
-            np.maximum(best, scaled, out=best)
-        return classes
+        return choose_classes(*self.run(photo), photo.size)
+
+
+def choose_classes(logits_Chw: NDArray[np.float32], prepared: Prepared, size: tuple[int, int]) -> NDArray[np.uint16]:
+    """Return the number of the best class of each pixel, (H, W).
+
+    Args:
+        logits_Chw: Logits of a photo.
+        prepared: The input that they come from.
+        size: Width and height of the photo, to which the logits are scaled bilinearly.
+    """
+    rows, columns = logits_Chw.shape[1:]
+    height, width = prepared.image.shape[2:]
+    box = (0.0, 0.0, columns * prepared.width / width, rows * prepared.height / height)
+    classes = np.zeros(size[::-1], np.uint16)
+    best: Any = None
+    for number, plane in enumerate(logits_Chw):  # class by class, because all at the photo's size need much memory
+        scaled = _scale(plane, size, box)
+        if best is None:
+            best = scaled
+            continue
+        wins = scaled > best
+        classes[wins] = number
+        np.maximum(best, scaled, out=best)
+    return classes
 
 
 def _scale(plane_HW: NDArray[np.float32], size: tuple[int, int], box: tuple[float, ...]) -> NDArray[np.float32]:

@@ -1,11 +1,13 @@
-"""wp eval: measure how good fills are, against ground truth."""
+"""wp eval: measure how good fills are, or how well classes are recognised, against ground truth."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from wavepaint.bench.report import align, describe_run
 from wavepaint.cli import model_options
@@ -13,7 +15,7 @@ from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complet
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import Progress, print_line
-from wavepaint.contract import Precision
+from wavepaint.contract import Precision, Task
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.data.sources import open_source
 from wavepaint.data.split import SPLIT
@@ -21,6 +23,12 @@ from wavepaint.errors import TrainingError
 from wavepaint.evaluation.evaluate import check_frechet, evaluate
 from wavepaint.evaluation.held_out import find_held_out, warn_of_training_photos
 from wavepaint.evaluation.photo_cases import Cases, DrawnCases, FolderCases
+from wavepaint.evaluation.recognition.cases import open_cases
+from wavepaint.evaluation.recognition.measure import recognise
+from wavepaint.evaluation.recognition.measure import summarise as summarise_classes
+from wavepaint.evaluation.recognition.recognisers import find_task, open_recogniser
+from wavepaint.evaluation.recognition.report import make_tables as make_class_tables
+from wavepaint.evaluation.recognition.report import write_recognition_report
 from wavepaint.evaluation.report_folder import check_report, write_report_folder
 from wavepaint.evaluation.subjects import EngineChoice, open_subject
 from wavepaint.evaluation.summary import summarise
@@ -113,6 +121,7 @@ def _list_versions() -> dict[str, str]:
         ("wp eval bundles/mine --data photos/ --against default", "Compare a bundle with it, photo by photo:"),
         ("wp eval runs/mine --data photos/ --held-out runs/mine", "Measure a run on the photos it held out:"),
         ("wp eval filled/ --data photos/ --mask-folder masks/", "Measure results that another program made:"),
+        ("wp eval bundles/pets --data pets/ -o report/", "Measure a classifier on folders of classes:"),
     ],
 )
 @click.argument("subject", shell_complete=complete_path_or("default"))
@@ -122,7 +131,8 @@ def _list_versions() -> dict[str, str]:
         "--data",
         type=PATH,
         required=True,
-        help="Ground truth: a folder of photos, an archive, or an STL-10 binary file; with --mask-folder a folder.",
+        help="Ground truth: a folder of photos, an archive, or an STL-10 binary file; with --mask-folder a folder. "
+        "For a classifier or a segmenter: images with labels, as wp train --task takes them.",
     ),
     click.option(
         "--masks",
@@ -166,7 +176,7 @@ def _list_versions() -> dict[str, str]:
         "--against",
         shell_complete=complete_path_or("default"),
         metavar="SUBJECT",
-        help="A second subject, to compare fill by fill.",
+        help="A second subject, to compare fill by fill, or image by image.",
     ),
     click.option(
         "--lpips-weights",
@@ -200,7 +210,7 @@ def _list_versions() -> dict[str, str]:
         "--out",
         type=FOLDER,
         help="Folder for the report: eval.json, fills.csv with a row per fill, and a picture of the best, median and "
-        "worst fill of each set. Default: only the tables on the terminal.",
+        "worst fill of each set. Classes have images.csv and one picture. Default: only the tables on the terminal.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace an earlier report."),
 )
@@ -244,10 +254,18 @@ def command(
     or a folder of results with the names that wp infer gives them. L1, L2, PSNR, SSIM and LPIPS are measured inside the
     hole and over the whole image, for each set of holes and by the hole's share of the image. Brackets contain 95 %
     confidence intervals.
+
+    A SUBJECT that is a classifier or a segmenter gets its accuracy or the overlap of its regions instead.
     """
     silence_pillow()
     titles = (subject, against) if against is not None else (subject,)
     _check_options(titles, fid=fid, frechet_weights=frechet_weights, ids=ids)
+    task = find_task(subject)
+    if task is not None and task.has_classes:
+        _refuse_options_for_holes(task)
+        choice = EngineChoice(engine=engine, precision=precision, threads=threads, device=_pick_device(device))
+        _evaluate_classes(titles, task, choice, data, held_out=held_out, seed=seed, out=out, overwrite=overwrite)
+        return
     if out is not None:
         read = [data, *map(Path, titles), *filter(None, (mask_folder, silhouettes, held_out, lpips_weights))]
         check_report(out, [*read, *([frechet_weights] if frechet_weights else [])], overwrite=overwrite)
@@ -282,7 +300,7 @@ def command(
         }
         if out is not None:
             write_report_folder(out, report, evaluation, cases, opened, overwrite=overwrite)
-    click.echo("\n\n".join(f"{title}\n{align(rows, 1)}" for title, rows in make_tables(summary)))
+    _print_tables(make_tables(summary))
 
 
 def _check_options(titles: tuple[str, ...], *, fid: bool, frechet_weights: Path | None, ids: bool) -> None:
@@ -294,3 +312,62 @@ def _check_options(titles: tuple[str, ...], *, fid: bool, frechet_weights: Path 
         raise click.UsageError("--ids needs the features of a network: add --fid or --frechet-weights FILE.")
     if ids:
         require("sklearn.svm", extra="ids")
+
+
+_FOR_HOLES = (
+    "masks", "mask_folder", "size", "silhouettes", "lpips_weights", "fid", "frechet_weights", "ids", "download",
+)  # fmt: skip
+"""Parameters that only networks that fill holes have."""
+
+
+def _refuse_options_for_holes(task: Task) -> None:
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in _FOR_HOLES and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(
+                f"{parameter.opts[0]} is for networks that fill holes, and SUBJECT is a network for {task.name}: leave "
+                "it out."
+            )
+
+
+def _evaluate_classes(
+    titles: tuple[str, ...],
+    task: Task,
+    choice: EngineChoice,
+    data: Path,
+    *,
+    held_out: Path | None,
+    seed: int,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Measure classifiers or segmenters."""
+    if out is not None:
+        check_report(out, [data, *map(Path, titles), *([held_out] if held_out else [])], overwrite=overwrite)
+    with ExitStack() as stack:
+        opened = [open_recogniser(title, task, choice) for title in titles]
+        for one in opened:
+            stack.callback(one.close)
+        cases = open_cases(task, data, opened[0].labels, held_out)
+        for title in titles:
+            if (Path(title) / SPLIT).is_file():
+                warn_of_training_photos(Path(title), cases.names)
+        with Progress(len(cases.names), unit="image") as progress:
+            found = recognise(cases, opened, progress.advance)
+        summary = summarise_classes(found, opened[0].labels, seed=seed)
+        report: dict[str, Any] = {
+            **describe_run(),
+            "versions": _list_versions(),
+            "task": task.name,
+            "subjects": {one.title: one.describe() for one in opened},
+            "cases": cases.describe(),
+            **summary,
+        }
+        if out is not None:
+            write_recognition_report(out, report, found, cases, opened[0], overwrite=overwrite)
+    _print_tables(make_class_tables(summary))
+
+
+def _print_tables(tables: Iterable[tuple[str, list[tuple[str, ...]]]]) -> None:
+    click.echo("\n\n".join(f"{title}\n{align(rows, 1)}" for title, rows in tables))

@@ -1,20 +1,21 @@
 """The photos that a training run held out for a test."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wavepaint.data.sources import PhotoSource
-from wavepaint.data.split import SPLIT, check_split, read_split, split_names
+from wavepaint.data.split import SPLIT, Split, check_split, read_split, split_names
 from wavepaint.errors import TrainingError, WavePaintWarning, printable
 
 
-def find_held_out(run: Path, source: PhotoSource) -> tuple[str, ...]:
+def find_held_out(run: Path, source: PhotoSource, split_again: Callable[..., Split] = split_names) -> tuple[str, ...]:
     """Return the names of the photos that ``wp train --test-fraction`` held out.
 
     Args:
         run: Folder of the run.
         source: The photos of the run.
+        split_again: How the run held out shares of names, like :func:`wavepaint.data.split.split_names`.
 
     Raises:
         TrainingError: The folder is not a run's, held out no photos, or its photos have changed: other names, or other
@@ -29,7 +30,7 @@ def find_held_out(run: Path, source: PhotoSource) -> tuple[str, ...]:
         raise TrainingError(f"the training in {printable(run)} held out no photos: train with --test-fraction 0.1.")
     check_split(
         path,
-        split_names(source.names, seed=split.seed, val_fraction=split.val_fraction, test_fraction=split.test_fraction),
+        split_again(source.names, seed=split.seed, val_fraction=split.val_fraction, test_fraction=split.test_fraction),
     )
     from wavepaint.training.run_folder import BEST, LAST
     from wavepaint.weights.checkpoint import read_checkpoint

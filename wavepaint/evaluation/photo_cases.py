@@ -15,7 +15,7 @@ from wavepaint.data.folders import SUFFIXES, find_files
 from wavepaint.data.masks import MaskSampler, describe_kind
 from wavepaint.data.sources import FolderSource, PhotoSource
 from wavepaint.data.validation_set import Pixels, fit_photo
-from wavepaint.errors import ConfigError, ImageError, printable
+from wavepaint.errors import ConfigError, ImageError, list_names, printable
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.inpainter import read_fitting_mask
@@ -24,7 +24,6 @@ from wavepaint.runtime.pairing import find_jobs
 
 WHOLE_SET = "masks"
 """Name of the only set of a folder of masks."""
-_NUM_NAMED = 3
 _NOWHERE = Path("/no-results")
 """The pairing of files names a result for each; these are never written."""
 _ROTATED = (5, 6, 7, 8)
@@ -75,13 +74,6 @@ class Cases(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the settings and a hash of the data, for reports."""
-
-
-def list_names(names: Iterable[object]) -> str:
-    """Return the first names of a list, for messages."""
-    listed = [printable(name) for name in names]
-    more = f" and {len(listed) - _NUM_NAMED} more" if len(listed) > _NUM_NAMED else ""
-    return ", ".join(listed[:_NUM_NAMED]) + more
 
 
 class DrawnCases(Cases):

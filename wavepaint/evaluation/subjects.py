@@ -4,19 +4,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wavepaint.contract import MANIFEST_NAME, Precision
+from wavepaint.contract import MANIFEST_NAME, Bundle, Precision
 from wavepaint.data.folders import SUFFIXES, find_files
 from wavepaint.data.split import SPLIT
 from wavepaint.data.validation_set import Pixels
-from wavepaint.errors import CheckpointError, ConfigError, ImageError, printable
-from wavepaint.evaluation.photo_cases import Case, CaseKey, Cases, FolderCases, list_names, measure_image, read_colours
+from wavepaint.errors import CheckpointError, ConfigError, ImageError, list_names, printable
+from wavepaint.evaluation.photo_cases import Case, CaseKey, Cases, FolderCases, measure_image, read_colours
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.filling.padding import pad_to_multiple
 from wavepaint.runtime.inpainter import Inpainter
+
+if TYPE_CHECKING:
+    from wavepaint.weights.checkpoint import Checkpoint
 
 DEFAULT = "default"
 """Name of the model that ships."""
@@ -69,13 +72,7 @@ class BundleSubject(Subject):
 
     def describe(self) -> dict[str, Any]:
         """Return the engine and the hash of the float32 model."""
-        manifest = self._inpainter.bundle.manifest
-        return {
-            "kind": "bundle",
-            "name": manifest.name,
-            "engine": self._inpainter.engine,
-            "files": {name: entry["sha256"] for name, entry in manifest.files.items()},
-        }
+        return describe_bundle(self._inpainter.bundle, self._inpainter.engine)
 
     def close(self) -> None:
         """Free the engine."""
@@ -90,7 +87,7 @@ class CheckpointSubject(Subject):
 
         from wavepaint.weights.checkpoint import read_checkpoint
 
-        self.title, self._path, self._device = title, path, choice.device
+        self.title, self._device = title, choice.device
         checkpoint = read_checkpoint(path)
         if checkpoint.architecture.task != "inpainting":
             raise CheckpointError(
@@ -99,7 +96,7 @@ class CheckpointSubject(Subject):
             )
         if choice.threads:
             torch.set_num_threads(choice.threads)
-        self._sha256, self._training = checkpoint.sha256, checkpoint.training
+        self._description = describe_checkpoint(checkpoint, choice.device)
         self._network = checkpoint.build().eval().to(choice.device)
 
     def fill(self, key: CaseKey, case: Case) -> Pixels:
@@ -119,15 +116,7 @@ class CheckpointSubject(Subject):
 
     def describe(self) -> dict[str, Any]:
         """Return the file's hash, the version of PyTorch and the steps trained."""
-        import torch
-
-        return {
-            "kind": "checkpoint",
-            "file": self._path.name,
-            "sha256": self._sha256,
-            "step": self._training.get("step"),
-            "engine": f"PyTorch {torch.__version__} on {self._device}, float32",
-        }
+        return self._description
 
 
 class ResultFolder(Subject):
@@ -197,6 +186,29 @@ class ResultFolder(Subject):
     def describe(self) -> dict[str, Any]:
         """Return the number of results."""
         return {"kind": "results", "num_results": len(self._files)}
+
+
+def describe_bundle(bundle: Bundle, engine: str) -> dict[str, Any]:
+    """Return the name of a bundle, its engine and the hashes of its files."""
+    return {
+        "kind": "bundle",
+        "name": bundle.manifest.name,
+        "engine": engine,
+        "files": {name: entry["sha256"] for name, entry in bundle.manifest.files.items()},
+    }
+
+
+def describe_checkpoint(checkpoint: "Checkpoint", device: str) -> dict[str, Any]:
+    """Return a checkpoint's file and hash, the steps trained, and the version and device of PyTorch."""
+    import torch
+
+    return {
+        "kind": "checkpoint",
+        "file": checkpoint.path.name,
+        "sha256": checkpoint.sha256,
+        "step": checkpoint.training.get("step"),
+        "engine": f"PyTorch {torch.__version__} on {device}, float32",
+    }
 
 
 def _hide(case: Case) -> Pixels:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wavepaint.evaluation import intervals
-from wavepaint.evaluation.intervals import Estimate, estimate_means
+from wavepaint.evaluation.intervals import Estimate, estimate_from_sums, estimate_means
 
 
 def test_interval_is_that_of_scipys_percentile_bootstrap() -> None:
@@ -62,3 +62,12 @@ def test_interval_lies_within_the_values_and_holds_its_order(values: list[float]
     assert one.low is not None
     assert one.high is not None
     assert min(values) - 1e-9 <= one.low <= one.high <= max(values) + 1e-9
+
+
+def test_a_statistic_of_sums_has_the_interval_of_the_mean_that_it_is() -> None:
+    """The first column divided by the number of photos is their mean."""
+    values = np.column_stack([np.random.default_rng(0).gamma(2, 1, 30), np.ones(30)])
+    found = estimate_from_sums(values, lambda sums: sums[:, :1] / sums[:, 1:], seed=0)
+    expected = estimate_means(values[:, :1], [f"{i:02}" for i in range(30)], seed=0)
+    np.testing.assert_allclose(np.array(found, float), np.array(expected, float))
+    assert estimate_from_sums(values[:1], lambda sums: sums, seed=0)[1] == Estimate(1.0, None, None)

@@ -1,7 +1,5 @@
 """Images in one folder for each class."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +8,16 @@ from PIL import Image
 from torch import Tensor
 
 from wavepaint.data.augment import augment
-from wavepaint.data.sources import ArchiveSource, PhotoSource, open_source
-from wavepaint.data.split import Split, split_names
+from wavepaint.data.sources import PhotoSource, open_source
 from wavepaint.data.validation_set import Pixels
-from wavepaint.errors import TrainingError, printable
+from wavepaint.errors import TrainingError, list_names
 from wavepaint.runtime.recognition.preparation import scale_photo
 from wavepaint.training.config import ClassTrainConfig
 from wavepaint.training.crops import RandomSamples, Sample, to_tensor
 from wavepaint.training.network_step import Batch
-from wavepaint.training.recognition.labelled_data import LabelledData, LabelledSamples, show_crops_within, show_names
+from wavepaint.training.recognition.class_names import find_class, list_classes, split_classes
+from wavepaint.training.recognition.labelled_data import LabelledData, LabelledSamples, show_crops_within
 from wavepaint.training.run_data import choose_split, make_augmentation, warn_of_few
-
-_SUBSETS = frozenset({"train", "training", "val", "valid", "validation", "test"})
-"""Names of folders that are parts of a data set, not classes."""
 
 
 class ClassFolders(LabelledData):
@@ -60,19 +55,19 @@ class ClassFolders(LabelledData):
         return len(self.val_images)
 
     def _check_validation(self, source: PhotoSource) -> None:
-        unknown = sorted({_find_class(name) for name in source.names} - self._numbers.keys())
+        unknown = sorted({find_class(name) for name in source.names} - self._numbers.keys())
         if unknown:
             raise TrainingError(
-                f"{source.root} has folders of classes that the training images do not have: {show_names(unknown)}. "
+                f"{source.root} has folders of classes that the training images do not have: {list_names(unknown)}. "
                 "Remove them, or add these classes to the training images (--val-data)."
             )
 
     def _prepare_validation(self, name: str, photo: Image.Image) -> tuple[Pixels, int]:
         assert self.preprocessing.size is not None
-        return scale_photo(photo, self.preprocessing.size, self.preprocessing), self._numbers[_find_class(name)]
+        return scale_photo(photo, self.preprocessing.size, self.preprocessing), self._numbers[find_class(name)]
 
     def _make_samples(self, num_samples: int, workers: int) -> RandomSamples:
-        numbers = np.array([self._numbers[_find_class(name)] for name in self.split.train])
+        numbers = np.array([self._numbers[find_class(name)] for name in self.split.train])
         return _ClassCrops(self, self._source, numbers, num_samples=num_samples, workers=workers)
 
     def _to_batch(self, image: Tensor, other: Tensor) -> Batch:
@@ -91,76 +86,3 @@ class _ClassCrops(LabelledSamples):
     def _make_sample(self, place: int, photo: Image.Image, rng: np.random.Generator) -> Sample:
         settings = show_crops_within(self._augmentation, min(photo.size), self._min_crop)
         return to_tensor(augment(photo, settings, rng)), torch.tensor(int(self._numbers[place]))
-
-
-def _find_class(name: str) -> str:
-    return name.partition("/")[0]
-
-
-def list_classes(source: PhotoSource) -> list[str]:
-    """Return the classes of a source: the first folders in the names of its images, sorted.
-
-    Raises:
-        TrainingError: Images are outside of the folders, there are fewer than two classes, a folder has no image, or
-            the folders are those of subsets.
-    """
-    root = source.root
-    if isinstance(source, ArchiveSource) and root.is_dir():
-        raise TrainingError(
-            f"{root} contains archives: expected a folder of images for each class, or one archive of such folders."
-        )
-    outside = [name for name in source.names if "/" not in name]
-    if outside:
-        raise TrainingError(
-            f"{root} has {len(outside)} image(s) outside of the folders of classes: {show_names(outside)}. Move each "
-            "into the folder of its class."
-        )
-    classes = sorted({_find_class(name) for name in source.names})
-    folders = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    empty = sorted(name for name in folders if name not in classes and not name.startswith("."))
-    if empty:
-        raise TrainingError(
-            f"{root} has folders of classes without an image: {show_names(empty)}. Add images, or remove the folders."
-        )
-    if _SUBSETS.issuperset(map(str.lower, classes)):
-        raise TrainingError(
-            f"the folders in {root} are subsets, not classes: {show_names(classes)}. Pass the one for training, and "
-            "the one for validation with --val-data."
-        )
-    if len(classes) < 2:
-        raise TrainingError(
-            f"{root} has one class only: {show_names(classes)}. Expected a folder of images for each of two or more "
-            "classes."
-        )
-    return classes
-
-
-def split_classes(names: Sequence[str], *, seed: int, val_fraction: float, test_fraction: float) -> Split:
-    """Split the images of each class as :func:`wavepaint.data.split.split_names` does.
-
-    Raises:
-        ConfigError: The shares leave nothing to train on.
-        TrainingError: A class has too few images.
-    """
-    counts, needed = Counter(map(_find_class, names)), 3 if test_fraction else 2
-    few = [f"{printable(name)} ({count})" for name, count in counts.items() if count < needed]
-    if few:
-        raise TrainingError(
-            f"classes have too few images: {show_names(few)}. Expected {needed} or more in each, to hold some out; add "
-            "images, or name others for validation (--val-data)."
-        )
-    parts = [
-        split_names(group, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
-        for group in _group_by_class(names)
-    ]
-    train, val, test = (
-        tuple(name for part in parts for name in getattr(part, subset)) for subset in ("train", "val", "test")
-    )
-    return Split(train=train, val=val, test=test, seed=seed, val_fraction=val_fraction, test_fraction=test_fraction)
-
-
-def _group_by_class(names: Iterable[str]) -> list[list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(_find_class(name), []).append(name)
-    return list(groups.values())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wavepaint.contract import Preprocessing
 from wavepaint.data.validation_set import Pixels
+from wavepaint.metrics.overlap import measure_overlap
 from wavepaint.models.normalized_network import NormalizedNetwork
 from wavepaint.training.distributed import DistributedContext
 from wavepaint.training.measures import Metrics
@@ -173,11 +174,9 @@ class SegmenterValidator(_ClassValidator):
 
 def _compare_regions(confusion: NDArray[np.int64], labels: Sequence[str]) -> SegmentMetrics:
     """Return the metrics of a confusion matrix: pixels by their label (rows) and their predicted class (columns)."""
-    total, right = int(confusion.sum()), np.diagonal(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
-    class_iou = {labels[n]: float(right[n] / union[n]) for n in np.flatnonzero(union).tolist()}
+    overlap = measure_overlap(confusion)
     return SegmentMetrics(
-        mean_iou=float(np.mean(list(class_iou.values()))) if class_iou else float("nan"),
-        pixel_accuracy=float(right.sum() / total) if total else float("nan"),
-        class_iou=class_iou,
+        mean_iou=float(overlap.mean_iou),
+        pixel_accuracy=float(overlap.pixel_accuracy),
+        class_iou={labels[n]: float(iou) for n, iou in enumerate(overlap.class_iou) if np.isfinite(iou)},
     )

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from wavepaint.data.augment import augment_labelled
 from wavepaint.data.validation_set import Pixels
-from wavepaint.errors import TrainingError, WavePaintWarning, printable
+from wavepaint.errors import TrainingError, WavePaintWarning, list_names, printable
 from wavepaint.runtime.recognition.preparation import scale_photo
 from wavepaint.training.config import ClassTrainConfig
 from wavepaint.training.crops import RandomSamples, Sample, to_tensor
 from wavepaint.training.network_step import Batch
 from wavepaint.training.recognition.class_step import UNLABELLED
 from wavepaint.training.recognition.label_maps import IGNORED, LabelledSource, count_pixels, open_labelled
-from wavepaint.training.recognition.labelled_data import LabelledData, LabelledSamples, show_crops_within, show_names
+from wavepaint.training.recognition.labelled_data import LabelledData, LabelledSamples, show_crops_within
 from wavepaint.training.run_data import choose_split, make_augmentation, warn_of_few
 
 
@@ -78,7 +78,7 @@ class LabelFolders(LabelledData):
         if len(absent):
             warnings.warn(
                 f"{len(absent)} of {limit} classes have no pixel in the training images, so the network cannot learn "
-                f"them: {show_names(absent)}.",
+                f"them: {list_names(absent)}.",
                 WavePaintWarning,
                 stacklevel=5,
             )

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wavepaint.data.sources import FolderSource
-from wavepaint.errors import TrainingError, printable
+from wavepaint.errors import TrainingError, list_names, printable
 from wavepaint.jpeg_scans import check_scans
 from wavepaint.runtime.pairing import find_label_maps
-from wavepaint.training.recognition.labelled_data import show_names
 
 IGNORED = 255
 """Value of pixels that have no label."""
@@ -138,11 +137,11 @@ def open_labelled(folder: Path) -> LabelledSource:
     without = [image.relative_to(folder) for image, maps in pairs.items() if not maps]
     if without:
         raise TrainingError(
-            f"{len(without)} of {len(pairs)} images have no label map: {show_names(without)}; {layout}."
+            f"{len(without)} of {len(pairs)} images have no label map: {list_names(without)}; {layout}."
         )
     several = [image.relative_to(folder) for image, maps in pairs.items() if len(maps) > 1]
     if several:
-        raise TrainingError(f"images have more than one label map: {show_names(several)}. Leave one of each.")
+        raise TrainingError(f"images have more than one label map: {list_names(several)}. Leave one of each.")
     return LabelledSource(folder, {image.relative_to(folder).as_posix(): maps[0] for image, maps in pairs.items()})
 
 

@@ -1,7 +1,7 @@
 """What the data of classifiers and segmenters have in common."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -11,14 +11,12 @@ from wavepaint.contract import PRESETS, Preprocessing, Resize
 from wavepaint.data.augment import Augmentation
 from wavepaint.data.sources import PhotoSource
 from wavepaint.data.validation_set import Pixels, read_photos
-from wavepaint.errors import TrainingError, printable
+from wavepaint.errors import TrainingError
 from wavepaint.training.config import ClassTrainConfig
 from wavepaint.training.crops import RandomSamples
 from wavepaint.training.run_data import RunData
 
 Item = TypeVar("Item")
-
-_NUM_SHOWN = 3
 
 
 class LabelledData(RunData):
@@ -89,10 +87,3 @@ def pick_evenly(items: Sequence[Item], most: int) -> list[Item]:
     """Return up to ``most`` items, spread evenly."""
     count = min(most, len(items))
     return [items[index * len(items) // count] for index in range(count)]
-
-
-def show_names(names: Iterable[object]) -> str:
-    """Return the first names for a message, and how many more there are."""
-    shown = [printable(name) for name in names]
-    more = f" and {len(shown) - _NUM_SHOWN} more" if len(shown) > _NUM_SHOWN else ""
-    return f"{', '.join(shown[:_NUM_SHOWN])}{more}"

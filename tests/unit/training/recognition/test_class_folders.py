@@ -15,7 +15,8 @@ from wavepaint.errors import TrainingError, WavePaintWarning
 from wavepaint.training.config import ClassTrainConfig
 from wavepaint.training.crops import RandomSamples
 from wavepaint.training.distributed import DistributedContext
-from wavepaint.training.recognition.class_folders import ClassFolders, split_classes
+from wavepaint.training.recognition.class_folders import ClassFolders
+from wavepaint.training.recognition.class_names import split_classes
 
 CONFIG = make_config("classify")
 
