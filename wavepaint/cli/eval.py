@@ -1,21 +1,19 @@
 """wp eval: measure how good fills are, or how well classes are recognised, against ground truth."""
 
-from collections.abc import Iterable
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from wavepaint.bench.report import align, describe_run
+from wavepaint.bench.report import describe_run
 from wavepaint.cli import model_options
 from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or
+from wavepaint.cli.eval_classes import evaluate_classes, list_versions, print_tables, refuse_options_for_holes
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import Progress, print_line
-from wavepaint.contract import Precision, Task
+from wavepaint.contract import Precision
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.data.sources import open_source
 from wavepaint.data.split import SPLIT
@@ -23,12 +21,7 @@ from wavepaint.errors import TrainingError
 from wavepaint.evaluation.evaluate import check_frechet, evaluate
 from wavepaint.evaluation.held_out import find_held_out, warn_of_training_photos
 from wavepaint.evaluation.photo_cases import Cases, DrawnCases, FolderCases
-from wavepaint.evaluation.recognition.cases import open_cases
-from wavepaint.evaluation.recognition.measure import recognise
-from wavepaint.evaluation.recognition.measure import summarise as summarise_classes
-from wavepaint.evaluation.recognition.recognisers import find_task, open_recogniser
-from wavepaint.evaluation.recognition.report import make_tables as make_class_tables
-from wavepaint.evaluation.recognition.report import write_recognition_report
+from wavepaint.evaluation.recognition.recognisers import find_task
 from wavepaint.evaluation.report_folder import check_report, write_report_folder
 from wavepaint.evaluation.subjects import EngineChoice, open_subject
 from wavepaint.evaluation.summary import summarise
@@ -105,13 +98,6 @@ def _pick_device(name: str | None) -> str:
     except ModuleNotFoundError:
         return name or "cpu"
     return str(pick_device(name, DistributedContext()))
-
-
-def _list_versions() -> dict[str, str]:
-    import sys
-
-    names = {"numpy": "numpy", "PIL": "pillow", "torch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
-    return {name: version(name) for module, name in names.items() if module in sys.modules}
 
 
 @click.command(
@@ -262,9 +248,9 @@ def command(
     _check_options(titles, fid=fid, frechet_weights=frechet_weights, ids=ids)
     task = find_task(subject)
     if task is not None and task.has_classes:
-        _refuse_options_for_holes(task)
+        refuse_options_for_holes(task)
         choice = EngineChoice(engine=engine, precision=precision, threads=threads, device=_pick_device(device))
-        _evaluate_classes(titles, task, choice, data, held_out=held_out, seed=seed, out=out, overwrite=overwrite)
+        evaluate_classes(titles, task, choice, data, held_out=held_out, seed=seed, out=out, overwrite=overwrite)
         return
     if out is not None:
         read = [data, *map(Path, titles), *filter(None, (mask_folder, silhouettes, held_out, lpips_weights))]
@@ -291,7 +277,7 @@ def command(
         summary = summarise(evaluation, seed=seed, distance=network.title if network else "")
         report: dict[str, Any] = {
             **describe_run(),
-            "versions": _list_versions(),
+            "versions": list_versions(),
             "subjects": {one.title: one.describe() for one in opened},
             "cases": cases.describe(),
             "lpips": None if lpips is None else "AlexNet, version 0.1",
@@ -300,7 +286,7 @@ def command(
         }
         if out is not None:
             write_report_folder(out, report, evaluation, cases, opened, overwrite=overwrite)
-    _print_tables(make_tables(summary))
+    print_tables(make_tables(summary))
 
 
 def _check_options(titles: tuple[str, ...], *, fid: bool, frechet_weights: Path | None, ids: bool) -> None:
@@ -312,62 +298,3 @@ def _check_options(titles: tuple[str, ...], *, fid: bool, frechet_weights: Path 
         raise click.UsageError("--ids needs the features of a network: add --fid or --frechet-weights FILE.")
     if ids:
         require("sklearn.svm", extra="ids")
-
-
-_FOR_HOLES = (
-    "masks", "mask_folder", "size", "silhouettes", "lpips_weights", "fid", "frechet_weights", "ids", "download",
-)  # fmt: skip
-"""Parameters that only networks that fill holes have."""
-
-
-def _refuse_options_for_holes(task: Task) -> None:
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name in _FOR_HOLES and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(
-                f"{parameter.opts[0]} is for networks that fill holes, and SUBJECT is a network for {task.name}: leave "
-                "it out."
-            )
-
-
-def _evaluate_classes(
-    titles: tuple[str, ...],
-    task: Task,
-    choice: EngineChoice,
-    data: Path,
-    *,
-    held_out: Path | None,
-    seed: int,
-    out: Path | None,
-    overwrite: bool,
-) -> None:
-    """Measure classifiers or segmenters."""
-    if out is not None:
-        check_report(out, [data, *map(Path, titles), *([held_out] if held_out else [])], overwrite=overwrite)
-    with ExitStack() as stack:
-        opened = [open_recogniser(title, task, choice) for title in titles]
-        for one in opened:
-            stack.callback(one.close)
-        cases = open_cases(task, data, opened[0].labels, held_out)
-        for title in titles:
-            if (Path(title) / SPLIT).is_file():
-                warn_of_training_photos(Path(title), cases.names)
-        with Progress(len(cases.names), unit="image") as progress:
-            found = recognise(cases, opened, progress.advance)
-        summary = summarise_classes(found, opened[0].labels, seed=seed)
-        report: dict[str, Any] = {
-            **describe_run(),
-            "versions": _list_versions(),
-            "task": task.name,
-            "subjects": {one.title: one.describe() for one in opened},
-            "cases": cases.describe(),
-            **summary,
-        }
-        if out is not None:
-            write_recognition_report(out, report, found, cases, opened[0], overwrite=overwrite)
-    _print_tables(make_class_tables(summary))
-
-
-def _print_tables(tables: Iterable[tuple[str, list[tuple[str, ...]]]]) -> None:
-    click.echo("\n\n".join(f"{title}\n{align(rows, 1)}" for title, rows in tables))

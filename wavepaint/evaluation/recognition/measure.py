@@ -101,7 +101,9 @@ def _rank(name: str, truth: int, logits_C: NDArray[np.float32]) -> Answer:
     )
 
 
-def summarise(found: Mapping[str, Sequence[Answer | Regions]], labels: Sequence[str], *, seed: int) -> dict[str, Any]:
+def summarise_classes(
+    found: Mapping[str, Sequence[Answer | Regions]], labels: Sequence[str], *, seed: int
+) -> dict[str, Any]:
     """Return everything that a report states, as plain values: shares from 0 to 1 with their intervals.
 
     Args:

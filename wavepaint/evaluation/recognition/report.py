@@ -27,8 +27,8 @@ _SIDE = 192
 Row = tuple[str, ...]
 
 
-def make_tables(summary: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield title and rows, the header first, of each table; see :func:`.measure.summarise`."""
+def make_class_tables(summary: dict[str, Any]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield title and rows, the header first, of each table of a summary (:func:`.summarise_classes`)."""
     for title, one in summary["results"].items():
         names = [name for name in ("top1", "top5", "mean_iou", "pixel_accuracy") if name in one]
         yield title, [("images", *map(_name, names)), (str(one["num_images"]), *(_format(one[name]) for name in names))]
