@@ -41,7 +41,8 @@ QUICK = {"bench": {"sizes": "32", "rounds": 1, "seconds": 0.0, "margin": 1e9}}
 ASSUMPTIONS = {
     r"--preset gpu-proof --resume": "no NVIDIA driver or GPU was found",
     r"wp masks .*--count": "the photos in photos",
-    r"wp eval .*--held-out": "it has no split.json",
+    r"wp eval runs/mine .*--held-out": "it has no split.json",
+    r"wp eval .*--data pets/": "pets does not exist",
     r"wp eval filled/ --data photos/": "filled does not exist",
     r"hf download": "is not a bundle",
     r"wp verify bundles/lama": "bundles/lama does not exist",

@@ -60,12 +60,17 @@ class _Watch:
 
     def _run(self) -> None:
         while not self._is_over.wait(_SAMPLE_S):
-            now_mb, peak_mb = _measure_tree(self._process.pid)
-            self.peak_mb = max(self.peak_mb, now_mb, peak_mb)
+            now_mb = self.measure()
             if now_mb > self._limits.memory_mb:
                 self._end(f"more than {self._limits.memory_mb / 1e3:g} GB of memory")
             elif self.deadline is not None and time.monotonic() > self.deadline:
                 self._end(f"more than {self._limits.seconds:g} s")
+
+    def measure(self) -> float:
+        """Return the memory now in MB, and keep the peak."""
+        now_mb, peak_mb = _measure_tree(self._process.pid)
+        self.peak_mb = max(self.peak_mb, now_mb, peak_mb)
+        return now_mb
 
     def _end(self, problem: str) -> None:
         self.problem = self.problem or problem
@@ -161,6 +166,7 @@ class Program:
     @property
     def peak_mb(self) -> float:
         """Peak memory since the start, in MB."""
+        self._watch.measure()  # a quick program may have ended its work before the first sample
         return self._watch.peak_mb
 
     def fill(self, image: Path, mask: Path, out: Path) -> Measurement:

@@ -107,7 +107,7 @@ def _pick_device(name: str | None) -> str:
         ("wp eval bundles/mine --data photos/ --against default", "Compare a bundle with it, photo by photo:"),
         ("wp eval runs/mine --data photos/ --held-out runs/mine", "Measure a run on the photos it held out:"),
         ("wp eval filled/ --data photos/ --mask-folder masks/", "Measure results that another program made:"),
-        ("wp eval bundles/pets --data pets/ -o report/", "Measure a classifier on folders of classes:"),
+        ("wp eval bundles/pets --data pets/", "Measure a classifier on folders of classes:"),
     ],
 )
 @click.argument("subject", shell_complete=complete_path_or("default"))

@@ -80,10 +80,11 @@ def test_the_manifest_names_task_labels_and_preprocessing(segmenter: Bundle) -> 
 
 
 def test_every_model_is_verified_against_pytorch(segmenter: Bundle) -> None:
-    for path, limit in (("model.onnx", 1e-5), ("model.fp16.onnx", 0.02)):
+    for path, exact in (("model.onnx", 1e-5), ("model.fp16.onnx", 0.02)):
         reports = segmenter.manifest.verification[path]
         assert {report["engine"].split()[0] for report in reports} == {"ONNX", "OpenVINO"}
         for report in reports:
+            limit = 0.05 if report["precision"] == "bfloat16" else exact  # some processors compute it, too
             assert report["passed"]
             assert report["reference"].startswith("PyTorch")
             assert report["max_relative_error"] is not None

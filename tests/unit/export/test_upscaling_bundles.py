@@ -60,8 +60,9 @@ def test_the_manifest_names_the_task_and_what_verification_measured(bundle: Bund
     assert manifest.contract["float32"]["outputs"][0]["shape"] == ["N", 3, "2*H", "2*W"]
     for report in manifest.verification["model.onnx"]:
         assert report["passed"]
-        assert report["max_error"] < 1e-5
-        assert report["min_psnr_db"] > 90
+        most, least_db = (0.05, 50) if report["precision"] == "bfloat16" else (1e-5, 90)  # some processors compute both
+        assert report["max_error"] < most
+        assert report["min_psnr_db"] > least_db
 
 
 def test_half_precision_keeps_the_psnr(checkpoint: Path) -> None:
