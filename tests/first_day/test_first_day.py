@@ -17,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.checkout import copy_tracked_files
 from tests.conftest import REPOSITORY
 from tests.first_day.hints import find_hints, judge_hint
 from tests.first_day.pages import is_run, list_commands
@@ -48,19 +49,6 @@ def find_modules_beyond(needed: set[str]) -> set[str]:
     """Return the top-level modules of every other installed package."""
     owners = importlib.metadata.packages_distributions()
     return {module for module, names in owners.items() if not {canonicalize_name(name) for name in names} & needed}
-
-
-def copy_tracked_files(target: Path) -> None:
-    """Copy what a clone would have, as it is now; everything that is not ignored if there is no git."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if listed.returncode:
-        ignored = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist")
-        shutil.copytree(REPOSITORY, target, symlinks=True, ignore=ignored)
-        return
-    for name in filter(None, listed.stdout.split("\0")):
-        if os.path.lexists(REPOSITORY / name):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, target / name, follow_symlinks=False)
 
 
 def test_every_command_works_or_says_what_to_install(full_bundle: Bundle, tmp_path: Path) -> None:

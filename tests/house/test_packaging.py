@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.checkout import copy_tracked_files
 from tests.conftest import REPOSITORY
 from tests.house.tools import run_module
 from wavepaint import __version__
@@ -41,8 +42,9 @@ def test_every_package_is_listed() -> None:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dist")
-    run_module("build", "--no-isolation", "--outdir", str(out), ".")
+    out, copy = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("build") / "copy"
+    copy_tracked_files(copy)  # a build leaves files, and other tests read the checkout meanwhile
+    run_module("build", "--no-isolation", "--outdir", str(out), ".", folder=copy)
     return out
 
 

@@ -11,11 +11,9 @@ from tests.conftest import REPOSITORY
 ROOMS = ("wavepaint", "export", "runtime", "benchmarks", "tests", "docs", "examples")
 
 
-def run_module(*command: str) -> None:
-    """Run ``python -m COMMAND`` in the checkout, and fail with its output."""
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+def run_module(*command: str, folder: Path = REPOSITORY) -> None:
+    """Run ``python -m COMMAND`` in the checkout or another folder, and fail with its output."""
+    result = subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
