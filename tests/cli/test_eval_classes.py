@@ -81,7 +81,8 @@ def test_a_segmenter_gets_the_overlap_of_its_regions(wp_here: Wp, segmenter: Pat
     assert {path.name for path in out.iterdir()} == {"eval.json", "images.csv", "cases.png"}
     found = json.loads((out / "eval.json").read_text())["results"][str(segmenter)]
     red, green, blue = 1.0, 128 / (128 + 112), 0.0
-    assert [found["classes"][name]["iou"]["mean"] for name in COLOURS] == pytest.approx([red, green, blue])
+    assert [one["name"] for one in found["classes"]] == list(COLOURS)
+    assert [one["iou"]["mean"] for one in found["classes"]] == pytest.approx([red, green, blue])
     assert found["mean_iou"]["mean"] == pytest.approx((red + green + blue) / 3)
     assert found["pixel_accuracy"]["mean"] == pytest.approx((256 + 128) / (256 + 240))
 
@@ -135,6 +136,8 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     assert_refused(
         wp_here("eval", classifier, "--data", classes, "--against", segmenter), "is a network for segmentation"
     )
+    twice = write_class_bundle(tmp_path / "twice", CLASSIFICATION, labels=["red", "green", "red"]).folder
+    assert_refused(wp_here("eval", twice, "--data", classes), "several of the network's classes", "red.", "--labels")
     fill = write_bundle(tmp_path / "fill").folder
     assert_refused(wp_here("eval", segmenter, "--data", maps, "--against", fill), "is a network for inpainting")
     Image.fromarray(np.full((16, 16), 3, np.uint8)).save(maps / "labels" / "1.png")

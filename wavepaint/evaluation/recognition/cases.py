@@ -92,6 +92,11 @@ class LabelMapCases(LabelledCases):
 
 def _number_folders(folders: Sequence[str], labels: Sequence[str], data: Path) -> dict[str, int]:
     """Return the number of the class of each folder."""
+    if ambiguous := [folder for folder in folders if labels.count(folder) > 1]:
+        raise ImageError(
+            f"several of the network's classes have the name of a folder in {printable(data)}: "
+            f"{list_names(ambiguous)}. Give every class a name of its own with wp export --labels."
+        )
     unknown = [folder for folder in folders if folder not in labels]
     if not unknown:
         return {folder: labels.index(folder) for folder in folders}

@@ -142,16 +142,19 @@ def _measure_answers(rows: Sequence[Answer], labels: Sequence[str], seed: int) -
     names = [row.image for row in rows]
     truths = np.array([row.truth for row in rows])
     top1, top5 = (one._asdict() for one in estimate_means(right, names, seed))
-    classes = {}
+    classes = []
     for number in np.unique(truths).tolist():
         own = truths == number
         wrong = [row.predicted for row in rows if row.truth == number and row.rank > 1]
         values, counts = np.unique(wrong, return_counts=True)
-        classes[labels[number]] = {
-            "num_images": int(own.sum()),
-            "top1": float(right[own, 0].mean()),
-            "taken_for": labels[int(values[counts.argmax()])] if wrong else None,
-        }
+        classes.append(
+            {
+                "name": labels[number],
+                "num_images": int(own.sum()),
+                "top1": float(right[own, 0].mean()),
+                "taken_for": labels[int(values[counts.argmax()])] if wrong else None,
+            }
+        )
     return {"top1": top1, "top5": top5, "classes": classes}
 
 
@@ -170,8 +173,8 @@ def _measure_regions(rows: Sequence[Regions], labels: Sequence[str], seed: int) 
     return {
         "mean_iou": mean_iou,
         "pixel_accuracy": pixel_accuracy,
-        "classes": {
-            labels[number]: {"num_pixels": int(whole[number].sum()), "iou": iou}
+        "classes": [
+            {"name": labels[number], "num_pixels": int(whole[number].sum()), "iou": iou}
             for number, iou in zip(present, classes, strict=True)
-        },
+        ],
     }

@@ -40,18 +40,19 @@ def make_class_tables(summary: dict[str, Any]) -> Iterator[tuple[str, list[Row]]
         yield f"{first} minus {second}", [header, row]
 
 
-def _list_classes(classes: Mapping[str, Any]) -> list[Row]:
+def _list_classes(classes: Sequence[Mapping[str, Any]]) -> list[Row]:
     rows: list[Row]
-    if "top1" in next(iter(classes.values())):
-        ranked = sorted(classes.items(), key=lambda item: item[1]["top1"])
+    if "top1" in classes[0]:
         rows = [
-            (printable(label), str(one["num_images"]), f"{one['top1']:.1%}", printable(one["taken_for"] or ""))
-            for label, one in ranked
+            (printable(one["name"]), str(one["num_images"]), f"{one['top1']:.1%}", printable(one["taken_for"] or ""))
+            for one in sorted(classes, key=lambda one: one["top1"])
         ]
         header: Row = ("class", "images", "top-1", "most often taken for")
     else:
-        ranked = sorted(classes.items(), key=lambda item: item[1]["iou"]["mean"])
-        rows = [(printable(label), f"{one['num_pixels']:,}", _format(one["iou"])) for label, one in ranked]
+        rows = [
+            (printable(one["name"]), f"{one['num_pixels']:,}", _format(one["iou"]))
+            for one in sorted(classes, key=lambda one: one["iou"]["mean"])
+        ]
         header = ("class", "pixels", "IoU")
     more = [("...", str(len(rows) - _MOST_CLASSES), *[""] * (len(header) - 2))] if len(rows) > _MOST_CLASSES else []
     return [header, *rows[:_MOST_CLASSES], *more]
