@@ -12,11 +12,12 @@ from wavepaint.contract import Bundle, Model, Precision
 from wavepaint.errors import EngineError
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, ExecutionConfig, OnnxEngine, OpenOptions, find_onnx_models
+from wavepaint.runtime.engines.openvino_parts import compile_parts
 from wavepaint.runtime.engines.session import Session, Tensor, check_threads, first_line
 
-_HINTS: dict[str, str] = {"float32": "f32", "bfloat16": "bf16"}
-# Measured for the default model at 512 and 1024 pixels a side: 2.7 to 4.6 in float32, the more the larger the hole.
-_MEMORY_FACTORS = {"float32": 4.6, "bfloat16": 2.3}
+# Measured for the default model at 512 and 1024 pixels a side: 1.9 to 4.6 in float32, 2.0 to 3.7 in bfloat16, the more
+# the larger the hole.
+_MEMORY_FACTORS = {"float32": 4.6, "bfloat16": 3.7}
 _CAPABILITIES: dict[str, Precision] = {"FP32": "float32", "BF16": "bfloat16"}
 
 
@@ -124,9 +125,11 @@ class OpenVinoSession(Session):
     """An ONNX model in OpenVINO's CPU plugin; see :class:`wavepaint.runtime.engines.session.Session`.
 
     The arithmetic precision is that of OpenVINO's kernels, not the file's: OpenVINO computes a float16 file in float32
-    on float16 weights. Thread-safe: runs take turns, and each uses all threads. Two streams with half the threads each
-    were no faster. In OpenVINO 2026.4 several requests of one compiled model, each from its own thread, sometimes
-    deadlocked: one thread held the GIL and waited for a lock of the model, whose owner waited for the GIL.
+    on float16 weights. In bfloat16, the search for matched details stays in float32.
+
+    Thread-safe: runs take turns, and each uses all threads. Two streams with half the threads each were no faster. In
+    OpenVINO 2026.4 several requests of one compiled model, each from its own thread, sometimes deadlocked: one thread
+    held the GIL and waited for a lock of the model, whose owner waited for the GIL.
 
     Args:
         model: An ONNX model.
@@ -150,21 +153,21 @@ class OpenVinoSession(Session):
                 f"OpenVINO {version} computes {' and '.join(cpu_precisions())} on this processor, not {precision}: "
                 f"{hint}, and --precision auto takes the fastest that was verified."
             )
-        config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1"}
+        config = {"NUM_STREAMS": "1"}
         check_threads(threads)
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = str(threads)
-        compiled: Any = None
+        parts: Any = None
         cached = _prepare_cache()
         for options in ({**config, **cached}, config) if cached else (config,):  # the disk may be full
             try:
-                compiled = _core().compile_model(path, "CPU", options)
+                parts = compile_parts(openvino, _core(), str(path), precision, options)
                 break
             except Exception as error:  # OpenVINO raises RuntimeError and its subclasses
                 if options is config:
                     raise EngineError(f"OpenVINO {version} cannot load {path}: {first_line(error)}") from error
         # If the next operator only converts a port's tensor, the port also has the converted tensor's name.
-        found = [[port.get_names() for port in ports] for ports in (compiled.inputs, compiled.outputs)]
+        found = [[port.get_names() for port in ports] for ports in (parts.inputs, parts.outputs)]
         expected = [[*self.task.inputs], [self.task.output]]
         if not all(
             len(ports) == len(names) and all(any(name in port for port in ports) for name in names)
@@ -174,20 +177,18 @@ class OpenVinoSession(Session):
         self.engine = f"OpenVINO {version} CPU"
         self.precision = precision
         self.memory_factor = _MEMORY_FACTORS[precision]
-        self._request = compiled.create_infer_request()
+        self._parts = parts
         self._turn = Lock()
 
     def _is_open(self) -> bool:
-        return self._request is not None
+        return self._parts is not None
 
     def _infer(self, *tensors: Tensor) -> Tensor:
         with self._turn:
-            # With shared memory the result would be the request's own buffer.
-            results = self._request.infer(dict(zip(self.task.inputs, tensors, strict=True)), share_outputs=False)
-            output: Tensor = results[self.task.output]
+            output: Tensor = self._parts.infer(dict(zip(self.task.inputs, tensors, strict=True)))[self.task.output]
             return output
 
     def close(self) -> None:
         """Free the model after the current run."""
         with self._turn:
-            self._request = None
+            self._parts = None

@@ -17,12 +17,11 @@ from wavepaint.bench.entrants import Subject
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.openvino import load_openvino
+from wavepaint.runtime.engines.openvino_parts import compile_parts
 
 PROFILED = ("ort-cpu", "openvino")
 CALLS = 3
 NUM_SHOWN = 6
-
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 Event = tuple[str, float]
 """An operator's name and its milliseconds."""
@@ -127,17 +126,18 @@ def _profile_ort(path: Path, inputs: dict[str, Any], precision: str, threads: in
 
 def _profile_openvino(path: Path, inputs: dict[str, Any], precision: str, threads: int | None) -> list[list[Event]]:
     """Return the events of each call except the first."""
-    core: Any = load_openvino().Core()
-    config = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": "1", "PERF_COUNT": "YES"}
+    openvino = load_openvino()
+    config = {"NUM_STREAMS": "1", "PERF_COUNT": "YES"}
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = str(threads)
-    request = core.compile_model(path, "CPU", config).create_infer_request()
+    parts = compile_parts(openvino, openvino.Core(), str(path), precision, config)
     calls = []
     for _ in range(CALLS + 1):
-        request.infer(inputs)
+        parts.infer(inputs)
         calls.append(
             [
                 (f"{info.node_type} ({info.exec_type})", info.real_time.total_seconds() * 1e3)
+                for request in parts.requests
                 for info in request.profiling_info
                 if info.real_time.total_seconds() > 0  # folded nodes take no time
             ]

@@ -62,6 +62,19 @@ def test_bfloat16_meets_its_budget_and_keeps_known_pixels(half_bundle: Bundle, n
             assert np.array_equal(found[known], image[known])
 
 
+@pytest.mark.skipif("bfloat16" not in cpu_precisions(), reason="this processor has no bfloat16")
+@pytest.mark.parametrize("name", ["model.onnx", "model.fp16.onnx"])
+def test_in_bfloat16_the_search_for_matches_stays_in_float32(name: str) -> None:
+    """In bfloat16 throughout, the default model has 47 dB here and 36 in photographs."""
+    model = find_model(read_bundle(default_bundle_folder()), name)
+    with OpenVinoSession(model, precision="bfloat16") as session, OpenVinoSession(model) as exact:
+        for _, image, mask in verification_cases(model.size_multiple):
+            found, expected = session.run(image, mask), exact.run(image, mask)
+            assert measure_psnr_hole_db(found, expected, mask) >= 52
+            known = np.broadcast_to(mask == 0, image.shape)
+            assert np.array_equal(found[known], image[known])
+
+
 def test_a_precision_that_the_processor_lacks_is_refused(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "cpu_precisions", lambda: ["float32"])
     models = {artifact.path: full_bundle.get_model(artifact) for artifact in full_bundle.manifest.artifacts}
