@@ -6,8 +6,9 @@ places of the photograph that resemble what should be in the hole, as exemplar-b
 1. The hole starts as the initial fill plus its shifted details.
 2. On a grid with a cell for 16x16 pixels, every window of 3x3 cells is compared with all windows around it, and becomes
    the mean of those windows, weighted by their likeness. Overlapping windows are averaged.
-3. The result is refined to cells of 8x8 pixels and compared again. The weights found there move patches of 16x16 pixels
-   of the photograph, and overlapping patches are blended.
+3. The result is refined to cells of 8x8 pixels and compared again, now with some cells further around, which tell one
+   stretch of an edge from another. The weights found there move patches of 16x16 pixels of the photograph, and
+   overlapping patches are blended.
 
 The likeness of two windows is the inverse of their squared difference, to a high power, so that the best few sources
 decide whatever the contrast of the photograph. Windows of the hole or beside it hardly count as sources.
@@ -19,6 +20,7 @@ Ideas: Y. Wexler et al., "Space-Time Completion of Video" (2007), for the altern
 fine; J. Yu et al., "Generative Image Inpainting with Contextual Attention" (2018), for search by matrix products.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -39,6 +41,12 @@ COARSE_LEVEL, FINE_LEVEL = 4, 3
 COARSE_REACH, FINE_REACH = 2, 1
 """Blocks around a block, in each direction, in which its sources are sought."""
 
+COARSE_STEPS, FINE_STEPS = (-1, 0, 1), (-3, -1, 0, 1, 3)
+"""Cells from the middle of a window, in both directions, whose colours are compared. With a window of 3x3 cells on the
+fine level, too, 73 holes across lines in training photographs had an LPIPS of 0.203 instead of 0.200, and 54 instead of
+58 % of the lines were joined. All 7x7 cells gave 0.199 and 58 %, with twice as many numbers to compare and to keep in
+memory."""
+
 _SQUARINGS = 4
 SHARPNESS = 2**_SQUARINGS
 """Power of the inverse squared difference. Sharper settings (64, a softness of 0.003, a gain of 1) lower LPIPS in thick
@@ -55,7 +63,7 @@ DETAIL_GAIN = 0.7
 """Factor of the sum of the horizontally and the vertically shifted detail, where the search starts."""
 
 _WINDOW = 3
-_WINDOW_CELLS = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+_WINDOW_CELLS = list(itertools.product(COARSE_STEPS, repeat=2))
 _QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Quarters of a patch: the upper (0) or lower (1) half of the left (0) or right (1) half."""
 _LEAST_RATIO = 2**-7
@@ -104,9 +112,9 @@ def match_details(fills: Sequence[Tensor], mask_N1HW: Tensor, shifted_NBHW: Tens
 
     blocks = _find_blocks(mask_N1HW)
     start_coarse_NChw = F.avg_pool2d(start_NChw, 2 ** (COARSE_LEVEL - FINE_LEVEL))
-    coarse = _Grid(fills, start_coarse_NChw, mask_N1HW, blocks, COARSE_LEVEL, COARSE_REACH)
+    coarse = _Grid(fills, start_coarse_NChw, mask_N1HW, blocks, COARSE_LEVEL, COARSE_REACH, COARSE_STEPS)
     voted_NChw = coarse.vote(coarse.cells)
-    fine = _Grid(fills, start_NChw, mask_N1HW, blocks, FINE_LEVEL, FINE_REACH)
+    fine = _Grid(fills, start_NChw, mask_N1HW, blocks, FINE_LEVEL, FINE_REACH, FINE_STEPS)
     change_NChw = F.interpolate(
         voted_NChw - F.avg_pool2d(fine.cells, 2), scale_factor=2, mode="bilinear", align_corners=False
     )
@@ -136,8 +144,9 @@ class _Grid:
         blocks_A: Tensor,
         level: int,
         reach: int,
+        steps: Sequence[int],
     ) -> None:
-        self.scale = 2**level
+        self.scale, self.steps = 2**level, steps
         self.blocks, self.side = blocks_A, BLOCK_SIDE // self.scale
         self.margin = reach * self.side
         self.unknown = 1 - F.max_pool2d(1 - mask_N1HW, self.scale)
@@ -149,7 +158,7 @@ class _Grid:
     def vote(self, cells_NChw: Tensor) -> Tensor:
         """Replace each unknown cell by the mean of what the windows over it would put there."""
         windows = _take_windows(cells_NChw)
-        weights, sources = self._find(windows, windows * self.use, self.use)
+        weights, sources = self._find(cells_NChw, windows * self.use, self.use)
         found = self._put((weights @ sources) / weights.sum(-1, keepdim=True), cells_NChw).permute(0, 3, 1, 2)
         change = found[:, :-1] - found[:, -1:] * windows
         proposed = F.pad(windows + change, (1, 1, 1, 1), mode="replicate")
@@ -163,7 +172,7 @@ class _Grid:
         half = self.scale // 2
         quarters = split_cells(F.pad(image_NCHW, (half,) * 4, mode="replicate"), self.scale)  # (N, h + 1, w + 1, 3 Q)
         sources = self._take(quarters, self.margin, more=1)
-        weights, use = self._find(_take_windows(cells_NChw), self.use)
+        weights, use = self._find(cells_NChw, self.use)
         weights_sum = weights.sum(-1, keepdim=True)
         cell_share = self._put((weights @ use) / weights_sum, cells_NChw)  # (N, h, w, 1)
         grid = torch.unflatten(weights * use.transpose(1, 2), 2, (self.side + 2 * self.margin,) * 2)
@@ -188,14 +197,14 @@ class _Grid:
         )
         return (total - share * image_NCHW) * (mask_N1HW * column[:, None] * row)
 
-    def _find(self, windows_NDhw: Tensor, *carried: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weights (A, B, K) of the sources of each window, and carried maps (A, K, D) of the sources.
+    def _find(self, cells_NChw: Tensor, *carried: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights (A, B, K) of the sources of each cell, and carried maps (A, K, D) of the sources.
 
         The weight of the best source is 1.
         """
         # The difference of two windows that match is small, and would drown in the rounding errors of the products. A
         # rounded part of each colour, a multiple of 1/256, has exact products and sums; the rest is small.
-        centred = windows_NDhw - 0.5
+        centred = _take_windows(cells_NChw, self.steps) - 0.5
         high = torch.round(centred / _STEP) * _STEP
         low = centred - high
         one = torch.ones_like(self.purity)
@@ -226,12 +235,13 @@ class _Grid:
         return put_cells(x_ABD, self.blocks, self.side, like_NChw.permute(0, 2, 3, 1))
 
 
-def _take_windows(x_NChw: Tensor) -> Tensor:
-    """Return the 3x3 windows around all cells, (N, 9 C, h, w)."""
-    padded = F.pad(x_NChw, (1, 1, 1, 1), mode="replicate")
-    return torch.cat([_shift(padded, down, right) for down, right in _WINDOW_CELLS], 1)
+def _take_windows(x_NChw: Tensor, steps: Sequence[int] = COARSE_STEPS) -> Tensor:
+    """Return the cells at S x S places around all cells, (N, S S C, h, w)."""
+    margin = max(steps)
+    padded = F.pad(x_NChw, (margin,) * 4, mode="replicate")
+    return torch.cat([_shift(padded, down, right, margin) for down, right in itertools.product(steps, repeat=2)], 1)
 
 
-def _shift(padded_NChw: Tensor, down: int, right: int) -> Tensor:
-    """Return a map that was padded by one cell, at its original size, from cells this far down and to the right."""
-    return padded_NChw[:, :, make_slice(1, down), make_slice(1, right)]
+def _shift(padded_NChw: Tensor, down: int, right: int, margin: int = 1) -> Tensor:
+    """Return a map that was padded by a margin, at its original size, from cells this far down and to the right."""
+    return padded_NChw[:, :, make_slice(margin, down), make_slice(margin, right)]

@@ -50,7 +50,7 @@ def test_layers_are_counted_as_pytorch_counts_them(default: Subject) -> None:
     macs = default.bundle.manifest.macs_per_pixel * 256**2
     whole = counter.get_total_flops() / 2
     assert sum(layer.macs for layer in layers) == pytest.approx(whole, rel=0.02)
-    assert macs < whole < 1.2 * macs  # the manifest counts a search in a ninth of the image
+    assert macs < whole < 1.25 * macs  # the manifest counts a search in a ninth of the image
     num_weights = sum(parameter.numel() for parameter in fuse_in_half(default).parameters())
     assert sum(layer.weight_bytes for layer in layers) == pytest.approx(2 * num_weights, rel=0.05)
     card = Card(name="", gmac_per_s=1e5, copy_gb_per_s=1e6)  # so much memory that arithmetic binds every layer

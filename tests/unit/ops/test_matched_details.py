@@ -19,9 +19,11 @@ from wavepaint.ops.matched_details import (
     BLOCK_SIDE,
     COARSE_LEVEL,
     COARSE_REACH,
+    COARSE_STEPS,
     DETAIL_GAIN,
     FINE_LEVEL,
     FINE_REACH,
+    FINE_STEPS,
     PURITY,
     SHARPNESS,
     SOFTNESS,
@@ -47,8 +49,11 @@ def enlarge(cells_N1hw: Tensor) -> Tensor:
 class GridByDefinition:
     """One level for one image, (C, H, W): windows and patches are taken, compared and moved one by one."""
 
-    def __init__(self, fills: list[Array], start: Array, hole: Array, level: int, reach: int) -> None:
+    def __init__(
+        self, fills: list[Array], start: Array, hole: Array, level: int, reach: int, steps: tuple[int, ...]
+    ) -> None:
         self.scale = scale = 2**level
+        self.steps = np.array(steps)
         self.side, self.reach = BLOCK_SIDE // scale, reach
         self.height, self.width = hole.shape[0] // scale, hole.shape[1] // scale
         shares = hole.reshape(self.height, scale, self.width, scale).mean((1, 3))
@@ -63,8 +68,9 @@ class GridByDefinition:
 
     def move(self, cells: Array, parts: dict[tuple[int, int], Array]) -> dict[tuple[int, int], Array]:
         """Return how each part changes where it is replaced by the weighted mean of its sources."""
-        padded = np.pad(cells, ((0, 0), (1, 1), (1, 1)), mode="edge")
-        windows = {(y, x): padded[:, y : y + 3, x : x + 3] for y, x in self.places()}
+        rows, columns = (np.arange(side)[:, None] + self.steps for side in (self.height, self.width))
+        rows, columns = rows.clip(0, self.height - 1), columns.clip(0, self.width - 1)
+        windows = {(y, x): cells[:, rows[y]][:, :, columns[x]] for y, x in self.places()}
         moved = {}
         for place in self.places():
             block = [side // self.side for side in place]
@@ -113,8 +119,8 @@ class GridByDefinition:
 
 def match_by_definition(fills: list[Array], shifted: Array, hole: Array) -> Array:
     start = fills[0] + DETAIL_GAIN * (shifted[:3] + shifted[3:])
-    coarse = GridByDefinition(fills, start, hole, COARSE_LEVEL, COARSE_REACH)
-    fine = GridByDefinition(fills, start, hole, FINE_LEVEL, FINE_REACH)
+    coarse = GridByDefinition(fills, start, hole, COARSE_LEVEL, COARSE_REACH, COARSE_STEPS)
+    fine = GridByDefinition(fills, start, hole, FINE_LEVEL, FINE_REACH, FINE_STEPS)
     halved = fine.cells.reshape(3, fine.height // 2, 2, fine.width // 2, 2).mean((2, 4))
     change = torch.from_numpy(coarse.vote(coarse.cells) - halved)[None]
     enlarged = F.interpolate(change, scale_factor=2, mode="bilinear")[0].numpy()
