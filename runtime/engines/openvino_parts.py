@@ -57,8 +57,8 @@ def compile_parts(openvino: Any, core: Any, path: str, precision: str, config: M
     read_again: tuple[str, ...] = ()
     if precision == "bfloat16":
         model = core.read_model(path)
-        cut = _cut(openvino, model)
-        models, read_again = cut or ([model], ())
+        if before := _find_before(model):
+            models, read_again = _cut(openvino, model, before)
     precisions = ["float32"] * (len(models) - 1) + [precision]
     compiled = [
         core.compile_model(part, "CPU", {**config, "INFERENCE_PRECISION_HINT": _HINTS[wanted]})
@@ -68,9 +68,8 @@ def compile_parts(openvino: Any, core: Any, path: str, precision: str, config: M
     return CompiledParts(compiled[0].inputs, compiled[-1].outputs, requests, read_again)
 
 
-def _cut(openvino: Any, model: Any) -> tuple[list[Any], tuple[str, ...]] | None:
-    """Return what comes before the first convolution over channels, and the rest; None if one part is enough."""
-    before = _find_before(model)
+def _cut(openvino: Any, model: Any, before: Mapping[str, Any]) -> tuple[list[Any], tuple[str, ...]]:
+    """Return a model of the nodes ``before``, one of the rest, and the names of the inputs that both read."""
     # The two parts get nodes of their own, because an input of the rest is detached from what comes before.
     rest = model.clone()
     values, parameters, kept = [], [], []
@@ -89,8 +88,6 @@ def _cut(openvino: Any, model: Any) -> tuple[list[Any], tuple[str, ...]] | None:
                 port.replace_source_output(parameter.output(0))
             values.append(before[node.get_friendly_name()].output(output.get_index()))
             parameters.append(parameter)
-    if not values:
-        return None
     first = openvino.Model(values, model.get_parameters())
     second = openvino.Model(rest.get_results(), [*parameters, *kept])
     return [first, second], tuple(node.output(0).get_any_name() for node in kept)
@@ -103,7 +100,9 @@ def _find_before(model: Any) -> dict[str, Any]:
         (
             [node.input_value(0).get_node()]
             for node in model.get_ordered_ops()
-            if node.get_type_name() == "Convolution" and node.input(1).get_partial_shape()[1].get_length() > 1
+            if node.get_type_name() == "Convolution"
+            and (shape := node.input(1).get_partial_shape()).is_static
+            and shape.to_shape()[1] > 1
         ),
         [],
     )

@@ -62,7 +62,8 @@ DETAIL_GAIN = 0.7
 """Factor of the sum of the horizontally and the vertically shifted detail, where the search starts."""
 
 _WINDOW = 3
-_WINDOW_CELLS = list(itertools.product(COARSE_STEPS, repeat=2))
+_WINDOW_STEPS = (-1, 0, 1)
+_WINDOW_CELLS = list(itertools.product(_WINDOW_STEPS, repeat=2))
 _QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Quarters of a patch: the upper (0) or lower (1) half of the left (0) or right (1) half."""
 _LEAST_RATIO = 2**-7
@@ -234,7 +235,7 @@ class _Grid:
         return put_cells(x_ABD, self.blocks, self.side, like_NChw.permute(0, 2, 3, 1))
 
 
-def _take_windows(x_NChw: Tensor, steps: Sequence[int] = COARSE_STEPS) -> Tensor:
+def _take_windows(x_NChw: Tensor, steps: Sequence[int] = _WINDOW_STEPS) -> Tensor:
     """Return the cells at S x S places around all cells, (N, S S C, h, w)."""
     margin = max(steps)
     padded = F.pad(x_NChw, (margin,) * 4, mode="replicate")

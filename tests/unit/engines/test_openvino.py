@@ -12,12 +12,13 @@ from tests.fakes.bundle import make_model, write_model
 from wavepaint.contract import Bundle, Model, default_bundle_folder, read_bundle
 from wavepaint.errors import EngineError
 from wavepaint.export.cases import verification_cases
-from wavepaint.runtime.engines import openvino
+from wavepaint.runtime.engines import openvino, openvino_parts
 from wavepaint.runtime.engines.comparison import measure_psnr_hole_db
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.openvino import OpenVinoSession, cpu_precisions
 from wavepaint.runtime.engines.ort import OrtSession
 from wavepaint.runtime.engines.registry import find_runnable
+from wavepaint.runtime.engines.session import make_batch
 
 pytest.importorskip("openvino")
 CASES = verification_cases(8)
@@ -73,6 +74,22 @@ def test_in_bfloat16_the_search_for_matches_stays_in_float32(name: str) -> None:
             assert measure_psnr_hole_db(found, expected, mask) >= 52
             known = np.broadcast_to(mask == 0, image.shape)
             assert np.array_equal(found[known], image[known])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.uint8.onnx"])
+def test_a_model_in_two_parts_computes_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both parts in float32, so that processors without bfloat16 check the cut, too."""
+    monkeypatch.setitem(openvino_parts._HINTS, "bfloat16", "f32")
+    monkeypatch.setattr(openvino, "cpu_precisions", lambda: ["float32", "bfloat16"])
+    model = find_model(read_bundle(default_bundle_folder()), name)
+    shape = (1, 64, 128) if name == "model.uint8.onnx" else (1, 128, 192)
+    image, mask = make_batch(*shape)
+    if name == "model.uint8.onnx":
+        image, mask = (np.uint8(255 * tensor).transpose(0, 2, 3, 1) for tensor in (image, mask))
+    with OpenVinoSession(model, precision="bfloat16") as session, OpenVinoSession(model) as whole:
+        assert len(session._parts.requests) == 2
+        for given in (image, image[..., ::-1].copy()):
+            np.testing.assert_allclose(session.run(given, mask), whole.run(given, mask), atol=1e-6)
 
 
 def test_a_precision_that_the_processor_lacks_is_refused(full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
