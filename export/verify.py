@@ -20,13 +20,8 @@ from wavepaint.contract import (
 )
 from wavepaint.errors import BundleError, EngineError, VerificationError
 from wavepaint.export.cases import AnyCase, ByteCase, Image, byte_cases, image_cases, verification_cases
-from wavepaint.runtime.engines.comparison import (
-    AnyBudget,
-    AnyComparison,
-    choose_budget,
-    describe_failure,
-    make_report,
-)
+from wavepaint.runtime.engines.case_comparison import CaseComparison
+from wavepaint.runtime.engines.comparison import AnyBudget, choose_budget, describe_failure, make_report
 from wavepaint.runtime.engines.engine import ExecutionConfig
 from wavepaint.runtime.engines.gpus import get_gpu_name
 from wavepaint.runtime.engines.registry import find_engine, find_runnable, get_engine, open_execution
@@ -95,7 +90,7 @@ def own_suite(model: Model) -> Suite:
         )
 
 
-def verify_session(session: Session, suite: Suite, budget: AnyBudget) -> Sequence[AnyComparison]:
+def verify_session(session: Session, suite: Suite, budget: AnyBudget) -> Sequence[CaseComparison]:
     """Compare a session with float32 inputs and outputs in every case of a size that it takes."""
     return [
         budget.compare(name, inputs, session.run(*inputs), expected)
@@ -111,7 +106,7 @@ def verify_byte_session(
     padding: PadMode,
     budget: AnyBudget,
     least: tuple[int, int] = (1, 1),
-) -> Sequence[AnyComparison]:
+) -> Sequence[CaseComparison]:
     """Compare a session with uint8 inputs and outputs with the Python path around a float32 session.
 
     Images smaller than ``least``, a height and a width, are padded to it. Cases of a size that either session does not

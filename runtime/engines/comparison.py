@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from wavepaint.contract import IMAGE_CHANNELS, INPAINTING, SUPER_RESOLUTION, Artifact, Report, Task
 from wavepaint.metrics import image_quality
-from wavepaint.runtime.engines.image_comparison import ImageBudget, ImageComparison, describe_image_failure
+from wavepaint.runtime.engines.case_comparison import CaseComparison, inspect_output, measure_errors
+from wavepaint.runtime.engines.image_comparison import ImageBudget, describe_image_failure
 from wavepaint.runtime.engines.logits_comparison import (
     FLOAT32_LOGITS,
     HALF_LOGITS,
     LogitsBudget,
-    LogitsComparison,
     describe_logits_failure,
 )
 from wavepaint.runtime.engines.session import Session
@@ -27,9 +27,6 @@ Image = NDArray[np.float32]
 FLOAT32_MAX_ERROR = 1e-5
 """Largest absolute error allowed in float32, for values in [0, 1]: about 100 rounding errors of float32 near 1, or
 1/400 of an 8-bit level."""
-
-MAX_POSITIONS = 5
-"""Most non-finite values in one case whose positions a report lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +97,18 @@ def _choose_float_budget(task: Task, *, is_exact: bool, is_rounded: bool) -> Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The difference between output and reference in one case.
+class Comparison(CaseComparison):
+    """The difference between a fill and its reference in one case.
 
-    ``psnr_hole_db`` is None if both are equal inside the hole, and ``ssim_hole`` if there is no hole. Both and the
-    errors are None if the output is not finite or has the wrong shape.
+    Attributes:
+        psnr_hole_db: PSNR inside the hole for a peak of 1; None like the errors, and if both are equal there.
+        ssim_hole: SSIM inside the hole; None like the errors, and without a hole.
+        known_identical: Known pixels are the input's, bit for bit.
     """
 
-    case: str
-    shape: list[int]
-    max_error: float | None
-    mean_error: float | None
-    psnr_hole_db: float | None
-    ssim_hole: float | None
-    num_not_finite: int
-    not_finite_at: list[list[int]]
+    psnr_hole_db: float | None = None
+    ssim_hole: float | None = None
     known_identical: bool
-    passed: bool
 
 
 def measure_psnr_hole_db(output: Image, expected: Image, mask: Image) -> float:
@@ -129,47 +121,32 @@ def compare(case: str, image: Image, mask: Image, output: Image, expected: Image
     """Compare an output with the expected one; images are (N, 3, H, W) float32, the mask (N, 1, H, W)."""
     hole = np.broadcast_to(mask > 0, image.shape)
     fits = output.shape == expected.shape == image.shape
-    finite = np.isfinite(output)
-    measured = Comparison(
-        case=case,
-        shape=list(image.shape),
-        max_error=None,
-        mean_error=None,
-        psnr_hole_db=None,
-        ssim_hole=None,
-        num_not_finite=int(output.size - finite.sum()),
-        not_finite_at=np.argwhere(~finite)[:MAX_POSITIONS].tolist(),
-        known_identical=fits and bool(np.array_equal(output[~hole], image[~hole])),
-        passed=False,
-    )
+    known_identical = fits and bool(np.array_equal(output[~hole], image[~hole]))
+    measured = Comparison(**inspect_output(case, image.shape, output), known_identical=known_identical)
     if measured.num_not_finite or not fits:
         return measured
-    error = np.abs(output.astype(np.float64) - expected)
+    errors = measure_errors(output, expected)
     psnr = measure_psnr_hole_db(output, expected, mask)
     ssim = image_quality.ssim(output.transpose(0, 2, 3, 1), expected.transpose(0, 2, 3, 1), mask[:, 0])
     return replace(
         measured,
-        max_error=float(error.max()),
-        mean_error=float(error.mean()),
+        **errors,
         psnr_hole_db=psnr if math.isfinite(psnr) else None,
         ssim_hole=ssim if math.isfinite(ssim) else None,
-        passed=measured.known_identical
-        and (budget.max_error is None or bool(error.max() <= budget.max_error))
+        passed=known_identical
+        and (budget.max_error is None or errors["max_error"] <= budget.max_error)
         and (budget.min_psnr_db is None or psnr >= budget.min_psnr_db),
     )
 
 
-AnyComparison = Comparison | LogitsComparison | ImageComparison
-
-
-def _values(comparisons: Sequence[AnyComparison], name: str) -> list[float]:
+def _values(comparisons: Sequence[CaseComparison], name: str) -> list[float]:
     """Return what was measured under a name; cases without the value are left out."""
     found = (getattr(comparison, name) for comparison in comparisons)
     return [value for value in found if value is not None]
 
 
 def make_report(
-    comparisons: Sequence[AnyComparison], budget: AnyBudget, reference: str, session: Session, *, required: bool = True
+    comparisons: Sequence[CaseComparison], budget: AnyBudget, reference: str, session: Session, *, required: bool = True
 ) -> Report:
     """Return the report as plain values.
 

@@ -7,36 +7,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from wavepaint.runtime.engines.case_comparison import CaseComparison, inspect_output, measure_errors
 
 Image = NDArray[np.float32]
 """(N, 3, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageComparison:
+class ImageComparison(CaseComparison):
     """The difference between output and reference in one case.
 
-    The errors are None if the output is not finite or has the wrong shape; ``psnr_db`` also if both are equal.
-
     Attributes:
-        case: Name of the case.
-        shape: Shape of the network's input.
-        max_error: Largest absolute error.
-        mean_error: Mean absolute error.
-        psnr_db: PSNR for a peak of 1.
-        num_not_finite: Number of values that are NaN or infinite.
-        not_finite_at: Positions of the first of them.
-        passed: The errors are within the budget.
+        psnr_db: PSNR for a peak of 1; None like the errors, and if both are equal.
     """
 
-    case: str
-    shape: list[int]
-    max_error: float | None
-    mean_error: float | None
-    psnr_db: float | None
-    num_not_finite: int
-    not_finite_at: list[list[int]]
-    passed: bool
+    psnr_db: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +38,16 @@ class ImageBudget:
 
     def compare(self, case: str, inputs: Sequence[Image], output: Image, expected: Image) -> ImageComparison:
         """Compare an output with the expected one, of one case."""
-        finite = np.isfinite(output)
-        measured = ImageComparison(
-            case=case,
-            shape=list(inputs[0].shape),
-            max_error=None,
-            mean_error=None,
-            psnr_db=None,
-            num_not_finite=int(output.size - finite.sum()),
-            not_finite_at=np.argwhere(~finite)[:5].tolist(),
-            passed=False,
-        )
+        measured = ImageComparison(**inspect_output(case, inputs[0].shape, output))
         if measured.num_not_finite or output.shape != expected.shape:
             return measured
-        error = np.abs(output.astype(np.float64) - expected)
+        errors = measure_errors(output, expected)
         psnr_db = measure_psnr_db(output, expected)
         return replace(
             measured,
-            max_error=float(error.max()),
-            mean_error=float(error.mean()),
+            **errors,
             psnr_db=psnr_db if math.isfinite(psnr_db) else None,
-            passed=(self.max_error is None or bool(error.max() <= self.max_error)) and psnr_db >= self.min_psnr_db,
+            passed=(self.max_error is None or errors["max_error"] <= self.max_error) and psnr_db >= self.min_psnr_db,
         )
 
     def summarise(self, comparisons: Sequence[Any]) -> dict[str, Any]:

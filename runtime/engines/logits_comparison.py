@@ -6,41 +6,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from wavepaint.runtime.engines.case_comparison import CaseComparison, inspect_output, measure_errors
 
 Logits = NDArray[np.float32]
 """(N, classes) or (N, classes, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogitsComparison:
+class LogitsComparison(CaseComparison):
     """The difference between output and reference in one case.
 
-    The errors and ``class_agreement`` are None if the output is not finite or has the wrong shape.
-
     Attributes:
-        case: Name of the case.
-        shape: Shape of the image.
-        max_error: Largest absolute error.
-        mean_error: Mean absolute error.
-        max_relative_error: ``max_error`` over the range of the reference's logits, zero included.
-        class_agreement: Share of the images, or of a class map's pixels, whose best class is the reference's.
+        max_relative_error: ``max_error`` over the range of the reference's logits, zero included; None likewise.
+        class_agreement: Share of the images, or of a class map's pixels, whose best class is the reference's; None
+            like the errors.
         num_changed: Number of images or pixels that get another class although the reference's leads by more than the
             allowed error.
-        num_not_finite: Number of values that are NaN or infinite.
-        not_finite_at: Positions of the first of them.
-        passed: The errors are within the budget, and no class is changed.
     """
 
-    case: str
-    shape: list[int]
-    max_error: float | None
-    mean_error: float | None
-    max_relative_error: float | None
-    class_agreement: float | None
-    num_changed: int
-    num_not_finite: int
-    not_finite_at: list[list[int]]
-    passed: bool
+    max_relative_error: float | None = None
+    class_agreement: float | None = None
+    num_changed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,32 +46,19 @@ class LogitsBudget:
         self, case: str, inputs: Sequence[NDArray[np.float32]], output: Logits, expected: Logits
     ) -> LogitsComparison:
         """Compare an output with the expected one, of one case."""
-        finite = np.isfinite(output)
-        measured = LogitsComparison(
-            case=case,
-            shape=list(inputs[0].shape),
-            max_error=None,
-            mean_error=None,
-            max_relative_error=None,
-            class_agreement=None,
-            num_changed=0,
-            num_not_finite=int(output.size - finite.sum()),
-            not_finite_at=np.argwhere(~finite)[:5].tolist(),
-            passed=False,
-        )
+        measured = LogitsComparison(**inspect_output(case, inputs[0].shape, output))
         if measured.num_not_finite or output.shape != expected.shape:
             return measured
-        error = np.abs(output.astype(np.float64) - expected)
+        errors = measure_errors(output, expected)
         scale = measure_range(expected)
         chosen = output.argmax(axis=1, keepdims=True)
         best = expected.argmax(axis=1, keepdims=True)
         lead = np.take_along_axis(expected, best, axis=1) - np.take_along_axis(expected, chosen, axis=1)
         num_changed = int((lead > self.max_relative_error * scale).sum())
-        relative = float(error.max()) / scale
+        relative = errors["max_error"] / scale
         return replace(
             measured,
-            max_error=float(error.max()),
-            mean_error=float(error.mean()),
+            **errors,
             max_relative_error=relative,
             class_agreement=float((chosen == best).mean()),
             num_changed=num_changed,
