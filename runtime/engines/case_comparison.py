@@ -1,4 +1,4 @@
-"""What the comparisons of all tasks have in common."""
+"""The part of a comparison with a reference that is the same for fills, logits and images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class CaseComparison:
         case: Name of the case.
         shape: Shape of the network's first input.
         max_error: Largest absolute error; None if the output is not finite or has the wrong shape.
-        mean_error: Mean absolute error; None likewise.
+        mean_error: Mean absolute error; None if ``max_error`` is.
         num_not_finite: Number of values that are NaN or infinite.
         not_finite_at: Positions of the first of them.
         passed: The difference is within the budget.

@@ -101,8 +101,8 @@ class Comparison(CaseComparison):
     """The difference between a fill and its reference in one case.
 
     Attributes:
-        psnr_hole_db: PSNR inside the hole for a peak of 1; None like the errors, and if both are equal there.
-        ssim_hole: SSIM inside the hole; None like the errors, and without a hole.
+        psnr_hole_db: PSNR inside the hole for a peak of 1; None if ``max_error`` is, or if both are equal there.
+        ssim_hole: SSIM inside the hole; None if ``max_error`` is, or if there is no hole.
         known_identical: Known pixels are the input's, bit for bit.
     """
 

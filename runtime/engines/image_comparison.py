@@ -18,7 +18,7 @@ class ImageComparison(CaseComparison):
     """The difference between output and reference in one case.
 
     Attributes:
-        psnr_db: PSNR for a peak of 1; None like the errors, and if both are equal.
+        psnr_db: PSNR for a peak of 1; None if ``max_error`` is, or if both are equal.
     """
 
     psnr_db: float | None = None

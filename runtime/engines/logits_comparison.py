@@ -17,9 +17,10 @@ class LogitsComparison(CaseComparison):
     """The difference between output and reference in one case.
 
     Attributes:
-        max_relative_error: ``max_error`` over the range of the reference's logits, zero included; None likewise.
+        max_relative_error: ``max_error`` over the range of the reference's logits, zero included; None if
+            ``max_error`` is.
         class_agreement: Share of the images, or of a class map's pixels, whose best class is the reference's; None
-            like the errors.
+            if ``max_error`` is.
         num_changed: Number of images or pixels that get another class although the reference's leads by more than the
             allowed error.
     """
