@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wavepaint.contract import CLASSIFICATION, MANIFEST_NAME, SEGMENTATION, Task, get_task, read_bundle
+from wavepaint.contract import CLASSIFICATION, MANIFEST_NAME, SEGMENTATION, Bundle, Task, get_task, read_bundle
 from wavepaint.data.split import SPLIT
 from wavepaint.errors import CheckpointError, ConfigError, printable
 from wavepaint.evaluation.subjects import EngineChoice, describe_bundle, describe_checkpoint
@@ -17,6 +17,9 @@ from wavepaint.runtime.recognition.class_model import ClassModel
 from wavepaint.runtime.recognition.classifier import Classifier
 from wavepaint.runtime.recognition.preparation import Prepared, prepare
 from wavepaint.runtime.recognition.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from wavepaint.weights.checkpoint import Checkpoint
 
 _MODELS: dict[str, type[ClassModel]] = {CLASSIFICATION.name: Classifier, SEGMENTATION.name: Segmenter}
 
@@ -73,18 +76,16 @@ class CheckpointRecogniser(Recogniser):
         CheckpointError: It does not say which classes it has, or how its images were prepared.
     """
 
-    def __init__(self, title: str, path: Path, choice: EngineChoice) -> None:
+    def __init__(self, title: str, checkpoint: "Checkpoint", choice: EngineChoice) -> None:
         import torch
 
         from wavepaint.export.classes import read_record
         from wavepaint.models.normalized_network import NormalizedNetwork
-        from wavepaint.weights.checkpoint import read_checkpoint
 
-        checkpoint = read_checkpoint(path)
         labels, preprocessing = read_record(checkpoint)
         if labels is None or preprocessing is None:
             raise CheckpointError(
-                f"{printable(path)} does not say which classes it has, and how its images were prepared: export it "
+                f"{printable(title)} does not say which classes it has, and how its images were prepared: export it "
                 "with wp export --labels and --preprocessing, and evaluate the bundle."
             )
         self.title, self.task, self.labels = title, get_task(checkpoint.architecture.task), list(labels)
@@ -114,14 +115,7 @@ def find_task(name: str) -> Task | None:
     Raises:
         WavePaintError: It cannot be read.
     """
-    path = Path(name)
-    if (path / MANIFEST_NAME).is_file():
-        return read_bundle(path).task
-    if (path / SPLIT).is_file() or path.is_file():
-        from wavepaint.weights.checkpoint import read_checkpoint
-
-        return get_task(read_checkpoint(_find_checkpoint(path)).architecture.task)
-    return None
+    return _get_task(_read_network(Path(name)))
 
 
 def open_recogniser(name: str, task: Task, choice: EngineChoice) -> Recogniser:
@@ -135,16 +129,31 @@ def open_recogniser(name: str, task: Task, choice: EngineChoice) -> Recogniser:
     Raises:
         WavePaintError: It cannot be read, or is for another task.
     """
-    path, found = Path(name), find_task(name)
-    if found is not task:
+    path = Path(name)
+    network = _read_network(path)
+    found = _get_task(network)
+    if network is None or found is not task:
         what = f"a network for {found.name}" if found else "neither a bundle nor a checkpoint"
         raise ConfigError(f"{printable(path)} is {what}: expected a bundle, a checkpoint or a run for {task.name}.")
-    if (path / MANIFEST_NAME).is_file():
+    if isinstance(network, Bundle):
         return BundleRecogniser(name, path, task, choice)
-    return CheckpointRecogniser(name, _find_checkpoint(path), choice)
+    return CheckpointRecogniser(name, network, choice)
 
 
-def _find_checkpoint(path: Path) -> Path:
-    from wavepaint.training.run_folder import BEST
+def _read_network(path: Path) -> "Bundle | Checkpoint | None":
+    if (path / MANIFEST_NAME).is_file():
+        return read_bundle(path)
+    if (path / SPLIT).is_file() or path.is_file():
+        from wavepaint.training.run_folder import BEST
+        from wavepaint.weights.checkpoint import read_checkpoint
 
-    return path / BEST if path.is_dir() else path
+        return read_checkpoint(path / BEST if path.is_dir() else path)
+    return None
+
+
+def _get_task(network: "Bundle | Checkpoint | None") -> Task | None:
+    if network is None:
+        return None
+    if isinstance(network, Bundle):
+        return network.task
+    return get_task(network.architecture.task)
