@@ -18,10 +18,10 @@ from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.sizes import SizeRange, pad_side
 
 _MAX_THICKNESS = 2 / 3
-"""Thickest hole that is filled at full resolution, as a share of the side of the training crops. The model that ships,
-trained on crops of 192 pixels, has an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of 19 photos of 256
-pixels if the limit is 64, 80, 96 and 128 pixels. In eight photos of 768 pixels with holes three times as large the
-limit makes no difference."""
+"""Thickest hole that is filled at full resolution, as a share of the side of the training crops. A former default
+model, trained on crops of 192 pixels, had an LPIPS of 0.319, 0.309, 0.306 and 0.296 inside thick holes of 19 photos of
+256 pixels if the limit was 64, 80, 96 and 128 pixels. In eight photos of 768 pixels with holes three times as large the
+limit made no difference."""
 
 Result = Photo | WavePaintError
 

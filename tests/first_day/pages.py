@@ -6,7 +6,7 @@ from pathlib import Path
 NOT_RUN = {
     r"python3 -m venv": "the environment exists",
     r"source \.venv/bin/activate": "the environment is active",
-    r"(\.venv/bin/)?pip (install|download|wheel) ": "downloads packages",
+    r"(\.venv/bin/)?pip (install|uninstall|download|wheel) ": "changes the environment",
     r"uv pip |uvx |pipx run ": "downloads packages",
     r"(\.venv/bin/)?python -m pytest ": "CI runs the tests",
     r"ruff |mypy|lint-imports": "tests/house runs them",

@@ -105,7 +105,7 @@ def test_wp_commands_of_all_pages_parse() -> None:
         command.make_context(arguments[0], arguments[1:], parent=context)
 
 
-FOREIGN = {"--python-version"}
+FOREIGN = {"--python-version", "--user"}
 """Options of other programs that pages name."""
 
 

@@ -181,7 +181,7 @@ def command(
     overwrite: bool,
     resume: bool,
 ) -> None:
-    """Draw the mask of PHOTO for wp infer: white is the hole. Everything that is marked is joined.
+    """Draw the mask of PHOTO for wp infer: white is the hole. All marks together form one mask.
 
     PHOTO may also be a folder or a pattern in quotes. Then every photo gets a mask, and a photo in which nothing is
     found gets an empty one, with which wp infer leaves it as it is. The exit status is 1 if any photo failed, or if

@@ -32,7 +32,7 @@ from wavepaint.runtime.service.static_page import write_page
 def command(out: Path, overwrite: bool, bundle: Path | None) -> None:
     """Write the page to paint on as static files, for any web host.
 
-    The page fills holes in the browser: photos never leave the machine of who opens it. Holes are filled in one piece
+    The page fills holes in the browser: photos never leave the machine that opens it. Holes are filled in one piece
     at full resolution, up to 1.5 megapixels with their neighbourhood. For larger ones, use wp paint or wp serve.
     """
     source = bundle or default_bundle_folder()

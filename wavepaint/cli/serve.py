@@ -155,8 +155,8 @@ def command(
     """Fill photos over HTTP, with the model in BUNDLE or the one that ships with the package.
 
     The root is a page to paint on. POST /v1/fill takes an image and a mask; the requests of OpenAI (/v1/images/edits)
-    and IOPaint (/api/v1/inpaint) work, too. docs/serving.md describes the API, which /v1/openapi.json does for
-    programs. SIGTERM or Ctrl-C ends the service after it has answered what it accepted.
+    and IOPaint (/api/v1/inpaint) work, too. docs/serving.md describes the API for people, and /v1/openapi.json
+    for programs. SIGTERM or Ctrl-C ends the service after it has answered what it accepted.
     """
     settings = ServiceSettings(
         hosts=choose_hosts(host, allowed_hosts, token),
