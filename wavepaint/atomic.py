@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -59,8 +60,8 @@ def check_target(path: Path, overwrite: bool) -> None:
     """Refuse a file or folder that cannot be written, before any work is done.
 
     Raises:
-        OutputError: ``path`` exists and ``overwrite`` is false, a file is in the way, the name is invalid, or the
-            folder cannot be written.
+        OutputError: ``path`` exists and ``overwrite`` is false, a file is in the way, the name is invalid, it is a
+            device or a pipe, or the folder cannot be written.
     """
     _check_free(path, overwrite)
     existing = next(part for part in (path.parent, *path.parent.absolute().parents) if exists(part))
@@ -68,18 +69,22 @@ def check_target(path: Path, overwrite: bool) -> None:
         pass
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def _check_free(path: Path, overwrite: bool) -> int | None:
+    """Return the mode of the file or folder that would be replaced; None if there is none."""
     try:
-        path.stat()
+        mode = path.stat().st_mode
     except FileNotFoundError:
-        return
+        return None
     except NotADirectoryError as error:
         file = next(part for part in path.parents if exists(part))
         raise OutputError(f"cannot write {printable(path)}: {printable(file)} is a file, not a folder.") from error
     except (OSError, ValueError) as error:  # too long, without permission, or with a NUL
         raise _cannot_write(path, error) from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OutputError(f"cannot write {printable(path)}: it is a device, a pipe or a socket. Name a file.")
     if not overwrite:
         raise OutputError(f"{printable(path)} exists already. Choose another name or pass --overwrite to replace it.")
+    return mode
 
 
 @contextmanager
@@ -102,18 +107,23 @@ def write_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path. On a clean exit it becomes ``path``; on an exception it is removed.
 
     Missing parent folders are created. The temporary name keeps the suffix, because some writers choose the format by
-    it.
+    it. If ``path`` is a link, the file that it points to is replaced. A replaced file passes its permissions on.
 
     Raises:
         OutputError: ``path`` exists and ``overwrite`` is false, or it cannot be written. An OSError in the caller's
             block becomes an OutputError only if it concerns the temporary path or a full disk.
     """
-    _check_free(path, overwrite)
+    former = _check_free(path, overwrite)
     if path.is_dir():
         raise OutputError(f"cannot write {printable(path)}: it is a folder. Give a file name.")
+    if path.is_symlink():
+        path = path.resolve()
     suffix = path.suffix if len(path.suffix) <= _MAX_SUFFIX else ""
     with _temporary(path, _create_file, suffix) as temporary:
         try:
+            if former is not None:
+                with suppress(OSError):  # some file systems have no permissions
+                    temporary.chmod(stat.S_IMODE(former) | stat.S_IRUSR | stat.S_IWUSR)
             yield temporary
             _check_free(path, overwrite)  # another process may have created it meanwhile
             with _blame(path):

@@ -1,12 +1,15 @@
 """Encode photos without losing anything that the format can store."""
 
 import io
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
 from wavepaint.atomic import write_file
-from wavepaint.errors import OutputError, printable
+from wavepaint.errors import OutputError, WavePaintWarning, printable
 from wavepaint.runtime.images.kinds import HEIF_SUFFIXES
+from wavepaint.runtime.images.metadata import make_tags
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.images.sixteen_bit import encode_png, encode_tiff
 
@@ -14,6 +17,11 @@ _WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "TGA", "PPM", "AVIF", "JPEG200
 # Pillow drops alpha in the first and writes 8 bits in the second, for some formats without a warning.
 _NO_ALPHA = ("JPEG", "BMP", "PPM")
 _NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
+_NO_METADATA = ("BMP", "TGA", "PPM", "JPEG2000")
+_MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "TGA": 65_535, "AVIF": 65_536}
+_MAX_JPEG_EXIF = 65_533
+_CODESTREAMS = (".j2k", ".j2c", ".jpc")
+"""Suffixes of JPEG 2000 without the container of .jp2."""
 
 
 def name_result(path: Path) -> Path:
@@ -42,6 +50,8 @@ def _choose_format(path: Path | None, photo: Photo) -> str:
             )
     if chosen == "GIF":
         raise OutputError(f"{name}: a GIF holds only 256 colours, which would change known pixels. Use .png.")
+    if chosen == "PPM" and path and path.suffix.lower() in (".pbm", ".pfm", ".pgm"):
+        raise OutputError(f"{name}: the kinds .pbm, .pgm and .pfm are not written. Use .ppm, .png or .tif.")
     if chosen not in _WRITTEN or chosen not in Image.SAVE:
         raise OutputError(f"{chosen} files are not written. Use .png, .jpg, .webp or .tif.")
     return chosen
@@ -53,6 +63,10 @@ def _check_kind(path: Path | None, chosen: str, photo: Photo) -> None:
         reason = "16 bits a channel. PNG and TIFF can: use a name in .png or .tif"
     elif photo.has_alpha and chosen in _NO_ALPHA:
         reason = "alpha. PNG can hold it: use a name in .png"
+    elif max(photo.size) > _MAX_SIDE.get(chosen, max(photo.size)):
+        reason = f"more than {_MAX_SIDE[chosen]} pixels a side. PNG can: use a name in .png"
+    elif chosen == "JPEG" and len(photo.save_options.get("exif", b"")) > _MAX_JPEG_EXIF:
+        reason = f"EXIF of more than {_MAX_JPEG_EXIF} bytes. PNG can hold it: use a name in .png"
     if reason:
         raise OutputError(
             f"{printable(path or 'the result')} cannot be written as {chosen}, which does not hold {reason}."
@@ -63,7 +77,7 @@ def check_output(photo: Photo, path: Path | None) -> None:
     """Refuse a photo that :func:`encode_photo` would refuse, before any work is done.
 
     Raises:
-        OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
+        OutputError: An unknown format, or one that cannot hold the photo's channels, depth, size or EXIF.
     """
     _check_kind(path, _choose_format(path, photo), photo)
 
@@ -73,8 +87,11 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
 
     Lossless formats keep every pixel. A JPEG that is written as a JPEG keeps its quantization tables.
 
+    Warns:
+        WavePaintWarning: The format holds neither ICC profile nor EXIF, and the photo has one.
+
     Raises:
-        OutputError: An unknown format, or one that cannot hold the photo's channels or depth.
+        OutputError: As :func:`check_output`.
     """
     chosen = _choose_format(path, photo)
     _check_kind(path, chosen, photo)
@@ -86,11 +103,19 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
     elif chosen == "WEBP":
         # Pillow does not report whether the source was lossy, so the result is always lossless.
         options |= {"lossless": True, "exact": True}
+    elif chosen == "AVIF":  # Pillow has no lossless form
+        options |= {"quality": 95, "subsampling": "4:4:4"}
+    elif chosen == "JPEG2000" and path and path.suffix.lower() in _CODESTREAMS:
+        options["no_jp2"] = True
+    if chosen in _NO_METADATA:
+        _warn_of_loss(path, chosen, options)
     if chosen != "TIFF":
         options.pop("compression", None)
     try:
         if photo.is_deep_colour:
             return encode_png(photo.pixels, options) if chosen == "PNG" else encode_tiff(photo.pixels, options)
+        if chosen == "TIFF" and "exif" in options:
+            options["tiffinfo"] = make_tags(options.pop("exif"))
         stream = io.BytesIO()
         photo.to_pil().save(stream, chosen, **options)
         return stream.getvalue()
@@ -102,6 +127,17 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
             reason = f"there is no memory left to encode {width}x{height} pixels"
             fix = " Close other programs, or scale the photo down."
         raise OutputError(f"{printable(path or 'the result')} cannot be written as {chosen}: {reason}.{fix}") from error
+
+
+def _warn_of_loss(path: Path | None, chosen: str, options: Mapping[str, object]) -> None:
+    lost = [name for key, name in (("icc_profile", "ICC profile"), ("exif", "EXIF")) if key in options]
+    if lost:
+        warnings.warn(
+            f"{printable(path or 'the result')}: {chosen} files hold no {' and no '.join(lost)}, so the result lacks "
+            "it. PNG keeps it: use a name in .png.",
+            WavePaintWarning,
+            stacklevel=3,
+        )
 
 
 def write_photo(photo: Photo, path: Path, *, overwrite: bool = False) -> None:

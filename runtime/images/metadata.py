@@ -1,9 +1,11 @@
 """Read the metadata that is written again with the result: EXIF, ICC profile, resolution, JPEG quantization."""
 
+import contextlib
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 from PIL.JpegImagePlugin import get_sampling
 from wavepaint.errors import WavePaintWarning
 
@@ -13,8 +15,12 @@ _LAYOUT_TAGS = frozenset({254, 255, *range(256, 267), 273, *range(277, 282), 284
 # Tags of resolution, XMP and ICC profile, which are not copied with the EXIF.
 _OWN_TAGS = frozenset({282, 283, 296, 700, 34675})
 
+_SIDES = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+
 _SRGB_PRIMARIES = (1, 2)
 """Codes of sRGB's and of unknown primaries (ISO/IEC 23091-2)."""
+
+_SRGB_GAMMA = 0.45455
 
 _EMPTY_EXIF_BYTES = 20
 """Size of EXIF without any entry: a header of 6 bytes, one of 8, the number of entries, and the end."""
@@ -34,7 +40,7 @@ def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
             if len(image.info.get("exif") or b"") > _EMPTY_EXIF_BYTES:
                 raise ValueError("it has no entry that can be read")
             return 1, None
-        exif = _copy(found)
+        exif = _copy(found, turned=orientation in range(5, 9))
         dropped = {ExifTags.Base.Orientation} | (_LAYOUT_TAGS | _OWN_TAGS if image.format == "TIFF" else set())
         for tag in dropped & set(exif):
             del exif[tag]
@@ -48,16 +54,47 @@ def read_exif(image: Image.Image, name: str) -> tuple[int, bytes | None]:
     return orientation, data
 
 
-def _copy(found: Image.Exif) -> Image.Exif:
-    """Copy EXIF: the PIL image belongs to the caller, and the EXIF of a BigTIFF can be read in no other file."""
+class _Text(str):
+    """Text of EXIF as Pillow reads it: its bytes as Latin-1, which Pillow would write as ASCII with question marks."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """Return the bytes that were read; UTF-8 for text that did not come from a file."""
+        with contextlib.suppress(UnicodeEncodeError):
+            return super().encode("latin-1")
+        return super().encode("utf-8")
+
+
+def _copy(found: Image.Exif, *, turned: bool) -> Image.Exif:
+    """Copy EXIF: the PIL image belongs to the caller, and the EXIF of a BigTIFF can be read in no other file.
+
+    Args:
+        found: The EXIF of a file.
+        turned: Whether the pixels are turned by 90 degrees, so that the recorded width and height swap.
+    """
     exif = Image.Exif()
     exif.endian = found.endian
-    for tag, value in found.items():
-        nested = dict(found.get_ifd(tag)) if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else None
-        if nested and ExifTags.IFD.Interop in nested:
-            nested[ExifTags.IFD.Interop] = found.get_ifd(ExifTags.IFD.Interop)
-        exif[tag] = value if nested is None else nested
+    for tag, value in _keep_text(found).items():
+        nested = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+        exif[tag] = entries = _keep_text(found.get_ifd(tag)) if nested else value
+        if nested and ExifTags.IFD.Interop in entries:
+            entries[ExifTags.IFD.Interop] = _keep_text(found.get_ifd(ExifTags.IFD.Interop))
+        if nested and turned and set(_SIDES) <= set(entries):
+            entries |= dict(zip(_SIDES, [entries[side] for side in reversed(_SIDES)], strict=True))
     return exif
+
+
+def make_tags(exif: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Return EXIF as tags of a TIFF."""
+    found = Image.Exif()
+    found.load(exif)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in _copy(found, turned=False).items():
+        tags[tag] = value
+    return tags
+
+
+def _keep_text(entries: Mapping[int, Any]) -> dict[int, Any]:
+    return {tag: _Text(value) if isinstance(value, str) else value for tag, value in entries.items()}
 
 
 def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str, Any]:
@@ -69,7 +106,9 @@ def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str,
     if image.info.get("icc_profile", b"") is None:  # Pillow's value for a profile that cannot be unpacked
         _warn(f"{name}: its ICC profile cannot be read and is dropped; colours may look different.")
     coded: Any = image.info.get("nclx_profile")  # of HEIC; phones that need one write an ICC profile instead
-    if coded and not image.info.get("icc_profile") and coded.get("color_primaries") not in _SRGB_PRIMARIES:
+    gamma = image.info.get("gamma", _SRGB_GAMMA) if "srgb" not in image.info else _SRGB_GAMMA  # of PNG
+    is_foreign = abs(gamma - _SRGB_GAMMA) > 0.02 or (coded and coded.get("color_primaries") not in _SRGB_PRIMARIES)
+    if is_foreign and not image.info.get("icc_profile"):
         _warn(f"{name}: its colours are not sRGB, and the result cannot say so; colours may look different.")
     compression = image.info.get("compression")
     options = {

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 from wavepaint.runtime.images.arrays import iterate_strips, slice_rows
+from wavepaint.runtime.images.metadata import make_tags
 
 Deep = NDArray[np.uint16]
 
@@ -155,9 +156,12 @@ def encode_tiff(pixels: NDArray[Any], options: Mapping[str, Any]) -> bytes:
     height, width, channels = pixels.shape
     strips = [zlib.compress(strip.data) for strip in _differences(pixels, "<u2")]
     counts = [len(strip) for strip in strips]
-    tags = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\0\0\0\0\0")
-    for tag, value in _descriptive_tags(options):
-        tags[tag] = value
+    tags = make_tags(options["exif"]) if "exif" in options else TiffImagePlugin.ImageFileDirectory_v2()
+    if "icc_profile" in options:
+        tags[TiffImagePlugin.ICCPROFILE] = options["icc_profile"]
+    if "dpi" in options:
+        tags[TiffImagePlugin.RESOLUTION_UNIT] = 2  # inch
+        tags[TiffImagePlugin.X_RESOLUTION], tags[TiffImagePlugin.Y_RESOLUTION] = options["dpi"]
     tags[TiffImagePlugin.IMAGEWIDTH] = width
     tags[TiffImagePlugin.IMAGELENGTH] = height
     tags[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
@@ -176,18 +180,3 @@ def encode_tiff(pixels: NDArray[Any], options: Mapping[str, Any]) -> bytes:
     tags.save(stream)
     stream.writelines(strips)
     return stream.getvalue()
-
-
-def _descriptive_tags(options: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
-    if "exif" in options:
-        exif = Image.Exif()
-        exif.load(options["exif"])
-        for tag, value in exif.items():
-            nested = tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-            yield tag, exif.get_ifd(tag) if nested else value
-    if "icc_profile" in options:
-        yield TiffImagePlugin.ICCPROFILE, options["icc_profile"]
-    if "dpi" in options:
-        yield TiffImagePlugin.RESOLUTION_UNIT, 2  # inch
-        yield TiffImagePlugin.X_RESOLUTION, options["dpi"][0]
-        yield TiffImagePlugin.Y_RESOLUTION, options["dpi"][1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.cli.conftest import Wp, assert_refused
 from tests.fakes.upscaling_bundle import write_upscaling_bundle
@@ -29,6 +29,17 @@ def test_the_result_has_twice_the_size(wp_here: Wp, bundle: Path, photo: Path, t
     assert b"large.png: 62x40 pixels" in result.stderr
     with Image.open(tmp_path / "large.png") as large, Image.open(photo) as small:
         assert np.array_equal(np.asarray(large), np.asarray(small).repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_colours_keep_their_profile(wp_here: Wp, bundle: Path, photo: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode, kept in (("RGB", profile), ("L", None)):
+        with Image.open(photo) as image:
+            image.convert(mode).save(tmp_path / f"{mode}.png", icc_profile=profile)
+        result = wp_here("upscale", tmp_path / f"{mode}.png", "-o", tmp_path / f"{mode}2.png", "--bundle", bundle)
+        assert result.returncode == 0, result.stderr.decode()
+        with Image.open(tmp_path / f"{mode}2.png") as large:
+            assert large.info.get("icc_profile") == kept
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """wp upscale: double the size of a photo."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 
 from wavepaint.atomic import check_target, write_file
 from wavepaint.cli import model_options
@@ -17,7 +19,7 @@ from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.images.encode import check_output, encode_photo
 from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.images.read import read_photo
-from wavepaint.runtime.upscaler import Upscaler
+from wavepaint.runtime.upscaler import FACTOR, Upscaler
 
 
 @click.command(
@@ -58,9 +60,15 @@ def command(
         progress.describe("loading the model")
         with Upscaler(bundle, engine=engine, precision=precision, threads=threads) as upscaler:
             photo = read_photo(image)
-            check_output(Photo(pixels=photo.pixels[:1, :1, :3]), out)
+            width, height = photo.size
+            options = dict(photo.save_options)
+            if photo.num_colours == 1:
+                options.pop("icc_profile", None)  # a profile for grey does not fit the result, which is RGB
+            empty = np.broadcast_to(np.uint8(0), (FACTOR * height, FACTOR * width, 3))
+            larger = Photo(pixels=empty, save_options=options)
+            check_output(larger, out)
             progress.describe("upscaling")
-            larger = Photo(pixels=upscaler.upscale_photo(photo))
+            larger = replace(larger, pixels=upscaler.upscale_photo(photo))
         content = encode_photo(larger, out)
         with write_file(out, overwrite=overwrite) as temporary:
             temporary.write_bytes(content)

@@ -154,6 +154,41 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert names(tmp_path) == ["link", "real"]
 
 
+def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "real").write_text("former")
+    (tmp_path / "link").symlink_to("deep/real")
+    with write_file(tmp_path / "link", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "deep" / "real").read_text() == "new"
+    assert (names(tmp_path), names(tmp_path / "deep")) == (["deep", "link"], ["real"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither permissions nor named pipes in folders")
+def test_a_replaced_file_passes_its_permissions_on(tmp_path: Path) -> None:
+    target = tmp_path / "private"
+    target.touch(0o600)
+    with write_file(target, overwrite=True) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither permissions nor named pipes in folders")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_devices_and_pipes_are_not_replaced(tmp_path: Path, overwrite: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name in ("pipe", "null"):
+        for write in (write_file, write_folder):
+            with pytest.raises(OutputError, match="device, a pipe"), write(tmp_path / name, overwrite=overwrite):
+                pass
+        with pytest.raises(OutputError, match="device, a pipe"):
+            check_target(tmp_path / name, overwrite)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "null").is_symlink()
+
+
 def test_a_target_created_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     for write, make in ((write_file, Path.touch), (write_folder, Path.mkdir)):
         target = tmp_path / write.__name__

@@ -2,16 +2,19 @@
 
 import io
 import os
+import struct
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from tests.image_files import encoded
-from wavepaint.errors import ImageError, OutputError
-from wavepaint.runtime.images import encode_photo, read_mask, read_photo, write_photo
+from wavepaint.errors import ImageError, OutputError, WavePaintWarning
+from wavepaint.runtime.images import Photo, encode_photo, read_mask, read_photo, write_photo
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -65,6 +68,65 @@ def test_orientation_is_applied_and_removed_from_the_exif(orientation: int) -> N
         assert np.array_equal(np.asarray(image), photo.pixels)
     if orientation == 6:
         assert np.array_equal(photo.pixels, np.rot90(RGB, k=-1))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [
+        (".jpg", np.uint8), (".png", np.uint8), (".tif", np.uint8), (".webp", np.uint8), (".avif", np.uint8),
+        (".png", np.uint16), (".tif", np.uint16),
+    ],
+)  # fmt: skip
+def test_text_of_the_exif_keeps_its_bytes(suffix: str, dtype: type) -> None:
+    exif = Image.Exif()
+    names = {0x013B: "Jürgen Müller, 東京タワー", 0x8298: "© Zoë"}
+    for tag, name in names.items():
+        exif[tag] = name.encode()
+    photo = read_photo(encoded(Image.fromarray(RGB), "JPEG", exif=exif))
+    photo = replace(photo, pixels=photo.pixels.astype(dtype))
+    with Image.open(io.BytesIO(encode_photo(photo, Path("a" + suffix)))) as image:
+        assert {tag: image.getexif()[tag].encode("latin-1").decode() for tag in names} == names
+
+
+def test_the_size_in_the_exif_is_turned_with_the_pixels() -> None:
+    width, height = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.IFD.Exif] = {width: 30, height: 20}
+    photo = read_photo(encoded(Image.fromarray(RGB), "JPEG", exif=exif))
+    with Image.open(io.BytesIO(encode_photo(photo))) as image:
+        sides = image.getexif().get_ifd(ExifTags.IFD.Exif)
+        assert (sides[width], sides[height]) == image.size == (20, 30)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tga", ".ppm", ".jp2"])
+def test_a_format_without_metadata_warns_of_what_is_lost(suffix: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = read_photo(encoded(Image.fromarray(RGB), "PNG", icc_profile=profile))
+    with pytest.warns(WavePaintWarning, match=f"a{suffix}: .* no ICC profile, so the result lacks it. PNG keeps it"):
+        encode_photo(photo, Path("a" + suffix))
+
+
+def test_a_png_with_a_foreign_gamma_is_noticed() -> None:
+    def make_png(gamma: int) -> bytes:
+        chunk = b"gAMA" + struct.pack(">I", gamma)
+        data = encoded(Image.fromarray(RGB), "PNG")
+        return data[:33] + struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+
+    with pytest.warns(WavePaintWarning, match="not sRGB"):
+        read_photo(make_png(100_000))
+    read_photo(make_png(45_455))
+
+
+def test_avif_is_written_with_little_loss() -> None:
+    again = read_photo(encode_photo(Photo(RGB), Path("a.avif"))).pixels
+    assert np.abs(again.astype(int) - RGB).mean() < 3  # noise of full contrast; Pillow's own settings: 48
+
+
+def test_a_codestream_of_jpeg_2000_has_no_container() -> None:
+    photo = Photo(np.ascontiguousarray(RGB))
+    assert encode_photo(photo, Path("a.j2k"))[:4] == encode_photo(photo, Path("a.jpc"))[:4] == b"\xff\x4f\xff\x51"
+    assert encode_photo(photo, Path("a.jp2"))[4:8] == b"jP  "
 
 
 def test_icc_profile_and_resolution_are_kept() -> None:
@@ -163,6 +225,9 @@ def test_paths_that_are_not_image_files_are_refused(tmp_path: Path) -> None:
         (RGBA, ".bmp", "BMP.*alpha"),
         (RGB, ".pdf", "PDF files are not written"),
         (RGB, ".xyz", "not a known image suffix"),
+        (RGB, ".pgm", "pgm and .pfm are not written"),
+        (np.zeros((1, 65_501, 3), np.uint8), ".jpg", "JPEG.*more than 65500 pixels a side. PNG can"),
+        (np.zeros((16_384, 1), np.uint8), ".webp", "WEBP.*more than 16383 pixels a side"),
     ],
 )
 def test_formats_that_cannot_hold_the_photo_are_refused(
