@@ -66,6 +66,16 @@ def test_errors_become_one_line_and_status_1(
     assert_refused(wp_here("info"), f"error: {line}")
 
 
+def test_ctrl_c_is_one_line_and_status_130_in_every_command(wp_here: Wp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info.command, "callback", interrupt)
+    result = wp_here("info")
+    assert (result.returncode, result.stdout) == (130, b"")
+    assert result.stderr == b"interrupted. Every file that was written is complete.\n"
+
+
 def test_a_missing_module_of_the_base_installation_is_installed_with_it(
     wp_here: Wp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,13 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
 from wavepaint import __version__
 from wavepaint.cli.grouped_help import write_examples
+from wavepaint.cli.interrupt import exit_after_interrupt
 from wavepaint.errors import WavePaintError, WavePaintWarning, printable
 
 # Help lines are kept here, so that `wp --help` imports no command.
@@ -55,6 +56,10 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         command.name = cmd_name
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with exit_after_interrupt():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -110,7 +115,10 @@ def _replace_closed_streams() -> None:
 
 
 def main() -> None:
-    """Run the command line. Errors of this package and of the system become one line on stderr and exit status 1."""
+    """Run the command line. Errors of this package and of the system become one line on stderr and exit status 1.
+
+    Ctrl-C becomes one line and exit status 130.
+    """
     _replace_closed_streams()
     _show_own_warnings_plainly()
     try:

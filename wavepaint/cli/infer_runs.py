@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wavepaint.cli.interrupt import INTERRUPTED, Interrupt
+from wavepaint.cli.interrupt import INTERRUPTED, INTERRUPTED_LINE, Interrupt
 from wavepaint.cli.progress import SHORT_S, Progress
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.filling.options import FillOptions
@@ -81,7 +81,7 @@ def run_jobs(
             engine = inpainter.engine
             write_report(report, results, model=model, engine=engine, seconds=seconds, interrupted=interrupted)
     if interrupted:
-        click.echo("interrupted. Every file that was written is complete; continue with --resume.", err=True)
+        click.echo(f"{INTERRUPTED_LINE}; continue with --resume.", err=True)
         return INTERRUPTED
     return 1 if count_statuses(results)["failed"] else 0
 

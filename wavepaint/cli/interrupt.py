@@ -1,11 +1,29 @@
-"""Ctrl-C handling that stops a command only at a safe point."""
+"""Ctrl-C: how every command ends, and how one stops only at a safe point."""
 
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
+import click
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as in shells."""
+
+INTERRUPTED_LINE = "interrupted. Every file that was written is complete"
+"""What is true whenever Ctrl-C comes; without a full stop, so that a command can add how to continue."""
+
+
+@contextmanager
+def exit_after_interrupt() -> Iterator[None]:
+    """Turn Ctrl-C into one line and :data:`INTERRUPTED`; click prints "Aborted!" and exits with status 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"{INTERRUPTED_LINE}.", err=True)
+        sys.exit(INTERRUPTED)
 
 
 class Interrupt:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from wavepaint.cli.completion import PATH, complete_path
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
-from wavepaint.cli.interrupt import INTERRUPTED
+from wavepaint.cli.interrupt import INTERRUPTED, INTERRUPTED_LINE
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import Progress
 from wavepaint.errors import ImageError
@@ -243,7 +243,7 @@ def _run(jobs: list[Job], options: MaskOptions, next_command: str, *, overwrite:
                     )
         except KeyboardInterrupt:
             progress.close()
-            click.echo("interrupted. Every file that was written is complete; continue with --resume.", err=True)
+            click.echo(f"{INTERRUPTED_LINE}; continue with --resume.", err=True)
             return INTERRUPTED
     statuses = {result.status for result in results}
     if len(jobs) > 1 or "failed" not in statuses:

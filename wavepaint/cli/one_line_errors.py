@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from wavepaint.cli.interrupt import exit_after_interrupt
 from wavepaint.errors import WavePaintError
 
 
@@ -12,6 +13,7 @@ class OneLineErrors(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with exit_after_interrupt():
+                return super().invoke(ctx)
         except WavePaintError as error:
             raise click.ClickException(str(error)) from error
