@@ -13,7 +13,7 @@ from wavepaint.errors import EngineError
 from wavepaint.optional import require
 from wavepaint.runtime.engines.engine import Auto, ExecutionConfig, OnnxEngine, OpenOptions, find_onnx_models
 from wavepaint.runtime.engines.openvino_parts import compile_parts
-from wavepaint.runtime.engines.session import Session, Tensor, check_threads, first_line
+from wavepaint.runtime.engines.session import CLOSED, Session, Tensor, check_threads, first_line
 
 # Measured for the default model at 512 and 1024 pixels a side: 1.9 to 4.6 in float32, 2.0 to 3.7 in bfloat16, the more
 # the larger the hole.
@@ -185,6 +185,8 @@ class OpenVinoSession(Session):
 
     def _infer(self, *tensors: Tensor) -> Tensor:
         with self._turn:
+            if self._parts is None:  # another thread closed this session while this one waited
+                raise EngineError(CLOSED)
             output: Tensor = self._parts.infer(dict(zip(self.task.inputs, tensors, strict=True)))[self.task.output]
             return output
 

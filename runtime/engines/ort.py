@@ -18,6 +18,7 @@ from wavepaint.optional import make_install_command, make_pip_command, require
 from wavepaint.runtime.engines.engine import ExecutionConfig, OnnxEngine, OpenOptions
 from wavepaint.runtime.engines.gpus import find_gpus, get_gpu_name
 from wavepaint.runtime.engines.session import (
+    CLOSED,
     GPU_BATCH,
     RunParts,
     Session,
@@ -215,7 +216,7 @@ class OrtSession(Session):
         return self._session is not None
 
     def _infer(self, *tensors: Tensor) -> Tensor:
-        session = self._session  # another thread may close this session while this one waits
+        session = self._take_session()
         with self._turns:
             try:
                 output: Tensor = session.run([self.task.output], dict(zip(self.task.inputs, tensors, strict=True)))[0]
@@ -225,6 +226,13 @@ class OrtSession(Session):
                 raise
             return output
 
+    def _take_session(self) -> Any:
+        """Return ONNX Runtime's session, which stays usable if another thread closes this one while a run waits."""
+        session = self._session
+        if session is None:
+            raise EngineError(CLOSED)
+        return session
+
     def time_parts(self, *tensors: Tensor, num_runs: int = 1, repeats: int = 1) -> list[RunParts]:
         if self.device == "CPU":
             return []
@@ -233,7 +241,8 @@ class OrtSession(Session):
 
     def _time_run(self, tensors: tuple[Tensor, ...], repeats: int) -> RunParts:
         """Time a run by the processor's clock; each part ends when the GPU has finished."""
-        session, binding = self._session, self._session.io_binding()
+        session = self._take_session()
+        binding = session.io_binding()
         unsynchronized = self._ort.RunOptions()
         unsynchronized.add_run_config_entry("disable_synchronize_execution_providers", "1")
         times = [time.perf_counter()]

@@ -21,6 +21,9 @@ GPU_BATCH = 8
 OpenVINO were no faster with 4, and slower with one thread for each stream."""
 
 
+CLOSED = "this session is closed. Open another one."
+
+
 class RunParts(NamedTuple):
     """Milliseconds of one run."""
 
@@ -162,7 +165,7 @@ class Session(Closeable):
         if not self.takes(batch, *sides):
             raise EngineError(f"{self.explain_refusal(batch, *sides)}.")
         if not self._is_open():
-            raise EngineError("this session is closed. Open another one.")
+            raise EngineError(CLOSED)
         try:
             yield
         except EngineError:

@@ -11,7 +11,7 @@ from wavepaint.errors import ConfigError, EngineError, EngineMemoryError
 from wavepaint.runtime.engines.cuda.device import Device
 from wavepaint.runtime.engines.cuda.open import open_device
 from wavepaint.runtime.engines.gpus import get_gpu_name
-from wavepaint.runtime.engines.session import GPU_BATCH, RunParts, Session, Tensor
+from wavepaint.runtime.engines.session import CLOSED, GPU_BATCH, RunParts, Session, Tensor
 from wavepaint.runtime.engines.tensorrt.context import Graphs, StreamContext
 from wavepaint.runtime.engines.tensorrt.libraries import TensorRtLibrary
 from wavepaint.runtime.engines.tensorrt.plan import LoadedPlan
@@ -214,7 +214,7 @@ class TensorRtSession(Session):
                     return None
                 self._changed.wait()
             if self._is_closed:
-                raise EngineError("this session is closed. Open another one.")
+                raise EngineError(CLOSED)
             return self._free.pop()
 
     def _release(self, context: StreamContext) -> None:

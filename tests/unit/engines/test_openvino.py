@@ -122,6 +122,16 @@ def test_a_closed_session_and_zero_threads_are_refused(model: Model) -> None:
         OpenVinoSession(model, threads=0)
 
 
+@pytest.mark.parametrize("kind", [OpenVinoSession, OrtSession])
+def test_a_session_that_is_closed_while_a_run_waits_says_so(
+    model: Model, kind: type[OpenVinoSession] | type[OrtSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = kind(model, threads=1)
+    monkeypatch.setattr(session, "_is_open", lambda: session.close() is None)  # closed just after the check
+    with pytest.raises(EngineError, match=r"^this session is closed\. Open another one\.$"):
+        session.run(*CASES[0][1:])
+
+
 def test_a_result_outlives_the_next_run(model: Model) -> None:
     _, image, mask = CASES[1]
     with OpenVinoSession(model) as session:
