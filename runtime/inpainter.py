@@ -10,7 +10,7 @@ Example::
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -155,7 +155,7 @@ class Inpainter(Closeable):
 
     def fill_photos(
         self,
-        photos: Sequence[tuple[Photo, NDArray[np.bool_]]],
+        photos: Iterable[tuple[Photo, NDArray[np.bool_]]],
         options: FillOptions | None = None,
         *,
         on_progress: Callable[[int, float], object] = lambda index, share: None,
@@ -169,14 +169,15 @@ class Inpainter(Closeable):
             options: How to fill the holes.
             on_progress: Called with the index of a photo and the share of it that is done, 0 to 1, after each crop and
                 tile.
+
+        Raises:
+            ConfigError: ``photos`` or one of its elements is of another type.
         """
         options = check_options(options)
-        for photo, hole in photos:
-            check_type("photo", photo, Photo, "a Photo, as read_photo returns it")
-            if not isinstance(hole, np.ndarray) or hole.dtype != np.bool_ or hole.ndim != 2:
-                raise ConfigError("hole_HW is not an array of dtype bool and shape (H, W), true in the hole.")
+        check_type("photos", photos, Iterable, "a list of pairs: a Photo, and its hole")
+        pairs = [_check_pair(pair) for pair in photos]
         prepared = [
-            _prepare(photo, hole, options, partial(on_progress, index)) for index, (photo, hole) in enumerate(photos)
+            _prepare(photo, hole, options, partial(on_progress, index)) for index, (photo, hole) in enumerate(pairs)
         ]
         filled = iter(self._scheduler.fill([task for task in prepared if isinstance(task, Task)]))
         return [next(filled) if isinstance(result, Task) else result for result in prepared]
@@ -184,6 +185,16 @@ class Inpainter(Closeable):
     def close(self) -> None:
         """Free the engine."""
         self._session.close()
+
+
+def _check_pair(pair: tuple[Photo, NDArray[np.bool_]]) -> tuple[Photo, NDArray[np.bool_]]:
+    if not isinstance(pair, Sequence) or len(pair) != 2:
+        raise ConfigError("an element of photos is not a pair: expected (photo, hole_HW).")
+    photo, hole = pair
+    check_type("photo", photo, Photo, "a Photo, as read_photo returns it")
+    if not isinstance(hole, np.ndarray) or hole.dtype != np.bool_ or hole.ndim != 2:
+        raise ConfigError("hole_HW is not an array of dtype bool and shape (H, W), true in the hole.")
+    return photo, hole
 
 
 def _prepare(

@@ -9,7 +9,7 @@ import pytest
 
 from wavepaint import FillOptions, Inpainter, inpaint_many
 from wavepaint.errors import ConfigError, WavePaintError
-from wavepaint.runtime.images import read_photo
+from wavepaint.runtime.images import Photo, read_photo
 
 NOT_INTEGERS: list[Any] = ["2", 1.5, 2.0, True, float("nan"), float("inf"), [], b"1", {}, np.float32(2), 1j]
 NOT_WORDS: list[Any] = ["x", "", None, 1, ("auto",), ["auto"], {"auto": 1}, b"auto"]
@@ -89,6 +89,21 @@ def test_a_decoded_photo_and_its_hole_are_checked(
             inpainter.fill_photo(decoded, wrong)
     with pytest.raises(ConfigError, match="^photo is of type ndarray: expected a Photo"):
         inpainter.fill_photo(photo, hole)  # type: ignore[arg-type]
+
+
+def test_several_photos_come_from_any_iterable_of_pairs(
+    inpainter: Inpainter, hole: np.ndarray, photo_files: tuple[Path, Path]
+) -> None:
+    decoded = read_photo(photo_files[0])
+    (filled,) = inpainter.fill_photos(pair for pair in [(decoded, hole)])
+    assert isinstance(filled, Photo)
+    assert filled.size == decoded.size
+    for wrong in ([decoded], [(decoded,)], [(decoded, hole, hole)], [5], "ab"):
+        with pytest.raises(ConfigError, match="expected"):
+            inpainter.fill_photos(wrong)  # type: ignore[arg-type]
+    for nothing in (None, 5, decoded):
+        with pytest.raises(ConfigError, match="^photos is .*: expected a list of pairs"):
+            inpainter.fill_photos(nothing)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
