@@ -62,6 +62,16 @@ def check_type(name: str, value: object, kinds: type | tuple[type, ...], expecte
         raise ConfigError(f"{name} is {_describe(value)}: expected {expected}.")
 
 
+def check_sequence(name: str, value: object, expected: str) -> None:
+    """Check that an argument is a list or a tuple. Text is refused, because its elements would be characters.
+
+    Raises:
+        ConfigError: It is of another type.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise ConfigError(f"{name} is {_describe(value)}: expected {expected}.")
+
+
 def _describe(value: Any) -> str:
     """Return a value for a message: a scalar itself, shortened if long; any other value as its type."""
     if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print very large integers

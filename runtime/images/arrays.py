@@ -14,6 +14,17 @@ Levels = NDArray[np.uint8] | NDArray[np.uint16]
 """Pixel values of 8 or 16 bits."""
 
 
+def is_levels(pixels: NDArray[Any]) -> bool:
+    """Return whether an array is (H, W, C) of 8 or 16 bits a channel with C of 1 to 4, none of them 0."""
+    return (
+        pixels.ndim == 3
+        and pixels.dtype.kind == "u"
+        and pixels.dtype.itemsize <= 2
+        and pixels.shape[2] <= 4
+        and 0 not in pixels.shape
+    )
+
+
 def slice_rows(shape: Sequence[int]) -> Iterator[slice]:
     """Yield the rows of each strip of an image with shape (H, W, ...)."""
     height, width = shape[:2]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from wavepaint.errors import ImageError, printable
 from wavepaint.jpeg_scans import check_scans
+from wavepaint.runtime.images.arrays import is_levels
 from wavepaint.runtime.images.formats import DEEP_GREY, FORMATS, check_depth, find_mode
 from wavepaint.runtime.images.kinds import check_kind, check_preview
 from wavepaint.runtime.images.metadata import jpeg_options, read_exif, save_options
@@ -96,8 +97,7 @@ def _check_array(array: NDArray[Any], role: str) -> NDArray[Any]:
         # Pillow's bilevel images give arrays whose true is 255, not 1.
         array = np.where(array.view(np.uint8), np.uint8(255), np.uint8(0))
     channels = array[..., None] if array.ndim == 2 else array
-    levels = array.dtype.kind == "u" and array.dtype.itemsize <= 2
-    if not levels or channels.ndim != 3 or channels.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
+    if not is_levels(channels):
         raise ImageError(
             f"the {role} is an array of shape {array.shape} and dtype {array.dtype}: expected uint8 or uint16 of "
             "(H, W), (H, W, 2), (H, W, 3) or (H, W, 4), or bool (H, W)."

@@ -1,11 +1,14 @@
 """Encode photos without losing anything that the format can store."""
 
 import io
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 
 from PIL import Image
+from wavepaint.arguments import check_type
 from wavepaint.atomic import write_file
 from wavepaint.errors import OutputError, WavePaintWarning, printable
 from wavepaint.runtime.images.kinds import HEIF_SUFFIXES
@@ -82,7 +85,7 @@ def check_output(photo: Photo, path: Path | None) -> None:
     _check_kind(path, _choose_format(path, photo), photo)
 
 
-def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
+def encode_photo(photo: Photo, path: str | os.PathLike[str] | None = None) -> bytes:
     """Encode a photo in the format of ``path``'s suffix; without a suffix in the photo's own format, else as PNG.
 
     Lossless formats keep every pixel. A JPEG that is written as a JPEG keeps its quantization tables.
@@ -92,7 +95,11 @@ def encode_photo(photo: Photo, path: Path | None = None) -> bytes:
 
     Raises:
         OutputError: As :func:`check_output`.
+        ConfigError: An argument is of another type.
     """
+    check_type("photo", photo, Photo, "a Photo, as read_photo returns it")
+    check_type("path", path, (str, os.PathLike, NoneType), "a file's path, or None for the photo's own format")
+    path = None if path is None else Path(path)
     chosen = _choose_format(path, photo)
     _check_kind(path, chosen, photo)
     options = dict(photo.save_options)
@@ -140,12 +147,14 @@ def _warn_of_loss(path: Path | None, chosen: str, options: Mapping[str, object])
         )
 
 
-def write_photo(photo: Photo, path: Path, *, overwrite: bool = False) -> None:
+def write_photo(photo: Photo, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a photo to a file, which appears complete or not at all.
 
     Raises:
         OutputError: As :func:`encode_photo`, or ``path`` exists and ``overwrite`` is false, or it cannot be written.
+        ConfigError: An argument is of another type.
     """
+    check_type("path", path, (str, os.PathLike), "a file's path")
     data = encode_photo(photo, path)
-    with write_file(path, overwrite=overwrite) as temporary:
+    with write_file(Path(path), overwrite=overwrite) as temporary:
         temporary.write_bytes(data)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from wavepaint.arguments import check_type
 from wavepaint.errors import ImageError
-from wavepaint.runtime.images.arrays import Levels
+from wavepaint.runtime.images.arrays import Levels, is_levels
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """Accepted as an image or a mask: a path, the bytes of an encoded file, a PIL image or an array."""
@@ -24,6 +25,10 @@ class Photo:
         save_options: Arguments of Pillow's ``save`` that keep ICC profile, EXIF and resolution.
         jpeg_options: Arguments that keep the quantization of a JPEG.
         source: Name for messages.
+
+    Raises:
+        ConfigError: ``pixels`` is no array.
+        ImageError: ``pixels`` has another shape or dtype.
     """
 
     pixels: Levels
@@ -31,6 +36,15 @@ class Photo:
     save_options: dict[str, Any] = field(default_factory=dict)
     jpeg_options: dict[str, Any] = field(default_factory=dict)
     source: str = "image"
+
+    def __post_init__(self) -> None:
+        check_type("pixels", self.pixels, np.ndarray, "an array, as read_photo returns it in a Photo")
+        if not is_levels(self.pixels):
+            raise ImageError(
+                f"the photo's pixels are an array of shape {self.pixels.shape} and dtype {self.pixels.dtype}: expected "
+                "uint8 or uint16 of (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4). read_photo makes a Photo from any "
+                "image."
+            )
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,10 +7,11 @@ removes the orientation from the EXIF.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from wavepaint.arguments import check_choice, check_int, check_type
 from wavepaint.contract import MASK_THRESHOLD
 from wavepaint.errors import ImageError
 from wavepaint.runtime.images.arrays import as_stored, iterate_strips
@@ -95,7 +96,11 @@ def read_mask(
     Raises:
         ImageError: As :func:`read_photo`, or a mask of another size, or without the alpha that ``mask_from`` needs, or
             with coloured strokes on white, of which it is unclear what they mark.
+        ConfigError: Another argument is out of range or of another type.
     """
+    check_type("invert", invert, bool, "True or False")
+    check_int("threshold", threshold, 1, 255, flag="--mask-threshold")
+    check_choice("mask_from", mask_from, get_args(MaskFrom), flag="--mask-from")
     return decode_mask(source, invert=invert, threshold=threshold, mask_from=mask_from, size=size).hole
 
 
@@ -106,8 +111,6 @@ def decode_mask(
 
     A photograph is not refused: with ``"auto"`` its kind is ``photo`` or ``cutout``, and its light parts are the hole.
     """
-    if not 1 <= threshold <= 255:
-        raise ImageError(f"the mask threshold is {threshold}: expected 1 to 255 (--mask-threshold).")
     decoded, name = decode(source, role="mask", size=size), get_name(source, "mask")
     height, width, channels = decoded.shape
     if mask_from == "alpha" and channels not in (2, 4):

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from wavepaint.arguments import check_choice, check_int
+from wavepaint.arguments import check_choice, check_int, check_sequence, check_type
 from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
 from wavepaint.runtime.filling.morphology import MAX_GROWTH, grow_hole
 from wavepaint.runtime.filling.scale import Bool
@@ -46,7 +46,7 @@ class MaskOptions:
         dilate: Pixels, 0 to 64, by which the whole mask grows. None: 3 for colours, 2 for scratches, else 0.
 
     Raises:
-        ConfigError: A value is out of range, or there is no source.
+        ConfigError: A value is out of range or of another type, or there is no source.
     """
 
     rectangles: Sequence[Sequence[Measure]] = ()
@@ -59,11 +59,15 @@ class MaskOptions:
     dilate: int | None = None
 
     def __post_init__(self) -> None:
+        check_sequence("rectangles", self.rectangles, "a list of rectangles, each (left, top, width, height)")
+        check_sequence("border", self.border, "a list of one width, or of left, top, right and bottom")
+        check_sequence("colours", self.colours, "a list of colours, such as ['magenta']")
         for rectangle in self.rectangles:
             check_measures("a rectangle (--rect)", rectangle, (4,), "x,y,width,height")
         if self.border:
             check_measures("the border (--border)", self.border, (1, 4), "one width, or left,top,right,bottom")
         for colour in self.colours:
+            check_type("an element of colours", colour, str, "text such as '#ff00ff' or 'magenta'")
             parse_colour(colour)
         if self.scratches is not None:
             check_choice("scratches", self.scratches, get_args(Polarity), flag="--scratches")
@@ -95,7 +99,9 @@ def draw_mask(image: ImageSource, options: MaskOptions) -> NDArray[np.bool_]:
     Raises:
         ImageError: See :func:`wavepaint.runtime.images.read_photo`. Also if nothing is marked, if everything is, or if
             a rectangle lies outside of the photo.
+        ConfigError: ``options`` is of another type.
     """
+    check_type("options", options, MaskOptions, "MaskOptions")
     photo = read_photo(image)
     hole, advice = mark_photo(photo, options)
     if advice:

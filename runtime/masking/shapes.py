@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Sequence
 
-from wavepaint.errors import ConfigError, ImageError, WavePaintWarning
+from wavepaint.errors import ConfigError, ImageError, WavePaintWarning, printable
 from wavepaint.runtime.filling.scale import Bool
 
 Measure = int | str
@@ -28,8 +28,8 @@ def check_measures(name: str, values: object, counts: Sequence[int], expected: s
     parts = values if isinstance(values, Sequence) and not isinstance(values, str) else ()
     is_measure = [not isinstance(part, bool) and bool(_MEASURE.fullmatch(str(part).strip())) for part in parts]
     if len(parts) not in counts or not all(is_measure):
-        shown = ",".join(map(str, parts)) if parts else repr(values)
-        raise ConfigError(f"{name} is {shown[:60]}: expected {expected}, each in whole pixels or as a percentage.")
+        shown = printable((",".join(map(str, parts)) if parts else repr(values))[:60])
+        raise ConfigError(f"{name} is {shown}: expected {expected}, each in whole pixels or as a percentage.")
 
 
 def _to_pixels(measure: Measure, whole: int) -> int:

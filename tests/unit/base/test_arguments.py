@@ -9,7 +9,7 @@ import pytest
 
 from wavepaint import FillOptions, Inpainter, inpaint_many
 from wavepaint.errors import ConfigError, WavePaintError
-from wavepaint.runtime.images import Photo, read_photo
+from wavepaint.runtime.images import Photo, encode_photo, read_mask, read_photo, write_photo
 
 NOT_INTEGERS: list[Any] = ["2", 1.5, 2.0, True, float("nan"), float("inf"), [], b"1", {}, np.float32(2), 1j]
 NOT_WORDS: list[Any] = ["x", "", None, 1, ("auto",), ["auto"], {"auto": 1}, b"auto"]
@@ -89,6 +89,37 @@ def test_a_decoded_photo_and_its_hole_are_checked(
             inpainter.fill_photo(decoded, wrong)
     with pytest.raises(ConfigError, match="^photo is of type ndarray: expected a Photo"):
         inpainter.fill_photo(photo, hole)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [np.zeros((4, 5, 3)), np.zeros((4, 5), np.uint8), np.zeros((4, 0, 3), np.uint8), np.zeros((4, 5, 5), np.uint16), 5],
+)
+def test_a_photo_has_pixels_that_can_be_filled_and_written(pixels: Any) -> None:
+    with pytest.raises(WavePaintError, match="pixels .*: expected"):
+        Photo(pixels)
+
+
+def test_a_photo_is_written_to_a_path_of_any_type(tmp_path: Path) -> None:
+    photo = Photo(np.full((4, 5, 3), 7, np.uint8))
+    write_photo(photo, str(tmp_path / "a.png"))
+    assert np.array_equal(read_photo(str(tmp_path / "a.png")).pixels, photo.pixels)
+    assert encode_photo(photo, "a.png") == (tmp_path / "a.png").read_bytes()
+    for path in (None, 5, b"a.png"):
+        with pytest.raises(ConfigError, match="^path is .*: expected a file's path"):
+            write_photo(photo, path)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="^photo is of type ndarray: expected a Photo"):
+        write_photo(photo.pixels, tmp_path / "b.png")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("invert", NOT_BOOLS), ("threshold", [*NOT_INTEGERS, None, 0, 256]), ("mask_from", NOT_WORDS)],
+)
+def test_reading_a_mask_names_the_wrong_argument(name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"^{name} is .*expected"):
+            read_mask(np.zeros((4, 5), bool), **{name: value})
 
 
 def test_several_photos_come_from_any_iterable_of_pairs(

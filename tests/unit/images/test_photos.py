@@ -254,8 +254,6 @@ def test_transparent_pixels_are_black_or_with_mask_from_alpha_the_hole() -> None
     assert read_mask(pixels, mask_from="alpha").tolist() == [[False, True, False]]
     with pytest.raises(ImageError, match="no alpha channel"):
         read_mask(RGB, mask_from="alpha")
-    with pytest.raises(ImageError, match="threshold is 0"):
-        read_mask(RGB, threshold=0)
 
 
 def test_a_file_without_read_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,11 @@ def test_masks_that_make_no_sense_are_refused(options: MaskOptions, words: str) 
         ({"rectangles": [(1, 2, 3)]}, "a rectangle (--rect) is 1,2,3: expected x,y,width,height"),
         ({"rectangles": [("1", "-2", "3", "4")]}, "1,-2,3,4"),
         ({"rectangles": ["1,2,3,4"]}, "'1,2,3,4'"),
+        ({"rectangles": 5}, "rectangles is 5: expected a list of rectangles"),
+        ({"rectangles": [np.zeros((2, 2), int)]}, "a rectangle (--rect) is "),
+        ({"border": np.array([1, 2, 3, 4])}, "border is of type ndarray: expected a list"),
+        ({"colours": "magenta"}, "colours is 'magenta': expected a list of colours"),
+        ({"colours": [(255, 0, 255)]}, "an element of colours is of type tuple: expected text such as '#ff00ff'"),
         ({"border": (1, 2)}, "one width, or left,top,right,bottom"),
         ({"border": ("1.5",)}, "whole pixels"),
         ({"border": ("nan%",)}, "nan%"),
@@ -175,3 +180,9 @@ def test_options_name_the_flag_to_change(settings: dict[str, Any], words: str) -
     with pytest.raises(ConfigError) as caught:
         MaskOptions(**settings)
     assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_options_of_another_type_are_refused() -> None:
+    with pytest.raises(ConfigError, match="^options is of type dict: expected MaskOptions"):
+        draw_mask(GREY, {"border": [1]})  # type: ignore[arg-type]
