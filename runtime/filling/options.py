@@ -81,9 +81,11 @@ def fit_hole(photo: Photo, hole_HW: Bool, options: FillOptions) -> tuple[Bool, B
         return None
     hole = grow_hole(marked, options.dilate) if options.dilate else marked
     if hole.all():
+        cause, advice = "", "White marks the hole; --invert-mask swaps."
+        if not marked.all():
+            cause, advice = f", grown by {options.dilate} pixels,", "Pass a smaller --dilate."
         raise ImageError(
-            f"the mask covers all of {photo.source}, so no known pixels are left to fill from. White marks the "
-            "hole; --invert-mask swaps."
+            f"the mask{cause} covers all of {photo.source}, so no known pixels are left to fill from. {advice}"
         )
     return marked, hole
 

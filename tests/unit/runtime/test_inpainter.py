@@ -93,6 +93,15 @@ def test_a_single_pixel_is_returned_or_refused(inpainter: Inpainter) -> None:
         inpainter.fill(pixel, np.array([[True]]))
 
 
+def test_a_hole_that_only_its_growth_makes_cover_the_photo_needs_a_smaller_growth(inpainter: Inpainter) -> None:
+    hole = np.zeros((30, 40), bool)
+    hole[3:27, 3:37] = True
+    with pytest.raises(ImageError, match=r"the mask, grown by 5 pixels, covers all of .* Pass a smaller --dilate\.$"):
+        inpainter.fill(np.zeros((30, 40, 3), np.uint8), hole, FillOptions(dilate=5))
+    with pytest.raises(ImageError, match=r"the mask covers all of .* --invert-mask swaps\.$"):
+        inpainter.fill(np.zeros((30, 40, 3), np.uint8), np.ones_like(hole), FillOptions(dilate=5))
+
+
 def test_an_empty_mask_returns_the_image_and_warns(inpainter: Inpainter, photo: np.ndarray) -> None:
     with pytest.warns(WavePaintWarning, match="is empty"):
         assert np.array_equal(np.asarray(inpainter.fill(photo, np.zeros(photo.shape[:2], bool))), photo)
