@@ -55,6 +55,21 @@ def refuse_unknown(names: Mapping[str, object], known: tuple[str, ...]) -> None:
         )
 
 
+def refuse_query(parameters: Mapping[str, str]) -> None:
+    """Refuse parameters in the URL, which would have no effect.
+
+    Raises:
+        RequestError: There is one.
+    """
+    for name in parameters:
+        raise RequestError(
+            400,
+            f"{shorten(name)} is in the URL: expected it in the body, as a field of the form or of the JSON object.",
+            "unknown_field",
+            param=shorten(name),
+        )
+
+
 def _parse(name: str, text: str) -> object:
     """Return the value of a field in its option's type. The options check what it means."""
     default = OPTIONS[name].default

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from wavepaint.runtime.service.bodies import BodyStore
-from wavepaint.runtime.service.fields import OPTIONS, refuse_unknown, take_options
+from wavepaint.runtime.service.fields import OPTIONS, refuse_query, refuse_unknown, take_options
 from wavepaint.runtime.service.fill_queue import FillQueue
 from wavepaint.runtime.service.forms import parse_form
 from wavepaint.runtime.service.orders import Answer, Order, make_order
@@ -38,6 +38,7 @@ class Filler:
             RequestError: The request is wrong, the service is full, or the photo cannot be filled.
             ClientDisconnect: The client is gone.
         """
+        refuse_query(request.query_params)
         async with self._store.read(request) as body:
             if body is None:
                 raise self._queue.refuse_full()

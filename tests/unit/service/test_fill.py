@@ -191,6 +191,15 @@ def test_a_wrong_field_is_refused_with_what_was_expected(
     assert "--" not in error["message"]
 
 
+@pytest.mark.parametrize("route", ["/v1/fill", "/v1/images/edits", "/api/v1/inpaint"])
+def test_options_in_the_url_are_refused(service: Service, photo_file: bytes, mask_file: bytes, route: str) -> None:
+    files = {"image": photo_file, "mask": mask_file}
+    answer = service.client.post(route, files=files, params={"dilate": "8"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "dilate", "unknown_field")
+    assert "as a field of the form" in error["message"]
+
+
 def make_bad_files(colours: np.ndarray, spot: np.ndarray) -> dict[str, tuple[bytes, bytes | None, dict[str, str]]]:
     photo, mask = encode(colours), encode(spot)
     tall = encode(np.zeros((1000, 501), np.uint8))

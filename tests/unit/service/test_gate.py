@@ -145,8 +145,8 @@ def test_the_log_has_routes_sizes_and_times_and_nothing_else(
     service: Service, photo_file: bytes, mask_file: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "wavepaint.service"):
-        service.client.post("/v1/fill?secret", files={"image": ("secret.png", photo_file), "mask": mask_file})
-        service.client.get("/secret/path")
+        service.client.post("/v1/fill", files={"image": ("secret.png", photo_file), "mask": mask_file})
+        service.client.get("/secret/path?secret")
         wait_until(lambda: len(caplog.messages) == 2)  # the line follows the answer
     assert caplog.messages[0].startswith("POST /v1/fill 200, ")
     assert caplog.messages[1].startswith("GET other 404, 0 bytes in, ")
