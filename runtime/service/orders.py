@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
-from wavepaint.errors import WavePaintError
+from wavepaint.errors import ImageError, WavePaintError
 from wavepaint.runtime.batch import DecodedPair, Filled, decode_pair, fill_pairs
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.images.encode import check_output, encode_photo
 from wavepaint.runtime.images.formats import FORMATS
+from wavepaint.runtime.images.photo import Photo
 from wavepaint.runtime.inpainter import Inpainter
 from wavepaint.runtime.service.request_errors import RequestError, translate
 from wavepaint.runtime.service.result_formats import find_media_type, name_output
@@ -23,7 +24,7 @@ class Order:
 
     Attributes:
         image: The photo's file.
-        mask: The mask's file; the photo's own if its alpha is the mask.
+        mask: The mask's file; the very object ``image`` if the photo's alpha is the mask.
         options: How to fill it.
         suffix: Suffix of the result's format; None keeps the photo's format.
         size: Width and height of the photo in pixels, before its EXIF orientation; None if its header is damaged.
@@ -143,9 +144,16 @@ def fill_orders(
 
 def _decode(order: Order) -> DecodedPair:
     """Return the photo and its mask, or the error; also if the result's format cannot hold the photo."""
-    return decode_pair(
-        order.image, order.mask, order.options, lambda photo: check_output(photo, name_output(photo, order.suffix))
-    )
+
+    def check(photo: Photo) -> None:
+        if order.mask is order.image and not photo.has_alpha:
+            raise ImageError(
+                "the image has no transparent pixels to fill: send a mask as well, or make transparent what is to be "
+                "filled."
+            )
+        check_output(photo, name_output(photo, order.suffix))
+
+    return decode_pair(order.image, order.mask, order.options, check)
 
 
 def _encode(

@@ -84,6 +84,16 @@ def test_transparent_pixels_of_the_photo_are_the_hole_without_a_mask(
     assert np.array_equal(read_pixels(answer.content), np.asarray(expected))
 
 
+@pytest.mark.parametrize("route", ["/v1/fill", "/v1/images/edits"])
+def test_a_photo_without_transparent_pixels_and_without_a_mask_is_at_fault_itself(
+    service: Service, photo_file: bytes, route: str
+) -> None:
+    answer = service.client.post(route, files={"image": photo_file}, data={"mask_from": "alpha"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "image", "invalid_image")
+    assert error["message"].startswith("the image has no transparent pixels to fill: send a mask as well")
+
+
 @pytest.mark.parametrize(
     ("name", "media_type"), [("jpg", "image/jpeg"), ("WEBP", "image/webp"), ("tiff", "image/tiff")]
 )
