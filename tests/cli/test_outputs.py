@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -76,6 +77,33 @@ def test_no_output_may_be_an_input(folder: Path, command: str) -> None:
     before = contents(folder)
     with pytest.raises(OutputError, match="is one of the inputs|both would be written"):
         wp.main(command.split(), standalone_mode=False)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "upscale photos/p.png -o - --bundle bundles/b",
+        "upscale - -o new.png --bundle bundles/b",
+        "infer photos/p.png masks/p.png -o new.png --compare -",
+        "infer photos/p.png masks/p.png -o new.png --save-overlay -",
+        "infer photos/p.png masks/p.png -o new.png --report -",
+        "infer photos - -o new",
+        "mask - --border 5",
+        "mask photos/p.png --border 5 -o -",
+        "segment photos/p.png --bundle bundles/b -o new.png --overlay -",
+        "compare photos masks --images - -o new.html",
+        "eval - --data photos",
+        "export run/best.pt -o new --timing-cache -",
+        "train photos --init-from - -o new",
+    ],
+)
+def test_a_dash_is_refused_where_it_is_no_standard_stream(folder: Path, command: str) -> None:
+    (folder / "-").write_bytes((folder / "photos" / "p.png").read_bytes())
+    before = contents(folder)
+    with pytest.raises(click.UsageError, match="^- is not supported .*: name a file or folder") as caught:
+        wp.main(command.split(), standalone_mode=False)
+    assert caught.value.exit_code == 2
     assert contents(folder) == before
 
 

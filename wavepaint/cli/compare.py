@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from wavepaint.atomic import check_target, write_file
-from wavepaint.cli.completion import FILE, PATH, complete_path
+from wavepaint.cli.completion import FILE, PATH, complete_path, refuse_stream
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import SHORT_S, Progress
@@ -41,10 +41,17 @@ from wavepaint.study.trials import find_results, find_trial_jobs, is_bundle, loa
         "--images",
         metavar="IMAGES",
         shell_complete=complete_path,
+        callback=refuse_stream,
         help="The originals: a folder, with their masks unless --masks names another, a pattern in quotes, or a list "
         "as for wp infer.",
     ),
-    click.option("--masks", metavar="MASKS", shell_complete=complete_path, help="Folder of masks, or one for all."),
+    click.option(
+        "--masks",
+        metavar="MASKS",
+        shell_complete=complete_path,
+        callback=refuse_stream,
+        help="Folder of masks, or one for all.",
+    ),
     click.option(
         "--count", type=click.IntRange(min=1), metavar="NUMBER", help="Images, chosen at random. Default: all."
     ),

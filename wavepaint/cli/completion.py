@@ -1,10 +1,12 @@
 """What the values of options complete to in a shell: files, folders and names.
 
-Nothing is checked here, because the commands have better messages.
+Nothing is checked here, because the commands have better messages; except that - is no standard stream.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -24,12 +26,29 @@ class _Place(click.Path):
         super().__init__(path_type=Path)
         self.name, self._completes = name, completes
 
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path; - is refused."""
+        return super().convert(refuse_stream(ctx, param, os.fspath(value)), param, ctx)
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Leave the search to the shell."""
         return [CompletionItem(incomplete, type=self._completes)]
 
 
 FILE, FOLDER, PATH = _Place("file", "file"), _Place("folder", "dir"), _Place("path", "file")
+
+
+def refuse_stream(ctx: click.Context | None, param: click.Parameter | None, value: Any) -> Any:
+    """Return a value that is not -, which would be a file of that name. Also a callback of parameters that are text.
+
+    Raises:
+        BadParameter: The value is -.
+    """
+    if str(value) == "-":
+        raise click.BadParameter("- is not supported here: name a file or folder.", ctx, param)
+    return value
 
 
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -8,7 +8,7 @@ import click
 
 from wavepaint.bench.report import describe_run
 from wavepaint.cli import model_options
-from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or
+from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or, refuse_stream
 from wavepaint.cli.eval_classes import evaluate_classes, list_versions, print_tables, refuse_options_for_holes
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.pillow_warnings import silence_pillow
@@ -110,7 +110,7 @@ def _pick_device(name: str | None) -> str:
         ("wp eval bundles/pets --data pets/", "Measure a classifier on folders of classes:"),
     ],
 )
-@click.argument("subject", shell_complete=complete_path_or("default"))
+@click.argument("subject", shell_complete=complete_path_or("default"), callback=refuse_stream)
 @option_group(
     "Photos and holes",
     click.option(
@@ -161,6 +161,7 @@ def _pick_device(name: str | None) -> str:
     click.option(
         "--against",
         shell_complete=complete_path_or("default"),
+        callback=refuse_stream,
         metavar="SUBJECT",
         help="A second subject, to compare fill by fill, or image by image.",
     ),

@@ -11,7 +11,7 @@ import click
 
 from wavepaint.atomic import check_target
 from wavepaint.cli.bundle_summary import print_summary
-from wavepaint.cli.completion import FILE, FOLDER, PATH
+from wavepaint.cli.completion import FILE, FOLDER, PATH, refuse_stream
 from wavepaint.cli.export_options import (
     AUTO,
     DEFAULT_BATCHES,
@@ -191,6 +191,7 @@ def _print_triton_model(model: TritonModel) -> None:
     click.option(
         "--timing-cache",
         type=click.Path(path_type=Path, dir_okay=False),
+        callback=refuse_stream,
         help="TensorRT only: file that keeps kernel timings between builds. Default: one in the cache folder.",
     ),
 )

@@ -7,7 +7,7 @@ from typing import IO
 import click
 
 from wavepaint.cli import model_options
-from wavepaint.cli.completion import PATH, complete_path
+from wavepaint.cli.completion import PATH, complete_path, refuse_stream
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.infer_runs import run_jobs
 from wavepaint.cli.pillow_warnings import silence_pillow
@@ -70,6 +70,8 @@ def _list_jobs(
     if is_batch(image):
         if out is None or out == STREAM:
             raise click.UsageError("A batch of photos needs a folder for its results: --out FOLDER.")
+        if mask == STREAM:
+            raise click.UsageError("- is not supported as the MASK of a batch: name a file or folder.")
         return find_jobs(image, mask, Path(out), overlays=overlay, comparisons=comparison)
     if mask is None:
         raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
@@ -114,6 +116,7 @@ def _list_jobs(
     click.option(
         "--report",
         type=click.Path(path_type=Path, dir_okay=False),
+        callback=refuse_stream,
         help="Also write the result of each photo to this JSON file. --resume replaces the report of the earlier run.",
     ),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from wavepaint.cli.completion import PATH, complete_path
+from wavepaint.cli.completion import PATH, complete_path, refuse_stream
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED, INTERRUPTED_LINE
 from wavepaint.cli.pillow_warnings import silence_pillow
@@ -81,7 +81,7 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
         ("wp mask photo.jpg --rect 85%,92%,15%,8% --border 10", "Mark a date in the corner, and a frame of 10 pixels:"),
     ],
 )
-@click.argument("photo", shell_complete=complete_path)
+@click.argument("photo", shell_complete=complete_path, callback=refuse_stream)
 @option_group(
     "Rectangles and frames",
     click.option(

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import click
 
-from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or
+from wavepaint.cli.completion import FILE, FOLDER, PATH, complete_names, complete_path_or, refuse_stream
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED
 from wavepaint.cli.train_flags import add_flags, collect, parse_hyper_parameters
@@ -96,6 +96,7 @@ def _check_files(out: Path, *inputs: Path | None) -> None:
     click.option(
         "--init-from",
         shell_complete=complete_path_or("default"),
+        callback=refuse_stream,
         metavar="FILE",
         help='Checkpoint to start from, or "default" for the model that ships. Its network is trained, unless --recipe '
         "names a larger one. Without this option, training starts from random weights.",

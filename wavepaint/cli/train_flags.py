@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
-from wavepaint.cli.completion import complete_names, complete_path
+from wavepaint.cli.completion import complete_names, complete_path, refuse_stream
 from wavepaint.cli.grouped_help import Decorator, option_group
 from wavepaint.data.masks import ALL_KINDS
 from wavepaint.training.class_recipes import CLASS_RECIPES
@@ -49,7 +49,7 @@ def _make_option(section: str, field: "dataclasses.Field[Any]", hint: Any) -> De
     else:
         settings = {"type": hint, "metavar": field.metadata["placeholder"]}
         if hint is str:  # a folder
-            settings["shell_complete"] = complete_path
+            settings |= {"shell_complete": complete_path, "callback": refuse_stream}
         if get_origin(hint) is tuple:  # mask kinds
             settings |= {"type": str, "shell_complete": complete_names(*ALL_KINDS)}
     text = field.metadata["help"] + _describe_default(section, field.name)
