@@ -1,11 +1,16 @@
 """wp blend: mix the weights of two checkpoints."""
 
+import shlex
 from pathlib import Path
 
 import click
 
 from wavepaint.cli.completion import FILE
 from wavepaint.cli.grouped_help import GroupedCommand
+from wavepaint.errors import OutputError, printable
+
+_SUFFIXES = (".pt", ".pth", ".ckpt")
+"""Suffixes of PyTorch checkpoints, which this command writes; others would be read as another format, or not at all."""
 
 
 @click.command(
@@ -21,7 +26,7 @@ from wavepaint.cli.grouped_help import GroupedCommand
 )
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
-@click.option("-o", "--out", required=True, type=FILE, help="Checkpoint to write.")
+@click.option("-o", "--out", required=True, type=FILE, help="Checkpoint to write: .pt, .pth or .ckpt.")
 @click.option(
     "--share",
     type=float,
@@ -42,6 +47,11 @@ def command(first: Path, second: Path, out: Path, share: float, overwrite: bool)
     from wavepaint.weights.checkpoint import read_checkpoint, save_checkpoint
     from wavepaint.weights.loading import load_strictly
 
+    if out.suffix.lower() not in _SUFFIXES:
+        raise OutputError(
+            f"{printable(out)}: the blend is a PyTorch checkpoint. Use a name in {', '.join(_SUFFIXES)}; wp export and "
+            "wp train read it."
+        )
     check_outputs([first, second], [out])
     check_target(out, overwrite=overwrite)
     ends = read_checkpoint(first), read_checkpoint(second)
@@ -54,4 +64,5 @@ def command(first: Path, second: Path, out: Path, share: float, overwrite: bool)
         parameters=ends[1].parameters,
         training=describe_blend(*ends, share),
     )
-    click.echo(f"{out}: export it with: wp export {out} -o BUNDLE", err=True)
+    next_command = shlex.join(["wp", "export", str(out), "-o", "BUNDLE"])
+    click.echo(f"{printable(out)}: export it with: {printable(next_command)}", err=True)

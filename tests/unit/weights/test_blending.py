@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from tests.conftest import FULL, randomise
-from wavepaint.errors import CheckpointError, ConfigError
+from wavepaint.cli import blend
+from wavepaint.errors import CheckpointError, ConfigError, OutputError
 from wavepaint.models.registry import build_model
 from wavepaint.weights.blending import blend_weights, describe_blend
 from wavepaint.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
@@ -55,3 +57,20 @@ def test_impossible_shares_and_different_networks_are_refused(
             blend_weights(*ends, share)
     with pytest.raises(CheckpointError, match="are not of the same network"):
         blend_weights(ends[0], save(tmp_path / "wide.pt", 3, final_dim=16), 0.5)
+
+
+@pytest.mark.usefixtures("ends")
+def test_the_next_command_can_be_pasted(tmp_path: Path) -> None:
+    out = tmp_path / "be tween.PTH"
+    arguments = [str(tmp_path / "faithful.pt"), str(tmp_path / "sharp.pt"), "-o", str(out)]
+    result = CliRunner().invoke(blend.command, arguments, catch_exceptions=False)
+    assert result.output == f"{out}: export it with: wp export '{out}' -o BUNDLE\n"
+    assert read_checkpoint(out).architecture.name == "wavepaint"
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.png", "x"])
+def test_a_blend_is_not_written_under_the_name_of_another_format(tmp_path: Path, name: str) -> None:
+    arguments = ["first.pt", "second.pt", "-o", str(tmp_path / name)]
+    with pytest.raises(OutputError, match=r"PyTorch checkpoint\. Use a name in \.pt, \.pth, \.ckpt"):
+        CliRunner().invoke(blend.command, arguments, catch_exceptions=False)
+    assert not (tmp_path / name).exists()
