@@ -49,6 +49,17 @@ def test_the_first_training_records_had_no_sections(wp_here: Wp, tmp_path: Path)
     assert "20.00 dB, SSIM 0.5000 inside thin holes" in text
 
 
+def test_names_that_cannot_be_printed_are_escaped(wp_here: Wp, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    manifest = json.loads((bundle.folder / MANIFEST_NAME).read_text())
+    manifest["name"] = "tiny\nerror: \x1b[31mred"
+    manifest["source"]["file"] = "\x1b[2J.pt"
+    (bundle.folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+    text = wp_here("info", bundle.folder).stdout.decode()
+    assert "\x1b" not in text
+    assert r"name       'tiny\nerror: \x1b[31mred'" in text.splitlines()
+
+
 def test_json_is_the_manifest(wp_here: Wp, tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     shown = json.loads(wp_here("info", bundle.folder, "--json").stdout)

@@ -17,7 +17,7 @@ from wavepaint.atomic import write_folder
 from wavepaint.bench.classical import METHODS, Classical
 from wavepaint.cache_folder import cache_folder
 from wavepaint.contract import Bundle, assets_folder, default_bundle_folder, read_bundle
-from wavepaint.errors import BundleError, ConfigError
+from wavepaint.errors import BundleError, ConfigError, printable
 from wavepaint.optional import require
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def open_subject(name: str, *, on_stage: Callable[[str], None] = lambda stage: N
         raise ConfigError(f"unknown model {name!r}: expected {', '.join(NAMES)}, or a bundle's folder (--models).")
     bundle = read_bundle(Path(name))
     is_trained = bool(bundle.manifest.training) or bundle.manifest.is_imported
-    return Subject(bundle.manifest.name, bundle, is_trained)
+    return Subject(printable(bundle.manifest.name), bundle, is_trained)
 
 
 def _open_baseline(name: str, on_stage: Callable[[str], None]) -> Bundle:

@@ -3,6 +3,7 @@
 import click
 
 from wavepaint.contract import Bundle
+from wavepaint.errors import printable
 from wavepaint.export.verify import describe_report
 from wavepaint.runtime.engines.registry import find_obstacle
 
@@ -10,7 +11,7 @@ from wavepaint.runtime.engines.registry import find_obstacle
 def print_summary(bundle: Bundle, out: object) -> None:
     """Print what a new bundle contains, and how its models were verified."""
     manifest = bundle.manifest
-    click.echo(f"{out}: {manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters", err=True)
+    click.echo(f"{printable(out)}: {manifest.architecture}, {manifest.num_parameters / 1e6:.2f} M parameters", err=True)
     for artifact in manifest.artifacts:
         size = manifest.files[artifact.path]["bytes"] / 1e6
         kept = artifact.details.get("kept_float32")

@@ -8,6 +8,7 @@ import click
 
 from wavepaint.cli.interrupt import INTERRUPTED, INTERRUPTED_LINE, Interrupt
 from wavepaint.cli.progress import SHORT_S, Progress
+from wavepaint.errors import printable
 from wavepaint.runtime.batch import fill_jobs
 from wavepaint.runtime.filling.options import FillOptions
 from wavepaint.runtime.inpainter import Inpainter
@@ -75,7 +76,7 @@ def run_jobs(
         seconds = time.perf_counter() - started
         model = inpainter.bundle.manifest.name
         if len(jobs) > 1 or not count_statuses(results)["failed"]:
-            summary = f"{_summarise(jobs, results, seconds)} ({model}, {inpainter.engine})"
+            summary = f"{_summarise(jobs, results, seconds)} ({printable(model)}, {inpainter.engine})"
             click.echo(summary + _describe_remarks(jobs, results), err=True)
         if report is not None:
             engine = inpainter.engine
@@ -97,7 +98,7 @@ def _summarise(jobs: list[Job], results: list[JobResult], seconds: float) -> str
     if len(jobs) == len(results) == 1 and results[0].status == "filled":
         (result,) = results
         (width, height), place = result.size, result.job.out
-        name = place if isinstance(place, Path) else "stdout"
+        name = printable(place) if isinstance(place, Path) else "stdout"
         return f"{name}: filled {result.hole:.1%} of {width}x{height} px in {result.seconds:.2f} s"
     counts = count_statuses(results)
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count or status == "filled")

@@ -129,4 +129,4 @@ def command(bundle: Path | None, as_json: bool) -> None:
             "makes a new one."
         ) from error
     for label, text in rows:
-        click.echo(f"{label:10} {text}")
+        click.echo(f"{label:10} {printable(text)}")

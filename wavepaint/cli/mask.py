@@ -13,7 +13,7 @@ from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED, INTERRUPTED_LINE
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import Progress
-from wavepaint.errors import ImageError
+from wavepaint.errors import ImageError, printable
 from wavepaint.runtime.filling.morphology import MAX_GROWTH
 from wavepaint.runtime.jobs import Job, check_jobs
 from wavepaint.runtime.masking.drawing import (
@@ -53,7 +53,7 @@ def _make_next_command(photo: str, out: Path | None) -> str:
 def _describe(result: MaskResult) -> str:
     holes = "1 hole" if result.num_holes == 1 else f"{result.num_holes} holes"
     width, height = result.size
-    return f"{result.job.out}: {holes}, {result.share:.2%} of {width}x{height} px"
+    return f"{printable(result.job.out)}: {holes}, {result.share:.2%} of {width}x{height} px"
 
 
 def _summarise(results: list[MaskResult], num_jobs: int) -> str:
@@ -196,7 +196,7 @@ def command(
         raise click.UsageError("Say what to mark: --rect, --border, --from-color or --scratches.")
     _check_sources(colours=bool(colours), scratches=bool(scratches))
     if not is_batch(photo) and not Path(photo).exists():
-        raise ImageError(f"{photo} does not exist: expected a photo, a folder or a pattern in quotes.")
+        raise ImageError(f"{printable(photo)} does not exist: expected a photo, a folder or a pattern in quotes.")
     options = MaskOptions(
         rectangles=[rectangle.split(",") for rectangle in rectangles],
         border=border.split(",") if border else (),
@@ -238,8 +238,8 @@ def _run(jobs: list[Job], options: MaskOptions, next_command: str, *, overwrite:
                     progress.print_line(f"error: {result.reason}")
                 if result.share >= MUCH:
                     progress.print_line(
-                        f"warning: {result.job.out} covers {result.share:.0%} of the photo, and little is left to fill "
-                        "from. Mark less, or look at it with --overlay."
+                        f"warning: {printable(result.job.out)} covers {result.share:.0%} of the photo, and "
+                        "little is left to fill from. Mark less, or look at it with --overlay."
                     )
         except KeyboardInterrupt:
             progress.close()
@@ -249,7 +249,7 @@ def _run(jobs: list[Job], options: MaskOptions, next_command: str, *, overwrite:
     if len(jobs) > 1 or "failed" not in statuses:
         click.echo(_summarise(results, len(jobs)), err=True)
     if statuses & {"written", "skipped"}:
-        click.echo(f"next: {next_command}", err=True)
+        click.echo(f"next: {printable(next_command)}", err=True)
     elif "empty" in statuses:
         reason = next(result.reason for result in results if result.status == "empty")
         click.echo(f"error: every mask that was written is empty. {reason}", err=True)

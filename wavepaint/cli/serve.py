@@ -15,7 +15,7 @@ from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.pillow_warnings import silence_pillow
 from wavepaint.cli.progress import SHORT_S, Progress
 from wavepaint.contract import Precision
-from wavepaint.errors import WavePaintWarning
+from wavepaint.errors import WavePaintWarning, printable
 from wavepaint.runtime.engines.engine import Auto, EngineName
 from wavepaint.runtime.filling.memory import BASE_MB
 from wavepaint.runtime.service import require_packages
@@ -190,7 +190,8 @@ def command(
         for model in models:
             opened.callback(model.close)
         address = _name_address(host, listener)
-        click.echo(f"{address} ({models[0].bundle.manifest.name}, {models[0].engine}). Ctrl-C ends it.", err=True)
+        name = printable(models[0].bundle.manifest.name)
+        click.echo(f"{address} ({name}, {models[0].engine}). Ctrl-C ends it.", err=True)
         with suppress(KeyboardInterrupt):  # raised once more after the server has ended
             Server(make_app(models, settings)).run([listener])
 

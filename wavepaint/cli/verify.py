@@ -24,7 +24,7 @@ from wavepaint.contract import (
     default_bundle_folder,
     read_bundle,
 )
-from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning
+from wavepaint.errors import CheckpointError, EngineError, WavePaintWarning, printable
 from wavepaint.export.verify import describe_precision, list_cases, merge_reports, summarise, verify_bundle
 from wavepaint.outputs import check_outputs
 from wavepaint.runtime.engines.comparison import describe_failure
@@ -116,10 +116,12 @@ def _load_source(bundle: Bundle, path: Path, *, is_required: bool) -> "nn.Module
     if (checkpoint.architecture.name, checkpoint.parameters) != (manifest.architecture, manifest.hyper_parameters):
         raise CheckpointError(
             f"{path} is a {checkpoint.architecture.name} network that differs in architecture or hyper-parameters from "
-            f"{manifest.source['file']}, the source of {bundle.folder}. Give that checkpoint with --against."
+            f"{printable(manifest.source['file'])}, the source of {bundle.folder}. Give that checkpoint with --against."
         )
     if checkpoint.sha256 != manifest.source["sha256"]:
-        problem = f"{path} is not the source of {bundle.folder} ({manifest.source['file']} has another sha256)"
+        problem = (
+            f"{path} is not the source of {bundle.folder} ({printable(manifest.source['file'])} has another sha256)"
+        )
         if is_required:
             raise CheckpointError(f"{problem}, so the report cannot be stored. Give that file, or leave out --store.")
         warnings.warn(f"{problem}.", WavePaintWarning, stacklevel=2)

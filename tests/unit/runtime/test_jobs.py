@@ -1,5 +1,6 @@
 """Outputs of jobs are checked before the work, and the report is complete whatever ends the work."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -83,6 +84,18 @@ def test_ctrl_c_stops_a_single_photo_at_once(
     assert status == INTERRUPTED
     assert "0 filled of 1" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_escapes_names_that_cannot_be_printed(
+    tmp_path: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inpainter = fake_inpainter()
+    monkeypatch.setattr(inpainter.bundle.manifest, "name", "a\nerror: \x1b[31m")
+    job = dataclasses.replace(jobs[0], out=tmp_path / "b\n\x1b[2J.png")
+    assert run_jobs(inpainter, [job], FillOptions(), overwrite=False, resume=False, report=None) == 0
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 1
 
 
 def test_the_progress_of_a_single_photo_goes_through_its_phases(jobs: list[Job], full_bundle: Bundle) -> None:
