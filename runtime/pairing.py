@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 from PIL import Image
@@ -40,8 +41,9 @@ def find_jobs(
     """Pair images with masks.
 
     Args:
-        images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list. A list is CSV with a
-            header, or JSON lines, with ``image``, ``mask`` and optionally ``out``; its paths are relative to the list.
+        images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list. The folder of a pattern
+            is the part before its first wildcard. A list is CSV with a header, or JSON lines, with ``image``, ``mask``
+            and optionally ``out``; its paths are relative to the list.
         masks: A folder, or one mask for all images. None for a list, and for a folder that contains both, as LaMa's
             tools write it (``name.png``, ``name_mask000.png``). In a folder the mask of ``name.*`` is ``name.*``,
             ``name_mask.*`` or ``name_mask*NNN*.*`` at the same place in the tree. An image with several masks is
@@ -58,7 +60,7 @@ def find_jobs(
         ImageError: No image was found, no image has a mask, or the list is broken.
         OutputError: Two results have the same name, a list's result lies outside of ``out``, or results and pictures
             share a folder.
-        ConfigError: Masks are given for a list.
+        ConfigError: Masks are given for a list, or a pattern has ``..`` after a wildcard.
     """
     if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
         if masks is not None:
@@ -113,13 +115,26 @@ def _walk(root: Path) -> list[Path]:
     return [Path(folder, name) for folder, _, names in os.walk(root, onerror=warn) for name in names]
 
 
+def _find_root(pattern: str) -> Path:
+    """Return the folder above the first wildcard, so that the tree does not depend on which files match.
+
+    Raises:
+        ConfigError: The pattern leads up again after a wildcard, and thus to results above their folder.
+    """
+    *folders, _ = Path(pattern).parts
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), folders))
+    if os.pardir in folders[len(fixed) :]:
+        raise ConfigError(f"{printable(pattern)} has .. after a wildcard: expected .. only before the first wildcard.")
+    return Path(*fixed)
+
+
 def _find_images(images: str, outputs: Iterable[Path]) -> tuple[Path, list[Path]]:
     """Return the tree's root and the images in it, without those in folders of results.
 
     Warns:
         WavePaintWarning: It also has pictures of kinds that a batch leaves out.
     """
-    root = Path(images)
+    root = _find_root(images) if is_pattern(images) else Path(images)
     # Path.glob takes no absolute pattern.
     files = [*map(Path, glob.glob(images, recursive=True))] if is_pattern(images) else _walk(root)  # noqa: PTH207
     skipped = Counter(suffix for path in files if (suffix := path.suffix.lower()) in SKIPPED_SUFFIXES)
@@ -131,9 +146,6 @@ def _find_images(images: str, outputs: Iterable[Path]) -> tuple[Path, list[Path]
             stacklevel=4,
         )
     found = sorted(filter(_is_image, files))
-    if is_pattern(images):
-        parents = [str(path.parent) for path in found]
-        root = Path(os.path.commonpath(parents)) if parents else root
     for folder in (output.resolve() for output in outputs):
         if root.resolve() in folder.parents:
             found = [path for path in found if not path.resolve().is_relative_to(folder)]

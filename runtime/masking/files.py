@@ -59,7 +59,7 @@ def find_mask_jobs(images: str, out: Path | None, overlays: Path | None) -> list
     Raises:
         ImageError: No photo was found.
         OutputError: Two masks have the same name, or masks and pictures share a folder.
-        ConfigError: ``images`` is a list, which names its masks itself.
+        ConfigError: ``images`` is a list, which names its masks itself, or a pattern with ``..`` after a wildcard.
     """
     if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
         raise ConfigError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from wavepaint.errors import ImageError, OutputError
+from wavepaint.errors import ConfigError, ImageError, OutputError
 from wavepaint.runtime.jobs import Job, check_jobs
 from wavepaint.runtime.pairing import find_jobs, is_batch
 
@@ -66,6 +66,25 @@ def test_patterns_reach_any_depth(tree: Path) -> None:
     assert not is_batch("i/a.jpg")
     Path("i/[1].jpg").write_bytes(Path("i/a.jpg").read_bytes())
     assert not is_batch("i/[1].jpg")  # a file of that very name
+
+
+def test_the_tree_of_a_pattern_begins_above_its_first_wildcard(tree: Path) -> None:
+    make("i/x/a.jpg", "m/x/a.png", "m/i/x/a.png")
+    for folder in ("i", "./i", str(tree / "i")):
+        for end in ("**/*.jpg", "*/a.jpg", "[x]/*"):
+            ((image, mask, out),) = pairs(find_jobs(f"{folder}/{end}", "m", Path("o")))
+            assert (Path(image), mask, out) == (Path(folder, "x/a.jpg"), "m/x/a.png", "o/x/a.jpg")
+    assert pairs(find_jobs("i/x/?.jpg", "m/x", Path("o"))) == [("i/x/a.jpg", "m/x/a.png", "o/a.jpg")]
+    assert pairs(find_jobs("[i]/x/a.jpg", "m", Path("o"))) == [("i/x/a.jpg", "m/i/x/a.png", "o/i/x/a.jpg")]
+    make("b.jpg", "m/b.png")
+    assert pairs(find_jobs("*.jpg", "m", Path("o"))) == [("b.jpg", "m/b.png", "o/b.jpg")]
+
+
+def test_a_pattern_that_leads_up_after_a_wildcard_is_refused(tree: Path) -> None:
+    make("i/x/a.jpg", "i/b.jpg", "m/b.png")
+    with pytest.raises(ConfigError, match=r"i/\*/\.\./\*\.jpg has \.\. after a wildcard"):
+        find_jobs("i/*/../*.jpg", "m", Path("o"))
+    assert pairs(find_jobs("i/x/../*.jpg", "m", Path("o"))) == [("i/x/../b.jpg", "m/b.png", "o/b.jpg")]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
