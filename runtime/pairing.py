@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatch
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -170,6 +171,22 @@ def find_photos(images: str, outputs: Iterable[Path]) -> list[tuple[Path, Path]]
         return named is not None and (path.parent, named["stem"]) in stems
 
     return [(path, path.relative_to(root)) for path in found if not is_mask(path)]
+
+
+def find_match(images: str, outputs: Iterable[Path]) -> Path | None:
+    """Return the first output that a later search for the images of a folder or pattern would find, if there is one."""
+    root = _find_root(images) if is_pattern(images) else Path(images)
+    wildcards, real_root = Path(images).parts[len(root.parts) :], root.resolve()
+
+    def is_found(place: Path) -> bool:
+        if not place.is_relative_to(real_root):
+            return False
+        names = place.relative_to(real_root).parts
+        if not wildcards or "**" in wildcards:
+            return all(map(fnmatch, names[-1:], wildcards[-1:]))
+        return len(names) == len(wildcards) and all(map(fnmatch, names, wildcards))
+
+    return next((output for output in outputs if is_found(output.resolve())), None)
 
 
 def find_label_maps(images: Path, labels: Path) -> dict[Path, list[Path]]:

@@ -15,7 +15,7 @@ from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.jobs import Job
 from wavepaint.runtime.masking.components import count_components
 from wavepaint.runtime.masking.drawing import MaskOptions, mark_photo
-from wavepaint.runtime.pairing import LIST_SUFFIXES, find_photos, refuse_duplicates
+from wavepaint.runtime.pairing import LIST_SUFFIXES, find_match, find_photos, refuse_duplicates
 from wavepaint.runtime.pipeline import map_groups
 from wavepaint.runtime.previews import make_overlay
 
@@ -54,11 +54,12 @@ def find_mask_jobs(images: str, out: Path | None, overlays: Path | None) -> list
     Args:
         images: A folder (searched to any depth) or a pattern. Masks of its photos are left out.
         out: Folder of the masks, which keeps the photos' tree; None for beside the photos.
-        overlays: Folder of the pictures with the hole tinted, ``name_overlay.png``.
+        overlays: Folder of the pictures with the hole tinted, ``name_overlay.png``. It may not lie among the photos.
 
     Raises:
         ImageError: No photo was found.
-        OutputError: Two masks have the same name, or masks and pictures share a folder.
+        OutputError: Two masks have the same name, masks and pictures share a folder, or pictures would later be taken
+            for photos.
         ConfigError: ``images`` is a list, which names its masks itself, or a pattern with ``..`` after a wildcard.
     """
     if Path(images).suffix.lower() in LIST_SUFFIXES and not Path(images).is_dir():
@@ -68,13 +69,18 @@ def find_mask_jobs(images: str, out: Path | None, overlays: Path | None) -> list
     if overlays is not None and out is not None and out.resolve() == overlays.resolve():
         raise OutputError("masks and overlays need different folders (--out, --overlay).")
     jobs = []
-    for photo, place in find_photos(images, [folder for folder in (out, overlays) if folder is not None]):
+    for photo, place in find_photos(images, [] if out is None else [out]):
         mask = name_mask(photo if out is None else out / place)
         overlay = None if overlays is None else (overlays / place).with_name(f"{place.stem}_overlay.png")
         jobs.append(Job(photo, None, mask, overlay))
     if not jobs:
         raise ImageError(f"{printable(images)} contains no photo to draw a mask for.")
     refuse_duplicates(jobs)
+    if taken := find_match(images, [job.overlay for job in jobs if job.overlay is not None]):
+        raise OutputError(
+            f"{printable(taken)} would lie among the photos of {printable(images)}, and be taken for one. Choose a "
+            "folder outside of them (--overlay)."
+        )
     return jobs
 
 

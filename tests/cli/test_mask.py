@@ -72,6 +72,45 @@ def test_masks_of_a_folder_are_paired_by_infer(wp_here: Wp, scratched: Path, tmp
     assert again.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("images", "overlays"),
+    [(".", "."), (".", "deep/overlays"), ("*.png", "."), ("**/*.png", "new"), ("*/*_*", "../scans/deep/..")],
+)
+def test_overlays_that_would_be_taken_for_photos_are_refused(
+    wp_here: Wp, scratched: Path, monkeypatch: pytest.MonkeyPatch, images: str, overlays: str
+) -> None:
+    monkeypatch.chdir(scratched)
+    Image.new("RGB", (20, 20)).save("deep/a_b.png")
+    before = sorted(scratched.rglob("*"))
+    drawn = wp_here("mask", images, "--border", "2", "--overlay", overlays)
+    assert_refused(drawn, "_overlay.png would lie among the photos", "--overlay")
+    assert sorted(scratched.rglob("*")) == before
+
+
+@pytest.mark.parametrize("overlays", [".", "deep", "deep/overlays"])
+def test_overlays_that_a_pattern_does_not_match_may_lie_beside_the_photos(
+    wp_here: Wp, scratched: Path, monkeypatch: pytest.MonkeyPatch, overlays: str
+) -> None:
+    monkeypatch.chdir(scratched)
+    drawn = wp_here("mask", "*.jpg", "--border", "2", "--overlay", overlays)
+    assert drawn.returncode == 0, drawn.stderr
+    assert Path(overlays, "a_overlay.png").exists()
+
+
+@pytest.mark.usefixtures("fake_model")
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_the_next_command_takes_names_that_begin_with_a_dash(
+    wp_here: Wp, scratched: Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    monkeypatch.chdir(scratched)
+    name = "-scans" if is_folder else "-scan.png"
+    Path("deep" if is_folder else "clean.png").rename(name)
+    drawn = wp_here("mask", "--border", "2", *(["-o", "-masks"] if is_folder else []), "--", name)
+    assert drawn.returncode == 0, drawn.stderr
+    filled = wp_here(*shlex.split(drawn.stderr.decode().splitlines()[-1])[2:])
+    assert filled.returncode == 0, filled.stderr
+
+
 def test_a_bad_photo_stops_no_other(wp_here: Wp, scratched: Path, tmp_path: Path) -> None:
     (scratched / "broken.jpg").write_bytes(b"no photo")
     drawn = wp_here("mask", scratched, "-o", tmp_path / "masks", "--scratches", "--overlay", tmp_path / "overlays")

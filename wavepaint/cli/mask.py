@@ -42,12 +42,11 @@ def _list_jobs(photo: str, out: Path | None, overlay: Path | None) -> list[Job]:
 
 def _make_next_command(photo: str, out: Path | None) -> str:
     """Return the command that fills the photos with the masks."""
-    words = ["wp", "infer", photo]
-    if not is_batch(photo):
-        words.append(str(out or name_mask(Path(photo))))
-    else:
-        words += [*([] if out is None else [str(out)]), "-o", "filled"]
-    return shlex.join(words)
+    masks = out if out is not None or is_batch(photo) else name_mask(Path(photo))
+    places = [photo, *([] if masks is None else [str(masks)])]
+    # A name that begins with a dash would be an option.
+    words = [f"./{place}" if place.startswith("-") else place for place in places]
+    return shlex.join(["wp", "infer", *words, *(["-o", "filled"] if is_batch(photo) else [])])
 
 
 def _describe(result: MaskResult) -> str:
@@ -161,7 +160,8 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
         "--overlay",
         "--save-overlay",
         type=PATH,
-        help="Also write the photo with its hole tinted to this file, to check the mask; for a batch, to this folder.",
+        help="Also write the photo with its hole tinted to this file, to check the mask; for a batch, to this folder, "
+        "which may not lie among the photos.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace existing masks."),
     click.option("--resume", is_flag=True, help="Skip photos whose mask exists, to continue a batch."),
