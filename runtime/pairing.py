@@ -1,9 +1,6 @@
 """Pair photos with masks: folders, patterns and lists become jobs."""
 
-import csv
 import glob
-import io
-import json
 import os
 import re
 import warnings
@@ -21,8 +18,8 @@ from wavepaint.errors import ConfigError, ImageError, OutputError, WavePaintWarn
 from wavepaint.runtime.images.encode import is_written, name_result
 from wavepaint.runtime.images.kinds import HEIF_SUFFIXES, SKIPPED_SUFFIXES
 from wavepaint.runtime.jobs import Job
+from wavepaint.runtime.photo_list import LIST_SUFFIXES, read_rows
 
-LIST_SUFFIXES = (".csv", ".jsonl")
 _MASK_NAME = re.compile(r"(?P<stem>.+)_mask\d*")
 
 
@@ -43,8 +40,8 @@ def find_jobs(
 
     Args:
         images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list. The folder of a pattern
-            is the part before its first wildcard. A list is CSV with a header, or JSON lines, with ``image``, ``mask``
-            and optionally ``out``; its paths are relative to the list.
+            is the part before its first wildcard. The paths in a list are relative to it; see
+            :mod:`wavepaint.runtime.photo_list`.
         masks: A folder, or one mask for all images. None for a list, and for a folder that contains both, as LaMa's
             tools write it (``name.png``, ``name_mask000.png``). In a folder the mask of ``name.*`` is ``name.*``,
             ``name_mask.*`` or ``name_mask*NNN*.*`` at the same place in the tree. An image with several masks is
@@ -231,55 +228,15 @@ def _match_by_name(root: Path, found: Iterable[Path], folder: Path) -> Iterator[
 
 
 def _read_list(path: Path, out: Path) -> Iterator[Job]:
-    for number, row in _read_rows(path):
-        place = f"line {number} of {printable(path)}"
-        if not isinstance(row, dict) or not row.get("image") or not row.get("mask"):
-            raise ImageError(f"{place} does not name an image and a mask: expected both, and optionally out.")
-        image, mask = (path.parent / _check_name(row[key], place) for key in ("image", "mask"))
-        result = os.path.normpath(_check_name(row.get("out") or name_result(image).name, place))
+    for place, row in read_rows(path):
+        image = path.parent / row["image"]
+        result = os.path.normpath(row.get("out") or name_result(image).name)
         if result == os.curdir or Path(result).anchor or Path(result).parts[0] == os.pardir:
             raise OutputError(
                 f"{place} has the result {printable(result)}: expected a file name relative to the folder of the "
                 "results (--out), and inside that folder."
             )
-        yield Job(image, mask, out / result)
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, object]]:
-    """Yield the number and content of each row."""
-    name = printable(path)
-    if exists(path) and not path.is_file():
-        raise ImageError(f"the list {name} is neither a file nor a folder: expected a file.")
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"the list {name} cannot be read: {error}.") from error
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.StringIO(text))
-        try:
-            for row in reader:
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise ImageError(f"line {reader.reader.line_num} of {name} is not CSV: {error}.") from error
-        return
-    # Not splitlines, which also splits at characters that may occur in a JSON string, such as U+2028.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ImageError(f"line {number} of {name} is not JSON: {error}.") from error
-
-
-def _check_name(name: object, place: str) -> str:
-    """Return a path from a list, if a file can have that name."""
-    try:
-        if isinstance(name, str) and b"\0" not in os.fsencode(name):
-            return name
-    except UnicodeEncodeError:  # a lone surrogate
-        pass
-    shown = ascii(name)
-    raise ImageError(f"{place} has {shown[:60]}{'...' * (len(shown) > 60)} where a file name is expected.")
+        yield Job(image, path.parent / row["mask"], out / result)
 
 
 def refuse_duplicates(jobs: Iterable[Job]) -> None:

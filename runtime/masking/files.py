@@ -15,7 +15,8 @@ from wavepaint.runtime.images.read import read_photo
 from wavepaint.runtime.jobs import Job
 from wavepaint.runtime.masking.components import count_components
 from wavepaint.runtime.masking.drawing import MaskOptions, mark_photo
-from wavepaint.runtime.pairing import LIST_SUFFIXES, find_match, find_photos, refuse_duplicates
+from wavepaint.runtime.pairing import find_match, find_photos, refuse_duplicates
+from wavepaint.runtime.photo_list import LIST_SUFFIXES
 from wavepaint.runtime.pipeline import map_groups
 from wavepaint.runtime.previews import make_overlay
 

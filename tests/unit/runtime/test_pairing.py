@@ -1,7 +1,6 @@
 """Images are paired with masks by name, tree or list, and no two results have the same name."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -119,16 +118,6 @@ def test_the_results_folder_may_contain_the_images_folder(tree: Path, out: str) 
     assert [image for image, _, _ in pairs(find_jobs("i/*/*.jpg", "m/x/a.png", Path(out)))] == ["i/x/a.jpg"]
 
 
-def test_a_list_is_split_only_at_line_ends(tree: Path) -> None:
-    name = "a\u2028b\x85c.jpg"
-    Path("l.jsonl").write_text(
-        json.dumps({"image": name, "mask": "m.png"}, ensure_ascii=False) + '\r\n\n{"image": "d.jpg", "mask": "m.png"}'
-    )
-    Path("l.csv").write_text(f'image,mask\n{name},m.png\n"d\n.jpg",m.png\n')
-    assert [job.inputs[0].name for job in find_jobs("l.jsonl", None, Path("o"))] == [name, "d.jpg"]
-    assert [job.inputs[0].name for job in find_jobs("l.csv", None, Path("o"))] == [name, "d\n.jpg"]
-
-
 def test_the_results_of_a_list_stay_in_the_results_folder(tree: Path) -> None:
     for name in ("../x.png", "a/../../x.png", str(tree / "x.png"), "..", ".", "a/.."):
         Path("l.jsonl").write_text(json.dumps({"image": "a.jpg", "mask": "m.png", "out": name}))
@@ -169,39 +158,3 @@ def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) ->
     Path("l.csv").write_text("image,mask,out\ni/a.jpg,m.png,l.csv\n")
     with pytest.raises(OutputError, match=r"l\.csv is one of the inputs"):
         check("l.csv", None, Path())
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("l.csv", "image\na.jpg\n", "line 2 of l.csv does not name an image and a mask"),
-        ("l.jsonl", "{broken\n", "line 1 of l.jsonl is not JSON"),
-        ("l.jsonl", '["a.jpg"]\n', "line 1 of l.jsonl does not name an image and a mask"),
-        ("l.csv", "", "contains no image to fill"),
-        ("l.csv", "image,mask\na.jpg,m\0.png\n", r"line 2 of l.csv has 'm\\x00.png' where a file name is expected"),
-        ("l.csv", f"image,mask\na.jpg,{'m' * 131_073}\n", "line 2 of l.csv is not CSV: field larger than"),
-        (
-            "l.jsonl",
-            '{"image": "\\ud800.jpg", "mask": "m.png"}\n',
-            r"line 1 of l.jsonl has '\\ud800.jpg' where",
-        ),
-        ("l.jsonl", '{"image": "a.jpg", "mask": ["m.png"]}\n', "line 1 of l.jsonl has .* where a file name"),
-        ("l.jsonl", "[" * 100_000, "line 1 of l.jsonl is not JSON"),
-    ],
-)
-def test_broken_lists_are_refused(tree: Path, name: str, text: str, message: str) -> None:
-    Path(name).write_text(text)
-    with pytest.raises(ImageError, match=message):
-        find_jobs(name, None, Path("o"))
-
-
-def test_a_list_that_does_not_exist_is_refused(tree: Path) -> None:
-    with pytest.raises(ImageError, match=r"the list none\.csv cannot be read"):
-        find_jobs("none.csv", None, Path("o"))
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
-def test_a_list_that_is_not_a_file_is_refused(tree: Path) -> None:
-    os.mkfifo("l.csv")
-    with pytest.raises(ImageError, match=r"the list l\.csv is neither a file nor a folder"):
-        find_jobs("l.csv", None, Path("o"))
