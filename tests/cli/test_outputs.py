@@ -11,7 +11,7 @@ from PIL import Image
 
 from wavepaint.cli import wp
 from wavepaint.contract import default_bundle_folder
-from wavepaint.errors import OutputError
+from wavepaint.errors import ConfigError, OutputError
 
 
 @pytest.fixture
@@ -124,3 +124,35 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(folder: Path
     with pytest.raises(OutputError, match=message):
         wp.main(command.split(), standalone_mode=False)
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("place", ["new/", "new.png/", "run", "run/"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "infer photos/p.png masks/p.png --overwrite -o",
+        "infer photos/p.png masks/p.png --overwrite -o f.png --compare",
+        "infer photos/p.png masks/p.png --overwrite -o f.png --save-overlay",
+        "infer photos masks --overwrite -o out --report",
+        "mask photos/p.png --border 2 --overwrite -o",
+        "mask photos/p.png --border 2 --overwrite --overlay",
+        "upscale photos/p.png --bundle bundles/b --overwrite -o",
+        "segment photos/p.png --bundle bundles/b --overwrite -o",
+        "segment photos/p.png --bundle bundles/b --overwrite -o f.png --overlay",
+        "verify bundles/b --overwrite --json",
+        "bench bundles/b --overwrite --markdown",
+        "blend run/best.pt run/other.pt --overwrite -o",
+    ],
+)
+def test_a_folder_is_refused_where_a_file_is_written(folder: Path, command: str, place: str) -> None:
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(ConfigError, match=f"{place} is a folder. Give a file name."):
+        wp.main([*command.split(), place], standalone_mode=False)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_slash_may_end_the_folders_of_a_batch(folder: Path) -> None:
+    command = "mask photos --border 2 -o new/masks/ --overlay new/overlays/"
+    with pytest.raises(SystemExit, match="0"):
+        wp.main(command.split(), standalone_mode=False)
+    assert sorted(path.name for path in (folder / "new").iterdir()) == ["masks", "overlays"]

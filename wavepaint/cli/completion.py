@@ -1,6 +1,6 @@
 """What the values of options complete to in a shell: files, folders and names.
 
-Nothing is checked here, because the commands have better messages; except that - is no standard stream.
+Little is checked here, because the commands have better messages: - is no standard stream, and a file no folder.
 """
 
 import os
@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from wavepaint.errors import ConfigError, printable
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -37,7 +39,34 @@ class _Place(click.Path):
         return [CompletionItem(incomplete, type=self._completes)]
 
 
-FILE, FOLDER, PATH = _Place("file", "file"), _Place("folder", "dir"), _Place("path", "file")
+class _File(_Place):
+    """The path of a file. A folder is refused, and so is a slash at the end, which :class:`Path` would drop."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path.
+
+        Raises:
+            ConfigError: It names a folder.
+        """
+        if os.fspath(value).endswith(tuple(filter(None, (os.sep, os.altsep)))) or os.path.isdir(value):  # noqa: PTH112
+            raise ConfigError(f"{printable(value)} is a folder. Give a file name.")
+        return super().convert(value, param, ctx)
+
+
+FILE, FOLDER, PATH = _File("file", "file"), _Place("folder", "dir"), _Place("path", "file")
+
+
+def make_path(text: str | None, *, is_folder: bool) -> Path | None:
+    """Return the path of an output that is a folder for a batch of photos, and else a file.
+
+    Raises:
+        ConfigError: The output is a file, and the text names a folder.
+    """
+    if text is not None and not is_folder:
+        FILE.convert(text, None, None)
+    return None if text is None else Path(text)
 
 
 def refuse_stream(ctx: click.Context | None, param: click.Parameter | None, value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import IO
 import click
 
 from wavepaint.cli import model_options
-from wavepaint.cli.completion import PATH, complete_path, refuse_stream
+from wavepaint.cli.completion import FILE, complete_path, make_path, refuse_stream
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.infer_runs import run_jobs
 from wavepaint.cli.pillow_warnings import silence_pillow
@@ -60,25 +60,24 @@ def _choose_output(image: str, out: str | None) -> Path | IO[bytes]:
         return sys.stdout.buffer
     source = Path(image)
     name = f"{source.stem}_filled{source.suffix or '.png'}"
-    return Path(out) if out is not None else name_result(source.with_name(name))
+    return make_path(out, is_folder=False) or name_result(source.with_name(name))
 
 
-def _list_jobs(
-    image: str, mask: str | None, out: str | None, overlay: Path | None, comparison: Path | None
-) -> list[Job]:
+def _list_jobs(image: str, mask: str | None, out: str | None, overlay: str | None, comparison: str | None) -> list[Job]:
     """Return the photos to fill: those of a folder, pattern or list, or one."""
+    overlays, comparisons = (make_path(text, is_folder=is_batch(image)) for text in (overlay, comparison))
     if is_batch(image):
         if out is None or out == STREAM:
             raise click.UsageError("A batch of photos needs a folder for its results: --out FOLDER.")
         if mask == STREAM:
             raise click.UsageError("- is not supported as the MASK of a batch: name a file or folder.")
-        return find_jobs(image, mask, Path(out), overlays=overlay, comparisons=comparison)
+        return find_jobs(image, mask, Path(out), overlays=overlays, comparisons=comparisons)
     if mask is None:
         raise click.UsageError("Missing argument 'MASK': one image needs one mask.")
     if image == STREAM and mask == STREAM:
         raise click.UsageError("Only one of IMAGE and MASK can come from standard input.")
     target = _choose_output(image, out)  # first, because it does not wait for standard input
-    return [Job(_open_source(image), _open_source(mask), target, overlay, comparison)]
+    return [Job(_open_source(image), _open_source(mask), target, overlays, comparisons)]
 
 
 @click.command(
@@ -105,18 +104,21 @@ def _list_jobs(
     click.option("--resume", is_flag=True, help="Skip photos whose result exists, to continue a batch."),
     click.option(
         "--compare",
-        type=PATH,
+        metavar="PATH",
+        shell_complete=complete_path,
+        callback=refuse_stream,
         help="Also write photo, hole and result side by side to this file; for a batch, to this folder.",
     ),
     click.option(
         "--save-overlay",
-        type=PATH,
+        metavar="PATH",
+        shell_complete=complete_path,
+        callback=refuse_stream,
         help="Also write the photo with its hole tinted to this file, to check the mask; for a batch, to this folder.",
     ),
     click.option(
         "--report",
-        type=click.Path(path_type=Path, dir_okay=False),
-        callback=refuse_stream,
+        type=FILE,
         help="Also write the result of each photo to this JSON file. --resume replaces the report of the earlier run.",
     ),
 )
@@ -203,8 +205,8 @@ def command(
     feather: int,
     strategy: Strategy,
     max_memory: int | None,
-    save_overlay: Path | None,
-    compare: Path | None,
+    save_overlay: str | None,
+    compare: str | None,
     engine: EngineName | Auto,
     precision: Precision | Auto,
     threads: int | None,

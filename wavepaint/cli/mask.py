@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from wavepaint.cli.completion import PATH, complete_path, refuse_stream
+from wavepaint.cli.completion import complete_path, make_path, refuse_stream
 from wavepaint.cli.grouped_help import GroupedCommand, option_group
 from wavepaint.cli.interrupt import INTERRUPTED, INTERRUPTED_LINE
 from wavepaint.cli.pillow_warnings import silence_pillow
@@ -153,13 +153,17 @@ def _summarise(results: list[MaskResult], num_jobs: int) -> str:
     click.option(
         "-o",
         "--out",
-        type=PATH,
+        metavar="PATH",
+        shell_complete=complete_path,
+        callback=refuse_stream,
         help="Mask file; for a batch, the folder of the masks. Default: beside PHOTO, with _mask.png in its name.",
     ),
     click.option(
         "--overlay",
         "--save-overlay",
-        type=PATH,
+        metavar="PATH",
+        shell_complete=complete_path,
+        callback=refuse_stream,
         help="Also write the photo with its hole tinted to this file, to check the mask; for a batch, to this folder, "
         "which may not lie among the photos.",
     ),
@@ -176,8 +180,8 @@ def command(
     sensitivity: int,
     scratch_width: int | None,
     dilate: int | None,
-    out: Path | None,
-    overlay: Path | None,
+    out: str | None,
+    overlay: str | None,
     overwrite: bool,
     resume: bool,
 ) -> None:
@@ -207,9 +211,10 @@ def command(
         scratch_width=scratch_width,
         dilate=dilate,
     )
-    jobs = _list_jobs(photo, out, overlay)
+    masks, overlays = (make_path(text, is_folder=is_batch(photo)) for text in (out, overlay))
+    jobs = _list_jobs(photo, masks, overlays)
     check_jobs(jobs, [Path(photo)], overwrite=overwrite, resume=resume)
-    sys.exit(_run(jobs, options, _make_next_command(photo, out), overwrite=overwrite, resume=resume))
+    sys.exit(_run(jobs, options, _make_next_command(photo, masks), overwrite=overwrite, resume=resume))
 
 
 def _check_sources(*, colours: bool, scratches: bool) -> None:
