@@ -249,8 +249,11 @@ def refuse_duplicates(jobs: Iterable[Job]) -> None:
     for job in jobs:
         former = results.setdefault(job.out, job)
         if former is not job:
+            same = former.image == job.image
+            first, second = (former.mask, job.mask) if same else (former.image, job.image)
+            whose = f"{printable(job.image)} with the masks " if same else ""
             raise OutputError(
-                f"{printable(former.image)} and {printable(job.image)} would both become {printable(job.out)}. Rename "
+                f"{whose}{printable(first)} and {printable(second)} would both become {printable(job.out)}. Rename "
                 "one, or name the results in a list."
             )
 

@@ -151,6 +151,10 @@ def test_results_of_one_name_and_results_over_sources_are_refused(tree: Path) ->
     Path("l.jsonl").write_text('{"image": "i/a.jpg", "mask": "m.png"}\n{"image": "j/a.jpg", "mask": "m.png"}\n')
     with pytest.raises(OutputError, match=r"would both become o/a\.jpg"):
         find_jobs("l.jsonl", None, Path("o"))
+    make("k/a.png", "n/a.png")
+    Path("n/a.bmp").touch()
+    with pytest.raises(OutputError, match=r"k/a.png with the masks n/a.bmp and n/a.png would both become o/a\.png"):
+        find_jobs("k", "n", Path("o"))
     for suffix in ("jpg", "png"):
         make(f"i/{suffix}/a.{suffix}")
         with pytest.raises(OutputError, match=rf"a\.{suffix} is one of the inputs"):
