@@ -51,8 +51,8 @@ def find_jobs(
         comparisons: Folder of side-by-side pictures, named in the same way.
 
     Returns:
-        The jobs, in the order of the images' paths or of the list. If ``out`` lies in the images' tree, its files are
-        results of earlier runs and are not filled again.
+        The jobs, in the order of the images' paths or of the list. If ``out`` or a folder of pictures lies in the
+        images' tree, its files are those of earlier runs and are not filled again.
 
     Raises:
         ImageError: No image was found, no image has a mask, or the list is broken.
@@ -65,7 +65,7 @@ def find_jobs(
             raise ConfigError(f"the list {images} names its masks itself: leave MASK ({masks}) out.")
         jobs = list(_read_list(Path(images), out))
     else:
-        jobs = _pair_files(images, masks, out)
+        jobs = _pair_files(images, masks, out, [folder for folder in (overlays, comparisons) if folder is not None])
     if not jobs:
         raise ImageError(f"{images} contains no image to fill (of the kinds {', '.join(sorted(_list_suffixes()))}).")
     if all(job.mask is None for job in jobs):
@@ -78,9 +78,9 @@ def find_jobs(
     return _add_pictures(jobs, out, overlays, comparisons)
 
 
-def _pair_files(images: str, masks: str | None, out: Path) -> list[Job]:
+def _pair_files(images: str, masks: str | None, out: Path, pictures: Iterable[Path]) -> list[Job]:
     """Pair the images of a folder or pattern with one mask or a folder of masks."""
-    root, found = _find_images(images, [out])
+    root, found = _find_images(images, [out, *pictures])
     if masks is not None and Path(masks).is_file():
         return [
             Job(path, Path(masks), out / name_result(path.relative_to(root))) for path in found if path != Path(masks)

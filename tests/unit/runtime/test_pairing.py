@@ -107,8 +107,9 @@ def test_an_image_without_a_mask_is_a_job_without_a_mask(tree: Path) -> None:
 
 
 def test_earlier_results_below_the_images_are_not_filled_again(tree: Path) -> None:
-    make("i/a.jpg", "i/out/a.jpg", "m/a.png")
-    assert pairs(find_jobs("i", "m", Path("i/out"))) == [("i/a.jpg", "m/a.png", "i/out/a.jpg")]
+    make("i/a.jpg", "i/out/a.jpg", "i/seen/a.png", "i/both/a.png", "m/a.png")
+    jobs = find_jobs("i", "m", Path("i/out"), overlays=Path("i/seen"), comparisons=Path("i/both"))
+    assert pairs(jobs) == [("i/a.jpg", "m/a.png", "i/out/a.jpg")]
 
 
 @pytest.mark.parametrize("out", [".", "..", "i/../.", "o"])
