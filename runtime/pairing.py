@@ -40,8 +40,8 @@ def find_jobs(
 
     Args:
         images: A folder (searched to any depth), a pattern (``**`` for any depth), or a list. The folder of a pattern
-            is the part before its first wildcard. The paths in a list are relative to it; see
-            :mod:`wavepaint.runtime.photo_list`.
+            is the part before its first wildcard. Paths in a list (:mod:`wavepaint.runtime.photo_list`) are relative
+            to the list's folder.
         masks: A folder, or one mask for all images. None for a list, and for a folder that contains both, as LaMa's
             tools write it (``name.png``, ``name_mask000.png``). In a folder the mask of ``name.*`` is ``name.*``,
             ``name_mask.*`` or ``name_mask*NNN*.*`` at the same place in the tree. An image with several masks is

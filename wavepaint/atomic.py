@@ -64,7 +64,8 @@ def check_target(path: Path, overwrite: bool) -> None:
             device or a pipe, or the folder cannot be written.
     """
     _check_free(path, overwrite)
-    existing = next(part for part in (path.parent, *path.parent.absolute().parents) if exists(part))
+    folder = _follow_link(path).parent
+    existing = next(part for part in (folder, *folder.absolute().parents) if exists(part))
     with _blame(path), create_probe(existing):
         pass
 
@@ -85,6 +86,11 @@ def _check_free(path: Path, overwrite: bool) -> int | None:
     if not overwrite:
         raise OutputError(f"{printable(path)} exists already. Choose another name or pass --overwrite to replace it.")
     return mode
+
+
+def _follow_link(path: Path) -> Path:
+    """Return what is written in the place of a path: what it points to, if it is a link."""
+    return path.resolve() if path.is_symlink() else path
 
 
 @contextmanager
@@ -116,8 +122,7 @@ def write_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     former = _check_free(path, overwrite)
     if path.is_dir():
         raise OutputError(f"cannot write {printable(path)}: it is a folder. Give a file name.")
-    if path.is_symlink():
-        path = path.resolve()
+    path = _follow_link(path)
     suffix = path.suffix if len(path.suffix) <= _MAX_SUFFIX else ""
     with _temporary(path, _create_file, suffix) as temporary:
         try:
@@ -147,8 +152,7 @@ def write_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     _check_free(path, overwrite)
     if path.exists() and not path.is_dir():
         raise OutputError(f"cannot write the folder {printable(path)}: a file of that name is in the way.")
-    if path.is_symlink():
-        path = path.resolve()
+    path = _follow_link(path)
     with _temporary(path, Path.mkdir) as temporary:
         former = temporary.with_name(temporary.name + _FORMER)
         try:

@@ -20,7 +20,6 @@ GPU_BATCH = 8
 """Patches of 256 to 512 pixels a side that a GPU processes in one run. CPUs process one at a time: ONNX Runtime and
 OpenVINO were no faster with 4, and slower with one thread for each stream."""
 
-
 CLOSED = "this session is closed. Open another one."
 
 

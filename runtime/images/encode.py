@@ -1,6 +1,7 @@
 """Encode photos without losing anything that the format can store."""
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -23,13 +24,17 @@ _NO_DEPTH = ("JPEG", "WEBP", "BMP", "TGA", "PPM", "AVIF")
 _NO_METADATA = ("BMP", "TGA", "PPM", "JPEG2000")
 _MAX_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "TGA": 65_535, "AVIF": 65_536}
 _MAX_JPEG_EXIF = 65_533
+_UNWRITTEN = (".pbm", ".pfm")
+"""Kinds of PPM that hold 1-bit or floating-point pixels; those of a photo have 8 or 16 bits."""
+
 _CODESTREAMS = (".j2k", ".j2c", ".jpc")
 """Suffixes of JPEG 2000 without the container of .jp2."""
 
 
 def name_result(path: Path) -> Path:
     """Return the name of a photo's result: the photo's own, with .png for a suffix that is not written."""
-    return path if not path.suffix or is_written(path.suffix) else path.with_suffix(".png")
+    keeps = not path.suffix or (is_written(path.suffix) and path.suffix.lower() not in _UNWRITTEN)
+    return path if keeps else path.with_suffix(".png")
 
 
 def is_written(suffix: str) -> bool:
@@ -53,8 +58,10 @@ def _choose_format(path: Path | None, photo: Photo) -> str:
             )
     if chosen == "GIF":
         raise OutputError(f"{name}: a GIF holds only 256 colours, which would change known pixels. Use .png.")
-    if chosen == "PPM" and path and path.suffix.lower() in (".pbm", ".pfm", ".pgm"):
-        raise OutputError(f"{name}: the kinds .pbm, .pgm and .pfm are not written. Use .ppm, .png or .tif.")
+    if path and path.suffix.lower() in _UNWRITTEN:
+        raise OutputError(f"{name}: .pbm and .pfm files are not written. Use .ppm, .png or .tif.")
+    if path and path.suffix.lower() == ".pgm" and photo.num_colours == 3:
+        raise OutputError(f"{name}: a .pgm file holds no colours. Use .ppm, .png or .tif.")
     if chosen not in _WRITTEN or chosen not in Image.SAVE:
         raise OutputError(f"{chosen} files are not written. Use .png, .jpg, .webp or .tif.")
     return chosen
@@ -66,7 +73,7 @@ def _check_kind(path: Path | None, chosen: str, photo: Photo) -> None:
         reason = "16 bits a channel. PNG and TIFF can: use a name in .png or .tif"
     elif photo.has_alpha and chosen in _NO_ALPHA:
         reason = "alpha. PNG can hold it: use a name in .png"
-    elif max(photo.size) > _MAX_SIDE.get(chosen, max(photo.size)):
+    elif max(photo.size) > _MAX_SIDE.get(chosen, math.inf):
         reason = f"more than {_MAX_SIDE[chosen]} pixels a side. PNG can: use a name in .png"
     elif chosen == "JPEG" and len(photo.save_options.get("exif", b"")) > _MAX_JPEG_EXIF:
         reason = f"EXIF of more than {_MAX_JPEG_EXIF} bytes. PNG can hold it: use a name in .png"

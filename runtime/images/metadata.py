@@ -21,6 +21,7 @@ _SRGB_PRIMARIES = (1, 2)
 """Codes of sRGB's and of unknown primaries (ISO/IEC 23091-2)."""
 
 _SRGB_GAMMA = 0.45455
+"""What a PNG in sRGB states as its gamma: 1 / 2.2. Values within 0.02 of it look the same."""
 
 _EMPTY_EXIF_BYTES = 20
 """Size of EXIF without any entry: a header of 6 bytes, one of 8, the number of entries, and the end."""
@@ -106,9 +107,9 @@ def save_options(image: Image.Image, exif: bytes | None, name: str) -> dict[str,
     if image.info.get("icc_profile", b"") is None:  # Pillow's value for a profile that cannot be unpacked
         _warn(f"{name}: its ICC profile cannot be read and is dropped; colours may look different.")
     coded: Any = image.info.get("nclx_profile")  # of HEIC; phones that need one write an ICC profile instead
-    gamma = image.info.get("gamma", _SRGB_GAMMA) if "srgb" not in image.info else _SRGB_GAMMA  # of PNG
-    is_foreign = abs(gamma - _SRGB_GAMMA) > 0.02 or (coded and coded.get("color_primaries") not in _SRGB_PRIMARIES)
-    if is_foreign and not image.info.get("icc_profile"):
+    has_primaries = coded and coded.get("color_primaries") not in _SRGB_PRIMARIES
+    has_gamma = "srgb" not in image.info and abs(image.info.get("gamma", _SRGB_GAMMA) - _SRGB_GAMMA) > 0.02  # of PNG
+    if (has_primaries or has_gamma) and not image.info.get("icc_profile"):
         _warn(f"{name}: its colours are not sRGB, and the result cannot say so; colours may look different.")
     compression = image.info.get("compression")
     options = {

@@ -61,12 +61,13 @@ def refuse_query(parameters: Mapping[str, str]) -> None:
     Raises:
         RequestError: There is one.
     """
-    for name in parameters:
+    if parameters:
+        name = shorten(next(iter(parameters)))
         raise RequestError(
             400,
-            f"{shorten(name)} is in the URL: expected it in the body, as a field of the form or of the JSON object.",
+            f"{name} is in the URL: expected it in the body, as a field of the form or of the JSON object.",
             "unknown_field",
-            param=shorten(name),
+            param=name,
         )
 
 

@@ -165,6 +165,13 @@ def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     assert (names(tmp_path), names(tmp_path / "deep")) == (["deep", "link"], ["real"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a folder in which nobody can create files")
+def test_the_folder_behind_a_link_is_checked_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc/none")
+    with pytest.raises(OutputError, match="cannot write"):
+        check_target(tmp_path / "link", False)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither permissions nor named pipes in folders")
 def test_a_replaced_file_passes_its_permissions_on(tmp_path: Path) -> None:
     target = tmp_path / "private"

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image, ImageCms
 from tests.image_files import encoded
 from wavepaint.errors import ImageError, OutputError, WavePaintWarning
 from wavepaint.runtime.images import Photo, encode_photo, read_mask, read_photo, write_photo
+from wavepaint.runtime.images.encode import name_result
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -115,12 +117,20 @@ def test_a_png_with_a_foreign_gamma_is_noticed() -> None:
 
     with pytest.warns(WavePaintWarning, match="not sRGB"):
         read_photo(make_png(100_000))
-    read_photo(make_png(45_455))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_photo(make_png(45_455))
 
 
 def test_avif_is_written_with_little_loss() -> None:
     again = read_photo(encode_photo(Photo(RGB), Path("a.avif"))).pixels
     assert np.abs(again.astype(int) - RGB).mean() < 3  # noise of full contrast; Pillow's own settings: 48
+
+
+def test_a_grey_pgm_stays_one(tmp_path: Path) -> None:
+    assert (name_result(Path("a.pgm")), name_result(Path("a.pbm"))) == (Path("a.pgm"), Path("a.png"))
+    write_photo(read_photo(GREY), tmp_path / "a.pgm")
+    assert np.array_equal(read_photo(tmp_path / "a.pgm").pixels[..., 0], GREY)
 
 
 def test_a_codestream_of_jpeg_2000_has_no_container() -> None:
@@ -225,7 +235,8 @@ def test_paths_that_are_not_image_files_are_refused(tmp_path: Path) -> None:
         (RGBA, ".bmp", "BMP.*alpha"),
         (RGB, ".pdf", "PDF files are not written"),
         (RGB, ".xyz", "not a known image suffix"),
-        (RGB, ".pgm", "pgm and .pfm are not written"),
+        (RGB, ".pgm", "a .pgm file holds no colours"),
+        (RGB, ".pbm", ".pbm and .pfm files are not written"),
         (np.zeros((1, 65_501, 3), np.uint8), ".jpg", "JPEG.*more than 65500 pixels a side. PNG can"),
         (np.zeros((16_384, 1), np.uint8), ".webp", "WEBP.*more than 16383 pixels a side"),
     ],
